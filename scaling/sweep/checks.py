@@ -20,12 +20,13 @@ WARMUP_MOST = 0.2  # of a run's steps; Porian et al. 2024 trace part of Kaplan's
 STEPS_LEAST = 100
 DECAY_STEPS_LEAST = 10
 VOCABULARY_MOST = 0.5  # of the FLOPs
+SHARE_MOST = 0.65  # of the FLOPs of independent runs; six budgets 1.6 apart on six sizes take 0.57
 REPEATS_MOST = 4.0  # Muennighoff et al. 2023: up to 4 epochs are about as good as new data
 
 
 def check_design(design: Design) -> tuple[Finding, ...]:
     """Findings, errors first. An error means that no law can come out of it."""
-    found = [*_grid(design), *_valleys(design), *_runs(design), *_noise(design)]
+    found = [*_grid(design), *_sharing(design), *_valleys(design), *_runs(design), *_noise(design)]
     order = ("error", "warning", "note")
     return tuple(sorted(found, key=lambda f: order.index(f.severity)))
 
@@ -50,6 +51,17 @@ def _grid(design: Design) -> Iterator[Finding]:
             "narrow-range", "warning",
             f"budgets span a factor of {budgets[-1] / budgets[0]:.3g}; with less than {RANGE_ENOUGH:g} the exponent is "
             "left to the noise. Add a smaller or a larger budget.",
+        )  # fmt: skip
+
+
+def _sharing(design: Design) -> Iterator[Finding]:
+    """Trunks pay when a size serves many budgets."""
+    share = design.work_flops / design.independent_flops
+    if design.spec.schedule.kind == "wsd" and share > SHARE_MOST:
+        yield _finding(
+            "little-sharing", "note",
+            f"the trunks leave {format_percent(share)} of the FLOPs of independent runs, as a size serves few budgets. "
+            "Budgets less than a factor of 2 apart share more: adding some in between costs little.",
         )  # fmt: skip
 
 

@@ -13,8 +13,9 @@ name = "synthetic:bits=7,seed=0"
 context_length = 64
 
 [grid]
-# training FLOPs; each budget trains `sizes_per_budget` model sizes around the optimum you expect
-budgets = [1.5e10, 3.5e10, 7e10, 1.6e11]
+# training FLOPs; each budget trains `sizes_per_budget` model sizes around the optimum you expect. Budgets less than a
+# factor of two apart share most of their sizes, hence their trunks: six cost hardly more than four over the same range
+budgets = [1.5e10, 2.4e10, 3.8e10, 6.2e10, 1e11, 1.6e11]
 sizes_per_budget = 6
 size_ratio = 1.6               # from one size to the next
 optimum_flops = 3e10           # one point on the line of optima you expect (or: tokens_per_param = 20)
@@ -31,9 +32,9 @@ n_heads = 2                    # or d_head, the size of a head
 name = "fixed"                 # learning_rate (N / reference_params)^learning_rate_exponent; or steplaw, deepseek
 optimizer = "adamw"
 batch_tokens = 1024
-learning_rate = 0.01
+learning_rate = 0.012
 reference_params = 14e3
-learning_rate_exponent = -0.3
+learning_rate_exponent = -0.4
 
 [schedule]
 kind = "wsd"                   # all budgets of one size share a trunk; cosine and linear train each run alone
@@ -42,7 +43,7 @@ decay_fraction = 0.2
 
 [seeds]
 replicates = 2                 # at the middle size of these budgets, to know the noise
-replicate_budgets = [1.5e10, 7e10]
+replicate_budgets = [1.5e10, 6.2e10]
 
 [evaluation]
 windows = 512                  # of validation text, the same for every run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from scaling.runs import load_runs
 from scaling.sweep.checks import check_design
 from scaling.sweep.design import Design, design_sweep, with_budgets
 from scaling.sweep.progress import marginal_steps
-from scaling.sweep.spec import SpecError, SweepSpec, load_sweep
+from scaling.sweep.spec import SpecError, SweepSpec, load_sweep, sweep_from_dict
+from scaling.sweep.template import TEMPLATE
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 
@@ -72,6 +74,13 @@ def test_a_trunk_costs_its_longest_run_and_the_other_decays() -> None:
         (0.8 * 16 + 0.2 * 31) / 31, abs=0.002
     )
     assert sum(marginal_steps(design.units[0])) == design.units[0].n_steps
+
+
+def test_the_template_costs_at_most_065_of_independent_runs() -> None:
+    spec = sweep_from_dict(tomllib.loads(TEMPLATE.format(name="first")))
+    design = design_sweep(spec, vocab_size=256)
+    assert design.work_flops / design.independent_flops < 0.65
+    assert "little-sharing" not in {f.code for f in check_design(design)}
 
 
 def test_cosine_runs_share_nothing() -> None:
@@ -149,6 +158,7 @@ def test_a_sound_design_has_no_warning() -> None:
         ({"schedule": {"warmup_steps": 10}}, "long-warmup"),
         ({"schedule": {"warmup_steps": 60}}, "warmup-beyond-branch"),
         ({"schedule": {"decay_fraction": 0.1}}, "short-decay"),
+        ({"grid": {"budgets": [4e7, 6.4e8]}}, "little-sharing"),
         ({}, "no-replicates"),
     ],
 )
