@@ -25,11 +25,13 @@ def sweep() -> None:
 
 
 def design_of(spec_path: Path) -> Any:
+    from scaling.cli.corpus import tell_preparation
     from scaling.sweep.design import design_sweep
     from scaling.sweep.spec import load_sweep
     from scaling.sweep.worker import describe_corpus
 
     spec = load_sweep(spec_path)
+    tell_preparation(spec.corpus.name)
     vocab_size, unique = spec.corpus.vocab_size, spec.corpus.n_tokens_unique
     if vocab_size is None:
         vocab_size, found = describe_corpus(spec.corpus.name)
@@ -74,8 +76,10 @@ def design(spec: Path, slots: int | None, measure: bool, as_json: bool) -> None:
     n_slots = slots or usable_cores()
     rate = None
     if measure:
+        from scaling.cli.sweep_progress import require_torch
         from scaling.sweep.worker import measure_rate
 
+        require_torch("local")
         rate = Rate.from_points(measure_rate(planned))
     findings = check_design(planned)
     if as_json:
@@ -125,13 +129,19 @@ def run(
     quiet: bool,
 ) -> int:
     """Train everything the spec asks for and the store lacks. Run it again to go on after any interruption."""
-    from scaling.cli.sweep_progress import ProgressLine, executor_of
+    from scaling.cli.sweep_progress import (
+        ProgressLine,
+        executor_of,
+        interrupted_by_sigterm,
+        require_torch,
+    )
     from scaling.sweep.checks import check_design
     from scaling.sweep.execute import Supervisor
     from scaling.sweep.store import Store
     from scaling.sweep.timing import usable_cores
     from scaling.units import parse_duration
 
+    require_torch(executor)
     planned = design_of(spec)
     for finding in check_design(planned):
         if finding.severity != "note" and not quiet:
@@ -150,7 +160,8 @@ def run(
         on_progress=line.show,
     )
     try:
-        report = supervisor.run()
+        with interrupted_by_sigterm():
+            report = supervisor.run()
     except KeyboardInterrupt:
         line.close()
         click.echo(f"interrupted; every run has kept its last checkpoint. Go on with:  {again}", err=True)

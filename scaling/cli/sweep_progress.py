@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from types import FrameType
 from typing import Any
 
-from scaling.errors import UnknownNameError
+from scaling.errors import UnknownNameError, UsageError
 from scaling.units import format_duration, format_percent
 
 WIDTH = 20
@@ -47,6 +52,31 @@ class ProgressLine:
     def close(self) -> None:
         if self.enabled and sys.stderr.isatty():
             sys.stderr.write("\n")
+
+
+def require_torch(executor: str) -> None:
+    """Say at once what is missing where the training is to run; on a cluster its nodes may have what we lack."""
+    if executor in ("local", "inline") and find_spec("torch") is None:
+        raise UsageError("training needs torch: pip install 'isoflop[train]'.")
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """`kill`, a closing terminal and a batch system end a sweep as Ctrl-C does: workers checkpoint and stop."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    names = [n for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    before = {getattr(signal, n): signal.getsignal(getattr(signal, n)) for n in names}
+    asked = {n: h for n, h in before.items() if h != signal.SIG_IGN}  # nohup: the user wants it to go on
+    for number in asked:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in asked.items():
+            signal.signal(number, handler)
 
 
 def executor_of(name: str, store: Any, design: Any, *, partition: str | None) -> Any:

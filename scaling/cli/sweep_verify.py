@@ -15,7 +15,12 @@ def verify_sweep(
     planned: Any, kept: Any, *, budget: float | None, slots: int, dry_run: bool, as_json: bool, quiet: bool
 ) -> int:
     """Fit, plan, train, compare, print."""
-    from scaling.cli.sweep_progress import ProgressLine, executor_of
+    from scaling.cli.sweep_progress import (
+        ProgressLine,
+        executor_of,
+        interrupted_by_sigterm,
+        require_torch,
+    )
     from scaling.fitting.isoflop import fit_isoflop
     from scaling.fitting.parametric import fit_parametric
     from scaling.sweep.execute import Supervisor
@@ -29,6 +34,7 @@ def verify_sweep(
     if dry_run:
         _print_plan(proof)
         return 0
+    require_torch("local")
     line = ProgressLine(enabled=not quiet, design=proof.design)
     supervisor = Supervisor(
         store=kept,
@@ -37,7 +43,8 @@ def verify_sweep(
         n_slots=slots,
         on_progress=line.show,
     )
-    report = supervisor.run()
+    with interrupted_by_sigterm():
+        report = supervisor.run()
     line.close()
     rows = _rows(proof, kept, surface)
     floor = {"fitted_E": surface.law.coefficients.get("E"), "true_entropy": true_entropy(runs)}

@@ -147,10 +147,10 @@ class Worker:
             except (KeyboardInterrupt, SystemExit):
                 self.store.release(lease, "the worker was told to stop")
                 raise
-            except OSError:
-                # a full disk or a lost mount is no fault of the run: it stays free, and this worker ends
+            except (OSError, ImportError):
+                # a full disk, a lost mount, no torch: no fault of the run, which stays free; this worker ends
                 with suppress(OSError):
-                    self.store.release(lease, "its worker could not read or write")
+                    self.store.release(lease, "its worker could not read, write or import")
                 raise
             except Exception as error:  # a run may fail in any way: the store says why, the others go on
                 self.store.fail(lease, "failed", _one_line(error), traceback.format_exc()[-STDERR_TAIL:])

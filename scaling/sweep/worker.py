@@ -224,6 +224,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ScalingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except ImportError as error:
+        print(f"error: {error}; training needs pip install 'isoflop[train]'", file=sys.stderr)
+        return 1
 
 
 def run_worker(store: Store, design: Design, *, owner: str, deadline: float | None = None) -> int:

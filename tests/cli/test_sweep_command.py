@@ -109,9 +109,22 @@ def test_a_failed_run_gives_exit_code_4_and_its_reason(
     assert run(["sweep", "export", str(spec), "-o", str(spec.parent / "out")]) == 3
 
 
+def test_a_missing_torch_is_said_before_any_run_is_begun(
+    spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scaling.cli import sweep_progress
+
+    monkeypatch.setattr(sweep_progress, "find_spec", lambda name: None)
+    assert run(["sweep", "run", str(spec)]) == 2
+    assert "pip install 'isoflop[train]'" in capsys.readouterr().err
+    assert not (spec.parent / "store").exists()
+    assert run(["sweep", "design", str(spec), "--no-measure"]) == 0
+
+
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_resumable_sweep_and_prints_the_command(spec: Path) -> None:
-    """Real processes: the parent gets SIGINT while its workers train; the same command then finishes the sweep."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
+def test_an_interrupt_leaves_a_resumable_sweep_and_prints_the_command(spec: Path, number: int) -> None:
+    """Real processes: the parent is told to stop while its workers train; the same command finishes the sweep."""
     pytest.importorskip("torch")
     spec.write_text(
         SPEC.replace("[4e7, 8e7]", "[4e8, 8e8]").replace("optimum_flops = 4e7", "optimum_flops = 4e8")
@@ -124,7 +137,7 @@ def test_ctrl_c_leaves_a_resumable_sweep_and_prints_the_command(spec: Path) -> N
         assert time.monotonic() < limit, "no run began"
         assert process.poll() is None
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert f"Go on with:  scaling sweep run {spec}" in err

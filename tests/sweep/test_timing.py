@@ -75,15 +75,20 @@ def test_a_run_that_cannot_end_before_the_deadline_is_not_started(tmp_path: Path
     assert early.work() == len(design.runs) - 1
 
 
-def test_a_disk_error_leaves_the_run_free_and_ends_the_worker(tmp_path: Path, design: Design) -> None:
+@pytest.mark.parametrize(
+    "trouble", [OSError(28, "No space left on device"), ModuleNotFoundError("No module named 'torch'")]
+)
+def test_what_ails_the_machine_leaves_the_run_free_and_ends_the_worker(
+    tmp_path: Path, design: Design, trouble: Exception
+) -> None:
     store = Store(tmp_path)
     add_runs(store, design)
 
-    def full(job: Job) -> dict[str, Any]:
-        raise OSError(28, "No space left on device")
+    def fail(job: Job) -> dict[str, Any]:
+        raise trouble
 
-    worker = Worker(store=store, design=design, train=full, owner="w")
-    with pytest.raises(OSError, match="No space left"):
+    worker = Worker(store=store, design=design, train=fail, owner="w")
+    with pytest.raises(type(trouble), match="No "):
         worker.work()
     states = {r.state for r in store.records()}
     assert states == {"pending", "preempted"}
