@@ -1,7 +1,10 @@
 """The store at size: 100,000 finished runs indexed, a status from it, and what a sweep costs besides training steps.
 
 python benchmarks/sweep_store.py                # index and status at 10^5 runs
-python benchmarks/sweep_store.py --overhead     # a short sweep: time in training steps against everything
+python benchmarks/sweep_store.py --overhead     # a sweep of 30-second runs: time in training steps against everything
+
+Time in training steps is from the runs' own logs (tokens over tokens per second), which leave out start-up, evaluation
+and the store; a checkpoint written in between, one in some 15 s, counts as a step there and is timed on its own.
 """
 
 from __future__ import annotations
@@ -10,15 +13,18 @@ import argparse
 import json
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from scaling.sweep.design import design_sweep
+from scaling.sweep.design import Design, design_sweep, with_budgets
 from scaling.sweep.execute import Supervisor
 from scaling.sweep.executors import LocalExecutor, WorkerCommand
 from scaling.sweep.plan_file import write_plan
 from scaling.sweep.results import count_states, write_index
 from scaling.sweep.spec import SweepSpec, sweep_from_dict
-from scaling.sweep.store import Store, run_id_of
+from scaling.sweep.store import Store, read_json, run_id_of
+from scaling.sweep.timing import Rate
+from scaling.sweep.worker import measure_rate
 
 BASE = {
     "schema_version": 1,
@@ -69,20 +75,43 @@ def measure_index(n_runs: int) -> None:
         print(f"status of {n_runs} runs: {wall:.2f} s wall, {cpu:.2f} s CPU (target 2 s): {counts}")
 
 
-def measure_overhead(n_slots: int) -> None:
+def runs_of_seconds(seconds: float) -> Design:
+    """BASE with budgets such that its runs take so long on average, by a few steps timed here and now."""
+    spec = sweep_from_dict(BASE)
+    design = design_sweep(spec, vocab_size=256)
+    rate = Rate.from_points(measure_rate(design))
+    assert rate is not None
+    # a trunk counts once
+    mean = rate.total_seconds(design.units, n_slots=1) / len(design.runs)
+    budgets = [float(f"{b * seconds / mean:.2g}") for b in spec.grid.budgets]
+    # the same sizes: only the runs get longer
+    grid = replace(spec.grid, optimum_flops=spec.grid.optimum_flops * seconds / mean)
+    return design_sweep(with_budgets(replace(spec, grid=grid), budgets), vocab_size=256)
+
+
+def measure_overhead(n_slots: int, seconds: float) -> None:
     """Seconds of training steps, summed over runs, against slots x wall."""
-    design = design_sweep(sweep_from_dict(BASE), vocab_size=256)
+    design = runs_of_seconds(seconds)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         command = WorkerCommand(store=store.root, plan=write_plan(store, design), lease_timeout_s=60)
         executor = LocalExecutor(command=command)
         report = Supervisor(store=store, design=design, executor=executor, n_slots=n_slots).run()
-        steps = sum(seconds_in_steps(store.run_dir(r.run_id)) for r in design.runs)
+        in_steps = [seconds_in_steps(store.run_dir(r.run_id)) for r in design.runs]
+        busy = sum(read_json(store.run_dir(r.run_id) / "result.json")["worker_s"] for r in design.runs)
+    steps, slots_s = sum(in_steps), n_slots * report.wall_s
     print(
         f"{len(design.runs)} runs on {n_slots} slots: {report.wall_s:.1f} s wall, {steps:.1f} s in training steps"
     )
     print(
-        f"outside of steps: {1 - steps / (n_slots * report.wall_s):.1%} of the slots' time (idle tail included)"
+        f"a run trains {min(in_steps):.0f} to {max(in_steps):.0f} s (a branch of a trunk only its own steps)"
+    )
+    print(f"outside of steps: {1 - steps / slots_s:.1%} of the slots' time (target 5 %), of which")
+    print(
+        f"  {(busy - steps) / slots_s:.1%} in runs: model, data, evaluation, checkpoints at branches, first imports"
+    )
+    print(
+        f"  {1 - busy / slots_s:.1%} between them: start of the processes, the store, slots idle at the end"
     )
 
 
@@ -103,8 +132,9 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--overhead", action="store_true")
     parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=30, help="of a run, for --overhead")
     a = parser.parse_args()
     if a.overhead:
-        measure_overhead(a.slots)
+        measure_overhead(a.slots, a.seconds)
     else:
         measure_index(a.runs)

@@ -15,7 +15,7 @@ from scaling.accounting import count_params, flops_per_token
 from scaling.architecture import Architecture
 from scaling.errors import DataError
 from scaling.runs import Convention, Runs
-from scaling.sweep.store import RunRecord, State, Store, canonical_json, read_json
+from scaling.sweep.store import RunRecord, State, Store, read_json
 
 FLOPS_NAMES = {"6ND": "6ND", "exact_causal": "exact", "palm": "palm"}
 _EXTRAS = (
@@ -32,7 +32,7 @@ def load_store_runs(store: Store, *, run_ids: Iterable[str] | None = None) -> Ru
         DataError: no run is finished, or the runs count N or C in different ways.
     """
     wanted = store.run_ids() if run_ids is None else list(run_ids)
-    records = [store.record(i, now=0.0) for i in wanted if (store.run_dir(i) / "result.json").exists()]
+    records = [r for i in wanted if (r := store.finished(i)) is not None]
     done = [r for r in records if r.state == "done"]
     diverged = [r.run_id for r in records if r.state == "diverged"]
     if not done:
@@ -54,7 +54,7 @@ def load_store_runs(store: Store, *, run_ids: Iterable[str] | None = None) -> Ru
 def run_row(record: RunRecord) -> dict[str, Any]:
     """One finished run: what it cost in the conventions of its sweep, and what it reached."""
     config, result = record.config, record.result or {}
-    counts, exact = _counts(canonical_json(config["architecture"]))
+    counts, exact = _counts(json.dumps(config["architecture"], sort_keys=True))
     conventions, schedule = config["conventions"], config["schedule"]
     n_params = counts["total"] if conventions["params"] == "total" else counts["non_embedding"]
     batch_tokens = config["batch_sequences"] * config["architecture"]["context_length"]

@@ -154,9 +154,7 @@ class Store:
         config = read_json(folder / "config.json")
         number = _highest(names, "lease-")
         if "result.json" in names:
-            result = read_json(folder / "result.json")
-            state: State = "diverged" if result.get("status") == "diverged" else "done"
-            return RunRecord(run_id=run_id, config=config, state=state, attempts=number, result=result)
+            return _finished(run_id, config, read_json(folder / "result.json"), attempts=number)
         if number == 0:
             return RunRecord(run_id=run_id, config=config, state="pending", attempts=0)
         if f"failure-{number}.json" in names:
@@ -171,6 +169,16 @@ class Store:
             run_id=run_id, config=config, state="stale" if stale else "running", attempts=number,
             owner=_owner(lease),
         )  # fmt: skip
+
+    def finished(self, run_id: str) -> RunRecord | None:
+        """The record of a run that has a result, else None; its attempts are not counted.
+
+        Opens two files and lists nothing: an index reads 10^5 of them.
+        """
+        folder = f"{self.runs_dir}{os.sep}{run_id}{os.sep}"
+        if not os.path.exists(f"{folder}result.json"):
+            return None
+        return _finished(run_id, read_json(f"{folder}config.json"), read_json(f"{folder}result.json"))
 
     def records(self) -> Iterator[RunRecord]:
         """All runs with their states."""
@@ -290,10 +298,11 @@ def link_atomic(path: Path, text: str) -> bool:
     return True
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path | str) -> dict[str, Any]:
     """A JSON object from a file of the store."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            value = json.loads(file.read())
     except ValueError as error:
         raise StoreError(f"{path} is damaged: {error}. Move it away; the run will be done again.") from error
     if not isinstance(value, dict):
@@ -339,6 +348,13 @@ def _create_exclusively(path: Path, text: str) -> None:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def _finished(
+    run_id: str, config: Mapping[str, Any], result: Mapping[str, Any], *, attempts: int = 0
+) -> RunRecord:
+    state: State = "diverged" if result.get("status") == "diverged" else "done"
+    return RunRecord(run_id=run_id, config=config, state=state, attempts=attempts, result=result)
 
 
 def _highest(names: set[str], prefix: str) -> int:
