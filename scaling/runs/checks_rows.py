@@ -57,8 +57,8 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
                 rows=rows,
             )
         return
-    unique = np.zeros(len(runs)) if runs.n_tokens_unique is None else np.nan_to_num(runs.n_tokens_unique)
-    copies = seen_before(runs.n_params, runs.n_tokens, unique, runs.loss)
+    corpus = () if runs.n_tokens_unique is None else (np.nan_to_num(runs.n_tokens_unique),)
+    copies = seen_before(runs.n_params, runs.n_tokens, *corpus, runs.loss)
     if copies.any():
         rows = rows_where(runs, copies)
         yield Finding(
@@ -228,7 +228,8 @@ def robust_residuals(runs: Runs) -> tuple[NDArray[np.float64], float]:
             break
         weight = new
     if len(rows) < len(runs):
-        residual = target - sum(b * term for b, term in zip(beta, _quadratic(x, y), strict=True))
+        one, in_x, in_y, in_xx, in_xy, in_yy = beta  # by Horner's rule: six terms of a million rows are 48 MB
+        residual = target - (one + x * (in_x + in_xx * x + in_xy * y) + y * (in_y + in_yy * y))
     return residual, scale
 
 

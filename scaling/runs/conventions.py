@@ -103,14 +103,22 @@ def flops_convention(
     """How C was counted: as asked or stated, else `6ND` where the numbers say so, else what `flops_source` says."""
     if asked or stated:
         return str(asked or stated)
-    ratio = flops / (FLOPS_PER_PARAM_TOKEN * n_params * n_tokens)
-    if bool(np.all(np.abs(ratio - 1) <= SAME_FLOPS)):
+    if _is_6nd(flops, n_params, n_tokens):
         return "6ND"
     if source is None:
         return "unknown"
     if source == "6ND":
         return "6ND (another N than this table's)"
     return source if source in ("exact", "mixed") else "source"
+
+
+def _is_6nd(flops: Array, n_params: Array, n_tokens: Array) -> bool:
+    """Whether every C equals 6 N D to the digits tables print; in one array, since tables have a million rows."""
+    ratio = flops / n_params
+    ratio /= n_tokens
+    ratio /= FLOPS_PER_PARAM_TOKEN
+    ratio -= 1
+    return bool(np.all(np.abs(ratio, out=ratio) <= SAME_FLOPS))
 
 
 def loss_factor(

@@ -89,12 +89,12 @@ def row_index(*columns: NDArray[Any]) -> NDArray[np.int64]:
     n = len(columns[0])
     mixed = np.zeros(n, dtype=np.uint64)
     for column in columns:
-        mixed = mixed * _MIX + np.ascontiguousarray(column, dtype=np.float64).view(np.uint64)
+        mixed *= _MIX
+        mixed += np.ascontiguousarray(column, dtype=np.float64).view(np.uint64)
         mixed ^= mixed >> np.uint64(29)
-    order = np.argsort(mixed, kind="stable")
-    again = np.flatnonzero(np.diff(mixed[order]) == 0)
-    recurs = np.zeros(n, dtype=bool)
-    recurs[order[again]] = recurs[order[again + 1]] = True
+    in_order = np.sort(mixed)
+    twice = in_order[1:][in_order[1:] == in_order[:-1]]
+    recurs = np.isin(mixed, twice) if twice.size else np.zeros(n, dtype=bool)
     index = np.empty(n, dtype=np.int64)
     index[~recurs] = np.arange(n - np.count_nonzero(recurs))
     rows = np.flatnonzero(recurs)
@@ -108,8 +108,11 @@ def row_index(*columns: NDArray[Any]) -> NDArray[np.int64]:
 def seen_before(*columns: NDArray[Any]) -> NDArray[np.bool_]:
     """True where an earlier row holds the same values."""
     index = row_index(*columns)
-    again = np.ones(len(index), dtype=bool)
-    again[np.unique(index, return_index=True)[1]] = False
+    n = len(index)
+    first = np.empty(int(index.max(initial=-1)) + 1, dtype=np.int64)
+    first[index[::-1]] = np.arange(n - 1, -1, -1)  # of equal places the last written stays: the earliest row
+    again = np.ones(n, dtype=bool)
+    again[first] = False
     return again
 
 

@@ -129,11 +129,9 @@ def _loss(
                 f"{table.place(i, match.header)}: a perplexity of {values[i]:g} is not above 1; check it."
             )
         return np.log(values), unit, ("loss = ln(perplexity)",)
-    return (
-        values * factor,
-        unit,
-        () if factor == 1 else (f"loss = {match.header} times {factor:.6g} (from {asked})",),
-    )
+    if factor == 1:
+        return values, unit, ()
+    return values * factor, unit, (f"loss = {match.header} times {factor:.6g} (from {asked})",)
 
 
 def _tokens_and_flops(
@@ -156,11 +154,13 @@ def _tokens_and_flops(
 
 def _run_ids(table: RawTable, found: dict[str, Match]) -> tuple[str, ...]:
     """The name of each row's run; a row without one is a run of its own, named by its place."""
-    places = (f"{table.row_word}-{i}" for i in table.row.tolist())
-    if "run_id" not in found:
-        return tuple(places)
-    names = read_texts(table.values[found["run_id"].position])
-    return names if all(names) else tuple(n or p for n, p in zip(names, places, strict=True))
+    if "run_id" in found:
+        names = read_texts(table.values[found["run_id"].position])
+        if all(names):
+            return names
+    else:
+        names = ("",) * len(table)
+    return tuple(n or f"{table.row_word}-{i}" for n, i in zip(names, table.row, strict=True))
 
 
 def _trunks(table: RawTable, found: dict[str, Match]) -> tuple[str, ...] | None:

@@ -220,10 +220,12 @@ class Runs:
 
 def group_index(names: tuple[str, ...]) -> NDArray[np.int64]:
     """An integer per name, in order of first appearance."""
-    seen = dict.fromkeys(names)
-    if len(seen) == len(names):
+    # names of different hashes differ: a million run ids are told apart in 16 MB, where a dict of them takes 80
+    hashes = np.fromiter(map(hash, names), dtype=np.int64, count=len(names))
+    hashes.sort()
+    if not np.any(hashes[1:] == hashes[:-1]):
         return np.arange(len(names), dtype=np.int64)
-    place = {name: i for i, name in enumerate(seen)}
+    place = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return np.fromiter(map(place.__getitem__, names), dtype=np.int64, count=len(names))
 
 
