@@ -130,7 +130,9 @@ class DataConstrainedLaw(Law):
         refuse_unknown_inputs(self.family.name, inputs)
         unique = n_tokens if n_tokens_unique is None else n_tokens_unique
         require_positive(n_params=n_params, n_tokens=n_tokens, n_tokens_unique=unique)
-        return data_constrained_loss(n_params, n_tokens, unique, *self.coefficients.values())
+        return data_constrained_loss(
+            n_params, n_tokens, unique, self.E, self.A, self.B, self.alpha, self.beta, self.R_D, self.R_N
+        )
 
     def gradient(
         self, n_params: Any, n_tokens: Any, *, n_tokens_unique: Any = None, **inputs: Any
