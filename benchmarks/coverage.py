@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from scaling.errors import FitError
-from scaling.fitting.intervals import LowerMinimum, Spread
-from scaling.fitting.optimum import find_optimum
-from scaling.fitting.parametric_analysis import bare_analysis, choose_spread
-from scaling.fitting.quantities import coefficient, optimal_loss, optimal_params, params_exponent
-from scaling.fitting.surface import centre
+from scaling.fitting.parametric.analysis import bare_analysis, choose_spread
+from scaling.fitting.parametric.intervals import LowerMinimum, Spread
+from scaling.fitting.parametric.optimum import find_optimum
+from scaling.fitting.parametric.quantities import coefficient, optimal_loss, optimal_params, params_exponent
+from scaling.fitting.parametric.surface import centre
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs, load_runs
 

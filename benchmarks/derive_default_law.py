@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.bootstrap import bootstrap
-from scaling.fitting.parametric import fit_parametric
+from scaling.fitting.parametric.bootstrap import bootstrap
+from scaling.fitting.parametric.fit import fit_parametric
 from scaling.laws import OptimumBand, Uncertainty, write_law
 from scaling.reference import find_law
 from scaling.runs import Runs, load_runs

@@ -11,7 +11,7 @@ import tracemalloc
 
 import numpy as np
 
-from scaling.fitting.envelope import fit_envelope
+from scaling.fitting.envelope.fit import fit_envelope
 from scaling.laws import ChinchillaLaw
 from scaling.runs import Runs
 

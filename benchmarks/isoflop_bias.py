@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scaling.fitting.isoflop import VALLEYS, fit_isoflop
-from scaling.fitting.isoflop_budgets import ValleyKind
+from scaling.fitting.isoflop.budgets import ValleyKind
+from scaling.fitting.isoflop.fit import VALLEYS, fit_isoflop
 from scaling.laws import ChinchillaLaw
 from scaling.runs import Runs
 

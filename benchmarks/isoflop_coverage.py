@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.errors import FitError
-from scaling.fitting.isoflop import VALLEYS, fit_isoflop
-from scaling.fitting.isoflop_result import IsoflopFit
-from scaling.fitting.parametric import fit_parametric
+from scaling.fitting.isoflop.fit import VALLEYS, fit_isoflop
+from scaling.fitting.isoflop.result import IsoflopFit
+from scaling.fitting.parametric.fit import fit_parametric
 from scaling.laws import ChinchillaLaw
 from scaling.runs import Runs
 

@@ -14,8 +14,8 @@ import resource
 from dataclasses import replace
 from pathlib import Path
 
-from scaling.fitting.isoflop import fit_isoflop
-from scaling.fitting.parametric import fit_parametric
+from scaling.fitting.isoflop.fit import fit_isoflop
+from scaling.fitting.parametric.fit import fit_parametric
 from scaling.sweep.design import Design, design_sweep
 from scaling.sweep.execute import Supervisor
 from scaling.sweep.executors import LocalExecutor, WorkerCommand

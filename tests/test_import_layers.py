@@ -102,7 +102,10 @@ def test_every_part_of_the_package_has_a_layer() -> None:
         ),
         ("from scaling.cli import run; run(['--help'])", ["numpy", "pandas", "scipy", "matplotlib", "torch"]),
         ("from scaling.cli import run; run(['laws', 'list'])", ["numpy", "pandas", "torch"]),
-        ("import scaling.fitting", ["statsmodels", "matplotlib", "torch"]),
+        (
+            "import scaling.fitting.parametric.fit, scaling.fitting.isoflop.fit",
+            ["statsmodels", "matplotlib", "torch"],
+        ),
     ],
 )
 def test_light_commands_import_nothing_heavy(statement: str, absent: list[str]) -> None:

@@ -11,7 +11,7 @@ from scaling.cli.output import heading, paragraph, print_fields, print_table
 from scaling.units import format_flops, format_params, format_tokens, round_by_error
 
 if TYPE_CHECKING:
-    from scaling.fitting.parametric_result import ParametricFit
+    from scaling.fitting.parametric.result import ParametricFit
     from scaling.fitting.results import Estimate
 
 TARGET_FLOPS = 1e22  # about 30 times the largest example run
@@ -35,9 +35,9 @@ def demo(path: Path | None, force: bool) -> None:
 
 
 def _run() -> None:
-    from scaling.fitting.envelope import fit_envelope
-    from scaling.fitting.isoflop import fit_isoflop
-    from scaling.fitting.parametric import fit_parametric
+    from scaling.fitting.envelope.fit import fit_envelope
+    from scaling.fitting.isoflop.fit import fit_isoflop
+    from scaling.fitting.parametric.fit import fit_parametric
     from scaling.reference.example import NOISE_SD, PLANTED_LAW, example_curves, example_runs
     from scaling.runs import Runs
 

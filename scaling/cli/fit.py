@@ -128,19 +128,19 @@ def fit(
 def fit_runs(runs: Runs, request: Request) -> Any:
     """The fit of any method. Each import stands where it is needed: a fit loads only its own code."""
     if request.method == "isoflop":
-        from scaling.fitting.isoflop import fit_isoflop
+        from scaling.fitting.isoflop.fit import fit_isoflop
 
         return fit_isoflop(runs, valley=request.valley, level=request.level)
     if request.method == "envelope":
-        from scaling.fitting.envelope import fit_envelope
+        from scaling.fitting.envelope.fit import fit_envelope
 
         return fit_envelope(runs, level=request.level)
     if request.family != "chinchilla":
-        from scaling.fitting.generic import fit_law
+        from scaling.fitting.generic.fit import fit_law
         from scaling.laws import find_family
 
         return fit_law(runs, find_family(request.family), seed=request.seed, level=request.level)
-    from scaling.fitting.parametric import fit_parametric, with_uncertainty
+    from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
 
     surface = fit_parametric(
         runs,

@@ -13,9 +13,9 @@ from scaling.cli.output import heading, paragraph, print_fields, print_table, wr
 from scaling.units import format_flops, format_params, format_percent, format_tokens, round_by_error
 
 if TYPE_CHECKING:
-    from scaling.fitting.envelope import EnvelopeFit
-    from scaling.fitting.isoflop_result import IsoflopFit
-    from scaling.fitting.parametric_result import ParametricFit
+    from scaling.fitting.envelope.fit import EnvelopeFit
+    from scaling.fitting.isoflop.result import IsoflopFit
+    from scaling.fitting.parametric.result import ParametricFit
     from scaling.fitting.results import Estimate, Interval, Objective
     from scaling.runs import Finding, Runs
 

@@ -26,7 +26,7 @@ SHOWN_ROWS = 20
 @click.option("--json", "as_json", is_flag=True, help="Print every row as JSON.")
 def predict(options: TableOptions, law_name: str, as_json: bool) -> None:
     """Predict the loss of RUNS with LAW (a published name or a fit.json) and sum up the errors."""
-    from scaling.fitting.law_prediction import predict_runs
+    from scaling.fitting.prediction import predict_runs
     from scaling.laws.io import law_to_dict
     from scaling.reference import resolve_law
 

@@ -21,8 +21,8 @@ def verify_sweep(
         interrupted_by_sigterm,
         require_torch,
     )
-    from scaling.fitting.isoflop import fit_isoflop
-    from scaling.fitting.parametric import fit_parametric
+    from scaling.fitting.isoflop.fit import fit_isoflop
+    from scaling.fitting.parametric.fit import fit_parametric
     from scaling.sweep.execute import Supervisor
     from scaling.sweep.results import load_store_runs
     from scaling.sweep.verify import EXTRAPOLATION, plan_proof, true_entropy
@@ -65,7 +65,7 @@ def verify_sweep(
 
 def _rows(proof: Any, kept: Any, surface: Any) -> list[dict[str, Any]]:
     """One row an advice: what was trained, predicted (with the interval of a new run) and measured."""
-    from scaling.fitting.prediction import predict
+    from scaling.fitting.parametric.prediction import predict
     from scaling.sweep.results import load_store_runs
 
     measured = load_store_runs(kept, run_ids=[r.run_id for r in proof.design.runs])

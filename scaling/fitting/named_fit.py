@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import LawError, UsageError
-from scaling.fitting.generic import LawFit, fit_law
-from scaling.fitting.generic_search import Problem
+from scaling.fitting.generic.fit import LawFit, fit_law
+from scaling.fitting.generic.search import Problem
 from scaling.fitting.line import half_width_factor
 from scaling.laws.base import Law
 from scaling.runs import Runs
@@ -66,7 +66,7 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> NamedFit:
     if objective == "hoffmann":
         objective, delta = "huber", HOFFMANN_DELTA
     if settings.law == "chinchilla":
-        from scaling.fitting.parametric import fit_parametric
+        from scaling.fitting.parametric.fit import fit_parametric
 
         fit = fit_parametric(
             runs,
@@ -126,7 +126,7 @@ def _named(runs: Runs, settings: FitSettings, law: Law, certified: bool, ends: E
 
 
 def _parametric_ends(fit: Any) -> Ends:
-    from scaling.fitting.prediction import predict
+    from scaling.fitting.parametric.prediction import predict
 
     def ends(runs: Runs) -> tuple[Array, Array]:
         band = predict(fit, runs).prediction

@@ -1,24 +1,24 @@
-"""Predicted losses of a table of runs, with a band each and a summary of how far off they were."""
+"""Predicted losses of a table of runs, with a band each and a summary of how far off they were.
+
+Use which when: `predict_runs` for a law alone (published, or read from fit.json); `parametric.prediction.predict`
+for a fit in hand, whose own method gives the bands.
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scaling.fitting.distributions import t_quantile
-from scaling.fitting.quantities import loss_at, values_of
-from scaling.fitting.resample import jackknife_error, percentile_ends
-from scaling.fitting.sandwich import Linearisation
-from scaling.fitting.surface import Array
+from scaling.errors import LawError
+from scaling.fitting.distributions import normal_quantile
+from scaling.laws.base import Law
 from scaling.runs import Runs
 
-if TYPE_CHECKING:
-    from scaling.fitting.parametric_result import ParametricFit
-
-ENOUGH_FOR_QUANTILES = 60  # runs: from here the noise is read off the residuals instead of assumed Gaussian
+Array = NDArray[np.float64]
+CHUNK = 4096  # rows at a time: draws x rows stay under 20 MB
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,59 +54,58 @@ class Prediction:
         }
 
 
-def predict(fit: ParametricFit, runs: Runs) -> Prediction:
-    """Loss of every run under the fitted law, with bands by the fit's main method (to first order in ln loss)."""
-    loss = np.asarray(fit.law.loss(runs.n_params, runs.n_tokens), dtype=np.float64)
-    if fit.spread is None:
-        return Prediction(
-            loss=loss, confidence=None, prediction=None, level=fit.level, method="none", observed=runs.loss
+def predict_runs(law: Law, runs: Runs) -> Prediction:
+    """Loss of every run under `law`, with bands from its draws of the coefficients.
+
+    The confidence band is percentiles of the draws; the prediction band adds the scatter of one run about the law
+    (`uncertainty.residual_sd`). A law without draws gives no bands: nobody published how sure it is.
+
+    Raises:
+        LawError: the law needs a column the table lacks (unique tokens), or knows only the compute-optimal split.
+    """
+    columns = runs.columns()
+    wanted = [i.name for i in law.family.inputs]
+    missing = [name for name in wanted if name not in columns]
+    if missing or "loss" not in law.family.outputs or law.family.name == "frontier":
+        what = f"the columns {', '.join(missing)}" if missing else "a law of the loss at any N and D"
+        raise LawError(
+            f"predicting these runs with a {law.family.name} law needs {what}; {runs.source} and this law give none. "
+            "Add the column, or use a Chinchilla law."
         )
-    half = _confidence_half_widths(fit, runs)
-    noise = noise_half_width(fit.spread.fit, fit.level)
+    inputs = {name: np.asarray(columns[name], dtype=np.float64) for name in wanted}
+    point = np.array([list(law.coefficients.values())], dtype=np.float64)
+    at = law.family.outputs.index("loss")
+    loss = np.asarray(law.family.predict(point, inputs)[0, :, at], dtype=np.float64)
+    known = law.uncertainty
+    if known is None or not known.draws:
+        return Prediction(
+            loss=loss, confidence=None, prediction=None, level=0.95, method="none", observed=runs.loss
+        )
+    confidence = _percentiles(law, inputs, at, known.level)
+    prediction = None
+    if known.residual_sd is not None:
+        half = np.abs(np.log(confidence / loss[:, None]))
+        noise = normal_quantile((1 + known.level) / 2) * known.residual_sd
+        wide = np.hypot(half, noise)
+        prediction = np.stack([loss * np.exp(-wide[:, 0]), loss * np.exp(wide[:, 1])], axis=1)
     return Prediction(
         loss=loss,
-        confidence=_around(loss, half),
-        prediction=_around(loss, np.hypot(half, noise)),
-        level=fit.level,
-        method=f"{fit.method}, first order",
+        confidence=confidence,
+        prediction=prediction,
+        level=known.level,
+        method=known.draws_method,
         observed=runs.loss,
     )
 
 
-def noise_half_width(fit: Linearisation, level: float) -> float:
-    """Half-width of the noise of one run, in log loss: a quantile of |residual|, or t x sd for few runs."""
-    r = fit.residual if fit.data.log_residual else np.log1p(fit.residual / np.exp(fit.data.ln_loss))
-    n = fit.data.n
-    inflated = math.sqrt(n / max(n - 5, 1))  # residuals are smaller than the noise by the five fitted values
-    if n >= ENOUGH_FOR_QUANTILES:
-        rank = min(math.ceil((n + 1) * level), n) - 1  # split-conformal rank
-        return float(np.partition(np.abs(r), rank)[rank]) * inflated
-    return t_quantile((1 + level) / 2, max(n - 5, 1)) * float(np.sqrt(np.mean(r**2))) * inflated
-
-
-def _confidence_half_widths(fit: ParametricFit, runs: Runs) -> Array:
-    """(n,) half-widths in ln loss."""
-    spread = fit.spread
-    assert spread is not None
-    data, t_level = fit.optimum.data, (1 + fit.level) / 2
+def _percentiles(law: Law, inputs: dict[str, Array], at: int, level: float) -> Array:
+    """(n_runs, 2) percentile ends of the predicted loss over the law's draws."""
+    assert law.uncertainty is not None
+    draws = np.array(law.uncertainty.draws, dtype=np.float64)
+    tails = (100 * (1 - level) / 2, 100 * (1 + level) / 2)
+    n = len(next(iter(inputs.values())))
     parts = []
-    for start in range(0, len(runs), 1000):
-        rows = slice(start, start + 1000)
-        points = [loss_at(data, N, D) for N, D in zip(runs.n_params[rows], runs.n_tokens[rows], strict=True)]
-        value = spread.values(points)
-        if spread.main == "jackknife" and spread.jackknife is not None:
-            refits = np.log(values_of(points, spread.jackknife.theta))
-            parts.append(t_quantile(t_level, len(refits) - 1) * jackknife_error(refits))
-        elif spread.main == "bootstrap" and spread.bootstrap is not None:
-            ends = np.log(percentile_ends(values_of(points, spread.bootstrap.theta), fit.level))
-            parts.append((ends[:, 1] - ends[:, 0]) / 2)
-        else:
-            errors = spread.errors(points)
-            t = np.array([t_quantile(t_level, float(v)) for v in errors.dof])
-            parts.append(t * errors.hc2 / value)
+    for start in range(0, n, CHUNK):
+        rows = {name: values[start : start + CHUNK] for name, values in inputs.items()}
+        parts.append(np.percentile(law.family.predict(draws, rows)[..., at], tails, axis=0).T)
     return np.concatenate(parts)
-
-
-def _around(loss: Array, half: Array) -> Array:
-    with np.errstate(over="ignore"):
-        return np.stack([loss * np.exp(-half), loss * np.exp(half)], axis=1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scaling.fitting.envelope import EnvelopeFit
+from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.plots import style
 from scaling.runs import Runs
 from scaling.runs.table import group_index

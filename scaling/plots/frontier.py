@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scaling.errors import UsageError
-from scaling.fitting.envelope import EnvelopeFit
-from scaling.fitting.isoflop_result import IsoflopFit
+from scaling.fitting.envelope.fit import EnvelopeFit
+from scaling.fitting.isoflop.result import IsoflopFit
 from scaling.laws.base import Law, OptimumBand
 from scaling.plots import style
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scaling.fitting.isoflop_result import BudgetMinimum, IsoflopFit
+from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit
 from scaling.plots import style
 
 if TYPE_CHECKING:

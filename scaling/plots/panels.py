@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling.errors import UsageError
-from scaling.fitting.envelope import EnvelopeFit
-from scaling.fitting.isoflop_result import IsoflopFit
-from scaling.fitting.parametric_result import ParametricFit
+from scaling.fitting.envelope.fit import EnvelopeFit
+from scaling.fitting.isoflop.result import IsoflopFit
+from scaling.fitting.parametric.result import ParametricFit
 from scaling.plots import style
 from scaling.plots.envelope import plot_envelope
 from scaling.plots.frontier import plot_frontier

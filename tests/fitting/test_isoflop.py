@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import FitError, ScalingError, UsageError
-from scaling.fitting.isoflop import fit_isoflop
-from scaling.fitting.isoflop_budgets import ValleyKind
-from scaling.fitting.isoflop_result import IsoflopFit
+from scaling.fitting.isoflop.budgets import ValleyKind
+from scaling.fitting.isoflop.fit import fit_isoflop
+from scaling.fitting.isoflop.result import IsoflopFit
 from scaling.laws import ChinchillaLaw, law_from_dict
 from scaling.runs import Runs, load_runs
 

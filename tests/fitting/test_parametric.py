@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.parametric import fit_parametric
+from scaling.fitting.parametric.fit import fit_parametric
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Convention, Runs, load_runs
 

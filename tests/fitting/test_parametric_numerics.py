@@ -7,12 +7,12 @@ import pytest
 from scipy import optimize
 from scipy.special import stdtrit
 
-from scaling.fitting import diagnostics, groups
-from scaling.fitting.influence import measure_influence
-from scaling.fitting.intervals import Spread
-from scaling.fitting.optimum import find_optimum
-from scaling.fitting.profile import profile_ends
-from scaling.fitting.quantities import (
+from scaling.fitting.parametric import diagnostics, groups
+from scaling.fitting.parametric.influence import measure_influence
+from scaling.fitting.parametric.intervals import Spread
+from scaling.fitting.parametric.optimum import find_optimum
+from scaling.fitting.parametric.profile import profile_ends
+from scaling.fitting.parametric.quantities import (
     as_targets,
     coefficient,
     loss_at,
@@ -21,11 +21,19 @@ from scaling.fitting.quantities import (
     params_exponent,
     values_of,
 )
-from scaling.fitting.resample import jackknife, jackknife_error
-from scaling.fitting.sandwich import hc2_covariance, linearise, standard_errors
-from scaling.fitting.solver import bend, level_frame, minimise
-from scaling.fitting.starts import starting_points
-from scaling.fitting.surface import SQUARES, Penalty, centre, jacobian, objective, residuals, to_coefficients
+from scaling.fitting.parametric.resample import jackknife, jackknife_error
+from scaling.fitting.parametric.sandwich import hc2_covariance, linearise, standard_errors
+from scaling.fitting.parametric.solver import bend, level_frame, minimise
+from scaling.fitting.parametric.starts import starting_points
+from scaling.fitting.parametric.surface import (
+    SQUARES,
+    Penalty,
+    centre,
+    jacobian,
+    objective,
+    residuals,
+    to_coefficients,
+)
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
 

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import FitError
-from scaling.fitting.parametric import fit_parametric
-from scaling.fitting.prediction import noise_half_width, predict
+from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.parametric.prediction import predict
+from scaling.fitting.parametric.sandwich import noise_half_width
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
 

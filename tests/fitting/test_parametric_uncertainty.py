@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.parametric import bootstrap, fit_parametric, law_uncertainty, with_uncertainty
-from scaling.fitting.surface import Penalty
+from scaling.fitting.parametric.fit import bootstrap, fit_parametric, law_uncertainty, with_uncertainty
+from scaling.fitting.parametric.surface import Penalty
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.laws.io import load_law
 from scaling.runs import Runs

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from scaling.fitting.valley import fit_polynomial_valley, fit_surface_valley
+from scaling.fitting.isoflop.valley import fit_polynomial_valley, fit_surface_valley
 
 X = np.linspace(20.0, 24.0, 9)
 

@@ -13,11 +13,11 @@ import pytest
 
 from scaling.errors import UsageError
 from scaling.fitting.comparison import compare_laws
-from scaling.fitting.envelope import fit_envelope
+from scaling.fitting.envelope.fit import fit_envelope
 from scaling.fitting.extrapolation import evaluate_extrapolation
-from scaling.fitting.generic import fit_law
-from scaling.fitting.isoflop import fit_isoflop
-from scaling.fitting.parametric import fit_parametric
+from scaling.fitting.generic.fit import fit_law
+from scaling.fitting.isoflop.fit import fit_isoflop
+from scaling.fitting.parametric.fit import fit_parametric
 from scaling.laws import ChinchillaLaw, FrontierLaw
 from scaling.plots import (
     draw_fit,

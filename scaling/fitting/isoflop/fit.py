@@ -2,7 +2,7 @@
 
 Use which when: Approach 2 needs runs in groups of equal compute and assumes little about the loss away from the
 optimum. Approach 3 (`fit_parametric`) uses every run, predicts losses, and extrapolates better where its form holds.
-Approach 1 (`fit_envelope`) is for training curves without such groups. `scaling.fitting.valley` says which valley.
+Approach 1 (`fit_envelope`) is for training curves without such groups. `isoflop.valley` says which valley to take.
 
 Source: Hoffmann et al. 2022, arXiv:2203.15556, sec. 3.2. Ours differs: losses of runs that miss their budget are
 moved to it along the fitted surface; minima that the runs do not bracket are refused; the bias of the valley's shape
@@ -18,25 +18,25 @@ import numpy as np
 
 from scaling.errors import FitError, LawError, UsageError
 from scaling.fitting.frontier_law import frontier_law
-from scaling.fitting.isoflop_bias import GridBias, estimate_grid_bias
-from scaling.fitting.isoflop_budgets import (
+from scaling.fitting.isoflop.bias import GridBias, estimate_grid_bias
+from scaling.fitting.isoflop.budgets import (
     BudgetRuns,
     ValleyKind,
     budget_runs,
     fit_budget_valley,
 )
-from scaling.fitting.isoflop_findings import (
+from scaling.fitting.isoflop.findings import (
     SHAPE_TRUSTED,
     curves_reduced,
     isoflop_findings,
     no_minima_message,
 )
-from scaling.fitting.isoflop_result import BudgetMinimum, IsoflopFit, NextRun, RefusedBudget
+from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit, NextRun, RefusedBudget
+from scaling.fitting.isoflop.valley import FARTHEST, Valley
 from scaling.fitting.line import fit_line
 from scaling.fitting.loss_frontier import fit_loss_frontier
 from scaling.fitting.power_law import PowerLawFit, power_law_from_line
 from scaling.fitting.results import Estimate, Interval
-from scaling.fitting.valley import FARTHEST, Valley
 from scaling.laws.base import Law
 from scaling.runs import Finding, Runs, assign_budgets
 from scaling.runs.budgets import DEFAULT_TOLERANCE
@@ -143,7 +143,7 @@ def _check_arguments(valley: ValleyKind, level: float, min_runs: int | None) -> 
 
 def _fit_surface(runs: Runs) -> tuple[Law | None, str]:
     """The Approach 3 law of the same runs, or why there is none."""
-    from scaling.fitting.parametric import fit_parametric
+    from scaling.fitting.parametric.fit import fit_parametric
 
     try:
         law = fit_parametric(runs, intervals=False).law

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scaling.fitting.isoflop_bias import GridBias
-from scaling.fitting.isoflop_result import BudgetMinimum
+from scaling.fitting.isoflop.bias import GridBias
+from scaling.fitting.isoflop.result import BudgetMinimum
 from scaling.runs import Finding, Runs
 from scaling.runs.findings import Severity
 from scaling.units import format_flops, format_params, format_tokens

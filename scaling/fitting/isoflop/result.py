@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scaling.fitting.isoflop_bias import GridBias
-from scaling.fitting.isoflop_budgets import BudgetRuns, ValleyKind
+from scaling.fitting.isoflop.bias import GridBias
+from scaling.fitting.isoflop.budgets import BudgetRuns, ValleyKind
+from scaling.fitting.isoflop.valley import RefusalCode, Valley
 from scaling.fitting.loss_frontier import LossFrontier
 from scaling.fitting.power_law import PowerLawFit
 from scaling.fitting.results import Estimate
-from scaling.fitting.valley import RefusalCode, Valley
 from scaling.laws.base import Allocation, Law
 from scaling.laws.frontier import FrontierLaw
 

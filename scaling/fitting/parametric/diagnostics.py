@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from scaling.fitting.distributions import f_tail
-from scaling.fitting.groups import Groups
-from scaling.fitting.sandwich import Linearisation
-from scaling.fitting.surface import N_COEFFICIENTS, Array, blocks, jacobian
+from scaling.fitting.parametric.groups import Groups
+from scaling.fitting.parametric.sandwich import Linearisation
+from scaling.fitting.parametric.surface import N_COEFFICIENTS, Array, blocks, jacobian
 from scaling.runs import Runs
 
 MAD_TO_SIGMA = 1.4826  # of a Gaussian

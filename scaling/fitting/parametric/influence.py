@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.diagnostics import robust_scale
-from scaling.fitting.optimum import HUBER_EFFICIENT
-from scaling.fitting.sandwich import Linearisation, linearise
-from scaling.fitting.solver import minimise
-from scaling.fitting.surface import (
+from scaling.fitting.parametric.diagnostics import robust_scale
+from scaling.fitting.parametric.optimum import HUBER_EFFICIENT
+from scaling.fitting.parametric.sandwich import Linearisation, linearise
+from scaling.fitting.parametric.solver import minimise
+from scaling.fitting.parametric.surface import (
     N_COEFFICIENTS,
     SQUARES,
     Array,

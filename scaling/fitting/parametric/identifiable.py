@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from scaling.errors import FitError
-from scaling.fitting.surface import N_COEFFICIENTS, Array
+from scaling.fitting.parametric.surface import N_COEFFICIENTS, Array
 from scaling.runs import Runs
 from scaling.units import format_flops, format_params, format_tokens
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
-from scaling.fitting.valley import (
+from scaling.fitting.isoflop.valley import (
     Shape,
     Valley,
     fit_polynomial_valley,

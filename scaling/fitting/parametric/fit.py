@@ -16,17 +16,23 @@ from collections.abc import Mapping
 import numpy as np
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.bootstrap import Bootstrap, bootstrap
-from scaling.fitting.identifiable import require_identifiable
-from scaling.fitting.intervals import LowerMinimum, mirrored
-from scaling.fitting.optimum import Certificate, ObjectiveName, Optimum, check_objective, find_optimum
-from scaling.fitting.parametric_analysis import COEFFICIENTS, Analysis, analyse, plain_estimates
-from scaling.fitting.parametric_findings import assumption, collect_findings, coordinates_at_bound
-from scaling.fitting.parametric_result import Alternative, ParametricFit
+from scaling.fitting.parametric.analysis import COEFFICIENTS, Analysis, analyse, plain_estimates
+from scaling.fitting.parametric.bootstrap import Bootstrap, bootstrap
+from scaling.fitting.parametric.findings import assumption, collect_findings, coordinates_at_bound
+from scaling.fitting.parametric.identifiable import require_identifiable
+from scaling.fitting.parametric.intervals import LowerMinimum, mirrored
+from scaling.fitting.parametric.optimum import (
+    Certificate,
+    ObjectiveName,
+    Optimum,
+    check_objective,
+    find_optimum,
+)
+from scaling.fitting.parametric.result import Alternative, ParametricFit
+from scaling.fitting.parametric.starts import starting_points
+from scaling.fitting.parametric.surface import centre, to_coefficients
+from scaling.fitting.parametric.uncertainty import law_uncertainty, with_uncertainty
 from scaling.fitting.results import Estimate
-from scaling.fitting.starts import starting_points
-from scaling.fitting.surface import centre, to_coefficients
-from scaling.fitting.uncertainty import law_uncertainty, with_uncertainty
 from scaling.laws.base import Provenance
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
@@ -50,7 +56,7 @@ def fit_parametric(
 
     Args:
         runs: final losses at several n_params and several n_tokens; N as runs.convention counts it.
-        law: "chinchilla"; for any other family see scaling.fitting.generic.fit_law.
+        law: "chinchilla"; for any other family see scaling.fitting.generic.fit.fit_law.
         objective: what is minimised; see the top of this file.
         huber_delta: threshold in log loss; None = 1.345 x robust scale. 1e-3 is Hoffmann et al.'s.
         level: of the intervals, 0.95.

@@ -19,13 +19,13 @@ import numpy as np
 
 from scaling.errors import FitError, UsageError
 from scaling.fitting.distributions import t_quantile
-from scaling.fitting.groups import Groups
-from scaling.fitting.profile import profile_ends
-from scaling.fitting.quantities import Quantity, as_targets, values_of
-from scaling.fitting.resample import Refits, jackknife_error, percentile_ends
+from scaling.fitting.parametric.groups import Groups
+from scaling.fitting.parametric.profile import profile_ends
+from scaling.fitting.parametric.quantities import Quantity, as_targets, values_of
+from scaling.fitting.parametric.resample import Refits, jackknife_error, percentile_ends
+from scaling.fitting.parametric.sandwich import Errors, Linearisation, standard_errors
+from scaling.fitting.parametric.surface import Array
 from scaling.fitting.results import Estimate, Interval
-from scaling.fitting.sandwich import Errors, Linearisation, standard_errors
-from scaling.fitting.surface import Array
 
 Method = Literal["profile", "jackknife", "bootstrap"]
 METHODS: tuple[str, ...] = get_args(Method)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.quantities import Quantity, as_targets, give_up
-from scaling.fitting.sandwich import Linearisation
-from scaling.fitting.solver import minimise, multiplier, within_bounds
-from scaling.fitting.surface import LOWER, UPPER, Array
+from scaling.fitting.parametric.quantities import Quantity, as_targets, give_up
+from scaling.fitting.parametric.sandwich import Linearisation
+from scaling.fitting.parametric.solver import minimise, multiplier, within_bounds
+from scaling.fitting.parametric.surface import LOWER, UPPER, Array
 
 _ENOUGH = 1e-4  # of the rise in the objective at the end: the refit need not be better than the end
 _CLOSE = 2e-4  # relative error allowed in z, so of the half-width

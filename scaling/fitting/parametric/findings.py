@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scaling.fitting.influence import FAR_OFF
-from scaling.fitting.parametric_analysis import BUDGETS_DIFFER, Analysis
-from scaling.fitting.surface import COORDINATES, LOWER, UPPER
+from scaling.fitting.parametric.analysis import BUDGETS_DIFFER, Analysis
+from scaling.fitting.parametric.influence import FAR_OFF
+from scaling.fitting.parametric.surface import COORDINATES, LOWER, UPPER
 from scaling.runs import Finding
 from scaling.runs.findings import Severity
 from scaling.units import round_by_error

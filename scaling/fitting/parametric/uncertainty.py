@@ -12,14 +12,13 @@ import numpy as np
 
 from scaling.errors import FitError
 from scaling.fitting.distributions import normal_quantile
-from scaling.fitting.intervals import Spread
-from scaling.fitting.parametric_result import ParametricFit
-from scaling.fitting.prediction import noise_half_width
-from scaling.fitting.quantities import optimal_loss, optimal_params
-from scaling.fitting.resample import Refits, pairs_bootstrap
-from scaling.fitting.sandwich import Linearisation, hc2_covariance
-from scaling.fitting.solver import bend, level_frame
-from scaling.fitting.surface import Array, to_coefficients
+from scaling.fitting.parametric.intervals import Spread
+from scaling.fitting.parametric.quantities import optimal_loss, optimal_params
+from scaling.fitting.parametric.resample import Refits, pairs_bootstrap
+from scaling.fitting.parametric.result import ParametricFit
+from scaling.fitting.parametric.sandwich import Linearisation, hc2_covariance, noise_half_width
+from scaling.fitting.parametric.solver import bend, level_frame
+from scaling.fitting.parametric.surface import Array, to_coefficients
 from scaling.laws.base import OptimumBand, Uncertainty
 from scaling.laws.chinchilla import FAMILY
 

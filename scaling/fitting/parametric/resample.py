@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import UsageError
-from scaling.fitting.groups import Groups
-from scaling.fitting.solver import minimise
-from scaling.fitting.surface import Array, Penalty, SurfaceData
+from scaling.fitting.parametric.groups import Groups
+from scaling.fitting.parametric.solver import minimise
+from scaling.fitting.parametric.surface import Array, Penalty, SurfaceData
 
 Mask = NDArray[np.bool_]
 _CELLS_AT_ONCE = 40_000  # counts in one call of the solver: larger leaves the processor's cache

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.groups import Groups, budgets, trunks
-from scaling.fitting.parametric_analysis import COEFFICIENTS
-from scaling.fitting.parametric_result import ParametricFit
-from scaling.fitting.quantities import coefficient, params_exponent
-from scaling.fitting.resample import pairs_bootstrap
+from scaling.fitting.parametric.analysis import COEFFICIENTS
+from scaling.fitting.parametric.groups import Groups, budgets, trunks
+from scaling.fitting.parametric.quantities import coefficient, params_exponent
+from scaling.fitting.parametric.resample import pairs_bootstrap
+from scaling.fitting.parametric.result import ParametricFit
+from scaling.fitting.parametric.surface import Array, to_coefficients
 from scaling.fitting.results import Estimate
-from scaling.fitting.surface import Array, to_coefficients
 from scaling.runs import Runs
 
 Cluster = Literal["auto", "run", "trunk", "budget"]

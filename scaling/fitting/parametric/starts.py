@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from scaling.fitting.surface import LOWER, UPPER, Array, SurfaceData, residuals
+from scaling.fitting.parametric.surface import LOWER, UPPER, Array, SurfaceData, residuals
 
 GRID = np.geomspace(0.05, 2.4, 8)
 N_STARTS = 6

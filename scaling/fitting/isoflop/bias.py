@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.fitting.isoflop_budgets import BudgetRuns, ValleyKind, fit_budget_valley
+from scaling.fitting.isoflop.budgets import BudgetRuns, ValleyKind, fit_budget_valley
 from scaling.fitting.line import Line, fit_line
 from scaling.fitting.power_law import PowerLawFit
 from scaling.laws.base import Law

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.solver import free_coordinates
-from scaling.fitting.surface import (
+from scaling.fitting.distributions import t_quantile
+from scaling.fitting.parametric.solver import free_coordinates
+from scaling.fitting.parametric.surface import (
     N_COEFFICIENTS,
     Array,
     Penalty,
@@ -25,6 +26,8 @@ from scaling.fitting.surface import (
     psi,
     residuals,
 )
+
+ENOUGH_FOR_QUANTILES = 60  # runs: from here the noise is read off the residuals instead of assumed Gaussian
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,3 +153,14 @@ def _invert(gram: Array, free: NDArray[np.bool_]) -> tuple[Array, float]:
     inverse = np.zeros_like(gram)
     inverse[np.ix_(index, index)] = (spread @ spread.T) * np.outer(scale, scale)
     return inverse, math.sqrt(condition)
+
+
+def noise_half_width(fit: Linearisation, level: float) -> float:
+    """Half-width of the noise of one run, in log loss: a quantile of |residual|, or t x sd for few runs."""
+    r = fit.residual if fit.data.log_residual else np.log1p(fit.residual / np.exp(fit.data.ln_loss))
+    n = fit.data.n
+    inflated = math.sqrt(n / max(n - 5, 1))  # residuals are smaller than the noise by the five fitted values
+    if n >= ENOUGH_FOR_QUANTILES:
+        rank = min(math.ceil((n + 1) * level), n) - 1  # split-conformal rank
+        return float(np.partition(np.abs(r), rank)[rank]) * inflated
+    return t_quantile((1 + level) / 2, max(n - 5, 1)) * float(np.sqrt(np.mean(r**2))) * inflated

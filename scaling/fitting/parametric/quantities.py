@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.surface import LOWER, UPPER, Array, SurfaceData
+from scaling.fitting.parametric.surface import LOWER, UPPER, Array, SurfaceData
 
 FLOPS_PER_PARAM_TOKEN = 6.0  # C = 6 N D: 2 forward, 4 backward per weight and token
 Kind = Literal["linear", "ln_ratio", "ln_optimum", "optimum_loss", "loss"]

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scaling.fitting import diagnostics, groups, resample
-from scaling.fitting.diagnostics import FTest, ResidualSummary
-from scaling.fitting.groups import Groups
-from scaling.fitting.influence import Influence, measure_influence
-from scaling.fitting.intervals import Method, Spread
-from scaling.fitting.optimum import HUBER_HOFFMANN, ObjectiveName, Optimum, find_optimum
-from scaling.fitting.quantities import coefficient, params_exponent
+from scaling.fitting.parametric import diagnostics, groups, resample
+from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
+from scaling.fitting.parametric.groups import Groups
+from scaling.fitting.parametric.influence import Influence, measure_influence
+from scaling.fitting.parametric.intervals import Method, Spread
+from scaling.fitting.parametric.optimum import HUBER_HOFFMANN, ObjectiveName, Optimum, find_optimum
+from scaling.fitting.parametric.quantities import coefficient, params_exponent
+from scaling.fitting.parametric.sandwich import Linearisation, linearise
+from scaling.fitting.parametric.surface import to_coefficients
 from scaling.fitting.results import Estimate
-from scaling.fitting.sandwich import Linearisation, linearise
-from scaling.fitting.surface import to_coefficients
 from scaling.runs import Runs
 
 COEFFICIENTS = ("E", "A", "B", "alpha", "beta")

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.diagnostics import FTest, ResidualSummary
-from scaling.fitting.influence import Influence
-from scaling.fitting.intervals import Method, Spread, inverted, mirrored
-from scaling.fitting.optimum import Certificate, Optimum
-from scaling.fitting.parametric_analysis import COEFFICIENTS
-from scaling.fitting.quantities import (
+from scaling.fitting.parametric.analysis import COEFFICIENTS
+from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
+from scaling.fitting.parametric.influence import Influence
+from scaling.fitting.parametric.intervals import Method, Spread, inverted, mirrored
+from scaling.fitting.parametric.optimum import Certificate, Optimum
+from scaling.fitting.parametric.quantities import (
     FLOPS_PER_PARAM_TOKEN,
     Quantity,
     coefficient,
@@ -167,7 +167,7 @@ class ParametricFit:
         )
 
     def _with_noise(self, estimate: Estimate) -> Estimate:
-        from scaling.fitting.prediction import noise_half_width
+        from scaling.fitting.parametric.sandwich import noise_half_width
 
         assert self.spread is not None
         assert estimate.interval is not None

@@ -8,11 +8,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from scaling.errors import UsageError
-from scaling.fitting.diagnostics import robust_scale
+from scaling.fitting.parametric.diagnostics import robust_scale
+from scaling.fitting.parametric.solver import Minimum, minimise
+from scaling.fitting.parametric.starts import START_ROWS, starting_points
+from scaling.fitting.parametric.surface import SQUARES, Array, Penalty, SurfaceData, residuals
 from scaling.fitting.results import Objective
-from scaling.fitting.solver import Minimum, minimise
-from scaling.fitting.starts import START_ROWS, starting_points
-from scaling.fitting.surface import SQUARES, Array, Penalty, SurfaceData, residuals
 
 ObjectiveName = Literal["huber", "least_squares", "log_least_squares", "asymmetric"]
 OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)

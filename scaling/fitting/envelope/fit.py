@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.envelope_points import (
+from scaling.fitting.envelope.points import (
     Crossings,
     Envelope,
     find_crossings,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import FitError, LawError, UsageError
-from scaling.fitting.generic_search import Found, Problem, bounds, polish, search
+from scaling.fitting.generic.search import Found, Problem, bounds, polish, search
 from scaling.fitting.line import half_width_factor
 from scaling.fitting.results import Estimate, Interval, Objective
 from scaling.laws.base import Law, LawFamily, Provenance
