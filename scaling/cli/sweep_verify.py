@@ -12,7 +12,15 @@ from scaling.units import format_flops, format_params, format_tokens
 
 
 def verify_sweep(
-    planned: Any, kept: Any, *, budget: float | None, slots: int, dry_run: bool, as_json: bool, quiet: bool
+    planned: Any,
+    kept: Any,
+    *,
+    budget: float | None,
+    without: tuple[str, ...],
+    slots: int,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Fit, plan, train, compare, print."""
     from scaling.cli.sweep_progress import (
@@ -25,12 +33,18 @@ def verify_sweep(
     from scaling.fitting.parametric.fit import fit_parametric
     from scaling.sweep.execute import Supervisor
     from scaling.sweep.results import load_store_runs
-    from scaling.sweep.verify import EXTRAPOLATION, plan_proof, true_entropy
+    from scaling.sweep.verify import EXTRAPOLATION, KAPLAN, TWENTY, plan_proof, true_entropy
 
     runs = load_store_runs(kept, run_ids=[r.run_id for r in planned.runs])
     law = fit_isoflop(runs).law
     surface = fit_parametric(runs)
-    proof = plan_proof(planned, law, budget or EXTRAPOLATION * planned.spec.grid.budgets[-1])
+    names = {"20-tokens": TWENTY, "kaplan": KAPLAN}
+    proof = plan_proof(
+        planned,
+        law,
+        budget or EXTRAPOLATION * planned.spec.grid.budgets[-1],
+        without=[names[w] for w in without],
+    )
     if dry_run:
         _print_plan(proof)
         return 0
@@ -138,6 +152,12 @@ def _print_proof(proof: Any, rows: list[dict[str, Any]], runs: Any, floor: dict[
     "--store", type=click.Path(path_type=Path), help="Folder of the runs  [default: store, beside the spec]."
 )
 @click.option("--budget", metavar="FLOPS", help="Of the proof  [default: 10 times the largest of the sweep].")
+@click.option(
+    "--without",
+    type=click.Choice(["20-tokens", "kaplan"]),
+    multiple=True,
+    help="A rule of thumb not to train.",
+)
 @click.option("--slots", type=click.IntRange(1), help="Runs at once  [default: the CPU cores].")
 @click.option("--dry-run", is_flag=True, help="Only say what would be trained.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
@@ -146,6 +166,7 @@ def verify(
     spec: Path,
     store: Path | None,
     budget: str | None,
+    without: tuple[str, ...],
     slots: int | None,
     dry_run: bool,
     quiet: bool,
@@ -160,6 +181,7 @@ def verify(
         design_of(spec),
         store_of(spec, store),
         budget=None if budget is None else parse_flops(budget),
+        without=without,
         slots=slots or usable_cores(),
         dry_run=dry_run,
         as_json=as_json,

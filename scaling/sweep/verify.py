@@ -7,7 +7,7 @@ other and with what the law had predicted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from scaling.errors import PlanError, UsageError
@@ -16,6 +16,7 @@ from scaling.reference.published import find_law
 from scaling.runs import Runs
 from scaling.sweep.design import Cell, Design, design_sweep
 from scaling.sweep.spec import SpecError
+from scaling.units import format_params
 
 EXTRAPOLATION = 10.0  # times the largest budget of the sweep
 TOKENS_PER_PARAM = 20.0
@@ -35,13 +36,15 @@ class Proof:
     left_out: Mapping[str, str]
 
 
-def plan_proof(sweep: Design, law: Law, budget: float) -> Proof:
+def plan_proof(sweep: Design, law: Law, budget: float, *, without: Collection[str] = ()) -> Proof:
     """The runs of a proof at `budget` FLOPs.
 
     Args:
         law: of the sweep; only its allocation is used.
+        without: rules of thumb not to train, where the time does not allow all.
     Raises:
         UsageError: the budget lies inside the sweep.
+        PlanError: the model the law asks for cannot be built.
     """
     largest = sweep.spec.grid.budgets[-1]
     if not budget > largest:
@@ -51,6 +54,9 @@ def plan_proof(sweep: Design, law: Law, budget: float) -> Proof:
     designs: dict[str, Design] = {}
     left_out: dict[str, str] = {}
     for name, n_params in _advice(law, budget).items():
+        if name in without:
+            left_out[name] = f"as asked; it wants {format_params(n_params)} parameters."
+            continue
         cell = Cell(budget, n_params, sweep.spec.seeds.first)
         try:
             designs[name] = design_sweep(

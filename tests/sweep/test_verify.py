@@ -25,6 +25,13 @@ def test_the_proof_trains_each_advice_at_the_budget() -> None:
     assert "vocabulary" in proof.left_out[KAPLAN]  # it asks for fewer parameters than the vocabulary needs
 
 
+def test_a_rule_of_thumb_can_be_left_out_by_name() -> None:
+    sweep = design_sweep(tiny_spec(), vocab_size=32)
+    proof = plan_proof(sweep, FrontierLaw.from_tokens_per_param(10.0), 1e10, without=[TWENTY])
+    assert set(proof.run_ids) == {OURS}
+    assert proof.left_out[TWENTY] == "as asked; it wants 9.13k parameters."  # sqrt(1e10 / 120)
+
+
 def test_a_budget_inside_the_sweep_proves_nothing() -> None:
     sweep = design_sweep(tiny_spec(), vocab_size=32)
     with pytest.raises(UsageError, match="must exceed"):
