@@ -14,8 +14,8 @@ from scaling.laws.base import OptimumBand, Provenance, Uncertainty
 from scaling.laws.frontier import FrontierLaw
 from scaling.runs import Runs
 
-# budgets at which the law states its band: from a laptop's minute to far beyond any run
-BAND_LOG10_FLOPS = tuple(float(v) for v in np.arange(15.0, 30.25, 0.5))
+# budgets at which the law states its band: from a laptop's second to far beyond any run
+BAND_LOG10_FLOPS = tuple(float(v) for v in np.arange(8.0, 30.25, 0.5))
 
 
 def frontier_law(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -109,7 +109,7 @@ def _band(ax: Axes, fit: Any, law: Law, quantity: Quantity, flops: np.ndarray) -
             np.maximum(low, 1e-3),
             np.minimum(high, 1e30),
         )  # an end at 0 or infinity leaves the picture
-    elif not (np.isfinite(low).all() and np.isfinite(high).all()):
+    elif np.isinf(low).any() or np.isinf(high).any():
         return
     ax.fill_between(
         flops,
@@ -123,14 +123,16 @@ def _band(ax: Axes, fit: Any, law: Law, quantity: Quantity, flops: np.ndarray) -
 
 
 def _law_band(band: OptimumBand, quantity: Quantity, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    x = np.log10(flops)
+    """Ends of the band; NaN, which is not drawn, at budgets for which the law states none."""
+
+    def at(values: Iterable[float]) -> np.ndarray:
+        x = np.log10(flops)
+        return np.asarray(np.interp(x, band.log10_flops, list(values), left=math.nan, right=math.nan))
+
     if quantity == "loss":
-        return np.interp(x, band.log10_flops, band.loss_low), np.interp(x, band.log10_flops, band.loss_high)
+        return at(band.loss_low), at(band.loss_high)
     with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = (
-            np.exp(np.interp(x, band.log10_flops, np.log(side)))
-            for side in (band.n_params_low, band.n_params_high)
-        )
+        low, high = np.exp(at(np.log(band.n_params_low))), np.exp(at(np.log(band.n_params_high)))
         return (low, high) if quantity == "n_params" else (flops / (6 * high), flops / (6 * low))
 
 

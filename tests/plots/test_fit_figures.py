@@ -57,6 +57,24 @@ def planted(noise: float = 0.004, edge: bool = False) -> Runs:
     return Runs.from_arrays(n_params=n, n_tokens=d, flops=c, loss=loss, budget=c)
 
 
+def test_the_band_of_a_laptop_sweep_surrounds_its_line() -> None:
+    """Budgets of 1e10 FLOPs: the band once began at 1e15 and was drawn flat below."""
+    runs = planted()
+    small = Runs.from_arrays(
+        n_params=runs.n_params / 1e4, n_tokens=runs.n_tokens / 1e4, flops=runs.flops / 1e8, loss=runs.loss,
+        budget=None if runs.budget is None else runs.budget / 1e8,
+    )  # fmt: skip
+    fit = fit_isoflop(small)
+    ax = plot_frontier(fit)
+    (band,) = ax.collections
+    corners = band.get_paths()[0].vertices
+    x, y = corners[:, 0], corners[:, 1]
+    line = np.array([fit.law.allocate(float(c)).n_params for c in x])
+    assert y.min() > 0.2 * line.min()
+    assert np.abs(np.log(y / line))[x < 1e13].max() < 0.5
+    assert {True, False} == set(y > line)
+
+
 def curves() -> Runs:
     sizes = np.logspace(7.5, 10, 8)
     d = 300 * sizes[:, None] * np.logspace(-2.7, 0, 80)
