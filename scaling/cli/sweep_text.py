@@ -77,12 +77,21 @@ def print_design(
 
 def _cost(design: Design, rate: Rate | None, n_slots: int) -> list[tuple[str, str]]:
     saved = design.independent_flops / design.work_flops
-    shared = f"; {saved:.2f} times less than without shared trunks" if saved > 1.005 else ""
+    shared = (
+        f"; {format_percent(1 / saved)} of the same runs without shared trunks ({saved:.2f} times less)"
+        if saved > 1.005
+        else ""
+    )
     grid = design.spec.grid
     fields = [
         ("compute", f"{format_flops(design.work_flops)} FLOPs to execute{shared}"),
         ("counted", f"C = {grid.flops}, N = {grid.params.replace('_', '-')} parameters"),
     ]
+    size_error = max(abs(r.n_params / r.n_params_wanted - 1) for r in design.runs)
+    budget_error = max(abs(r.flops / r.budget - 1) for r in design.runs)
+    fields.append(
+        ("hit", f"sizes within {size_error:.1%} of those wanted, budgets within {budget_error:.1%}")
+    )
     if rate is not None:
         wall = rate.total_seconds(design.units, n_slots)
         fields.append(

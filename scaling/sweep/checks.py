@@ -7,7 +7,6 @@ from itertools import groupby
 
 from scaling.runs import Finding
 from scaling.sweep.design import Design, PlannedRun
-from scaling.sweep.shapes import TOLERANCE as SIZE_TOLERANCE
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 BUDGET_TOLERANCE = 0.01
@@ -81,8 +80,6 @@ def _valleys(design: Design) -> Iterator[Finding]:
 def _runs(design: Design) -> Iterator[Finding]:
     warmup = design.spec.schedule.warmup_steps
     tests: tuple[tuple[str, str, Callable[[PlannedRun], bool], Callable[[PlannedRun], str], str], ...] = (
-        ("size-missed", "warning", lambda r: abs(r.n_params / r.n_params_wanted - 1) > SIZE_TOLERANCE,
-         lambda r: f"has {r.n_params / r.n_params_wanted - 1:+.1%} parameters", "Choose a smaller d_head."),
         ("budget-missed", "warning", lambda r: abs(r.flops / r.budget - 1) > BUDGET_TOLERANCE,
          lambda r: f"misses its budget by {r.flops / r.budget - 1:+.1%}", "Lower recipe.batch_tokens."),
         ("few-steps", "warning", lambda r: r.n_steps < STEPS_LEAST,

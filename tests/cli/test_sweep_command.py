@@ -57,7 +57,7 @@ def test_init_writes_a_spec_that_design_accepts(tmp_path: Path) -> None:
     invoke("init", str(tmp_path / "first"))
     printed = invoke("design", str(tmp_path / "first"), "--no-measure")
     assert "Sweep first: 38 runs at 6 budgets" in printed
-    assert "times less than without shared trunks" in printed
+    assert "of the same runs without shared trunks" in printed
     assert run(["sweep", "init", str(tmp_path / "first")]) == 2  # it exists
 
 

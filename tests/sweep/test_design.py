@@ -159,6 +159,7 @@ def test_a_sound_design_has_no_warning() -> None:
         ({"schedule": {"warmup_steps": 60}}, "warmup-beyond-branch"),
         ({"schedule": {"decay_fraction": 0.1}}, "short-decay"),
         ({"grid": {"budgets": [4e7, 6.4e8]}}, "little-sharing"),
+        ({"corpus": {"vocab_size": 200}}, "vocabulary-heavy"),
         ({}, "no-replicates"),
     ],
 )
