@@ -91,10 +91,12 @@ class SelfAttention(nn.Module):
     def forward(self, x_MD: Tensor, view: View, cache: LayerCache | None = None) -> Tensor:
         B, T = view.n_rows, view.n_tokens
         H, G, K = self.n_heads, self.n_kv_heads, self.d_head
-        heads_BHTK = self.query_key_value(x_MD).view(B, T, H + 2 * G, K).transpose(1, 2)
-        q, k, v = torch.split(heads_BHTK, [H, G, G], dim=1)
+        heads_BTHK = self.query_key_value(x_MD).view(B, T, H + 2 * G, K)
+        # split before the transposition: the gradients then join in the layout of the projection, without a copy
+        q, k, v = (part.transpose(1, 2) for part in heads_BTHK.split([H, G, G], dim=2))
         if view.rotation is not None:
-            q, k = torch.split(rotate(heads_BHTK[:, : H + G], view.rotation), [H, G], dim=1)
+            qk_BHTK = heads_BTHK[:, :, : H + G].transpose(1, 2)
+            q, k = torch.split(rotate(qk_BHTK, view.rotation), [H, G], dim=1)
         if cache is not None:
             k, v = cache.append(k, v)
         mixed = attend(q, k, v, view, self.scale)
