@@ -65,6 +65,13 @@ def exp(x: Any) -> Any:
     return math.exp(x) if isinstance(x, (int, float)) else _numpy().exp(x)
 
 
+def softplus(x: Any) -> Any:
+    """ln(1 + e^x) of a float or an array, exact at both ends."""
+    if isinstance(x, (int, float)):
+        return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+    return _numpy().logaddexp(0.0, x)
+
+
 def minimum(x: Any, y: Any) -> Any:
     """The smaller of two floats or arrays, element by element."""
     plain = isinstance(x, (int, float)) and isinstance(y, (int, float))

@@ -24,6 +24,7 @@ from scaling.laws.form import (
     require_above,
     require_finite_coefficients,
     require_positive,
+    softplus,
 )
 
 
@@ -35,11 +36,15 @@ def kaplan_loss(n_params: Any, n_tokens: Any, alpha_N: Any, alpha_D: Any, N_c: A
 def kaplan_gradient(
     n_params: Any, n_tokens: Any, alpha_N: Any, alpha_D: Any, N_c: Any, D_c: Any
 ) -> tuple[Any, ...]:
-    """Derivatives with respect to alpha_N, alpha_D, N_c, D_c."""
+    """Derivatives with respect to alpha_N, alpha_D, N_c, D_c.
+
+    With x and y the two terms of the bracket, d L / d alpha_D = L (ln(x + y) - x ln x / (x + y)). The two logarithms
+    nearly cancel where one term is large, so it is computed as L (y ln(x + y) + x ln(1 + y/x)) / (x + y).
+    """
     ratio, log_size = alpha_N / alpha_D, ln(N_c / n_params)
     x, y = (N_c / n_params) ** ratio, D_c / n_tokens
     loss, slope = (x + y) ** alpha_D, alpha_D * (x + y) ** (alpha_D - 1)  # slope: dL / d(x + y)
-    by_alpha_D = loss * ln(x + y) - slope * x * log_size * ratio / alpha_D
+    by_alpha_D = loss * (y * ln(x + y) + x * softplus(ln(y) - ratio * log_size)) / (x + y)
     return slope * x * log_size / alpha_D, by_alpha_D, slope * x * ratio / N_c, slope / n_tokens
 
 

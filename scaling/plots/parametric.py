@@ -118,7 +118,7 @@ def plot_residuals(fit: ParametricFit | LawFit, runs: Runs | None = None, *, ax:
         ax.set_title("What the law misses")
         bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0.0, 0.025, 1.0)))
         bar.set_ticks([t for t in range(-2, 6) if ratio.min() <= t <= ratio.max()])
-        bar.ax.yaxis.set_major_formatter(lambda v, _: f"{10**v:g}")
+        bar.ax.yaxis.set_major_formatter(lambda v, _: f"{10.0**v:g}")
         bar.set_label("tokens per parameter")
         bar.outline.set_visible(False)
         return ax

@@ -88,21 +88,22 @@ def start(folder: Path, n_steps: int) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
-def wait_for_step(folder: Path, step: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+def wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:
+    """Until the metrics hold this step. The deadline only ends a hang: importing torch on a busy machine takes a minute."""
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
         path = folder / "metrics.jsonl"
         if path.exists() and any(line["step"] >= step for line in read_metrics(path)):
             return
         time.sleep(0.01)
-    raise AssertionError(f"step {step} was not reached")
+    raise AssertionError(f"step {step} was not reached; the process returned {process.poll()}")
 
 
 @pytest.mark.slow
 def test_killed_at_sixty_of_a_hundred_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = train(make_spec(n_steps=100), tmp_path / "whole", options=EVERY_STEP)
     process = start(tmp_path / "killed", 100_000)  # killed long before its end; its folder is thrown away
-    wait_for_step(tmp_path / "killed", 45)
+    wait_for_step(tmp_path / "killed", 45, process)
     process.kill()
     process.wait()
     assert (tmp_path / "killed" / CHECKPOINT_FILE).exists()
@@ -123,9 +124,9 @@ def test_killed_at_sixty_of_a_hundred_ends_with_the_same_weights(tmp_path: Path)
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2"])
 def test_signals_checkpoint_and_stop(name: str, tmp_path: Path) -> None:
     process = start(tmp_path, 1_000_000)
-    wait_for_step(tmp_path, 3)
+    wait_for_step(tmp_path, 3, process)
     process.send_signal(getattr(signal, name))
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=300)
     assert out.strip() == "preempted"
     assert (tmp_path / CHECKPOINT_FILE).exists()
 

@@ -177,6 +177,19 @@ def test_residuals_are_per_cent_of_the_fitted_loss() -> None:
     assert np.sort(offsets[:, 1]) == pytest.approx(np.sort(expected), abs=1e-9)
 
 
+def test_residuals_of_runs_with_fewer_tokens_than_parameters_are_drawn() -> None:
+    """The ticks of the colour bar go below 1 token per parameter."""
+    size = np.logspace(8, 10, 8)
+    n, ratio = (v.ravel() for v in np.meshgrid(size, [0.05, 0.5, 5.0, 50.0]))
+    noise = np.exp(0.004 * np.random.default_rng(1).standard_normal(len(n)))
+    ax = plot_residuals(
+        fit_parametric(Runs.from_arrays(n_params=n, n_tokens=ratio * n, loss=LAW.loss(n, ratio * n) * noise))
+    )
+    ax.figure.canvas.draw()
+    bar = ax.child_axes[0]
+    assert [t.get_text() for t in bar.get_yticklabels()] == ["0.1", "1", "10"]
+
+
 def test_envelope_marks_every_change_of_the_best_size() -> None:
     table = curves()
     fit = fit_envelope(table)
