@@ -25,6 +25,8 @@ PACKAGES = {
     "torch": ("training", "train"),
     "safetensors": ("training", "train"),
     "tokenizers": ("training", "train"),
+    "submitit": ("sweeps on Slurm", "slurm"),
+    "ray": ("sweeps on Ray", "ray"),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from scaling.cli.output import note, print_json
+from scaling.cli.sweep_run import resume, run
 from scaling.cli.sweep_verify import verify
 from scaling.errors import UsageError
 
@@ -16,7 +17,6 @@ STORE = click.option(
     "--store", type=click.Path(path_type=Path), help="Folder of the runs  [default: store, beside the spec]."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-EXIT_SOME_FAILED, EXIT_INTERRUPTED = 4, 130
 
 
 @click.group()
@@ -103,98 +103,6 @@ def show(spec: Path, store: Path | None, as_json: bool) -> None:
         print_json({"name": planned.spec.name, "store": str(kept.root), "runs": rows})
     else:
         print_runs(rows)
-
-
-@sweep.command(epilog="Try: scaling sweep run sweep.toml")
-@SPEC
-@STORE
-@click.option(
-    "--executor", type=click.Choice(["local", "inline", "slurm"]), default="local", show_default=True
-)
-@click.option("--slots", type=click.IntRange(1), help="Runs at once  [default: the CPU cores; 4 for slurm].")
-@click.option("--deadline", metavar="TIME", help="Start nothing that cannot end by then: 25m, 2h.")
-@click.option("--partition", help="Slurm partition.")
-@click.option(
-    "--lease-timeout", default="60s", show_default=True, help="Silence after which a worker is dead."
-)
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
-def run(
-    spec: Path,
-    store: Path | None,
-    executor: str,
-    slots: int | None,
-    deadline: str | None,
-    partition: str | None,
-    lease_timeout: str,
-    quiet: bool,
-) -> int:
-    """Train everything the spec asks for and the store lacks. Run it again to go on after any interruption."""
-    from scaling.cli.sweep_progress import (
-        ProgressLine,
-        executor_of,
-        interrupted_by_sigterm,
-        require_torch,
-    )
-    from scaling.sweep.checks import check_design
-    from scaling.sweep.execute import Supervisor
-    from scaling.sweep.store import Store
-    from scaling.sweep.timing import usable_cores
-    from scaling.units import parse_duration
-
-    require_torch(executor)
-    planned = design_of(spec)
-    for finding in check_design(planned):
-        if finding.severity != "note" and not quiet:
-            note(f"{finding.code}: {finding.message}")
-    kept = Store(store_of(spec, store).root, lease_timeout_s=parse_duration(lease_timeout))
-    n_slots = slots or (usable_cores() if executor == "local" else 4)
-    deadline_s = None if deadline is None else parse_duration(deadline)
-    again = f"scaling sweep run {spec}" + (f" --store {store}" if store else "")
-    line = ProgressLine(enabled=not quiet, design=planned)
-    supervisor = Supervisor(
-        store=kept,
-        design=planned,
-        executor=executor_of(executor, kept, planned, partition=partition),
-        n_slots=n_slots,
-        deadline_s=deadline_s,
-        on_progress=line.show,
-    )
-    try:
-        with interrupted_by_sigterm():
-            report = supervisor.run()
-    except KeyboardInterrupt:
-        line.close()
-        click.echo(f"interrupted; every run has kept its last checkpoint. Go on with:  {again}", err=True)
-        return EXIT_INTERRUPTED
-    line.close()
-    return _conclude(report, kept, planned, spec, again)
-
-
-def _conclude(report: Any, kept: Any, planned: Any, spec: Path, again: str) -> int:
-    from scaling.cli.sweep_text import print_report
-    from scaling.sweep.results import load_store_runs
-
-    status = report.status
-    table = kept.root / "runs.csv"
-    if status.counts.get("done"):
-        load_store_runs(kept, run_ids=[r.run_id for r in planned.runs]).save(table, overwrite=True)
-    print_report(report, table, spec)
-    if report.interrupted:
-        click.echo(f"out of time; go on with:  {again}", err=True)
-        return EXIT_INTERRUPTED
-    if status.n_failed:
-        click.echo(f"{status.n_failed} runs failed; see why:  scaling sweep status {spec}", err=True)
-        return EXIT_SOME_FAILED
-    return 0
-
-
-@sweep.command(epilog="Try: scaling sweep resume sweep.toml")
-@click.pass_context
-@SPEC
-@STORE
-def resume(ctx: click.Context, spec: Path, store: Path | None) -> Any:
-    """Go on with a sweep: the same as `run` with its defaults."""
-    return ctx.invoke(run, spec=spec, store=store)
 
 
 @sweep.command(epilog="Try: scaling sweep status sweep.toml")
@@ -316,4 +224,5 @@ def import_(
     click.echo(f"wrote {len(runs)} runs to {output}. Fit them:  scaling fit {output}")
 
 
-sweep.add_command(verify)
+for command in (run, resume, verify):
+    sweep.add_command(command)

@@ -79,7 +79,12 @@ def interrupted_by_sigterm() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def executor_of(name: str, store: Any, design: Any, *, partition: str | None) -> Any:
+EXECUTORS = ("local", "inline", "slurm", "ray")
+
+
+def executor_of(
+    name: str, store: Any, design: Any, *, partition: str | None = None, gpus_per_slot: float | None = None
+) -> Any:
     """The executor by name; the heavy ones are imported only here."""
     from scaling.sweep.executors import InlineExecutor, LocalExecutor, WorkerCommand
     from scaling.sweep.plan_file import write_plan
@@ -95,4 +100,8 @@ def executor_of(name: str, store: Any, design: Any, *, partition: str | None) ->
         from scaling.sweep.executors.slurm import SlurmExecutor
 
         return SlurmExecutor(command=command, partition=partition)
-    raise UnknownNameError("executor", name, ("local", "inline", "slurm"))
+    if name == "ray":
+        from scaling.sweep.executors.ray import RayExecutor
+
+        return RayExecutor(command=command, gpus_per_slot=gpus_per_slot)
+    raise UnknownNameError("executor", name, EXECUTORS)

@@ -209,18 +209,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--store", required=True, type=Path)
     parser.add_argument("--plan", required=True, type=Path)
     parser.add_argument("--owner", default=f"{socket.gethostname()}:{os.getpid()}")
-    parser.add_argument("--deadline-s", type=float, default=None)
+    parser.add_argument("--deadline-at", type=float, default=None, help="on the clock of the store")
     parser.add_argument("--lease-timeout-s", type=float, default=LEASE_TIMEOUT_S)
     a = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # slots side by side beat threads inside a small model
-    deadline = None if a.deadline_s is None else time.monotonic() + a.deadline_s
+    store = Store(a.store, lease_timeout_s=a.lease_timeout_s)
     try:
-        return run_worker(
-            Store(a.store, lease_timeout_s=a.lease_timeout_s),
-            read_plan(a.plan),
-            owner=a.owner,
-            deadline=deadline,
-        )
+        deadline = None if a.deadline_at is None else time.monotonic() + a.deadline_at - store.now()
+        return run_worker(store, read_plan(a.plan), owner=a.owner, deadline=deadline)
     except (ScalingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 - `LocalExecutor` (default): processes on this machine, one CPU thread each, or several on one GPU.
 - `InlineExecutor`: one worker in this process, for debugging.
 - `SlurmExecutor` (extra `slurm`): jobs of a cluster that shares a file system with this machine.
+- `RayExecutor` (extra `ray`): tasks of a Ray cluster with shared storage, or of one started here.
 
 All of them start the same worker; what it does is decided by the store alone.
 """

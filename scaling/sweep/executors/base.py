@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from scaling.errors import ScalingError
+from scaling.sweep.store import Store
+
 STDERR_TAIL_BYTES = 4000
+
+
+class ExecutorError(ScalingError):
+    """The engine is not here, does not answer, or has not what was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,14 +24,29 @@ class WorkerCommand:
     plan: Path
     lease_timeout_s: float
 
-    def arguments(self, owner: str, *, deadline_s: float | None = None) -> list[str]:
-        """The command line of one worker; `deadline_s` counts from its start."""
+    def arguments(self, owner: str, *, deadline_at: float | None = None) -> list[str]:
+        """What follows `python -m scaling.sweep.worker`; `deadline_at` is on the store's clock."""
         return [
-            sys.executable, "-m", "scaling.sweep.worker",
             "--store", str(self.store), "--plan", str(self.plan), "--owner", owner,
             "--lease-timeout-s", f"{self.lease_timeout_s:g}",
-            *(["--deadline-s", f"{deadline_s:.1f}"] if deadline_s is not None else []),
+            *(["--deadline-at", f"{deadline_at:.3f}"] if deadline_at is not None else []),
         ]  # fmt: skip
+
+    def deadline_at(self, deadline_s: float | None) -> float | None:
+        """`deadline_s` from now on the store's clock: a worker that has queued for an hour still ends in time."""
+        return None if deadline_s is None else Store(self.store).now() + deadline_s
+
+    def log_path(self, owner: str) -> Path:
+        """Where a worker's stderr goes."""
+        return self.store / "logs" / f"{owner.replace(':', '-')}.stderr"
+
+    def take_log(self, owner: str) -> str:
+        """The end of what a worker said; an empty log is not kept."""
+        path = self.log_path(owner)
+        tail = read_tail(path)
+        if not tail.strip():
+            path.unlink(missing_ok=True)
+        return tail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +66,9 @@ class Executor(Protocol):
     """Starts workers somewhere. None of its methods blocks for long, except `stop`."""
 
     name: str
+
+    def default_slots(self) -> int:
+        """Workers at once unless the user says."""
 
     def start(self, n_workers: int, deadline_s: float | None) -> None:
         """Start workers; their time ends `deadline_s` from now."""

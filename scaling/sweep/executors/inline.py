@@ -17,6 +17,9 @@ class InlineExecutor:
     name: str = "inline"
     _ended: list[Ended] = field(default_factory=list)
 
+    def default_slots(self) -> int:
+        return 1
+
     def start(self, n_workers: int, deadline_s: float | None) -> None:
         from scaling.sweep.plan_file import read_plan
         from scaling.sweep.worker import run_worker

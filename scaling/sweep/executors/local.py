@@ -7,12 +7,13 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from scaling.sweep.executors.base import Ended, WorkerCommand, read_tail
+from scaling.sweep.executors.base import Ended, WorkerCommand
+from scaling.sweep.timing import usable_cores
 
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: a checkpoint of a small model takes well under a second
 
@@ -27,13 +28,19 @@ class LocalExecutor:
     name: str = "local"
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
+    def default_slots(self) -> int:
+        return usable_cores()
+
     def start(self, n_workers: int, deadline_s: float | None) -> None:
-        self._logs.mkdir(parents=True, exist_ok=True)
+        deadline_at = self.command.deadline_at(deadline_s)
         for _ in range(n_workers):
             owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}"
-            with self._log(owner).open("wb") as log:
+            path = self.command.log_path(owner)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            arguments = self.command.arguments(owner, deadline_at=deadline_at)
+            with path.open("wb") as log:
                 self.processes[owner] = subprocess.Popen(
-                    self.command.arguments(owner, deadline_s=deadline_s),
+                    [sys.executable, "-m", "scaling.sweep.worker", *arguments],
                     stdout=subprocess.DEVNULL,
                     stderr=log,
                     env={**os.environ, "OMP_NUM_THREADS": str(self.threads_per_worker)},
@@ -47,7 +54,9 @@ class LocalExecutor:
         gone = {owner: p.returncode for owner, p in self.processes.items() if p.poll() is not None}
         for owner in gone:
             del self.processes[owner]
-        return [Ended(owner=o, exit_code=code, stderr_tail=self._take_log(o)) for o, code in gone.items()]
+        return [
+            Ended(owner=o, exit_code=code, stderr_tail=self.command.take_log(o)) for o, code in gone.items()
+        ]
 
     def stop(self) -> None:
         self._signal(signal.SIGTERM)
@@ -63,17 +72,3 @@ class LocalExecutor:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
-
-    @property
-    def _logs(self) -> Path:
-        return self.command.store / "logs"
-
-    def _log(self, owner: str) -> Path:
-        return self._logs / f"{owner.replace(':', '-')}.stderr"
-
-    def _take_log(self, owner: str) -> str:
-        """What the worker said; an empty log is not kept."""
-        tail = read_tail(self._log(owner))
-        if not tail.strip():
-            self._log(owner).unlink(missing_ok=True)
-        return tail

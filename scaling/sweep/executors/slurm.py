@@ -14,18 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import ScalingError
-from scaling.sweep.executors.base import Ended, WorkerCommand, read_tail
+from scaling.sweep.executors.base import Ended, ExecutorError, WorkerCommand, read_tail
 from scaling.sweep.store import Store
 
 DAY_MIN = 24 * 60
+DEFAULT_JOBS = 4  # a polite number on a cluster others use too
 GRACE_S = 30.0
 QUEUE_POLL_S = 2.0  # squeue asks the controller, which serves everyone
 SIGNAL_DELAY_S = 60  # before the time limit
-
-
-class ExecutorError(ScalingError):
-    """The engine is not here, or does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +29,7 @@ class WorkerTask:
     """What a job does. Holds paths only; submitit carries it to the node."""
 
     command: WorkerCommand
-    deadline_s: float | None
+    deadline_at: float | None
 
     def __call__(self) -> int:
         from scaling.sweep.worker import main
@@ -46,7 +42,7 @@ class WorkerTask:
             for part in (store, store.trunks):
                 part.release_dead(owner, "its Slurm job was requeued")
         os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("SLURM_CPUS_PER_TASK", "1"))
-        return main(self.command.arguments(owner, deadline_s=self.deadline_s)[3:])
+        return main(self.command.arguments(owner, deadline_at=self.deadline_at))
 
 
 @dataclass
@@ -68,9 +64,12 @@ class SlurmExecutor:
                 "no Slurm here: sinfo cannot be run. Use --executor local, or run this on a node that submits jobs."
             )
 
+    def default_slots(self) -> int:
+        return DEFAULT_JOBS
+
     def start(self, n_workers: int, deadline_s: float | None) -> None:
         executor = self._executor(deadline_s)
-        task = WorkerTask(command=self.command, deadline_s=deadline_s)
+        task = WorkerTask(command=self.command, deadline_at=self.command.deadline_at(deadline_s))
         if n_workers == 1:
             jobs = [executor.submit(task)]
         else:
@@ -123,7 +122,8 @@ class SlurmExecutor:
         if asked.returncode != 0 and "Invalid job id" not in asked.stderr:
             return  # the controller is busy: ask again later
         rows = [line.split() for line in asked.stdout.splitlines()]
-        over = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "COMPLETING"}
+        # COMPLETING is not over: a job that is being requeued passes through it
+        over = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
         self._queued = {row[0] for row in rows if len(row) == 2 and row[1] not in over}
 
     def _conclude(self, job_id: str, job: Any) -> Ended:

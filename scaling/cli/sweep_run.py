@@ -1,0 +1,132 @@
+"""`scaling sweep run` and `resume`: train what the spec asks for and the store lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scaling.cli.output import note
+from scaling.cli.sweep_progress import (
+    EXECUTORS,
+    ProgressLine,
+    executor_of,
+    interrupted_by_sigterm,
+    require_torch,
+)
+
+EXIT_SOME_FAILED, EXIT_INTERRUPTED = 4, 130
+
+
+def run_options(command: Any) -> Any:
+    """The arguments of `run`, which `resume` shares."""
+    options = [
+        click.argument("spec", type=click.Path(path_type=Path)),
+        click.option(
+            "--store",
+            type=click.Path(path_type=Path),
+            help="Folder of the runs  [default: store, beside the spec].",
+        ),
+        click.option("--executor", type=click.Choice(EXECUTORS), default="local", show_default=True),
+        click.option(
+            "--slots",
+            type=click.IntRange(1),
+            help="Runs at once  [default: the CPU cores; 4 for slurm; what a Ray cluster holds].",
+        ),
+        click.option("--gpus-per-slot", type=click.FloatRange(0), help="0.25: four runs share a GPU (ray)."),
+        click.option("--deadline", metavar="TIME", help="Start nothing that cannot end by then: 25m, 2h."),
+        click.option("--partition", help="Slurm partition."),
+        click.option(
+            "--lease-timeout", default="60s", show_default=True, help="Silence after which a worker is dead."
+        ),
+        click.option("--quiet", is_flag=True, help="No progress on stderr."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command(epilog="Try: scaling sweep run sweep.toml")
+@run_options
+def run(spec: Path, store: Path | None, **options: Any) -> int:
+    """Train everything the spec asks for and the store lacks. Run it again to go on after any interruption."""
+    return run_sweep(spec, store, **options)
+
+
+@click.command(epilog="Try: scaling sweep resume sweep.toml")
+@run_options
+def resume(spec: Path, store: Path | None, **options: Any) -> int:
+    """Go on with a sweep: another name for `run`, which never repeats what is done."""
+    return run_sweep(spec, store, **options)
+
+
+def run_sweep(
+    spec: Path,
+    store: Path | None,
+    *,
+    executor: str,
+    slots: int | None,
+    gpus_per_slot: float | None,
+    deadline: str | None,
+    partition: str | None,
+    lease_timeout: str,
+    quiet: bool,
+) -> int:
+    """Check, run, report."""
+    from scaling.cli.sweep import design_of, store_of
+    from scaling.sweep.checks import check_design
+    from scaling.sweep.execute import Supervisor
+    from scaling.sweep.store import Store
+    from scaling.units import parse_duration
+
+    require_torch(executor)
+    planned = design_of(spec)
+    for finding in check_design(planned):
+        if finding.severity != "note" and not quiet:
+            note(f"{finding.code}: {finding.message}")
+    kept = Store(store_of(spec, store).root, lease_timeout_s=parse_duration(lease_timeout))
+    line = ProgressLine(enabled=not quiet, design=planned)
+    chosen = executor_of(executor, kept, planned, partition=partition, gpus_per_slot=gpus_per_slot)
+    supervisor = Supervisor(
+        store=kept,
+        design=planned,
+        executor=chosen,
+        n_slots=slots or chosen.default_slots(),
+        deadline_s=None if deadline is None else parse_duration(deadline),
+        on_progress=line.show,
+    )
+    again = " ".join(
+        [
+            f"scaling sweep run {spec}",
+            *([f"--store {store}"] if store else []),
+            *([f"--executor {executor}"] if executor != "local" else []),
+        ]
+    )
+    try:
+        with interrupted_by_sigterm():
+            report = supervisor.run()
+    except KeyboardInterrupt:
+        line.close()
+        click.echo(f"interrupted; every run has kept its last checkpoint. Go on with:  {again}", err=True)
+        return EXIT_INTERRUPTED
+    line.close()
+    return _conclude(report, kept, planned, spec, again)
+
+
+def _conclude(report: Any, kept: Any, planned: Any, spec: Path, again: str) -> int:
+    from scaling.cli.sweep_text import print_report
+    from scaling.sweep.results import load_store_runs
+
+    status = report.status
+    table = kept.root / "runs.csv"
+    if status.counts.get("done"):
+        load_store_runs(kept, run_ids=[r.run_id for r in planned.runs]).save(table, overwrite=True)
+    print_report(report, table, spec)
+    if report.interrupted:
+        click.echo(f"out of time; go on with:  {again}", err=True)
+        return EXIT_INTERRUPTED
+    if status.n_failed:
+        click.echo(f"{status.n_failed} runs failed; see why:  scaling sweep status {spec}", err=True)
+        return EXIT_SOME_FAILED
+    return 0
