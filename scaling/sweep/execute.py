@@ -13,8 +13,11 @@ from scaling.sweep.progress import FINISHED, Status, free_units, look
 from scaling.sweep.store import State, Store, StoreError
 
 POLL_S = 0.25
+LAST_WORKERS_S = (
+    5.0  # when all is done, for workers to see it; then those that still wait in a queue are cancelled
+)
 FRUITLESS_STARTS = (
-    6  # workers in a row that ended without finishing a run or being killed: something is wrong
+    6  # workers in a row that failed, or were killed before they held a run: something is wrong
 )
 DEATHS_OF_ONE_RUN = 8  # a run that takes its worker down so often without finishing is given up
 
@@ -78,19 +81,24 @@ class Supervisor:
     def _supervise(self, started: float) -> bool:
         """True when the deadline ended it."""
         closing = False  # the time left is too short for anything that is still free
+        finished_at: float | None = None
         while True:
             elapsed = time.monotonic() - started
             left = None if self.deadline_s is None else self.deadline_s - elapsed
             before = sum(s in FINISHED for s in self._known.values())
             ended = self.executor.ended()
-            self._bury(ended)
+            fruitless = self._bury(ended)
             status = look(self.store, self.design, self._known)
-            self._judge(ended, progressed=status.n_finished > before)
+            self._judge(fruitless, progressed=status.n_finished > before)
             if self.on_progress is not None:
                 self.on_progress(status, elapsed)
             n_free, n_alive = len(free_units(self.store, self.design, status)), self.executor.n_alive()
-            if n_alive == 0 and not status.n_open:
-                return False  # else: free, or in the hands of workers that are not ours
+            if not status.n_open:  # else: free, or in the hands of workers that may not be ours
+                finished_at = elapsed if finished_at is None else finished_at
+                if n_alive == 0 or elapsed - finished_at > LAST_WORKERS_S:
+                    self.executor.stop()
+                    self._bury(self.executor.ended())
+                    return False
             closing = closing or (left is not None and any(w.exit_code == 0 for w in ended))
             if left is not None and (left <= 0 or (closing and n_alive == 0)):
                 self.executor.stop()
@@ -101,33 +109,37 @@ class Supervisor:
                 self.executor.start(wanted, left)
             time.sleep(self.poll_s)
 
-    def _bury(self, ended: list[Ended]) -> None:
-        """Give back what ended workers held; give up a run that keeps taking its worker down."""
+    def _bury(self, ended: list[Ended]) -> int:
+        """Give back what ended workers held; give up a run that keeps taking its worker down.
+
+        Returns how many failed of themselves, or were killed before they held anything.
+        """
+        fruitless = 0
+        trunks = {r.trunk_id for r in self.design.runs if r.trunk_id is not None} if ended else set()
         for worker in ended:
             reason = f"its worker ended with exit code {worker.exit_code}"
             open_runs = [i for i in self._known if self._known[i] not in FINISHED]
-            for run_id in self.store.release_dead(
-                worker.owner, reason, worker.stderr_tail, run_ids=open_runs
-            ):
+            held = self.store.release_dead(worker.owner, reason, worker.stderr_tail, run_ids=open_runs)
+            for run_id in held:
                 self._deaths[run_id] = self._deaths.get(run_id, 0) + 1
                 if self._deaths[run_id] >= self.deaths_of_one_run:
                     self._give_up(run_id, reason, worker.stderr_tail)
-            trunks = {r.trunk_id for r in self.design.runs if r.trunk_id is not None}
             self.store.trunks.release_dead(worker.owner, reason, run_ids=trunks)
             if worker.exit_code != 0:
                 self._n_lost += 1
                 self._tail = worker.stderr_tail or self._tail
+                # where nobody knows how a worker ended (a cluster that preempts), it may have given back in time
+                fruitless += worker.exit_code is not None and (not worker.was_killed or not held)
+        return fruitless
 
     def _give_up(self, run_id: str, reason: str, stderr_tail: str) -> None:
         lease = self.store.claim(run_id, owner="supervisor")
         if lease is not None:
             self.store.fail(lease, "failed", f"{reason}, {self.deaths_of_one_run} times", stderr_tail)
 
-    def _judge(self, ended: list[Ended], *, progressed: bool) -> None:
+    def _judge(self, fruitless: int, *, progressed: bool) -> None:
         """Stop when workers only start and end: a missing package, a full disk, a store that cannot be written."""
-        if progressed:
-            self._fruitless = 0
-        self._fruitless += sum(w.exit_code != 0 and not w.was_killed for w in ended)
+        self._fruitless = fruitless + (0 if progressed else self._fruitless)
         if self._fruitless >= FRUITLESS_STARTS:
             said = self._tail.strip().splitlines()
             raise StoreError(

@@ -258,7 +258,10 @@ def test_a_run_that_takes_its_worker_down_is_given_up(
     assert report.status.counts["done"] == len(design.runs) - 1
 
 
-def test_workers_that_can_do_nothing_end_the_sweep_with_what_they_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("exit_code", [1, -9])
+def test_workers_that_can_do_nothing_end_the_sweep_with_what_they_said(
+    tmp_path: Path, exit_code: int
+) -> None:
     @dataclass
     class Broken(ForkExecutor):
         def start(self, n_workers: int, deadline_s: float | None) -> None:
@@ -266,12 +269,47 @@ def test_workers_that_can_do_nothing_end_the_sweep_with_what_they_said(tmp_path:
 
         def ended(self) -> list[Ended]:
             n, self.n_started = self.n_started, 0
-            return [Ended(owner=str(i), exit_code=1, stderr_tail="No space left on device") for i in range(n)]
+            return [
+                Ended(owner=str(i), exit_code=exit_code, stderr_tail="No space left on device")
+                for i in range(n)
+            ]
 
     design, store = plan(tiny_spec()), Store(tmp_path)
     supervisor = Supervisor(store=store, design=design, executor=Broken(store, design), n_slots=2, poll_s=0.0)
     with pytest.raises(StoreError, match="No space left on device"):
         supervisor.run()
+
+
+def test_workers_that_still_queue_when_all_is_done_are_cancelled(
+    tmp_path: Path, undisturbed: tuple[Design, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass
+    class Crowded(ForkExecutor):
+        """One worker starts; the others wait in a queue for ever."""
+
+        queued: int = 0
+
+        def start(self, n_workers: int, deadline_s: float | None) -> None:
+            super().start(1, deadline_s)
+            self.queued += n_workers - 1
+
+        def n_alive(self) -> int:
+            return super().n_alive() + self.queued
+
+        def stop(self) -> None:
+            super().stop()
+            self.queued = 0
+
+    from scaling.sweep import execute
+
+    monkeypatch.setattr(execute, "LAST_WORKERS_S", 0.1)
+    design, expected = undisturbed
+    store = Store(tmp_path)
+    executor = Crowded(store, design)
+    report = Supervisor(store=store, design=design, executor=executor, n_slots=3, poll_s=0.01).run()
+    assert not report.interrupted
+    assert executor.queued == 0
+    assert losses(store, design) == expected
 
 
 def test_the_deadline_leaves_a_resumable_sweep(
