@@ -149,7 +149,7 @@ def _print_optimum(law: Law) -> None:
     u = law.uncertainty
     rows = []
     for best in points:
-        ends = at_budget(u.band, best.flops) if u and u.band else None
+        ends = at_budget(law, best.flops)
         rows.append(
             [
                 format_flops(best.flops),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from scaling.errors import LawError, PlanError
-from scaling.laws.base import Allocation, Law, OptimumBand
+from scaling.laws.base import Allocation, Law
 from scaling.planning.allocation import TRAINING_FLOPS, Problem, solve
 from scaling.planning.numerics import percentile
 
@@ -45,7 +45,7 @@ def intervals(law: Law, problem: Problem, solved: Solved | None = None) -> Inter
         return Intervals(level=None, method="no interval published for this law", statement="")
     band = uncertainty.band
     if problem.is_plain and problem.flops and band is not None and math.isinf(problem.max_params):
-        ends = at_budget(band, problem.flops)
+        ends = at_budget(law, problem.flops)
         if ends is not None:
             return _from_band(law, problem.flops, *ends)
     if not uncertainty.draws:
@@ -54,27 +54,45 @@ def intervals(law: Law, problem: Problem, solved: Solved | None = None) -> Inter
     return _from_draws(law, problem, solved)
 
 
-def at_budget(band: OptimumBand, flops: float) -> tuple[Ends, Ends] | None:
-    """Ends of N* and L* at a budget, linear in ln C between grid points (N in logs); None outside the grid."""
-    grid, x = band.log10_flops, math.log10(flops)
-    if not grid or not grid[0] <= x <= grid[-1]:
+def at_budget(law: Law, flops: float) -> tuple[Ends, Ends] | None:
+    """Ends of N* and L* at a budget from the law's band; None outside its grid, or for a law without a band.
+
+    Between two budgets of the grid the distance of an end from the optimum, in logs, is linear in ln C. The ends
+    themselves are not: L* is so convex that a straight line between two of its lower ends passes above it.
+    """
+    band = law.uncertainty.band if law.uncertainty else None
+    if band is None or not band.log10_flops:
         return None
-    i = min(max(bisect_right(grid, x) - 1, 0), len(grid) - 2) if len(grid) > 1 else 0
-    share = (x - grid[i]) / (grid[i + 1] - grid[i]) if len(grid) > 1 else 0.0
-    n = tuple(_between(ends, i, share, log=True) for ends in (band.n_params_low, band.n_params_high))
-    loss = tuple(_between(ends, i, share, log=False) for ends in (band.loss_low, band.loss_high))
-    return (n[0], n[1]), (loss[0], loss[1])
+    grid, x = band.log10_flops, math.log10(flops)
+    if not grid[0] <= x <= grid[-1]:
+        return None
+    i = min(max(bisect_right(grid, x) - 1, 0), max(len(grid) - 2, 0))
+    j = min(i + 1, len(grid) - 1)
+    share = (x - grid[i]) / (grid[j] - grid[i]) if j > i else 0.0
+    here, left, right = law.allocate(flops), law.allocate(10.0 ** grid[i]), law.allocate(10.0 ** grid[j])
+
+    def end(ends: Sequence[float], centres: tuple[float | None, float | None, float | None]) -> float:
+        return _between((ends[i], ends[j]), share, centres)
+
+    n_params = (here.n_params, left.n_params, right.n_params)
+    loss = (here.loss, left.loss, right.loss)
+    return (
+        (end(band.n_params_low, n_params), end(band.n_params_high, n_params)),
+        (end(band.loss_low, loss), end(band.loss_high, loss)),
+    )
 
 
-def _between(ends: Sequence[float], i: int, share: float, *, log: bool) -> float:
-    left, right = ends[i], ends[min(i + 1, len(ends) - 1)]
-    if share == 0 or left == right:
-        return left
-    if math.isinf(left) or math.isinf(right) or (log and min(left, right) <= 0):
-        return max(left, right) if math.isinf(max(left, right)) else min(left, right)
-    if log:
-        return math.exp((1 - share) * math.log(left) + share * math.log(right))
-    return (1 - share) * left + share * right
+def _between(ends: Ends, share: float, centres: tuple[float | None, float | None, float | None]) -> float:
+    """The end at `share` of the way; 0 or inf where one of the two is, since nothing bounds it in between."""
+    left, right = ends
+    if share == 0 or share == 1:
+        return right if share else left
+    if math.isinf(left) or math.isinf(right):
+        return math.inf
+    at, at_left, at_right = centres
+    if at is None or at_left is None or at_right is None or min(left, right) <= 0:
+        return 0.0
+    return at * math.exp((1 - share) * math.log(left / at_left) + share * math.log(right / at_right))
 
 
 def _from_band(law: Law, flops: float, n_params: Ends, loss: Ends) -> Intervals:

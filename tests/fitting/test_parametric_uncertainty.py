@@ -76,7 +76,7 @@ def test_bootstrap_refuses_other_runs_and_wrong_numbers(runs, fit):
 def test_law_carries_a_band_that_holds_the_planted_optimum(fit):
     uncertainty = law_uncertainty(fit)
     band = uncertainty.band
-    assert band.log10_flops == tuple(range(15, 31))
+    assert (band.log10_flops[0], band.log10_flops[-1]) == (15, 30)
     for i, log10_flops in enumerate(band.log10_flops):
         planted = LAW.allocate(10**log10_flops)
         assert band.n_params_low[i] < planted.n_params < band.n_params_high[i]

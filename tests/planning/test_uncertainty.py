@@ -47,12 +47,30 @@ def test_default_law_reproduces_its_published_interval() -> None:
     assert found.n_tokens == pytest.approx((5.76e23 / 6 / 112e9, 5.76e23 / 6 / 51e9), rel=0.03)
 
 
-def test_band_is_interpolated_in_logarithms() -> None:
-    ends = at_budget(BAND, 1e19)
-    assert ends is not None
-    n_params, loss = ends
-    assert n_params == pytest.approx((10**8.5, math.sqrt(2e8 * 4e9)))
-    assert loss == pytest.approx((2.8, 2.95))
+def test_the_band_keeps_its_distance_from_the_optimum_between_two_budgets_of_its_grid() -> None:
+    """Planted: N* x/ 1.2 and L* +- 0.3 % at budgets two decades apart; so it is at every budget between."""
+    law = _law()
+    best = [law.allocate(10.0**c) for c in BAND.log10_flops]
+    band = BAND._replace(
+        n_params_low=tuple(p.n_params / 1.2 for p in best),
+        n_params_high=tuple(p.n_params * 1.2 for p in best),
+        loss_low=tuple(p.loss * 0.997 for p in best),
+        loss_high=tuple(p.loss * 1.003 for p in best),
+    )
+    for flops in (1.5e18, 1e19, 7e20):
+        found, at = intervals(_law(band=band), Problem(flops=flops)), law.allocate(flops)
+        assert found.n_params == pytest.approx((at.n_params / 1.2, at.n_params * 1.2))
+        assert found.loss == pytest.approx((at.loss * 0.997, at.loss * 1.003))
+
+
+def test_the_loss_of_a_plan_lies_inside_its_interval_at_every_budget() -> None:
+    law = find_law("besiroglu")
+    for tenth in range(150, 300):
+        found, at = intervals(law, Problem(flops=10 ** (tenth / 10))), law.allocate(10 ** (tenth / 10))
+        assert found.loss is not None
+        assert found.n_params is not None
+        assert found.loss[0] < at.loss < found.loss[1]
+        assert found.n_params[0] < at.n_params < found.n_params[1]
 
 
 def test_an_infinite_end_of_the_band_stays_infinite() -> None:
@@ -61,11 +79,10 @@ def test_an_infinite_end_of_the_band_stays_infinite() -> None:
     assert found.n_params[1] == math.inf
     assert found.n_tokens is not None
     assert found.n_tokens[0] == 0.0
-    assert found.loss == pytest.approx((2.4, 2.65))
 
 
 def test_beyond_the_band_draws_take_over_or_nothing_does() -> None:
-    assert at_budget(BAND, 1e25) is None
+    assert at_budget(_law(band=BAND), 1e25) is None
     with_draws = intervals(_law(band=BAND, draws=_draws(200, 0.05)), Problem(flops=1e25))
     assert "draws" in with_draws.method
     assert with_draws.n_params is not None
@@ -126,3 +143,24 @@ def test_a_quantity_that_a_constraint_fixes_has_no_interval() -> None:
     capped = intervals(_law(draws=_draws(300, 0.05)), Problem(flops=1e21, max_params=1e6))
     assert (capped.n_params, capped.n_tokens, capped.tokens_per_param) == (None, None, None)
     assert capped.loss is not None
+
+
+def test_a_plan_between_grid_budgets_gives_the_interval_that_the_fit_itself_would() -> None:
+    """The band of fit.json against the profile of the fit at the same budget, for N* and L*."""
+    import numpy as np
+
+    from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
+    from scaling.runs import Runs
+
+    truth = ChinchillaLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
+    N, D = (g.ravel() for g in np.meshgrid(np.geomspace(2e7, 3e9, 7), np.geomspace(1e9, 1e11, 8)))
+    loss = truth.loss(N, D) * np.exp(0.005 * np.random.default_rng(1).standard_normal(len(N)))
+    fit = with_uncertainty(fit_parametric(Runs.from_arrays(n_params=N, n_tokens=D, loss=loss)))
+    for flops in (2.1e18, 3e20, 6.3e23):
+        planned = intervals(fit.law, Problem(flops=flops))
+        for ends, name in ((planned.n_params, "n_params"), (planned.loss, "loss")):
+            own = fit.interval(name, flops=flops)
+            assert ends is not None
+            # half a decade of linear interpolation of the half-width
+            assert ends[0] == pytest.approx(own.low, abs=0.04 * (own.high - own.low))
+            assert ends[1] == pytest.approx(own.high, abs=0.04 * (own.high - own.low))

@@ -54,7 +54,7 @@ def test_no_coefficient_can_be_moved_without_raising_the_objective(runs):
 
 def test_the_interval_at_the_budget_of_gopher():
     law = find_law("besiroglu")
-    (low, high), _ = at_budget(law.uncertainty.band, 5.76e23)
+    (low, high), _ = at_budget(law, 5.76e23)
     best = law.allocate(5.76e23)
     assert best.n_params == pytest.approx(73e9, rel=0.01)
     # 51-112B and 7.7-36 in another bootstrap of 4000; percentiles at 2.5 % vary by about 2 %

@@ -22,7 +22,7 @@ from scaling.fitting.parametric.surface import Array, to_coefficients
 from scaling.laws.base import OptimumBand, Uncertainty
 from scaling.laws.chinchilla import FAMILY
 
-LOG10_FLOPS = tuple(float(c) for c in range(15, 31))
+LOG10_FLOPS = tuple(c / 2 for c in range(30, 61))  # half decades: between them a plan interpolates
 N_DRAWS = 400
 LARGEST_TO_RESAMPLE = 4_000  # runs: beyond, draws come from the covariance
 
