@@ -20,7 +20,7 @@ from scaling.cli.plan_build import (
 from scaling.laws.base import Allocation
 from scaling.planning.alternatives import Alternative
 from scaling.planning.plan import Plan
-from scaling.planning.spread import LawAnswer, law_name, other_papers
+from scaling.planning.spread import LawAnswer, OtherPapers, law_name, other_papers
 from scaling.planning.uncertainty import Ends
 from scaling.units import (
     format_flops,
@@ -206,22 +206,48 @@ def _print_laws(plan: Plan, all_laws: bool) -> None:
     others = other_papers(plan.spread, law_name(plan.law))
     if others is None:
         return
-    text = (
-        f"the middle half of {others.n_papers} other papers, one vote each, says "
-        f"{format_params(others.n_params_low, 2)} to {format_params(others.n_params_high, 2)}; all, "
-        f"{format_params(others.least.n_params, 2)} ({others.least.name}) to "
-        f"{format_params(others.most.n_params, 2)} ({others.most.name})"
-    )
-    line("other laws", text + ("" if all_laws else "; --law all lists them"))
+    line("other laws", _others_text(plan, others) + ("" if all_laws else "; --law all lists them"))
     if all_laws:
         print_table(
-            ["law", "remark", "params", "tokens", "D/N", "loss"],
-            [_law_row(a) for a in plan.spread],
+            ["law", "remark", "params", "tokens", "FLOPs", "D/N", "loss"],
+            [_law_row(a) for a in plan.spread.answers],
             indent=" " * (LABEL + 1),
             left=2,
         )
-        if conversion := next((a.conversion for a in plan.spread if a.conversion), ""):
+        if conversion := next((a.conversion for a in plan.spread.answers if a.conversion), ""):
             line("", f"converted N: {conversion}; extrapolated: outside the range of that law's runs")
+
+
+def _others_text(plan: Plan, others: OtherPapers) -> str:
+    """What the papers were asked, the middle half of their answers, and the ends of all."""
+    question, constraints = plan.spread.question, plan.constraints
+    papers = f"the middle half of {others.n_papers} other papers, one vote each, says"
+    asked = ""
+    if not plan.spread.same_question:
+        sizes = plan.budget.n_params or plan.budget.n_tokens
+        left = "the given sizes" if sizes else "the cap"
+        asked = f"about the optimum of {format_flops(plan.optimum.flops)} FLOPs without {left}, "
+    elif question.target_loss is not None:
+        asked = "asked for the same loss, each on its own data and tokenizer, "
+    elif question.inference_tokens or constraints.unique_tokens or not question.flops:
+        asked = "asked the same, "
+    by_tokens = question.n_params is not None
+    low, high = (
+        (others.n_tokens_low, others.n_tokens_high)
+        if by_tokens
+        else (others.n_params_low, others.n_params_high)
+    )
+    text = f"{asked}{papers} {format_params(low, 2)} to {format_params(high, 2)}"
+    if asked:
+        text += " tokens" if by_tokens else " parameters"
+    if not question.flops:
+        text += f" and {format_flops(others.flops_low, 2)} to {format_flops(others.flops_high, 2)} FLOPs"
+    ends = (a.n_tokens if by_tokens else a.n_params for a in (others.least, others.most))
+    least, most = (format_params(value, 2) for value in ends)
+    text += f"; all, {least} ({others.least.name}) to {most} ({others.most.name})"
+    if others.n_silent:
+        text += f"; {others.n_silent} more {'has' if others.n_silent == 1 else 'have'} no answer to this"
+    return text
 
 
 def _law_row(answer: LawAnswer) -> tuple[str, ...]:
@@ -232,6 +258,7 @@ def _law_row(answer: LawAnswer) -> tuple[str, ...]:
         remark,
         format_params(answer.n_params),
         format_tokens(answer.n_tokens),
+        format_flops(answer.flops),
         f"{answer.tokens_per_param:.3g}",
         "" if answer.loss is None else f"{answer.loss:.3f}",
     )

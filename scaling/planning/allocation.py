@@ -17,7 +17,7 @@ from scaling.laws.base import Allocation, Law
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.planning import lifetime
 from scaling.planning.numerics import minimise_log, minimise_near, solve_log
-from scaling.planning.repetition import tokens_for_loss
+from scaling.planning.repetition import needs_repetition, tokens_for_loss, with_decays
 from scaling.units import format_flops, format_params, format_tokens
 
 TRAINING_FLOPS = 6.0  # per parameter and token: 2 forward, 4 backward (Kaplan et al. 2020, sec. 2.1)
@@ -88,6 +88,21 @@ def solve(law: Law, problem: Problem) -> Allocation:
         "allowed. "
         "Raise --max-params, or leave one of the given quantities out."
     )
+
+
+def solve_with_repetition(
+    law: Law, problem: Problem, unique_tokens: float | None
+) -> tuple[Law, Problem, Allocation]:
+    """Solve as if tokens were fresh; when that needs more than there are, solve again with repetition priced in.
+
+    Returns the law and the problem that were solved last, and the answer.
+    """
+    point = solve(law, problem)
+    if unique_tokens is None or not needs_repetition(point, unique_tokens) or not has_surface(law):
+        return law, problem, point
+    law = with_decays(law)
+    problem = problem._replace(inputs=(("n_tokens_unique", unique_tokens),))
+    return law, problem, solve(law, problem)
 
 
 def _solve(law: Law, problem: Problem) -> Allocation:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from scaling.accounting.flops import count_flops
 from scaling.errors import PlanError
 from scaling.laws.base import Allocation, Law
 from scaling.planning import checks
-from scaling.planning.allocation import Problem, has_surface, lifetime_flops, solve
+from scaling.planning.allocation import (
+    Problem,
+    has_surface,
+    lifetime_flops,
+    solve,
+    solve_with_repetition,
+)
 from scaling.planning.alternatives import (
     SMALLER,
     Alternative,
@@ -27,17 +34,17 @@ from scaling.planning.repetition import (
     Repetition,
     describe_repetition,
     needs_repetition,
-    with_decays,
 )
 from scaling.planning.schedule import Schedule, choose_schedule
-from scaling.planning.shape import Count, Shape, choose_architecture
-from scaling.planning.spread import LawAnswer, spread_of_laws
+from scaling.planning.shape import DEFAULT_VOCAB, Count, Shape, choose_architecture
+from scaling.planning.spread import Spread, counts_non_embedding, spread_of_laws, total_params
 from scaling.planning.uncertainty import Intervals, Solved, intervals, solve_draws
 from scaling.reference.hardware import find_accelerator
 from scaling.reference.published import DEFAULT_LAW, find_law, published_laws
 from scaling.units import format_bytes, format_params
 
 DEFAULT_ACCELERATOR = "H100"
+SPREAD_TOLERANCE = 1e-3  # of N of another law: papers differ by a factor
 TENSOR_PARALLEL_MOST = 8  # accelerators of one host, which can share one sequence
 
 
@@ -70,7 +77,7 @@ class Plan(NamedTuple):
     wasted_compute: float | None  # of a point that is not the optimum
     intervals: Intervals
     warnings: tuple[str, ...]
-    spread: tuple[LawAnswer, ...]
+    spread: Spread
     valley: Valley | None
     alternatives: tuple[Alternative, ...]
     repetition: Repetition | None
@@ -153,7 +160,7 @@ class _Answer(NamedTuple):
 
 
 def _answer(law: Law, problem: Problem, unique_tokens: float | None) -> _Answer:
-    used, problem, point = _solve_with_repetition(law, problem, unique_tokens)
+    used, problem, point = solve_with_repetition(law, problem, unique_tokens)
     checks.refuse_nonsense(point, unique_tokens if problem.inputs else None)
     is_optimum, optimum, reference = _reference(used, problem, point)
     solved = solve_draws(used, problem) if problem.is_free and not problem.is_plain else None
@@ -187,7 +194,7 @@ def _complete(request: _Request, answer: _Answer) -> Plan:
             *shape_notes,
             *_hardware_warnings(memory, cost, schedule),
         ),
-        spread=spread_of_laws(published_laws(of_size_and_data=True), optimum.flops, constraints.vocab_size),
+        spread=_spread(answer, constraints),
         valley=valley(law, optimum, reference),
         alternatives=alternatives(
             law, optimum, reference, request.ratios, answer.solved if answer.is_optimum else None
@@ -204,30 +211,28 @@ def _complete(request: _Request, answer: _Answer) -> Plan:
     )
 
 
-def _solve_with_repetition(
-    law: Law, problem: Problem, unique_tokens: float | None
-) -> tuple[Law, Problem, Allocation]:
-    """Solve as if tokens were fresh; when that needs more than there are, solve again with repetition priced in."""
-    point = solve(law, problem)
-    if unique_tokens is None or not needs_repetition(point, unique_tokens):
-        return law, problem, point
-    if not has_surface(law):
-        return law, problem, point
-    law = with_decays(law)
-    problem = problem._replace(inputs=(("n_tokens_unique", unique_tokens),))
-    return law, problem, solve(law, problem)
-
-
 def _reference(law: Law, problem: Problem, point: Allocation) -> tuple[bool, Allocation, Problem]:
     """Whether the point is the optimum of its problem, and what alternatives are measured against."""
     capped = problem.n_params is None and point.n_params >= problem.max_params * (1 - 1e-9)
     if problem.is_free and not capped:
-        return True, point, problem._replace(max_params=float("inf"))
+        return True, point, problem._replace(max_params=math.inf)
     training = Problem(flops=point.flops, inputs=problem.inputs)
     alone = not capped and problem.flops is None and problem.target_loss is None
     if alone and (problem.n_params is None or problem.n_tokens is None):
         return True, point, training._replace(inference_tokens=problem.inference_tokens)
     return False, solve(law, training), training
+
+
+def _spread(answer: _Answer, constraints: Constraints) -> Spread:
+    """The other laws' answers to the same question; to the optimum of the same compute where a cap or sizes decide."""
+    question = answer.reference._replace(inputs=(), tolerance=SPREAD_TOLERANCE)
+    if answer.is_optimum:
+        question = answer.problem._replace(inputs=(), max_params=math.inf, tolerance=SPREAD_TOLERANCE)
+    vocab = constraints.vocab_size or DEFAULT_VOCAB
+    if question.n_params is not None and counts_non_embedding(answer.law):
+        question = question._replace(n_params=total_params(question.n_params, vocab))
+    laws = published_laws(of_size_and_data=True)
+    return spread_of_laws(laws, question, vocab, constraints.unique_tokens, same_question=answer.is_optimum)
 
 
 def _waste(law: Law, point: Allocation, reference: Problem) -> float | None:
@@ -250,13 +255,13 @@ def _cap_by_memory(
         f"{format_params(largest)} parameters in training (fully sharded, activations recomputed)"
     )
     capped = problem._replace(max_params=min(problem.max_params, largest))
-    wanted = solve(law, problem._replace(max_params=float("inf"))).n_params
+    wanted = solve(law, problem._replace(max_params=math.inf)).n_params
     return capped, (note,) if wanted > largest else ()
 
 
 def _shape(law: Law, point: Allocation, constraints: Constraints) -> tuple[Shape | None, tuple[str, ...]]:
     """The shape, or the reason why none exists."""
-    non_embedding = law.provenance is not None and law.provenance.params_convention == "non_embedding"
+    non_embedding = counts_non_embedding(law)
     count: Count = "non_embedding" if non_embedding else "total"
     try:
         shape = choose_architecture(

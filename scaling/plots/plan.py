@@ -67,9 +67,9 @@ def _mark_optimum(ax: Axes, plan: Plan) -> None:
         ax.axvspan(
             ends[0], ends[1], color="0.6", alpha=0.25, linewidth=0, label=f"{level:g} % interval of N*"
         )
-    others = [a.n_params for a in plan.spread if abs(a.n_params / best - 1) > 1e-6]
+    others = [a.n_params for a in plan.spread.answers if abs(a.n_params / best - 1) > 1e-6]
     ax.plot(others, [0.015] * len(others), "|", color="0.25", transform=ax.get_xaxis_transform(),
-            label=f"{'training ' if plan.inference else ''}N* of other published laws", clip_on=True)  # fmt: skip
+            label="N* of other published laws", clip_on=True)  # fmt: skip
 
 
 def _leading_digit(x: float) -> int:

@@ -157,6 +157,22 @@ def test_a_paper_has_one_vote_and_all_laws_stay_listed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("--flops 1e21", "the middle half of 8"),
+        ("--flops 1e22 --inference-tokens 2T", "asked the same, the middle half of 6"),
+        ("--target-loss 2.0", "asked for the same loss, each on its own data and tokenizer"),
+        ("--params 7B", "tokens and"),
+        ("--flops 1e22 --max-params 1B", "about the optimum of 1e22 FLOPs without the cap"),
+        ("--params 7B --tokens 1T", "about the optimum of 4.2e22 FLOPs without the given sizes"),
+    ],
+)
+def test_the_line_of_other_laws_says_what_they_were_asked(line: str, asked: str) -> None:
+    text = " ".join(_invoke(line).stdout.partition("other laws")[2].partition("off optimum")[0].split())
+    assert asked in text
+
+
 @pytest.mark.parametrize("line", ["--flops 1e28 --law hoffmann", "--flops 1e22 --unique-tokens 200M"])
 def test_large_factors_are_written_out(line: str) -> None:
     text = _invoke(line).stdout

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import LawError, PlanError, ScalingError
+from scaling.planning.allocation import Problem
 from scaling.planning.budget import Budget, Constraints
 from scaling.planning.contract import plan_to_dict
 from scaling.planning.cost import make_cluster
@@ -156,13 +157,13 @@ def test_laws_of_non_embedding_parameters_are_converted() -> None:
     assert plan.shape.n_params == pytest.approx(plan.point.n_params, rel=0.02)
     assert plan.shape.n_params_total > plan.shape.n_params
     assert any("non-embedding" in text for text in plan.warnings)
-    answer = next(a for a in plan.spread if a.name == "kaplan")
+    answer = next(a for a in plan.spread.answers if a.name == "kaplan")
     assert answer.conversion
     assert answer.n_params > plan.point.n_params
 
 
 def test_spread_holds_the_laws_that_answer_sorted_by_size() -> None:
-    answers = spread_of_laws(published_laws(), 1e21)
+    answers = spread_of_laws(published_laws(), Problem(flops=1e21)).answers
     assert {"besiroglu", "hoffmann", "llama3", "20:1", "kaplan"} <= {a.name for a in answers}
     assert "kaplan-n" not in {a.name for a in answers}  # a loss of N alone has no optimum
     sizes = [a.n_params for a in answers]
@@ -170,22 +171,63 @@ def test_spread_holds_the_laws_that_answer_sorted_by_size() -> None:
 
 
 def test_variants_of_one_paper_count_once() -> None:
-    answers = spread_of_laws(published_laws(), 1e21)
-    others = other_papers(answers, "besiroglu")
+    spread = spread_of_laws(published_laws(), Problem(flops=1e21))
+    others = other_papers(spread, "besiroglu")
     assert others is not None
-    papers = {a.paper for a in answers if a.paper != "2404.10102"}
+    papers = {a.paper for a in spread.answers if a.paper != "2404.10102"}
     assert others.n_papers == len(papers)
-    doubled = other_papers([*answers, *(a for a in answers if a.name == "sardana-all")], "besiroglu")
+    twice = (*spread.answers, *(a for a in spread.answers if a.name == "sardana-all"))
+    doubled = other_papers(spread._replace(answers=twice), "besiroglu")
     assert doubled is not None
-    assert doubled[:3] == others[:3]
+    assert doubled[:7] == others[:7]
     assert others.least.name == "hoffmann-printed"  # fits on a part of the runs (sardana-le100) do not count
     assert others.n_params_low <= others.n_params_high
 
 
 def test_the_spread_leaves_out_laws_of_one_quantity_unread() -> None:
-    assert spread_of_laws(published_laws(of_size_and_data=True), 1e21) == spread_of_laws(
-        published_laws(), 1e21
+    question = Problem(flops=1e21)
+    read = spread_of_laws(published_laws(of_size_and_data=True), question)
+    assert read.answers == spread_of_laws(published_laws(), question).answers
+
+
+@pytest.mark.parametrize(
+    ("budget", "constraints"),
+    [
+        (Budget(flops=1e22), Constraints(inference_tokens=2e12)),
+        (Budget(flops=1e22), Constraints(unique_tokens=2e10)),
+        (Budget(target_loss=2.0), Constraints()),
+        (Budget(n_params=7e9), Constraints()),
+    ],
+)
+def test_other_laws_answer_the_question_that_was_asked(budget: Budget, constraints: Constraints) -> None:
+    """Hoffmann's law beside the default one says what it says as the plan's own law."""
+    beside = next(
+        a for a in plan_training(budget, constraints=constraints).spread.answers if a.name == "hoffmann"
     )
+    own = plan_training(budget, find_law("hoffmann"), constraints=constraints)
+    assert beside.n_params == pytest.approx(own.point.n_params, rel=2e-3)  # the spread's search is coarser
+    assert beside.n_tokens == pytest.approx(own.point.n_tokens, rel=2e-3)
+    assert beside.flops == pytest.approx(own.point.flops, rel=2e-3)
+
+
+def test_papers_that_know_the_training_optimum_only_are_silent_about_serving() -> None:
+    spread = plan_training(1e22, constraints=Constraints(inference_tokens=2e12)).spread
+    assert "llama3" not in {a.name for a in spread.answers}
+    assert {"2407.21783", "2401.02954"} <= set(spread.silent)
+
+
+def test_a_cap_asks_the_other_laws_for_the_optimum_without_it() -> None:
+    spread = plan_training(1e22, constraints=Constraints(max_params=1e9)).spread
+    assert not spread.same_question
+    assert spread.answers == plan_training(1e22).spread.answers
+
+
+def test_a_given_size_counts_total_parameters_for_every_law() -> None:
+    spread = plan_training(
+        Budget(n_params=7e9), find_law("kaplan")
+    ).spread  # kaplan: 7B without the vocabulary
+    assert all(a.n_params == pytest.approx(7.27e9, rel=0.01) for a in spread.answers)
+    assert [a.n_tokens for a in spread.answers] == sorted(a.n_tokens for a in spread.answers)
 
 
 def test_thousands_of_epochs_plan_with_a_warning() -> None:
