@@ -6,13 +6,21 @@ import math
 
 from scaling.errors import PlanError
 from scaling.laws.base import Allocation, Law
+from scaling.planning.cost import Cost
 from scaling.planning.shape import DEFAULT_VOCAB
-from scaling.units import format_flops, format_params, format_percent, format_tokens
+from scaling.units import format_duration, format_flops, format_params, format_percent, format_tokens
 
 LEAST_PARAMS = 1e4  # below this no shape is a language model
+LARGEST_RUN = 5e26  # FLOPs of the largest training runs known in 2025 (Epoch AI's database)
 MOST_FLOPS = (
-    1e30  # about 2000 times the largest training runs known in 2025 (about 5e26: Epoch AI's database)
+    1e30  # five times what Epoch AI (2024, Can AI scaling continue through 2030?) thinks possible by 2030
 )
+LARGEST_CLUSTER = 200_000  # accelerators of the largest cluster known in 2025 (Colossus: Epoch AI's database)
+MOST_TOKENS_PER_PARAM = 1e4  # of any run behind a published law (Sardana et al. 2024, arXiv:2401.00448)
+YEAR = 365.25 * 86400
+# "The longest training run" (Sevilla et al. 2022, Epoch AI): what takes longer is overtaken by a run that starts later
+LONGEST_SECONDS = 15 / 12 * YEAR
+ENDLESS_SECONDS = 100 * YEAR
 RANDOM_LOSS = math.log(DEFAULT_VOCAB)  # 10.37: guessing among the tokens of the law's own vocabulary
 
 # Text that exists, in tokens. A plan beyond a line cannot be fed from what the line holds.
@@ -52,6 +60,56 @@ def refuse_nonsense(point: Allocation, unique_tokens: float | None = None) -> No
         )
 
 
+def refuse_beyond_the_web(point: Allocation) -> None:
+    """Raise PlanError where no text that exists is enough and the user named none."""
+    tokens, name = CORPORA[-1]
+    if point.n_tokens > tokens:
+        times = format_count(point.n_tokens / tokens)
+        raise PlanError(
+            f"{format_params(point.n_params)} parameters on {format_tokens(point.n_tokens)} tokens: no such data "
+            f"exist, it is {times} times {name}, {format_tokens(tokens)}. Allow a larger model, ask for a higher loss "
+            "or give a smaller budget; --unique-tokens prices repeats."
+        )
+
+
+def refuse_endless(cost: Cost, flops: float, enough: int) -> None:
+    """Raise PlanError for a run that outlives its hardware; `enough` accelerators would finish within 30 days."""
+    seconds = cost.seconds[1]
+    if seconds > ENDLESS_SECONDS:
+        raise PlanError(
+            f"{format_flops(flops)} FLOPs take {format_duration(seconds, 2)} on {cost.n_accelerators:,} x "
+            f"{cost.accelerator}. Give more of them ({enough:,} finish within 30 days), leave the number out to have "
+            "it chosen, or give a smaller budget."
+        )
+
+
+def size_warnings(point: Allocation, cost: Cost) -> tuple[str, ...]:
+    """A sentence where the run is larger, longer or further over-trained than any that is known."""
+    ratio, seconds, count = point.n_tokens / point.n_params, cost.seconds[1], cost.n_accelerators
+    sentences = []
+    if point.flops > LARGEST_RUN * (1 + 1e-9):
+        sentences.append(
+            f"size: {format_flops(point.flops)} FLOPs are {format_count(point.flops / LARGEST_RUN)} times the largest "
+            f"training runs known (about {format_flops(LARGEST_RUN)}, Epoch AI 2025)."
+        )
+    if count > LARGEST_CLUSTER:
+        sentences.append(
+            f"size: {count:,} accelerators are {format_count(count / LARGEST_CLUSTER)} times the largest cluster known "
+            f"(about {LARGEST_CLUSTER:,}, Epoch AI 2025)."
+        )
+    if seconds > LONGEST_SECONDS:
+        sentences.append(
+            f"time: {format_duration(seconds, 2)}; a run of over 15 months is overtaken by one that starts later on "
+            "better hardware (Sevilla et al. 2022, Epoch AI)."
+        )
+    if ratio > MOST_TOKENS_PER_PARAM:
+        sentences.append(
+            f"over-training: {ratio:,.0f} tokens per parameter; the runs behind the published laws end at "
+            f"{MOST_TOKENS_PER_PARAM:,.0f} (Sardana et al. 2024)."
+        )
+    return tuple(sentences)
+
+
 def too_few_tokens(point: Allocation, unique_tokens: float) -> PlanError:
     """The refusal of a plan that would see the unique tokens so often that the law says nothing about it."""
     loss = "" if point.loss is None else f" and still predict a loss of {point.loss:.3g}"
@@ -72,7 +130,7 @@ def _counted(value: float, noun: str) -> str:
     return f"{text} {noun}" if text == "1" else f"{text} {noun}s"
 
 
-def range_warnings(law: Law, point: Allocation) -> tuple[str, ...]:
+def range_warnings(law: Law, point: Allocation, *, has_interval: bool) -> tuple[str, ...]:
     """A sentence for each of C, N, D outside the range of the runs behind the law."""
     ranges = law.provenance.fitted_range if law.provenance else {}
     sentences = []
@@ -88,7 +146,8 @@ def range_warnings(law: Law, point: Allocation) -> tuple[str, ...]:
         )
     if not sentences:
         return ()
-    return ("extrapolation: " + "; ".join(sentences) + ". The intervals assume that the law holds there.",)
+    assumed = "The intervals assume" if has_interval else "The plan assumes"
+    return (f"extrapolation: {'; '.join(sentences)}. {assumed} that the law holds there.",)
 
 
 def data_sentence(n_tokens: float) -> str:

@@ -26,8 +26,9 @@ from scaling.planning.alternatives import (
     wasted_compute,
 )
 from scaling.planning.budget import Budget, Compute, Constraints, buy_compute, make_problem
-from scaling.planning.cost import Cluster, Cost, estimate_cost, make_cluster
-from scaling.planning.memory import MemoryPlan, largest_params, least_devices, plan_memory
+from scaling.planning.cost import Cluster, Cost, choose_count, estimate_cost, make_cluster
+from scaling.planning.memory import MemoryPlan, least_devices, plan_memory
+from scaling.planning.memory_cap import cap_by_memory, with_memory
 from scaling.planning.next_runs import Sweep, propose_sweeps
 from scaling.planning.repetition import (
     CHEAP_EPOCHS,
@@ -41,7 +42,7 @@ from scaling.planning.spread import Spread, counts_non_embedding, spread_of_laws
 from scaling.planning.uncertainty import Intervals, Solved, intervals, solve_draws
 from scaling.reference.hardware import find_accelerator
 from scaling.reference.published import DEFAULT_LAW, find_law, published_laws
-from scaling.units import format_bytes, format_params
+from scaling.units import format_params
 
 DEFAULT_ACCELERATOR = "H100"
 SPREAD_TOLERANCE = 1e-3  # of N of another law: papers differ by a factor
@@ -124,12 +125,12 @@ def plan_training(
     law = law or find_law(DEFAULT_LAW)
     hardware = cluster or make_cluster(find_accelerator(DEFAULT_ACCELERATOR))
     if constraints.max_memory_bytes is not None:
-        hardware = hardware._replace(memory_bytes=constraints.max_memory_bytes)
+        hardware = with_memory(hardware, constraints.max_memory_bytes, given=cluster is not None)
     compute = buy_compute(given, hardware)
     problem = make_problem(given, constraints, compute)
     notes = hardware.notes
     if constraints.max_memory_bytes is not None and problem.is_free:
-        problem, note = _cap_by_memory(law, problem, hardware, constraints)
+        problem, note = cap_by_memory(law, problem, hardware, constraints)
         notes += note
     request = _Request(given, constraints, hardware, cluster is not None, compute, ratios, notes)
     return _complete(request, _answer(law, problem, constraints.unique_tokens))
@@ -162,6 +163,8 @@ class _Answer(NamedTuple):
 def _answer(law: Law, problem: Problem, unique_tokens: float | None) -> _Answer:
     used, problem, point = solve_with_repetition(law, problem, unique_tokens)
     checks.refuse_nonsense(point, unique_tokens if problem.inputs else None)
+    if unique_tokens is None:
+        checks.refuse_beyond_the_web(point)
     is_optimum, optimum, reference = _reference(used, problem, point)
     solved = solve_draws(used, problem) if problem.is_free and not problem.is_plain else None
     return _Answer(used, problem, point, is_optimum, optimum, reference, solved)
@@ -173,7 +176,9 @@ def _complete(request: _Request, answer: _Answer) -> Plan:
     law, point, optimum, reference = answer.law, answer.point, answer.optimum, answer.reference
     shape, shape_notes = _shape(law, point, constraints)
     memory, cost = _memory_and_cost(request.cluster, point, shape)
+    checks.refuse_endless(cost, point.flops, choose_count(request.cluster, point.flops))
     schedule = _schedule(point, shape, constraints)
+    ends = intervals(law, answer.problem, answer.solved)
     return Plan(
         law=law,
         budget=request.budget,
@@ -185,10 +190,11 @@ def _complete(request: _Request, answer: _Answer) -> Plan:
         is_optimum=answer.is_optimum,
         optimum=optimum,
         wasted_compute=None if answer.is_optimum or point.loss is None else _waste(law, point, reference),
-        intervals=intervals(law, answer.problem, answer.solved),
+        intervals=ends,
         warnings=(
-            *checks.range_warnings(law, point),
+            *checks.range_warnings(law, point, has_interval=ends.level is not None),
             *request.notes,
+            *checks.size_warnings(point, cost),
             *_repetition_warnings(law, point, unique),
             *checks.data_warnings(point.n_tokens, unique),
             *shape_notes,
@@ -237,26 +243,6 @@ def _spread(answer: _Answer, constraints: Constraints) -> Spread:
 
 def _waste(law: Law, point: Allocation, reference: Problem) -> float | None:
     return wasted_compute(law, point, reference) if has_surface(law) else None
-
-
-def _cap_by_memory(
-    law: Law, problem: Problem, cluster: Cluster, constraints: Constraints
-) -> tuple[Problem, tuple[str, ...]]:
-    """Cap N by what trains in the memory of the cluster (of one accelerator where no number is given)."""
-    count = cluster.n_accelerators or 1
-    assert cluster.memory_bytes is not None
-    largest = largest_params(cluster.memory_bytes, count, constraints.context_length, constraints.vocab_size)
-    if largest < checks.LEAST_PARAMS:
-        raise PlanError(
-            f"{format_bytes(cluster.memory_bytes)} on {count:,} accelerator(s) hold no model worth training; give more."
-        )
-    note = (
-        f"memory: {format_bytes(cluster.memory_bytes)} on each of {count:,} accelerator(s) hold at most "
-        f"{format_params(largest)} parameters in training (fully sharded, activations recomputed)"
-    )
-    capped = problem._replace(max_params=min(problem.max_params, largest))
-    wanted = solve(law, problem._replace(max_params=math.inf)).n_params
-    return capped, (note,) if wanted > largest else ()
 
 
 def _shape(law: Law, point: Allocation, constraints: Constraints) -> tuple[Shape | None, tuple[str, ...]]:

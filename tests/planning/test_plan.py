@@ -129,6 +129,61 @@ def test_memory_caps_the_model() -> None:
     assert any("memory" in text for text in plan.warnings)
 
 
+def test_memory_without_a_number_of_accelerators_caps_by_the_number_that_is_chosen() -> None:
+    """97B train in 24 GB on the 2,048 accelerators the plan takes, so nothing is capped."""
+    plan = plan_training(1e24, constraints=Constraints(max_memory_bytes=24e9))
+    assert plan.is_optimum
+    assert plan.point == plan_training(1e24).point
+    assert plan.memory is not None
+    assert plan.memory.n_devices == plan.cost.n_accelerators
+    assert any(row.fits for row in plan.memory.rows)
+    assert "24 GB" in plan.cost.accelerator
+    assert any("hardware: not named" in text for text in plan.warnings)
+
+
+def test_memory_too_small_for_any_sharding_caps_the_model() -> None:
+    plan = plan_training(1e23, constraints=Constraints(max_memory_bytes=2e9))
+    assert not plan.is_optimum
+    assert plan.memory is not None
+    assert any(row.fits for row in plan.memory.rows)
+    assert any(f"on each of {plan.cost.n_accelerators:,} accelerators" in text for text in plan.warnings)
+
+
+def test_more_tokens_than_the_whole_web_are_refused_unless_named() -> None:
+    """7B at a loss of 2.0 needs 2.9e17 tokens; --flops alone had an upper limit before."""
+    asked = Budget(target_loss=2.0)
+    with pytest.raises(PlanError, match="95 times the whole web"):
+        plan_training(asked, constraints=Constraints(max_params=7e9))
+    plan = plan_training(Budget(n_params=7e9, n_tokens=5e15), constraints=Constraints(unique_tokens=1e15))
+    assert plan.repetition is not None
+    assert plan.repetition.epochs == pytest.approx(5)
+
+
+def test_what_is_larger_than_anything_known_is_a_warning() -> None:
+    said = " ".join(plan_training(Budget(n_params=7e12)).warnings)
+    assert "8.2 times the largest training runs known" in said
+    assert "times the largest cluster known" in said
+    assert not any(text.startswith("size") for text in plan_training(1e26).warnings)
+
+
+def test_a_run_that_outlives_its_hardware_is_refused_and_a_long_one_warned_of() -> None:
+    with pytest.raises(PlanError, match=r"1\.5k years on 1 x T4.*32,768 finish within 30 days"):
+        plan_training(1e24, cluster=make_cluster(find_accelerator("T4"), count=1))
+    one = make_cluster(find_accelerator("A100"), count=1)
+    assert any(text.startswith("time: 2.1 years") for text in plan_training(1e22, cluster=one).warnings)
+    assert not any(text.startswith("time") for text in plan_training(1e21, cluster=one).warnings)
+
+
+def test_over_training_beyond_every_run_is_a_warning() -> None:
+    said = plan_training(Budget(n_params=1e9, n_tokens=2e13)).warnings
+    assert any("20,000 tokens per parameter" in text for text in said)
+
+
+def test_a_law_without_intervals_does_not_speak_of_them() -> None:
+    said = plan_training(1e23, find_law("hoffmann")).warnings[0]
+    assert said.endswith("The plan assumes that the law holds there.")
+
+
 def test_a_model_that_does_not_fit_is_a_warning() -> None:
     cluster = make_cluster(find_accelerator("H100"), count=2)
     plan = plan_training(Budget(n_params=70e9), cluster=cluster)
