@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.cli.output import heading, paragraph, print_fields, print_table, wrap
+from scaling.cli.fit_checks_text import print_checks
+from scaling.cli.output import heading, paragraph, print_fields, print_table, styled, wrap
+from scaling.runs.findings import counted
 from scaling.units import format_flops, format_params, format_percent, format_tokens, round_by_error
 
 if TYPE_CHECKING:
+    from scaling.cli.tables import Table
+    from scaling.fitting.comparison import LawComparison
     from scaling.fitting.envelope.fit import EnvelopeFit
+    from scaling.fitting.extrapolation import Extrapolation
     from scaling.fitting.isoflop.result import IsoflopFit
     from scaling.fitting.parametric.result import ParametricFit
     from scaling.fitting.results import Estimate, Interval, Objective
@@ -32,29 +37,53 @@ _OBJECTIVES = {
 
 def print_fit(
     result: Any,
-    runs: Runs,
+    table: Table,
     findings: Sequence[Finding],
+    held_out: Extrapolation | None,
+    compared: LawComparison | None,
     *,
-    left_out: Sequence[str],
     law_file: Path | None,
     command: str,
 ) -> None:
-    """Print a fit of any method."""
-    printers = {"parametric": _parametric, "isoflop": _isoflop, "envelope": _envelope, "law": _generic}
-    printer: Any = printers.get(result.to_dict()["method"], _generic)
-    printer(result, runs)
-    _data(runs, left_out)
+    """Print a fit of any method: the law, what to doubt, then everything else."""
+    runs = table.runs
+    printers: dict[str, tuple[Any, Any]] = {
+        "parametric": (_parametric_law, _parametric),
+        "isoflop": (_isoflop_law, _isoflop),
+        "envelope": (_envelope_law, _envelope),
+        "law": (_generic_law, _generic),
+    }
+    lead, body = printers[result.to_dict()["method"]]
+    lead(result, runs)
+    _warnings(findings)
+    body(result, runs)
+    print_checks(held_out, compared)
+    _data(runs, table.left_out)
     print_findings(findings)
     _next(runs, law_file, command)
 
 
-def _parametric(fit: ParametricFit, runs: Runs) -> None:
+def _warnings(findings: Sequence[Finding]) -> None:
+    """One line right under the law: nobody should have to scroll to learn that it is in doubt."""
+    codes = list(dict.fromkeys(f.code for f in findings if f.severity in ("error", "warning")))
+    n = sum(f.severity in ("error", "warning") for f in findings)
+    if codes:
+        lead = f"{counted(n, 'warning')}: "
+        text = wrap(f"{', '.join(codes)} (the text stands under findings)", " " * len(lead), lead)
+        click.echo(styled(lead, fg="yellow", bold=True) + text.removeprefix(lead))
+
+
+def _parametric_law(fit: ParametricFit, runs: Runs) -> None:
     c = {name: _rounded(e) for name, e in fit.estimates.items()}
     click.echo(
-        f"L(N, D) = {c['E']} + {c['A']} / N^{c['alpha']} + {c['B']} / D^{c['beta']}   from {len(runs)} runs"
+        f"L(N, D) = {c['E']} + {c['A']} / N^{c['alpha']} + {c['B']} / D^{c['beta']}   from {counted(len(runs), 'run')}"
     )
     a, b = fit.params_exponent, fit.tokens_exponent
     click.echo(f"N* grows as C^{_rounded(a)}{_ends(a)}, D* as C^{_rounded(b)}{_ends(b)}")
+
+
+def _parametric(fit: ParametricFit, runs: Runs) -> None:
+    a = fit.params_exponent
     if fit.spread is not None:
         heading("compute-optimal, where the runs end and beyond")
         _optimum_table(fit, float(runs.flops.max()))
@@ -80,7 +109,8 @@ def _certainty(fit: ParametricFit) -> list[tuple[str, str]]:
     fields = [("interval", f"{fit.method}; {fit.statement}" if fit.statement else fit.method)]
     for method, estimates in fit.beside.items():
         if e := estimates.get("params_exponent"):
-            fields.append(("beside", f"{method}: a {_range(e.interval, e.value)}"))
+            named = e.interval.method if e.interval else method
+            fields.append(("beside", f"{named}: a {_range(e.interval, e.value)}"))
     delta = f", delta {fit.objective.delta:.2g}" if fit.objective.delta is not None else ""
     cert = fit.certificate
     state = "certified minimum" if cert.converged else "NOT CONVERGED"
@@ -113,12 +143,14 @@ def _optimum_table(fit: Any, largest: float) -> None:
     print_table(["FLOPs", "N*", percent, "D*", percent, "loss", percent], rows)
 
 
-def _isoflop(fit: IsoflopFit, runs: Runs) -> None:
+def _isoflop_law(fit: IsoflopFit, runs: Runs) -> None:
     a, b = fit.params_exponent, fit.tokens_exponent
-    click.echo(
-        f"N* = {_power(fit.params_coefficient, a)}{_ends(a)}, from {len(fit.used)} valleys of {len(runs)} runs"
-    )
+    valleys = f"{counted(len(fit.used), 'valley')} of {counted(len(runs), 'run')}"
+    click.echo(f"N* = {_power(fit.params_coefficient, a)}{_ends(a)}, from {valleys}")
     click.echo(f"D* = {_power(fit.tokens_coefficient, b)}{_ends(b)}")
+
+
+def _isoflop(fit: IsoflopFit, runs: Runs) -> None:
     heading(f"valleys ({fit.valley}), minima with {100 * fit.level:g} % intervals")
     rows = []
     for budget in fit.budgets:
@@ -140,13 +172,16 @@ def _isoflop(fit: IsoflopFit, runs: Runs) -> None:
         print_fields([("bias", fit.bias.statement)])
 
 
-def _envelope(fit: EnvelopeFit, runs: Runs) -> None:
+def _envelope_law(fit: EnvelopeFit, runs: Runs) -> None:
     a, b = fit.params_exponent, fit.tokens_exponent
     n_curves = len(set(runs.run_id))
     click.echo(
         f"N* = {_power(fit.params_coefficient, a)}{_ends(a)}, from the envelope of {n_curves} training curves"
     )
     click.echo(f"D* = {_power(fit.tokens_coefficient, b)}{_ends(b)}")
+
+
+def _envelope(fit: EnvelopeFit, runs: Runs) -> None:
     heading("how sure")
     first, last = (format_flops(float(f)) for f in (fit.crossing_flops.min(), fit.crossing_flops.max()))
     places = f"{len(fit.crossing_flops)} places where one size takes over from the next"
@@ -156,8 +191,11 @@ def _envelope(fit: EnvelopeFit, runs: Runs) -> None:
     print_fields([("through", f"{places}, {first} to {last} FLOPs"), ("staircase", staircase)])
 
 
+def _generic_law(fit: Any, runs: Runs) -> None:
+    paragraph(f"{fit.law.family.formula}, from {counted(len(runs), 'run')}")
+
+
 def _generic(fit: Any, runs: Runs) -> None:
-    paragraph(f"{fit.law.family.formula}, from {len(runs)} runs")
     heading("coefficients")
     estimates = fit.estimates
     rows = [(n, _rounded(e), _error(e), _range(e.interval, e.value)) for n, e in estimates.items()]
@@ -167,18 +205,18 @@ def _generic(fit: Any, runs: Runs) -> None:
 def _data(runs: Runs, left_out: Sequence[str]) -> None:
     heading("runs")
     c = runs.convention
-    counted = {"total": "total parameters", "non_embedding": "non-embedding parameters"}.get(
+    counts = {"total": "total parameters", "non_embedding": "non-embedding parameters"}.get(
         c.params, "parameters of unknown count (say --params-convention)"
     )
     fields = [
         ("from", runs.source),
         ("range", f"N {_extent(runs.n_params, format_params)}, D {_extent(runs.n_tokens, format_tokens)}, "
                   f"C {_extent(runs.flops, format_flops)}"),
-        ("counting", f"N counts {counted}; C is {c.flops}; loss in {c.loss_unit}"),
+        ("counting", f"N counts {counts}; C is {c.flops}; loss in {c.loss_unit}"),
     ]  # fmt: skip
     if left_out:
         names = ", ".join(left_out[:6]) + (" ..." if len(left_out) > 6 else "")
-        fields.append(("left out", f"{len(left_out)} runs as you asked: {names}"))
+        fields.append(("left out", f"{counted(len(left_out), 'run')} as you asked: {names}"))
     print_fields(fields)
 
 

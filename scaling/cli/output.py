@@ -59,7 +59,13 @@ def wrap(text: str, indent: str = "", first: str | None = None) -> str:
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
         break_long_words=False,
+        break_on_hyphens=False,  # an option or a model name stays whole
     )
+
+
+def wrapped_lines(text: str, indent: str = "", first: str | None = None) -> None:
+    """`wrap`, printed."""
+    click.echo(wrap(text, indent, first))
 
 
 def note(text: str) -> None:

@@ -32,7 +32,8 @@ def predict(options: TableOptions, law_name: str, as_json: bool) -> None:
 
     law = resolve_law(law_name)
     with waiting_for(f"reading {options.table}"):
-        runs, left_out, findings = read_table(options)
+        table = read_table(options)
+    runs, left_out, findings = table.runs, table.left_out, table.findings
     result = predict_runs(law, runs)
     doubts = [*_doubts(law, runs), *(f.message for f in findings if f.severity == "error")]
     if not as_json:

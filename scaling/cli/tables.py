@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.errors import DataError, UnknownNameError, UsageError
+from scaling.units import parse_number
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from scaling.runs import Finding, Runs
 
 _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--params-convention", type=click.Choice(["total", "non_embedding"]),
                  help="Which parameters the table counts, if it does not say."),
     click.option("--flops-convention", help="How the table counts FLOPs, if it does not say: 6ND, exact, ..."),
-    click.option("--loss-unit", help="Unit of the loss, if not nats/token: bits/token, bits/byte, nats/byte, other."),
+    click.option("--loss-unit", help="Unit of the loss, if not nats/token: bits/token, bits/byte, nats/byte, "
+                 "perplexity, other."),
     click.option("--bytes-per-token", type=click.FloatRange(min=0, min_open=True),
                  help="Of the tokenizer: turns a loss per byte into one per token."),
     click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS",
@@ -28,6 +33,12 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--drop", multiple=True, metavar="COLUMN",
                  help="Leave out rows where this column is true (an outlier mark). Repeatable."),
     click.option("--exclude", multiple=True, metavar="RUN_ID", help="Leave out this run. Repeatable."),
+    click.option("--only", multiple=True, metavar="COLUMN=VALUE",
+                 help="Keep rows where this column has this value: --only corpus=c4. Repeatable: several values of one "
+                 "column add up, several columns must all hold."),
+    click.option("--final/--every-row", "final", default=None,
+                 help="Of training curves (several rows a run) take the last row of each run, or every row.  "
+                 "[default: the last for a parametric or isoflop fit, every row else]"),
     click.option("--anyway", is_flag=True, help="Go on with a table whose numbers cannot be right."),
 )  # fmt: skip
 
@@ -44,6 +55,8 @@ class TableOptions:
     columns: tuple[str, ...]
     drop: tuple[str, ...]
     exclude: tuple[str, ...]
+    only: tuple[str, ...]
+    final: bool | None
     anyway: bool
 
     def as_arguments(self) -> str:
@@ -56,9 +69,15 @@ class TableOptions:
             ("--bytes-per-token", self.bytes_per_token),
         ):
             words += [name, str(value)] if value is not None else []
-        for name, values in (("--column", self.columns), ("--drop", self.drop), ("--exclude", self.exclude)):
+        for name, values in (
+            ("--column", self.columns),
+            ("--drop", self.drop),
+            ("--exclude", self.exclude),
+            ("--only", self.only),
+        ):
             for value in values:
                 words += [name, value]
+        words += [] if self.final is None else ["--final" if self.final else "--every-row"]
         return shlex.join(words + (["--anyway"] if self.anyway else []))
 
 
@@ -79,8 +98,17 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return result
 
 
-def read_table(options: TableOptions) -> tuple[Runs, list[str], tuple[Finding, ...]]:
-    """The runs asked for, the ids left out, and what the table itself shows.
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of runs as asked for: what is left of it, what went, and what it shows by itself."""
+
+    runs: Runs
+    left_out: list[str]  # ids
+    findings: tuple[Finding, ...]
+
+
+def read_table(options: TableOptions, *, final: bool = False) -> Table:
+    """The runs asked for. `final`: of training curves take the last row of each run unless told otherwise.
 
     Raises:
         DataError: the table has faults after which no number means anything (and --anyway was not given).
@@ -98,18 +126,37 @@ def read_table(options: TableOptions) -> tuple[Runs, list[str], tuple[Finding, .
     )
     for text in runs.notes:
         note(text)
-    runs, left_out = leave_out(runs, options.drop, options.exclude)
+    runs, left_out = leave_out(runs, options.drop, options.exclude, options.only)
+    reduced: list[Finding] = []
+    if runs.is_curves and (final if options.final is None else options.final):
+        last = runs.final()
+        reduced, runs = [_reduced(len(runs), len(last))], last
     findings = check_runs(runs)
     faults = [f.message for f in findings if f.severity == "error"]
     if faults and not options.anyway:
         raise DataError(
             f"{options.table} cannot be right: {' '.join(faults)} Mend the table, or pass --anyway."
         )
-    return runs, left_out, findings
+    return Table(runs=runs, left_out=left_out, findings=(*reduced, *findings))
 
 
-def leave_out(runs: Runs, drop: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[Runs, list[str]]:
-    """The runs without marked rows and named runs, and the ids that went."""
+def _reduced(n_rows: int, n_runs: int) -> Finding:
+    from scaling.runs import Finding
+
+    return Finding(
+        code="curves-reduced",
+        severity="note",
+        message=f"the table holds {n_runs} training curves: the last row of each is used; the {n_rows - n_runs:,} "
+        "rows before, taken while the learning rate had not decayed, are not. --every-row uses all rows, --method "
+        "envelope fits the curves",
+        source="Hoffmann et al. 2022, arXiv:2203.15556, appendix B",
+    )
+
+
+def leave_out(
+    runs: Runs, drop: tuple[str, ...], exclude: tuple[str, ...], only: tuple[str, ...] = ()
+) -> tuple[Runs, list[str]]:
+    """The runs without marked rows and named runs, of these values only, and the ids that went."""
     import numpy as np
 
     keep = np.ones(len(runs), dtype=bool)
@@ -119,7 +166,8 @@ def leave_out(runs: Runs, drop: tuple[str, ...], exclude: tuple[str, ...]) -> tu
         marks = runs.extras[column]
         if marks.dtype != bool:
             raise UsageError(
-                f"--drop {column}: the column must hold true and false; got {marks[0]!r}. Use --exclude RUN_ID instead."
+                f"--drop {column}: the column must hold true and false; got {marks[0]!r}. Use --exclude RUN_ID or "
+                "--only COLUMN=VALUE instead."
             )
         keep &= ~marks
     ids = np.array(runs.run_id, dtype=object)
@@ -127,9 +175,39 @@ def leave_out(runs: Runs, drop: tuple[str, ...], exclude: tuple[str, ...]) -> tu
         if name not in runs.run_id:
             raise UnknownNameError("run", name, runs.run_id)
         keep &= ids != name
+    asked: dict[str, list[str]] = {}
+    for pair in only:
+        column, equals, value = pair.partition("=")
+        if not equals or not column.strip():
+            raise UsageError(f"--only takes COLUMN=VALUE, for example corpus=c4; got {pair!r}.")
+        asked.setdefault(column.strip(), []).append(value.strip())
+    for column, values in asked.items():
+        keep &= np.logical_or.reduce([_has_value(runs, column, value) for value in values])
     if not keep.any():
-        raise DataError("--drop and --exclude leave no runs; leave fewer out.")
-    return (runs if keep.all() else runs.select(keep)), [str(i) for i in ids[~keep]]
+        raise DataError("--drop, --exclude and --only leave no runs; leave fewer out.")
+    return (runs if keep.all() else runs.select(keep)), list(dict.fromkeys(str(i) for i in ids[~keep]))
+
+
+def _has_value(runs: Runs, column: str, value: str) -> NDArray[np.bool_]:
+    """The rows that hold this value: a number to nine digits, a text or true/false as written."""
+    import numpy as np
+
+    texts = {"run_id": runs.run_id, "trunk_id": runs.trunk_id}
+    columns: dict[str, Any] = {**runs.extras, **runs.columns()}
+    columns |= {k: np.array(v, dtype=object) for k, v in texts.items() if v is not None}
+    if column not in columns:
+        raise UnknownNameError("column to select by", column, columns)
+    cells = columns[column]
+    if cells.dtype.kind in "fiu":
+        found = np.isclose(cells, parse_number(value), rtol=1e-9, atol=0)
+    else:
+        words = np.array([str(c) for c in cells.tolist()], dtype=object)
+        wanted = value.capitalize() if cells.dtype == bool else value
+        found = words == wanted
+    if not found.any():
+        known = sorted({f"{c:g}" if isinstance(c, float) else str(c) for c in cells.tolist()})
+        raise UnknownNameError(f"value of {column}", value, known)
+    return np.asarray(found, dtype=bool)
 
 
 def _renamed(columns: tuple[str, ...]) -> dict[str, str] | None:

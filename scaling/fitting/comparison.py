@@ -16,7 +16,7 @@ import numpy as np
 from scaling.errors import FitError, UsageError
 from scaling.fitting.named_fit import FitSettings, fit_named_law, largest, optimum, predicted_loss
 from scaling.laws.base import Law
-from scaling.runs import Runs
+from scaling.runs import Runs, assign_budgets
 
 DEFAULT_LAWS = ("chinchilla", "kaplan_floor", "over_training")
 CHINCHILLA_OBJECTIVES = ("huber", "hoffmann", "log_least_squares", "least_squares")
@@ -127,7 +127,7 @@ def compare_laws(
     target = TARGET_FACTOR * float(runs.flops.max()) if target_flops is None else float(target_flops)
     if not 0 < target < math.inf:
         raise UsageError(f"the target is a positive number of FLOPs; got {target_flops!r}.")
-    cut = float(np.quantile(runs.flops, 1 - held_out_share))
+    cut = _cut(runs, held_out_share)
     rows, refused = [], []
     for law in laws:
         usual = CHINCHILLA_OBJECTIVES if law == "chinchilla" else OTHER_OBJECTIVES
@@ -150,6 +150,16 @@ def compare_laws(
         n_held_out=int(np.sum(runs.flops > cut)),
         source=runs.source,
     )
+
+
+def _cut(runs: Runs, held_out_share: float) -> float:
+    """The FLOPs above which this share of the runs lies; where the dearest budget alone has more runs, that budget."""
+    cut = float(np.quantile(runs.flops, 1 - held_out_share))
+    labels = assign_budgets(runs).labels
+    dearest = labels == labels.max()
+    if dearest.all():
+        return cut
+    return min(cut, float(runs.flops[~dearest].max()))
 
 
 def _row(runs: Runs, settings: FitSettings, target: float, cut: float) -> LawRow:

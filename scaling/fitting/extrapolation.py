@@ -99,6 +99,7 @@ def evaluate_extrapolation(
     *,
     cuts: Sequence[float] | None = None,
     objective: str = "huber",
+    huber_delta: float | None = None,
     intervals: bool = True,
     level: float = 0.95,
     seed: int = 0,
@@ -111,6 +112,7 @@ def evaluate_extrapolation(
         cuts: in FLOPs, any order; half-way between the table's budgets unless given, or at quantiles of C where it
             has no budgets.
         objective: huber, hoffmann (Huber at delta 1e-3), log_least_squares, least_squares or asymmetric.
+        huber_delta: threshold of `huber` for the chinchilla law; 1.345 x the robust scale unless given.
         intervals: also count how many held-out runs lie inside their prediction interval.
     Raises:
         FitError: no cut-off leaves enough runs to fit and one to predict.
@@ -122,7 +124,9 @@ def evaluate_extrapolation(
     bad = [c for c in chosen if not (0 < c < math.inf)]
     if bad:
         raise UsageError(f"a cut-off is a positive number of FLOPs; got {bad[0]:g}.")
-    settings = FitSettings(law=law, objective=objective, intervals=intervals, level=level, seed=seed)
+    settings = FitSettings(
+        law=law, objective=objective, huber_delta=huber_delta, intervals=intervals, level=level, seed=seed
+    )
     results = tuple(_evaluate(runs, runs.flops <= cut, cut, settings) for cut in chosen)
     results = tuple(
         r if r.n_held_out else replace(r, refused="no run lies above this cut-off.") for r in results

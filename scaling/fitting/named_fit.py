@@ -28,6 +28,7 @@ class FitSettings:
 
     law: str = "chinchilla"
     objective: str = "huber"
+    huber_delta: float | None = None
     intervals: bool = True
     level: float = 0.95
     seed: int = 0
@@ -62,7 +63,7 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> NamedFit:
         FitError: the runs cannot determine the law.
         UsageError: an unknown law or objective, or an objective that only chinchilla has.
     """
-    objective, delta = settings.objective, None
+    objective, delta = settings.objective, settings.huber_delta
     if objective == "hoffmann":
         objective, delta = "huber", HOFFMANN_DELTA
     if settings.law == "chinchilla":

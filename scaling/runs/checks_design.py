@@ -37,7 +37,7 @@ NARROW = 10.0  # budgets over less than a decade leave the exponents to the nois
 def check_design(runs: Runs, final: Runs) -> Iterator[Finding]:
     """`runs` as read, `final` with one row a run."""
     yield from _counts(runs, final)
-    yield from _ratio(final)
+    yield from _ratio(runs)
     yield from _valleys(final)
     yield from _mixtures(final)
 
@@ -69,11 +69,11 @@ def _counts(runs: Runs, final: Runs) -> Iterator[Finding]:
         )
 
 
-def _ratio(final: Runs) -> Iterator[Finding]:
+def _ratio(runs: Runs) -> Iterator[Finding]:
     """N and D that move together cannot be told apart: on one ratio D/N the law is a function of C alone."""
-    if len(final) < 3:
+    if len(runs) < 3:
         return
-    x, y = np.log(final.n_params), np.log(final.n_tokens)
+    x, y = np.log(runs.n_params), np.log(runs.n_tokens)
     if float(np.std(y - x)) < ONE_RATIO:
         yield Finding(
             code="single-ratio",
@@ -168,7 +168,7 @@ def _mixtures(final: Runs) -> Iterator[Finding]:
             code="mixed-corpora",
             severity="warning",
             message=f"the table mixes {len(names)} data sets or experiments ({', '.join(names[:5])}); their losses do "
-            "not lie on one surface: fit each on its own.",
+            "not lie on one surface: fit each on its own (--only COLUMN=VALUE, in Python runs.select).",
         )
     family = extra_column(final, "family", "model_family")
     if family is not None and family.dtype.kind == "O" and len(set(family.tolist())) > 1:

@@ -87,8 +87,8 @@ def _checkpoints(runs: Runs) -> Iterator[Finding]:
     yield Finding(
         code="checkpoints",
         severity="warning",
-        message=f"{len(runs)} rows are checkpoints of {counted(n_runs, 'run')} and not independent; fit final() (the "
-        "last row a run), or resample whole runs.",
+        message=f"{len(runs)} rows are checkpoints of {counted(n_runs, 'run')} and not independent; fit the last row "
+        "of each run (--final, in Python runs.final()), or resample whole runs.",
         source="Choshen et al. 2024, arXiv:2410.11840",
     )
     yield Finding(
@@ -166,7 +166,8 @@ def _losses(final: Runs) -> Iterator[Finding]:
             code="loss-unit",
             severity="warning",
             message=f"half of the losses are below {np.median(loss):.3g}, low for nats/token; if they are per byte "
-            "or normalised, say so (loss_unit): exponents hold, predicted losses do not compare.",
+            "or normalised, say so (--loss-unit, in Python loss_unit=): exponents hold, predicted losses do not "
+            "compare.",
         )
     if n >= 8 and _rank_correlation(final.flops, loss) > 0.3:
         yield Finding(

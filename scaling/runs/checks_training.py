@@ -107,8 +107,9 @@ def _conventions(final: Runs) -> Iterator[Finding]:
             code="unknown-convention",
             severity="warning",
             message="the table does not say whether n_params counts embeddings; one set of runs gives an N exponent "
-            "of .37, .54 or .70 by the count. Say which: params_convention = total or non_embedding.",
-            source="Pearce and Song 2024, arXiv:2406.12907",
+            "of .37, .54 or .70 by the count (our refit of the public nanochat runs). Say which: --params-convention "
+            "(in Python params_convention=), total or non_embedding.",
+            source="Porian et al. 2024, arXiv:2406.19146; Pearce and Song 2024, arXiv:2406.12907",
         )
     nonemb = extra_numbers(final, "n_params_nonemb")
     if convention.params == "total" and nonemb is not None:

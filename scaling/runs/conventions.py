@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 SAME_FLOPS = 2e-3  # relative; tables print C or D with three or more digits
 LOSS_UNITS = ("nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other")
-_BYTES_PER_TOKEN = "bytes_per_token= (on the command line --bytes-per-token)"
+_BYTES_PER_TOKEN = "--bytes-per-token (in Python bytes_per_token=)"
 _UNIT_NAMES = {
     "nats": "nats/token", "nat": "nats/token", "nats_token": "nats/token", "nats_per_token": "nats/token",
     "bits": "bits/token", "bits_token": "bits/token", "bits_per_token": "bits/token",
@@ -79,11 +79,13 @@ def convention_notes(asked: str | None, stated: str | None, chosen: Match, param
         return overruled("params_convention", asked, said)
     if params == "unknown":
         return (
-            f"{chosen.header} may count all parameters or those without embeddings; say which with params_convention",
+            f"{chosen.header} may count all parameters or those without embeddings; say which: --params-convention "
+            "(in Python params_convention=)",
         )
     if fold(chosen.header) == "n_params":
         return (
-            "n_params is read as total parameters, embedding included; if it is not, say so with params_convention",
+            "n_params is read as total parameters, embedding included; if it is not, say so: --params-convention (in "
+            "Python params_convention=)",
         )
     return ()
 
@@ -156,12 +158,15 @@ def loss_factor(
 
 
 def _how_to_convert(unit: str) -> str:
+    say = f"say --loss-unit {unit} (in Python loss_unit=)"
     ways = {
-        "bits/token": "Multiply by ln 2 = 0.693147, or pass loss_unit='bits/token'.",
-        "bits/byte": "Multiply by ln 2 and by the bytes per token of the validation text, or pass "
-        f"loss_unit='bits/byte' and {_BYTES_PER_TOKEN}.",
-        "nats/byte": "Multiply by the bytes per token of the validation text, or pass loss_unit='nats/byte' and "
+        "bits/token": f"Multiply by ln 2 = 0.693147, or {say}.",
+        "bits/byte": f"Multiply by ln 2 and by the bytes per token of the validation text, or {say} and "
         f"{_BYTES_PER_TOKEN}.",
-        "perplexity": "Take the natural logarithm, or pass loss_unit='perplexity' (per token).",
+        "nats/byte": f"Multiply by the bytes per token of the validation text, or {say} and {_BYTES_PER_TOKEN}.",
+        "perplexity": f"Take the natural logarithm, or {say} (per token).",
     }
-    return ways.get(unit, "Convert it, or pass loss_unit='other' to fit it as it stands (exponents only).")
+    as_it_stands = (
+        "Convert it, or say --loss-unit other (in Python loss_unit=) to fit it as it stands (exponents only)."
+    )
+    return ways.get(unit, as_it_stands)

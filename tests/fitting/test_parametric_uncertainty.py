@@ -1,6 +1,7 @@
 """The bootstrap, and what a law carries of its fit."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,3 +130,18 @@ def test_noise_free_fit_has_no_uncertainty_to_give():
 
 def test_penalty_of_the_bootstrap_is_the_fits_own(fit):
     assert fit.optimum.penalty == Penalty(delta=fit.objective.delta)
+
+
+@pytest.mark.parametrize(("factor", "severity"), [(2.0, "warning"), (1.06, "note")])
+def test_a_run_that_widens_the_interval_or_is_grossly_off_is_a_warning(factor: float, severity: str) -> None:
+    """The exponent alone does not tell: Huber holds it, and the interval doubles."""
+    runs = noisy_runs(noise=0.003, seed=3)
+    middle = len(runs) // 2
+    loss = runs.loss.copy()
+    loss[middle] *= factor
+    fit = fit_parametric(replace(runs, loss=loss))
+    (found,) = [f for f in fit.findings if f.code == "far-off-runs"]
+    assert found.severity == severity
+    assert fit.influence is not None
+    assert fit.influence.far_off[0].row == middle + 1
+    assert fit.influence.far_off[-1].params_exponent_error <= 1.02 * fit.influence.params_exponent_error

@@ -150,9 +150,9 @@ def test_an_unknown_convention_is_a_usage_error(tmp_path):
 @pytest.mark.parametrize("header", ["bits_per_byte", "loss (bits/byte)", "bpb"])
 def test_bits_per_byte_are_refused_with_the_conversion(tmp_path, header):
     path = write(tmp_path, f"n_params,n_tokens,{header}\n1e8,2e9,1.1\n2e8,4e9,1.0\n")
-    with pytest.raises(DataError, match=r"bits/byte.*ln 2.*bytes_per_token"):
+    with pytest.raises(DataError, match=r"bits/byte.*ln 2.*--loss-unit bits/byte.*--bytes-per-token"):
         load_runs(path)
-    with pytest.raises(UsageError, match="needs bytes_per_token"):
+    with pytest.raises(UsageError, match="needs --bytes-per-token"):
         load_runs(path, loss_unit="bits/byte")
     runs = load_runs(path, loss_unit="bits/byte", bytes_per_token=4.0)
     assert runs.loss.tolist() == pytest.approx([1.1 * np.log(2) * 4, np.log(2) * 4])
@@ -317,5 +317,5 @@ def test_a_convention_that_overrules_the_table_is_told():
 
 
 def test_a_loss_per_byte_names_the_argument_and_the_option():
-    with pytest.raises(UsageError, match=r"needs bytes_per_token= \(on the command line --bytes-per-token\)"):
+    with pytest.raises(UsageError, match=r"needs --bytes-per-token \(in Python bytes_per_token=\)"):
         load_runs(ROWS, loss_unit="bits/byte")

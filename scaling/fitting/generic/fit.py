@@ -21,6 +21,7 @@ from scaling.fitting.line import half_width_factor
 from scaling.fitting.results import Estimate, Interval, Objective
 from scaling.laws.base import Law, LawFamily, Provenance
 from scaling.runs import Finding, Runs
+from scaling.runs.findings import counted
 
 Array = NDArray[np.float64]
 HUBER_THRESHOLD = 1.345  # robust standard deviations: 95 % efficient under Gaussian noise (Huber 1981)
@@ -157,7 +158,7 @@ def _problem(runs: Runs, family: LawFamily) -> Problem:
             )
     if len(runs) <= len(family.coefficients):
         raise FitError(
-            f"{runs.source} has {len(runs)} runs and the {family.name} law has {len(family.coefficients)} "
+            f"{runs.source} has {counted(len(runs), 'run')} and the {family.name} law has {len(family.coefficients)} "
             "coefficients; a fit needs at least one run more. Add runs."
         )
     if np.ptp(np.log(runs.loss)) < 1e-9:

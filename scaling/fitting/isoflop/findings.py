@@ -14,6 +14,7 @@ from scaling.runs.findings import Severity
 from scaling.units import format_flops, format_params, format_tokens
 
 HOFFMANN = "Hoffmann et al. 2022, arXiv:2203.15556, sec. 3.2"
+SHOWN = 3  # refusals in one error
 SIX_ND_TOLERANCE = 0.02  # C / (6 N D) further than this from 1 is another counting, not rounding
 
 
@@ -44,17 +45,23 @@ def isoflop_findings(
 
 
 def curves_reduced(runs: Runs) -> Finding:
-    message = "the table holds training curves; Approach 2 uses the last row of each run. For all rows: fit_envelope."
+    message = (
+        "the table holds training curves; Approach 2 uses the last row of each run. For all rows: --method envelope, "
+        "in Python fit_envelope."
+    )
     return _finding(runs, "curves-reduced", "note", message)
 
 
 def no_minima_message(runs: Runs, budgets: Sequence[BudgetMinimum]) -> str:
     """One sentence for the error: how many budgets have a minimum, and the first reasons why others have none."""
     n_found = sum(b.refused is None for b in budgets)
-    reasons = "; ".join(_why(b) for b in [b for b in budgets if b.refused is not None][:3])
+    refused = [b for b in budgets if b.refused is not None]
+    reasons = "; ".join(_why(b) for b in refused[:SHOWN])
+    reasons += f"; and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
     return (
         f"a line through the minima needs 2 budgets with a bracketed minimum; {runs.source} has {n_found} of "
-        f"{len(budgets)}: {reasons}. Add these runs, pass min_runs_per_budget, or fit Approach 3."
+        f"{len(budgets)}: {reasons}. Add these runs, ask for fewer a budget "
+        "(--min-runs-per-budget, in Python min_runs_per_budget), or fit Approach 3 (--method parametric)."
     )
 
 

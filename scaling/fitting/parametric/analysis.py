@@ -70,13 +70,15 @@ class Analysis:
         return _below_noise(self.optimum, self.residuals.robust_scale)
 
 
-def analyse(optimum: Optimum, runs: Runs, *, level: float, intervals: bool, seed: int) -> Analysis:
+def analyse(
+    optimum: Optimum, runs: Runs, *, level: float, intervals: bool, seed: int, n_resamples: int | None = None
+) -> Analysis:
     """Tests, intervals by every method these runs allow, usual alternatives and influence."""
     bare = bare_analysis(optimum, runs, level=level)
     linear = bare.linear
     if bare.noise_free or not intervals:
         return bare
-    spread, effects = choose_spread(bare, seed=seed)
+    spread, effects = choose_spread(bare, seed=seed, n_resamples=n_resamples)
     quantities = [*(coefficient(optimum.data, name) for name in COEFFICIENTS), params_exponent()]
     estimates = {
         method: dict(zip([q.name for q in quantities], spread.estimates(quantities, method), strict=True))
@@ -115,8 +117,13 @@ def plain_estimates(optimum: Optimum) -> dict[str, Estimate]:
     return {name: Estimate(value=value) for name, value in named.items()}
 
 
-def choose_spread(bare: Analysis, *, seed: int) -> tuple[Spread, FTest | None]:
-    """The jackknife, the bootstrap where nothing else holds, which is the main method, and the test behind that."""
+def choose_spread(
+    bare: Analysis, *, seed: int, n_resamples: int | None = None
+) -> tuple[Spread, FTest | None]:
+    """The jackknife, the bootstrap where nothing else holds, which is the main method, and the test behind that.
+
+    `n_resamples` asks for a bootstrap of that many beside whatever is the main method.
+    """
     runs = bare.runs
     by_trunk, by_budget = groups.trunks(runs), groups.budgets(runs)
     effects = diagnostics.group_effects_test(bare.linear, by_budget)
@@ -126,11 +133,12 @@ def choose_spread(bare: Analysis, *, seed: int) -> tuple[Spread, FTest | None]:
     leave_out = left_out.enough and _affordable(left_out.n_groups, optimum.data.n)
     jackknife = resample.jackknife(*args, left_out) if leave_out else None
     untrusted = _below_noise(optimum, bare.residuals.robust_scale) or optimum.name == "asymmetric"
-    drawn = untrusted or (by_trunk is not None and jackknife is None)
-    n_draws = int(np.clip(MOST_CELLS // optimum.data.n, 200, DEFAULT_RESAMPLES))
+    needed = untrusted or (by_trunk is not None and jackknife is None)
+    n_draws = n_resamples or int(np.clip(MOST_CELLS // optimum.data.n, 200, DEFAULT_RESAMPLES))
+    drawn = needed or n_resamples is not None
     bootstrap = resample.pairs_bootstrap(*args, n_draws, seed, by_trunk) if drawn else None
     effects_seen = effects is not None and effects.p_value < BUDGETS_DIFFER
-    main: Method = "bootstrap" if drawn else "profile"
+    main: Method = "bootstrap" if needed else "profile"
     if jackknife is not None and (by_trunk is not None or effects_seen):
         main = "jackknife"
     spread = Spread(

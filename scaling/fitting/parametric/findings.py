@@ -15,6 +15,9 @@ from scaling.runs.findings import Severity
 from scaling.units import round_by_error
 
 LAW_REJECTED = 0.01  # p of the lack-of-fit test below which the law is called wrong for these runs
+SURE = 0.01  # p below which a test is worded as a fact
+GROSS = 0.1  # of ln loss: a run so far off the law is a slip in the table, whatever it moves
+WIDENED = 1.25  # times: by how much runs far off widen an interval before that is a warning
 UNEQUAL_NOISE = 1.3  # kappa
 FEW_RUNS = 36  # below, a test that passes says little
 NAMED = 5  # runs named in one message
@@ -99,7 +102,7 @@ def _about_runs(a: Analysis) -> Iterator[Finding]:
     if a.groups is not None and a.groups.kind == "trunk" and a.runs.is_curves:
         message = (
             "the table holds training curves; checkpoints before the end of decay are not final losses. "
-            "Use runs.final()"
+            "Fit the last row of each run (--final, in Python runs.final())"
         )
         yield _finding("curves", "warning", message, source="Hoffmann et al. 2022, app. B")
     if a.groups is not None and a.groups.kind == "trunk":
@@ -124,13 +127,21 @@ def _far_off(a: Analysis) -> Finding:
         f"{len(named)} of {len(a.runs)} runs {lie} {far} robust standard deviations off the law: {listed}. Without "
         f"{them} the exponent of N* moves from {before:.3f} to {after:.3f}"
     )
+    error, error_after = a.influence.params_exponent_error, named[-1].params_exponent_error
+    widens = error > WIDENED * error_after
+    if widens:
+        message += (
+            f" and its standard error from {round_by_error(error, error)} to "
+            f"{round_by_error(error_after, error_after)}"
+        )
     if len(path) > NAMED:
         message += (
             f"; {len(path) - NAMED} more lie beyond {FAR_OFF:.0f}, and without all {len(path)} it is "
             f"{path[-1].params_exponent:.3f}"
         )
-    moved = max(abs(r.params_exponent - before) for r in path)
-    severity: Severity = "warning" if moved > 0.25 * half else "note"
+    moves = max(abs(r.params_exponent - before) for r in path) > 0.25 * half
+    gross = sizes[0] * a.residuals.robust_scale > GROSS
+    severity: Severity = "warning" if moves or widens or gross else "note"
     message += ". Check these runs; none was dropped"
     return _finding(
         "far-off-runs", severity, message, source="Besiroglu et al. 2024", rows=tuple(r.row for r in named)
@@ -142,18 +153,18 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
         assert a.lack_of_fit is not None
         message = (
             f"the law does not fit these runs (lack-of-fit test p = {a.lack_of_fit.p_value:.1g}): intervals are "
-            "statistical only, assuming the law. See the hold-out error and the spread between laws"
+            "statistical only, assuming the law. See the hold-out error (--holdout-above rolling, in Python "
+            "evaluate_extrapolation) and the spread between laws (--compare-laws, compare_laws)"
         )
         yield _finding("lack-of-fit", "warning", message)
     if a.budget_effects is not None and a.budget_effects.p_value < BUDGETS_DIFFER:
-        message = (
-            f"runs of one budget share an error (F test p = {a.budget_effects.p_value:.1g}): intervals leave out one "
-            "budget at a time and are wider"
-        )
+        p = a.budget_effects.p_value
+        verb = "share an error" if p < SURE else "may share an error"
+        lead = f"runs of one budget {verb} (F test p = {p:.1g})"
+        message = f"{lead}: intervals leave out one budget at a time and are wider"
         if a.spread is not None and a.spread.main != "jackknife":
             message = (
-                f"runs of one budget share an error (F test p = {a.budget_effects.p_value:.1g}), which these intervals "
-                "ignore; with four budgets or more they would leave out one at a time"
+                f"{lead}, which these intervals ignore; four budgets or more would be left out one at a time"
             )
         yield _finding("budget-effects", "warning", message)
     if a.kappa is not None and a.kappa > UNEQUAL_NOISE:

@@ -50,6 +50,7 @@ def fit_parametric(
     huber_delta: float | None = None,
     level: float = 0.95,
     intervals: bool = True,
+    n_resamples: int | None = None,
     seed: int = 0,
 ) -> ParametricFit:
     """Fit the Chinchilla law to final losses of runs.
@@ -61,7 +62,9 @@ def fit_parametric(
         huber_delta: threshold in log loss; None = 1.345 x robust scale. 1e-3 is Hoffmann et al.'s.
         level: of the intervals, 0.95.
         intervals: False leaves out intervals, tests, alternatives and influence: the certified point fit only.
-        seed: of the bootstrap, which runs only where the threshold lies far below the noise.
+        n_resamples: also bootstrap that many resamples of the runs (of whole trunks, where rows share one): its
+            standard errors are shown and its percentile intervals stand beside the main ones.
+        seed: of the bootstrap, which otherwise runs only where the threshold lies far below the noise.
     Returns:
         ParametricFit: law, certificate, intervals by the main method, tests, alternatives, influence, findings.
     Raises:
@@ -87,7 +90,10 @@ def fit_parametric(
     optimum = find_optimum(data, objective, huber_delta)
     for _ in range(_MAX_RESTARTS):
         try:
-            return _assemble(analyse(optimum, runs, level=level, intervals=intervals, seed=seed))
+            found = analyse(
+                optimum, runs, level=level, intervals=intervals, seed=seed, n_resamples=n_resamples
+            )
+            return _assemble(found)
         except LowerMinimum as lower:  # no start had led there, but a profile passed it
             starts = np.vstack([lower.theta, starting_points(data)])
             optimum = find_optimum(data, objective, huber_delta, starts=starts)

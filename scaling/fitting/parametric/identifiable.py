@@ -9,6 +9,7 @@ import numpy as np
 from scaling.errors import FitError
 from scaling.fitting.parametric.surface import N_COEFFICIENTS, Array
 from scaling.runs import Runs
+from scaling.runs.findings import counted, plain
 from scaling.units import format_flops, format_params, format_tokens
 
 MIN_LEVELS = 3  # two sizes fix the ratio A/N1^alpha : A/N2^alpha, not both A and alpha
@@ -25,8 +26,8 @@ def require_identifiable(runs: Runs) -> None:
     where = runs.source
     if len(runs) <= N_COEFFICIENTS:
         raise FitError(
-            f"{where} has {len(runs)} runs and the law has {N_COEFFICIENTS} coefficients; a fit needs at least "
-            f"{N_COEFFICIENTS + 1} runs, an interval worth having 20 or more. Add runs at other n_params and n_tokens."
+            f"{where} has {counted(len(runs), 'run')} and the law has {N_COEFFICIENTS} coefficients; a fit needs at "
+            f"least {N_COEFFICIENTS + 1}, an interval worth having 20 or more. Add runs at other n_params and n_tokens."
         )
     ln_loss = np.log(runs.loss)
     if float(np.ptp(ln_loss)) < 1e-9:
@@ -70,9 +71,11 @@ def _require_two_directions(runs: Runs) -> None:
     ratio, product = ln_tokens - ln_params, ln_tokens + ln_params
     if float(np.ptp(ratio)) < math.log(ONE_LINE):
         middle = math.exp(float(np.median(ratio)))
+        fewer, more = plain(middle / 4, 2), plain(middle * 4, 2)
         raise FitError(
-            f"{runs.source}: every run has about {middle:.3g} tokens per parameter, so N and D cannot be told apart. "
-            f"Add runs at {middle / 4:.2g} and {middle * 4:.2g} tokens per parameter, or fit a power law in compute."
+            f"{runs.source}: every run has about {plain(middle)} tokens per parameter, so N and D cannot be told "
+            f"apart. Add runs at {fewer} and {more} tokens per parameter, or fit a power law in compute (--law "
+            "flops_power_law)."
         )
     if float(np.ptp(product)) < math.log(ONE_LINE):
         budget = float(np.median(runs.flops))

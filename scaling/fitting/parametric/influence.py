@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scaling.fitting.parametric.diagnostics import robust_scale
 from scaling.fitting.parametric.optimum import HUBER_EFFICIENT
-from scaling.fitting.parametric.sandwich import Linearisation, linearise
+from scaling.fitting.parametric.sandwich import Linearisation, linearise, standard_errors
 from scaling.fitting.parametric.solver import minimise
 from scaling.fitting.parametric.surface import (
     N_COEFFICIENTS,
@@ -63,6 +63,7 @@ class Removal:
         float  # in robust standard deviations, when it was taken out; below zero: the run is above the law
     )
     params_exponent: float
+    params_exponent_error: float  # HC2 standard error
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -75,12 +76,14 @@ class Influence:
     runs: tuple[RunInfluence, ...]
     far_off: tuple[Removal, ...]
     params_exponent: float  # with every run
+    params_exponent_error: float  # HC2 standard error
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "runs": [r.to_dict() for r in self.runs],
             "far_off": [r.to_dict() for r in self.far_off],
             "params_exponent": self.params_exponent,
+            "params_exponent_error": self.params_exponent_error,
         }
 
 
@@ -91,8 +94,7 @@ def measure_influence(fit: Linearisation, runs: Runs, *, adaptive: bool) -> Infl
         adaptive: the Huber threshold follows the robust scale, so it shrinks as bad runs leave.
     """
     alpha, beta = fit.theta[3], fit.theta[4]
-    slope = np.array([0.0, 0.0, 0.0, -beta, alpha]) / (alpha + beta) ** 2
-    shift = _first_order(fit, slope[None])[0]
+    shift = _first_order(fit, _exponent_slope(fit))[0]
     top = np.argpartition(-np.abs(shift), min(N_EXACT, fit.data.n) - 1)[:N_EXACT]
     without = _without_each(fit, top)
     scale = max(robust_scale(fit.residual), 1e-300)
@@ -110,7 +112,23 @@ def measure_influence(fit: Linearisation, runs: Runs, *, adaptive: bool) -> Infl
     ]
     found.sort(key=lambda r: -abs(r.params_exponent_shift))
     far_off = _walk(fit, runs, adaptive) if fit.data.n <= LARGEST_TABLE else []
-    return Influence(runs=tuple(found), far_off=tuple(far_off), params_exponent=float(beta / (alpha + beta)))
+    return Influence(
+        runs=tuple(found),
+        far_off=tuple(far_off),
+        params_exponent=float(beta / (alpha + beta)),
+        params_exponent_error=_exponent_error(fit),
+    )
+
+
+def _exponent_slope(fit: Linearisation) -> Array:
+    """(1, 5) gradient of a = beta / (alpha + beta)."""
+    alpha, beta = fit.theta[3], fit.theta[4]
+    gradient: Array = np.array([[0.0, 0.0, 0.0, -beta, alpha]]) / (alpha + beta) ** 2
+    return gradient
+
+
+def _exponent_error(fit: Linearisation) -> float:
+    return float(standard_errors(fit, _exponent_slope(fit)).hc2[0])
 
 
 def _first_order(fit: Linearisation, directions: Array) -> Array:
@@ -156,7 +174,11 @@ def _walk(fit: Linearisation, runs: Runs, adaptive: bool) -> list[Removal]:
         )
         exponent = float(fit.theta[4] / (fit.theta[3] + fit.theta[4]))
         removal = Removal(
-            row=int(runs.row[row]), run_id=runs.run_id[row], residual=residual, params_exponent=exponent
+            row=int(runs.row[row]),
+            run_id=runs.run_id[row],
+            residual=residual,
+            params_exponent=exponent,
+            params_exponent_error=_exponent_error(fit),
         )
         path.append(removal)
     return path

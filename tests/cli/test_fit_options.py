@@ -1,0 +1,204 @@
+"""The options of `scaling fit` that a finding sends one to, and those that would mean nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from scaling.cli import cli, run
+from scaling.laws import FAMILIES
+from scaling.reference.example import PLANTED_LAW, example_curves, example_runs_text
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "runs.csv"
+    path.write_text(example_runs_text())
+    return path
+
+
+@pytest.fixture
+def curves(tmp_path: Path) -> Path:
+    """Ten sizes at four lengths each, 40 curves of eight rows; only the last row of a curve lies on the law."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for size in np.logspace(7.5, 9.5, 10):
+        for ratio in (5, 20, 80, 320):
+            for share in np.linspace(0.3, 1, 8):
+                loss = PLANTED_LAW.loss(size, ratio * size * share) * np.exp(0.003 * rng.standard_normal())
+                late = 1.0 if share == 1 else 1.03  # before its decay a run is worse
+                rows.append((f"{size:.3g}-{ratio}", size, ratio * size * share, loss * late))
+    path = tmp_path / "curves.csv"
+    pd.DataFrame(rows, columns=["run_id", "n_params", "n_tokens", "loss"]).to_csv(path, index=False)
+    return path
+
+
+def call(*args: object) -> str:
+    result = CliRunner().invoke(cli, [str(a) for a in args], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def codes(fit: dict) -> list[str]:
+    return [f["code"] for f in fit["findings"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("--method isoflop --objective huber", "--objective belongs to --method parametric"),
+        ("--method isoflop --law kaplan", "--law belongs"),
+        ("--method isoflop --huber-delta 1e-3", "--huber-delta belongs"),
+        ("--method isoflop --seed 0", "--seed belongs"),
+        ("--method envelope --bootstrap 200", "--bootstrap belongs"),
+        ("--method isoflop --holdout-above 1e19", "--holdout-above belongs"),
+        ("--method isoflop --compare-laws", "--compare-laws belongs"),
+        ("--valley parabola", "--valley belongs to --method isoflop"),
+        ("--min-runs-per-budget 5", "--min-runs-per-budget belongs"),
+        (
+            "--law kaplan --objective least_squares",
+            "--law kaplan is fitted by --objective huber or log_least",
+        ),
+        ("--law kaplan --huber-delta 1e-3", "--huber-delta is for the chinchilla law"),
+        ("--law kaplan --bootstrap 200", "--bootstrap is for the chinchilla law"),
+        ("--objective least_squares --huber-delta 1e-3", "huber_delta applies"),
+        ("--method envelope --final", "leave --final out"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_a_usage_error(
+    table: Path, capsys: pytest.CaptureFixture[str], words: str, named: str
+) -> None:
+    assert run(["fit", str(table), *words.split()]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_the_next_command_repeats_what_was_given_and_nothing_else(table: Path) -> None:
+    last = call("fit", table, "--objective", "log_least_squares", "--only", "budget=1e18",
+                "--only", "budget=3e18", "--only", "budget=1e19").splitlines()[-1]  # fmt: skip
+    assert "--only budget=1e18 --only budget=3e18 --only budget=1e19 --objective log_least_squares -o" in last
+
+
+def test_objective_reaches_the_other_families(table: Path) -> None:
+    fit = json.loads(
+        call("fit", table, "--law", "kaplan_floor", "--objective", "log_least_squares", "--json")
+    )
+    assert fit["objective"]["name"] == "log_least_squares"
+
+
+def test_help_lists_every_family_with_a_loss() -> None:
+    text = " ".join(call("fit", "--help").split())
+    assert all(name in text for name in FAMILIES if name != "frontier")
+
+
+def test_of_curves_the_last_rows_are_fitted_and_told(curves: Path) -> None:
+    fit = json.loads(call("fit", curves, "--json"))
+    assert fit["n_runs"] == 40
+    assert "curves-reduced" in codes(fit)
+    assert "checkpoints" not in codes(fit)
+    low, high = (fit["params_exponent"]["interval"][k] for k in ("low", "high"))
+    assert low <= PLANTED_LAW.params_exponent <= high
+    same = json.loads(call("fit", curves, "--final", "--json"))
+    assert same["coefficients"] == fit["coefficients"]
+
+
+def test_every_row_of_curves_is_fitted_on_request_with_a_warning(curves: Path) -> None:
+    fit = json.loads(call("fit", curves, "--every-row", "--json"))
+    assert fit["n_runs"] == 320
+    assert {"curves", "checkpoints"} <= set(codes(fit))
+
+
+def test_last_rows_that_determine_nothing_say_how_to_fit_the_curves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "curves.csv"
+    frame = pd.DataFrame(example_curves())
+    last = frame.groupby("run_id").n_tokens.transform("max")
+    frame[frame.n_tokens * 2000 >= last].to_csv(path, index=False)
+    code = run(["fit", str(path)])
+    error = capsys.readouterr().err
+    if code == 0:
+        pytest.fail("the last rows of curves of one length should not determine a law")
+    assert "--method envelope fits the curves, --every-row" in error
+
+
+def test_an_envelope_is_not_told_to_take_last_rows(tmp_path: Path) -> None:
+    """Nor that all its rows have one ratio, which holds for its last rows only."""
+    path = tmp_path / "curves.csv"
+    pd.DataFrame(example_curves()).to_csv(path, index=False)
+    assert {"checkpoints", "single-ratio"}.isdisjoint(
+        codes(json.loads(call("fit", path, "--method", "envelope", "--json")))
+    )
+
+
+def test_bootstrap_stands_beside_the_other_intervals(table: Path) -> None:
+    fit = json.loads(call("fit", table, "--bootstrap", "300", "--json"))
+    assert fit["intervals_beside"]["bootstrap"]["params_exponent"]["interval"]["low"] < 0.51
+    assert fit["standard_errors_method"] == "bootstrap"
+    assert "pairs bootstrap of runs" in call("fit", table, "--bootstrap", "300")
+
+
+def test_hold_out_errors_at_the_asked_and_at_rolling_cut_offs(table: Path) -> None:
+    one = json.loads(call("fit", table, "--holdout-above", "5e19", "--json"))["extrapolation"]
+    (cut,) = one["cut_offs"]
+    assert (cut["flops"], cut["n_held_out"]) == (5e19, 18)
+    assert cut["mean_absolute_error"] < 0.01  # noise of 0.5 %
+    rolling = json.loads(call("fit", table, "--holdout-above", "rolling", "--json"))["extrapolation"]
+    assert len(rolling["cut_offs"]) == 5  # between the six budgets
+    text = call("fit", table, "--holdout-above", "rolling")
+    assert "hold-out: fitted up to a budget, asked for the dearer runs" in text
+    assert max(map(len, text.splitlines()[:-1])) <= 100
+
+
+def test_laws_are_compared_on_request(table: Path) -> None:
+    found = json.loads(call("fit", table, "--compare-laws", "--json"))["comparison"]
+    assert {r["law"] for r in found["rows"]} == {"chinchilla", "kaplan_floor", "over_training"}
+    assert found["n_held_out"] == 10  # a fifth of 54 runs, rounded up
+    low, high = found["spread"]["n_params"]
+    assert low < high
+    text = call("fit", table, "--compare-laws")
+    assert "No interval of" in text
+    assert max(map(len, text.splitlines()[:-1])) <= 100
+
+
+def test_only_keeps_the_rows_of_a_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header, *rows = example_runs_text().splitlines()
+    path = tmp_path / "two.csv"
+    path.write_text(
+        "\n".join([f"{header},corpus", *(f"{r},{'a' if i < 54 else 'b'}" for i, r in enumerate(rows + rows))])
+    )
+    fit = json.loads(call("fit", path, "--only", "corpus=a", "--json"))
+    assert fit["n_runs"] == 54
+    assert "mixed-corpora" not in codes(fit)
+    capsys.readouterr()
+    assert run(["fit", str(path), "--only", "corpus=c"]) == 2
+    assert "unknown value of corpus 'c'; " in capsys.readouterr().err
+    assert run(["fit", str(path), "--only", "corpse=a"]) == 2
+    assert "did you mean: corpus" in capsys.readouterr().err
+    assert run(["fit", str(path), "--only", "corpus"]) == 2
+    assert "takes COLUMN=VALUE" in capsys.readouterr().err
+
+
+def test_fewer_runs_a_budget_can_be_asked_for(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["fit", str(table), "--method", "isoflop", "--min-runs-per-budget", "10"]) == 3
+    error = capsys.readouterr().err
+    assert "--min-runs-per-budget" in error
+    assert "and 3 more" in error  # six budgets are refused and three reasons shown
+    call("fit", table, "--method", "isoflop", "--min-runs-per-budget", "9")
+
+
+def test_warnings_are_counted_and_named_right_under_the_law(tmp_path: Path) -> None:
+    rows = example_runs_text().splitlines()
+    cells = rows[20].split(",")
+    place = rows[0].split(",").index("loss")
+    cells[place] = str(1.5 * float(cells[place]))
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join([*rows[:20], ",".join(cells), *rows[21:]]) + "\n")
+    lines = call("fit", path).splitlines()
+    assert lines[0].startswith("L(N, D) = ")
+    assert lines[2].startswith("1 warning: far-off-runs")
+    assert "warning" not in call("fit", path, "--exclude", cells[0]).splitlines()[2]
