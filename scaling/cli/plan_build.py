@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from scaling.cli.output import print_table, styled, wrap
+from scaling.planning.next_runs import MOST_SHARE, least_run_flops, run_budgets
 from scaling.planning.plan import Plan
 from scaling.units import (
     format_bytes,
@@ -19,6 +20,7 @@ from scaling.units import (
 )
 
 LABEL = 12  # columns of the name of a line
+WORTHWHILE = 0.95  # of the interval's width: a sweep that leaves more is not worth naming
 
 
 def print_shape(plan: Plan) -> None:
@@ -161,10 +163,21 @@ def _energy(kwh: float) -> str:
 
 
 def sweep_text(plan: Plan) -> str:
-    """The sweep that would shrink the interval of N* most."""
+    """The sweep that would shrink the interval of N* most, or why none is proposed."""
     if not plan.sweeps:
+        if not run_budgets(plan.law, plan.optimum):
+            least = format_flops(least_run_flops(plan.law), 2)
+            return (
+                f"five runs where this law begins ({least} FLOPs each) cost over {format_percent(MOST_SHARE)} of this "
+                "compute; fit a law of your own to smaller ones"
+            )
+        if plan.intervals.level is None:
+            return "this law has no interval to shrink; five sizes around N* at 1 % of the budget are usual"
         return "this law has no draws to rank sweeps by; five sizes around N* at 1 % of the budget are usual"
     best = plan.sweeps[0]
+    if best.width_left > WORTHWHILE:
+        share = format_percent(max(sweep.share_of_budget for sweep in plan.sweeps))
+        return f"no five runs for up to {share} of this compute would shrink the interval of N* by 5 %"
     sizes = f"{format_params(best.n_params[0], 2)} to {format_params(best.n_params[-1], 2)} parameters"
     return (
         f"{best.n_runs} runs of {format_flops(best.flops_per_run, 2)} FLOPs, {sizes} "

@@ -212,7 +212,7 @@ def _complete(request: _Request, answer: _Answer) -> Plan:
         schedule=schedule,
         memory=memory,
         cost=cost,
-        sweeps=propose_sweeps(law, optimum) if not answer.problem.inputs else (),
+        sweeps=propose_sweeps(law, optimum, reference, answer.solved if answer.is_optimum else None),
         data=checks.data_sentence(point.n_tokens),
     )
 

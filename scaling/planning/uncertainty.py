@@ -174,15 +174,16 @@ def solve_draws(law: Law, problem: Problem) -> Solved:
     """Each draw with its answer to the problem."""
     if problem.is_free and not problem.is_plain:
         problem = problem._replace(near=_solve_or_none_params(law, problem), tolerance=2e-3)  # 0.2 % of N
-    return [(draw, _solve_or_none(draw, problem)) for draw in thinned_draws(law, N_DRAWS)]
+    return [(draw, solve_or_none(draw, problem)) for draw in thinned_draws(law, N_DRAWS)]
 
 
 def _solve_or_none_params(law: Law, problem: Problem) -> float | None:
-    point = _solve_or_none(law, problem)
+    point = solve_or_none(law, problem)
     return None if point is None else point.n_params
 
 
-def _solve_or_none(law: Law, problem: Problem) -> Allocation | None:
+def solve_or_none(law: Law, problem: Problem) -> Allocation | None:
+    """The answer, or None where a draw has none."""
     try:
         return solve(law, problem)
     except (LawError, PlanError):

@@ -173,6 +173,19 @@ def test_the_line_of_other_laws_says_what_they_were_asked(line: str, asked: str)
     assert asked in text
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--flops 1e15", "five runs where this law begins (1.4e18 FLOPs each) cost over 25 %"),
+        ("--flops 3e19", "no five runs for up to 23 % of this compute would shrink"),
+        ("--flops 1e22 --unique-tokens 20B", "of the interval of N*, if the law holds"),
+        ("--flops 1e21 --law llama3", "no interval to shrink"),
+    ],
+)
+def test_next_runs_are_worth_it_or_say_why_none_is_named(line: str, said: str) -> None:
+    assert said in " ".join(_invoke(line).stdout.partition("next runs")[2].split())
+
+
 @pytest.mark.parametrize("line", ["--flops 1e28 --law hoffmann", "--flops 1e22 --unique-tokens 200M"])
 def test_large_factors_are_written_out(line: str) -> None:
     text = _invoke(line).stdout
