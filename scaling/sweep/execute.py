@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scaling.sweep.design import Design
+from scaling.sweep.design import Design, Unit
 from scaling.sweep.executors.base import Ended, Executor
 from scaling.sweep.loop import add_runs
-from scaling.sweep.progress import FINISHED, Status, free_units, look
+from scaling.sweep.progress import FINISHED, FREE, Status, free_units, look
 from scaling.sweep.store import State, Store, StoreError
+from scaling.sweep.timing import Rate
 
 POLL_S = 0.25
 LAST_WORKERS_S = (
@@ -92,22 +93,29 @@ class Supervisor:
             self._judge(fruitless, progressed=status.n_finished > before)
             if self.on_progress is not None:
                 self.on_progress(status, elapsed)
-            n_free, n_alive = len(free_units(self.store, self.design, status)), self.executor.n_alive()
+            free, n_alive = free_units(self.store, self.design, status), self.executor.n_alive()
             if not status.n_open:  # else: free, or in the hands of workers that may not be ours
                 finished_at = elapsed if finished_at is None else finished_at
                 if n_alive == 0 or elapsed - finished_at > LAST_WORKERS_S:
                     self.executor.stop()
                     self._bury(self.executor.ended())
                     return False
-            closing = closing or (left is not None and any(w.exit_code == 0 for w in ended))
+            wanted = min(self.n_slots, n_alive + len(free)) - n_alive
+            if left is not None and wanted > 0:
+                closing = closing or not self._some_can_end(free, status, left)
             if left is not None and (left <= 0 or (closing and n_alive == 0)):
                 self.executor.stop()
                 self._bury(self.executor.ended())
                 return True
-            wanted = min(self.n_slots, n_alive + n_free) - n_alive
             if wanted > 0 and not closing:
                 self.executor.start(wanted, left)
             time.sleep(self.poll_s)
+
+    def _some_can_end(self, free: list[Unit], status: Status, left_s: float) -> bool:
+        """Whether a free run can end in the time left, predicted as the workers predict it."""
+        rate = Rate.from_store(self.store, self.design)
+        runs = [run for unit in free for run in unit.runs if status.states[run.run_id] in FREE]
+        return rate is None or any(rate.seconds(r.n_steps, r.flops_per_step) <= left_s for r in runs)
 
     def _bury(self, ended: list[Ended]) -> int:
         """Give back what ended workers held; give up a run that keeps taking its worker down.

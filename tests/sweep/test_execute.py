@@ -325,6 +325,46 @@ def test_the_deadline_leaves_a_resumable_sweep(
     assert losses(store, design) == expected
 
 
+def test_a_preempted_worker_does_not_end_a_sweep_that_has_time_left(
+    tmp_path: Path, undisturbed: tuple[Design, dict[str, float]]
+) -> None:
+    """Told to stop, a worker checkpoints and ends with exit code 0: another takes its place until the deadline."""
+    design, expected = undisturbed
+    store = Store(tmp_path)
+    told: list[int] = []
+
+    def tell(executor: ForkExecutor) -> None:
+        running = [p for p in executor.processes.values() if p.is_alive()]
+        if running and not told and look(store, design).counts.get("running"):
+            running[0].terminate()
+            told.append(running[0].pid)
+
+    report = run_forked(store, design, n_slots=1, deadline_s=600.0, on_progress=tell)
+    assert told
+    assert not report.interrupted
+    assert losses(store, design) == expected
+
+
+def test_nothing_is_started_that_cannot_end_before_the_deadline(
+    tmp_path: Path, undisturbed: tuple[Design, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the speed known from a finished run, a deadline too near for any other starts no worker at all."""
+    from scaling.sweep.timing import Rate
+
+    design, _ = undisturbed
+    store = Store(tmp_path)
+    slow = Rate(points=((1.0, 1000.0),))
+    monkeypatch.setattr(Rate, "from_store", classmethod(lambda cls, store, design: slow))
+    executor = ForkExecutor(store, design)
+    supervisor = Supervisor(
+        store=store, design=design, executor=executor, n_slots=2, deadline_s=100.0, poll_s=0.01
+    )
+    report = supervisor.run()
+    assert report.interrupted
+    assert executor.n_started == 0
+    assert report.wall_s < 50
+
+
 def test_results_can_be_exported_and_taken_back(
     tmp_path: Path, undisturbed: tuple[Design, dict[str, float]]
 ) -> None:
