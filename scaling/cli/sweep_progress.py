@@ -83,25 +83,54 @@ EXECUTORS = ("local", "inline", "slurm", "ray")
 
 
 def executor_of(
-    name: str, store: Any, design: Any, *, partition: str | None = None, gpus_per_slot: float | None = None
+    name: str,
+    store: Any,
+    design: Any,
+    *,
+    partition: str | None = None,
+    gpus_per_slot: float | None = None,
+    pack: int = 1,
 ) -> Any:
     """The executor by name; the heavy ones are imported only here."""
-    from scaling.sweep.executors import InlineExecutor, LocalExecutor, WorkerCommand
+    from scaling.sweep.executors import InlineExecutor, WorkerCommand
     from scaling.sweep.plan_file import write_plan
 
     command = WorkerCommand(
-        store=store.root, plan=write_plan(store, design), lease_timeout_s=store.lease_timeout_s
+        store=store.root, plan=write_plan(store, design), lease_timeout_s=store.lease_timeout_s, pack=pack
     )
     if name == "local":
-        return LocalExecutor(command=command)
+        return _local(command, gpus_per_slot)
     if name == "inline":
         return InlineExecutor(command=command)
     if name == "slurm":
-        from scaling.sweep.executors.slurm import SlurmExecutor
-
-        return SlurmExecutor(command=command, partition=partition)
+        return _slurm(command, partition, gpus_per_slot)
     if name == "ray":
         from scaling.sweep.executors.ray import RayExecutor
 
         return RayExecutor(command=command, gpus_per_slot=gpus_per_slot)
     raise UnknownNameError("executor", name, EXECUTORS)
+
+
+def _local(command: Any, gpus_per_slot: float | None) -> Any:
+    from scaling.sweep.executors import LocalExecutor
+    from scaling.sweep.executors.local import GPUS_PER_SLOT, visible_gpus
+
+    gpus = () if gpus_per_slot == 0 else visible_gpus()
+    if gpus_per_slot and not gpus:
+        raise UsageError(
+            "this machine shows no GPU (or torch is a CPU build); leave --gpus-per-slot out to train on CPUs."
+        )
+    share = GPUS_PER_SLOT if gpus_per_slot is None else gpus_per_slot
+    return LocalExecutor(command=command, gpus=gpus, gpus_per_slot=share)
+
+
+def _slurm(command: Any, partition: str | None, gpus_per_slot: float | None) -> Any:
+    from scaling.sweep.executors.slurm import SlurmExecutor
+
+    if gpus_per_slot is not None and gpus_per_slot not in (0, 1):
+        raise UsageError(
+            f"Slurm gives a job whole GPUs: --gpus-per-slot 1 (or 0), got {gpus_per_slot:g}. "
+            "Fill one with --pack instead."
+        )
+    parameters = {"gpus_per_node": 1} if gpus_per_slot else {}
+    return SlurmExecutor(command=command, partition=partition, parameters=parameters)

@@ -32,9 +32,20 @@ def run_options(command: Any) -> Any:
         click.option(
             "--slots",
             type=click.IntRange(1),
-            help="Runs at once  [default: the CPU cores; 4 for slurm; what a Ray cluster holds].",
+            help="Workers at once  [default: the CPU cores, or 4 a GPU; 4 for slurm; what a Ray cluster holds].",
         ),
-        click.option("--gpus-per-slot", type=click.FloatRange(0), help="0.25: four runs share a GPU (ray)."),
+        click.option(
+            "--gpus-per-slot",
+            type=click.FloatRange(0),
+            help="0.25: four workers share a GPU; 0: none  [default: 0.25 local, 1 ray, 0 slurm].",
+        ),
+        click.option(
+            "--pack",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Runs of one shape and length that a worker trains as one stacked model, to fill a GPU.",
+        ),
         click.option("--deadline", metavar="TIME", help="Start nothing that cannot end by then: 25m, 2h."),
         click.option("--partition", help="Slurm partition."),
         click.option(
@@ -68,6 +79,7 @@ def run_sweep(
     executor: str,
     slots: int | None,
     gpus_per_slot: float | None,
+    pack: int,
     deadline: str | None,
     partition: str | None,
     lease_timeout: str,
@@ -87,7 +99,7 @@ def run_sweep(
             note(f"{finding.code}: {finding.message}")
     kept = Store(store_of(spec, store).root, lease_timeout_s=parse_duration(lease_timeout))
     line = ProgressLine(enabled=not quiet, design=planned)
-    chosen = executor_of(executor, kept, planned, partition=partition, gpus_per_slot=gpus_per_slot)
+    chosen = executor_of(executor, kept, planned, partition=partition, gpus_per_slot=gpus_per_slot, pack=pack)
     supervisor = Supervisor(
         store=kept,
         design=planned,
@@ -95,6 +107,7 @@ def run_sweep(
         n_slots=slots or chosen.default_slots(),
         deadline_s=None if deadline is None else parse_duration(deadline),
         on_progress=line.show,
+        pack=pack,
     )
     again = " ".join(
         [

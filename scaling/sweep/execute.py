@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from scaling.sweep.design import Design, Unit
 from scaling.sweep.executors.base import Ended, Executor
 from scaling.sweep.loop import add_runs
+from scaling.sweep.packs import pack_units
 from scaling.sweep.progress import FINISHED, FREE, Status, free_units, look
 from scaling.sweep.store import State, Store, StoreError
 from scaling.sweep.timing import Rate
@@ -39,6 +40,7 @@ class Supervisor:
 
     Args:
         on_progress: called about twice a second with the status and the seconds since the start.
+        pack: runs of one shape that each worker trains as one stacked model.
         deadline_s: workers start nothing that cannot end by then, and stop resumably when it comes.
     """
 
@@ -48,6 +50,7 @@ class Supervisor:
     n_slots: int
     deadline_s: float | None = None
     on_progress: Callable[[Status, float], None] | None = None
+    pack: int = 1
     poll_s: float = POLL_S
     deaths_of_one_run: int = DEATHS_OF_ONE_RUN
     _known: dict[str, State] = field(default_factory=dict)
@@ -100,7 +103,7 @@ class Supervisor:
                     self.executor.stop()
                     self._bury(self.executor.ended())
                     return False
-            wanted = min(self.n_slots, n_alive + len(free)) - n_alive
+            wanted = min(self.n_slots, n_alive + len(pack_units(free, self.pack))) - n_alive
             if left is not None and wanted > 0:
                 closing = closing or not self._some_can_end(free, status, left)
             if left is not None and (left <= 0 or (closing and n_alive == 0)):

@@ -11,33 +11,38 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scaling.sweep.design import Design, PlannedRun, Unit
+from scaling.sweep.packs import pack_units
 from scaling.sweep.store import Lease, Store, StoreError
 from scaling.sweep.timing import Rate
 
 FINISHED = ("done", "diverged")
 STDERR_TAIL = 4000  # characters of a traceback kept in the store
+GATHERING_S = 0.5  # to claim all runs of a pack takes some milliseconds each
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One run to train: what it is, and its folders. `deadline_s` is counted from now."""
+    """One run to train: what it is, and its folders. `deadline` is a time of time.monotonic."""
 
     run: PlannedRun
     folder: Path
     trunk_folder: Path | None
-    deadline_s: float | None
+    deadline: float | None
     should_stop: Callable[[], bool]
 
 
 Trainer = Callable[[Job], Mapping[str, Any]]
 """Trains or resumes a run and returns its result; `status` is done, diverged, oom or preempted (stopped, resumable)."""
+PackTrainer = Callable[[Sequence[Job]], Sequence[Mapping[str, Any]]]
+"""The same for several runs of one shape and length."""
+Claim = tuple[Lease, Job]
 
 
 @dataclass
@@ -67,7 +72,7 @@ class Heartbeat:
             yield
         finally:
             with self._lock:
-                del self.leases[key]
+                self.leases.pop(key, None)  # a run of a pack is kept twice when it is tried alone
 
     def _beat(self) -> None:
         while not self._stop.wait(self.interval_s):
@@ -85,12 +90,17 @@ class Heartbeat:
 
 @dataclass
 class Worker:
-    """One worker's pass over a design. `stopped` says that it was told to stop (or its time is up)."""
+    """One worker's pass over a design. `stopped` says that it was told to stop (or its time is up).
+
+    pack: most runs of one shape and length that are trained as one stacked model, by `train_pack`.
+    """
 
     store: Store
     design: Design
     train: Trainer
     owner: str
+    train_pack: PackTrainer | None = None
+    pack: int = 1
     deadline: float | None = None  # on time.monotonic
     stopped: bool = False
 
@@ -100,62 +110,111 @@ class Worker:
         heartbeat.start()
         n_done = 0
         try:
-            for unit in self.design.units:
+            for units in pack_units(self.design.units, self.pack):
                 if self.stopped:
                     break
-                n_done += self._unit(unit, heartbeat)
+                n_done += self._units(units, heartbeat)
         finally:
             heartbeat.stop()
         return n_done
 
-    def _unit(self, unit: Unit, heartbeat: Heartbeat) -> int:
-        """A trunk under its lease, or a single run."""
-        if all(self._finished(run) for run in unit.runs):
-            return 0
-        if unit.runs[0].trunk_id is None:
-            return self._run(unit.runs[0], None, heartbeat)
-        trunks = self.store.trunks
-        lease = trunks.claim(unit.unit_id, owner=self.owner)
-        if lease is None:
-            return 0
+    def _units(self, units: Sequence[Unit], heartbeat: Heartbeat) -> int:
+        """Units of one shape, each trunk under its lease: length by length."""
+        wanted = [unit for unit in units if not all(self._finished(run) for run in unit.runs)]
         n_done = 0
-        with heartbeat.keep(trunks, lease):
-            for run in unit.runs:
-                if not self.stopped and trunks.holds(lease):
-                    n_done += self._run(run, trunks.run_dir(unit.unit_id), heartbeat)
-        trunks.release(lease, "the worker has done what it could of this trunk")
+        with ExitStack() as leases:
+            held: list[tuple[Unit, Lease | None]] = []
+            for unit in wanted:
+                lease = self._hold_trunk(unit, heartbeat, leases)
+                if lease is not None or unit.runs[0].trunk_id is None:
+                    held.append((unit, lease))
+                elif not held and len(wanted) > 1:
+                    time.sleep(GATHERING_S)  # another worker is taking this pack just now: leave it whole
+            for runs in zip(*(unit.runs for unit, _ in held)):
+                mine = [
+                    (run, None if lease is None else self.store.trunks.run_dir(unit.unit_id))
+                    for run, (unit, lease) in zip(runs, held)
+                    if lease is None or self.store.trunks.holds(lease)
+                ]
+                if not self.stopped:
+                    n_done += self._runs(mine, heartbeat)
         return n_done
 
-    def _run(self, run: PlannedRun, trunk_folder: Path | None, heartbeat: Heartbeat) -> int:
+    def _hold_trunk(self, unit: Unit, heartbeat: Heartbeat, leases: ExitStack) -> Lease | None:
+        """The lease of a unit's trunk, kept alive until `leases` closes. None: another has it, or there is no trunk."""
+        if unit.runs[0].trunk_id is None:
+            return None
+        trunks = self.store.trunks
+        lease = trunks.claim(unit.unit_id, owner=self.owner)
+        if lease is not None:
+            leases.callback(trunks.release, lease, "the worker has done what it could of this trunk")
+            leases.enter_context(heartbeat.keep(trunks, lease))
+        return lease
+
+    def _runs(self, runs: Sequence[tuple[PlannedRun, Path | None]], heartbeat: Heartbeat) -> int:
+        """Claim runs of one length (each with the folder of its trunk) and train them together."""
         left = None if self.deadline is None else self.deadline - time.monotonic()
-        if left is not None and left < self._seconds(run):
-            return 0  # it could not end in time; a shorter one may
-        lease = self.store.claim(run.run_id, owner=self.owner)
-        if lease is None:
-            return 0
-        job = Job(
-            run=run,
-            folder=self.store.run_dir(run.run_id),
-            trunk_folder=trunk_folder,
-            deadline_s=left,
-            should_stop=lambda: self.stopped,
-        )
+        claims: list[Claim] = []
+        for run, trunk_folder in runs:
+            if left is not None and left < self._seconds(run):
+                continue  # it could not end in time; a shorter one may
+            lease = self.store.claim(run.run_id, owner=self.owner)
+            if lease is not None:
+                job = Job(
+                    run=run,
+                    folder=self.store.run_dir(run.run_id),
+                    trunk_folder=trunk_folder,
+                    deadline=self.deadline,
+                    should_stop=lambda: self.stopped,
+                )
+                claims.append((lease, job))
+        return self._train(claims, heartbeat) if claims else 0
+
+    def _train(self, claims: Sequence[Claim], heartbeat: Heartbeat) -> int:
+        jobs = [job for _, job in claims]
         heartbeat.lost = False
-        with heartbeat.keep(self.store, lease):
+        with ExitStack() as kept:
+            for lease, _ in claims:
+                kept.enter_context(heartbeat.keep(self.store, lease))
             try:
-                result = self.train(job)
+                results = [self.train(jobs[0])] if len(jobs) == 1 else self._train_packed(jobs)
             except (KeyboardInterrupt, SystemExit):
-                self.store.release(lease, "the worker was told to stop")
+                self._release(claims, "the worker was told to stop")
                 raise
             except (OSError, ImportError):
                 # a full disk, a lost mount, no torch: no fault of the run, which stays free; this worker ends
                 with suppress(OSError):
-                    self.store.release(lease, "its worker could not read, write or import")
+                    self._release(claims, "its worker could not read, write or import")
                 raise
             except Exception as error:  # a run may fail in any way: the store says why, the others go on
-                self.store.fail(lease, "failed", _one_line(error), traceback.format_exc()[-STDERR_TAIL:])
+                if len(claims) > 1:
+                    return self._one_by_one(claims, heartbeat)
+                self.store.fail(
+                    claims[0][0], "failed", _one_line(error), traceback.format_exc()[-STDERR_TAIL:]
+                )
                 return 0
-        return self._conclude(lease, result, lost=heartbeat.lost)
+            if len(claims) > 1 and any(r["status"] == "oom" for r in results):
+                return self._one_by_one(claims, heartbeat)
+            lost = heartbeat.lost
+        return sum(self._conclude(lease, r, lost=lost) for (lease, _), r in zip(claims, results))
+
+    def _train_packed(self, jobs: Sequence[Job]) -> Sequence[Mapping[str, Any]]:
+        assert self.train_pack is not None
+        return self.train_pack(jobs)
+
+    def _one_by_one(self, claims: Sequence[Claim], heartbeat: Heartbeat) -> int:
+        """A pack that failed, or did not fit: each run has its own end."""
+        n_done = 0
+        for claim in claims:
+            if self.stopped:
+                self._release([claim], "the worker was told to stop")
+            else:
+                n_done += self._train([claim], heartbeat)
+        return n_done
+
+    def _release(self, claims: Sequence[Claim], reason: str) -> None:
+        for lease, _ in claims:
+            self.store.release(lease, reason)
 
     def _conclude(self, lease: Lease, result: Mapping[str, Any], *, lost: bool) -> int:
         status = result["status"]

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,7 +25,7 @@ from scaling.sweep.loop import Job, Worker
 from scaling.sweep.plan_file import read_plan
 from scaling.sweep.store import LEASE_TIMEOUT_S, Store
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"
 CHECKPOINT_EVERY_S = 15.0
 GUESSED_FLOPS_PER_S = 5e9  # one slow CPU core on tiny models; only decides how often a checkpoint is written
 MEASURED_STEPS = 12
@@ -33,10 +33,9 @@ MEASURED_STEPS = 12
 
 def train_job(job: Job) -> dict[str, Any]:
     """Train one run: from its own checkpoint, else from its trunk's newest one, else from the start."""
-    folder = job.folder / "training"
-    folder.mkdir(exist_ok=True)
+    folder = _folder(job)
     try:
-        return _train(job, folder)
+        return _train([job])[0]
     except (
         DataError
     ) as error:  # something damaged there costs the time since the checkpoint before, nothing else
@@ -44,36 +43,83 @@ def train_job(job: Job) -> dict[str, Any]:
             raise
         print(f"run {job.run.run_id}: {error} Starting it over.", file=sys.stderr)
         shutil.rmtree(folder)
-        folder.mkdir()
         for path in [] if job.trunk_folder is None else job.trunk_folder.glob("step-*.safetensors"):
             path.unlink(missing_ok=True)
-        return _train(job, folder)
+        return _train([job])[0]
 
 
-def _train(job: Job, folder: Path) -> dict[str, Any]:
-    """Up to the branch, where the trunk gets a checkpoint; then to the end."""
-    from scaling.lm.training import train
+def train_pack(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Train runs of one shape and length as one stacked model; those that resume from other steps, as another one."""
+    results: dict[str, dict[str, Any]] = {}
+    for pack in _resumable_together(jobs):
+        if pack[0].should_stop() or any(r["status"] == "preempted" for r in results.values()):
+            trained = [{"status": "preempted", "reason": "the worker was told to stop"} for _ in pack]
+        else:
+            trained = _train(pack)
+        results |= {job.run.run_id: result for job, result in zip(pack, trained)}
+    return [results[job.run.run_id] for job in jobs]
 
-    spec = to_run_spec(job.run.config)
+
+def _resumable_together(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Packs whose runs all hold a checkpoint of one step (or all have none, or all are trained already)."""
+    from scaling.lm.checkpoint import checkpoint_steps
+
+    packs: list[tuple[set[int], list[Job]]] = []
+    for job in jobs:
+        folder = _folder(job)
+        _begin(job, branch_step(job.run.config["schedule"]))
+        trained = (folder / RESULT).exists()
+        steps = {-1} if trained else set(checkpoint_steps(folder).values()) or {0}
+        for shared, pack in packs:
+            if shared & steps:
+                shared &= steps
+                pack.append(job)
+                break
+        else:
+            packs.append((steps, [job]))
+    return [pack for _, pack in packs]
+
+
+def _folder(job: Job) -> Path:
+    """Where the trainer keeps its files."""
+    folder = job.folder / "training"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _begin(job: Job, branch: int) -> int:
+    """The step a run will go on from, its trunk's newest checkpoint put in place where it has none of its own."""
+    folder = _folder(job)
+    if (folder / RESULT).exists():
+        return int(job.run.n_steps)
+    at = _checkpoint_step(folder / CHECKPOINT)
+    if at is None and job.trunk_folder is not None:
+        return _take_from_trunk(job.trunk_folder, folder / CHECKPOINT, branch)
+    return at or 0
+
+
+def _train(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """One run, or several stacked: up to the branch, where the trunks get a checkpoint; then to the end."""
+    from scaling.lm.training import train_packed
+
+    specs, folders = [to_run_spec(job.run.config) for job in jobs], [_folder(job) for job in jobs]
     started = time.perf_counter()
-    branch, own = branch_step(job.run.config["schedule"]), folder / CHECKPOINT
-    if job.trunk_folder is not None and not (folder / "result.json").exists():
-        at = _checkpoint_step(own)
-        if at is None:
-            at = _take_from_trunk(job.trunk_folder, own, branch)
-        if at < branch:
-            result = train(spec, folder, options=_options(job, stop_after_step=branch))
-            reached = result.status == "preempted" and result.step == branch
-            if reached:
-                _link(own, job.trunk_folder / f"step-{branch}.safetensors")
-            if not reached or job.should_stop() or not str(result.reason).startswith("stop_after_step"):
-                return _record(result.to_dict(), job, started)
-    result = train(spec, folder, options=_options(job))
-    return _record(result.to_dict(), job, started)
+    branch = branch_step(jobs[0].run.config["schedule"])
+    first_step = min(_begin(job, branch) for job in jobs)
+    if jobs[0].trunk_folder is not None and first_step < branch:
+        results = train_packed(specs, folders, options=_options(jobs[0], stop_after_step=branch))
+        for job, folder, result in zip(jobs, folders, results):
+            if result.status == "preempted" and result.step == branch and job.trunk_folder is not None:
+                _link(folder / CHECKPOINT, job.trunk_folder / f"step-{branch}.safetensors")
+        at_branch = all(str(r.reason).startswith("stop_after_step") for r in results)
+        if not at_branch or jobs[0].should_stop():
+            return [_record(r.to_dict(), job, len(jobs), started) for r, job in zip(results, jobs)]
+    results = train_packed(specs, folders, options=_options(jobs[0]))
+    return [_record(r.to_dict(), job, len(jobs), started) for r, job in zip(results, jobs)]
 
 
-def _record(result: dict[str, Any], job: Job, started: float) -> dict[str, Any]:
-    """The trainer's result under the store's names, with the seconds it took."""
+def _record(result: dict[str, Any], job: Job, n_packed: int, started: float) -> dict[str, Any]:
+    """The trainer's result under the store's names, with the seconds it took (a pack: all its runs together)."""
     rate = result.get("tokens_per_s")
     tokens_per_step = result["n_tokens"] / max(1, result["step"])
     return {
@@ -82,6 +128,7 @@ def _record(result: dict[str, Any], job: Job, started: float) -> dict[str, Any]:
         "trunk_id": job.run.trunk_id,
         "seconds_per_step": tokens_per_step / rate if rate else None,
         "worker_s": time.perf_counter() - started,
+        **({"n_packed": n_packed} if n_packed > 1 else {}),
     }
 
 
@@ -125,7 +172,7 @@ def _options(job: Job, stop_after_step: int | None = None) -> Any:
         device=os.environ.get("SCALING_DEVICE", "auto"),
         checkpoint_every=max(20, steps),
         stop_after_step=stop_after_step,
-        deadline_s=job.deadline_s,
+        deadline_s=None if job.deadline is None else job.deadline - time.monotonic(),
         log_every=max(1, min(50, job.run.n_steps // 20)),
         exclusive=False,  # the claim of the store is the lock, and it can be taken back from a lost machine
     )
@@ -211,12 +258,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--owner", default=f"{socket.gethostname()}:{os.getpid()}")
     parser.add_argument("--deadline-at", type=float, default=None, help="on the clock of the store")
     parser.add_argument("--lease-timeout-s", type=float, default=LEASE_TIMEOUT_S)
+    parser.add_argument("--pack", type=int, default=1, help="runs of one shape trained as one stacked model")
     a = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # slots side by side beat threads inside a small model
     store = Store(a.store, lease_timeout_s=a.lease_timeout_s)
     try:
         deadline = None if a.deadline_at is None else time.monotonic() + a.deadline_at - store.now()
-        return run_worker(store, read_plan(a.plan), owner=a.owner, deadline=deadline)
+        return run_worker(store, read_plan(a.plan), owner=a.owner, deadline=deadline, pack=a.pack)
     except (ScalingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -225,9 +273,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def run_worker(store: Store, design: Design, *, owner: str, deadline: float | None = None) -> int:
+def run_worker(
+    store: Store, design: Design, *, owner: str, deadline: float | None = None, pack: int = 1
+) -> int:
     """Work on the design until nothing is free; SIGTERM and SIGUSR2 checkpoint and stop."""
-    worker = Worker(store=store, design=design, train=train_job, owner=owner, deadline=deadline)
+    worker = Worker(
+        store=store,
+        design=design,
+        train=train_job,
+        owner=owner,
+        deadline=deadline,
+        train_pack=train_pack,
+        pack=pack,
+    )
 
     def stop(number: int, frame: FrameType | None) -> None:
         worker.stopped = True

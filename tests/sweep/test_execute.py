@@ -37,8 +37,12 @@ class ForkExecutor:
     store: Store
     design: Design
     name: str = "fork"
+    pack: int = 1
     processes: dict[str, Any] = field(default_factory=dict)
     n_started: int = 0
+
+    def default_slots(self) -> int:
+        return 4
 
     def start(self, n_workers: int, deadline_s: float | None) -> None:
         from scaling.sweep.worker import run_worker
@@ -47,7 +51,7 @@ class ForkExecutor:
         for _ in range(n_workers):
             owner = f"fork-{id(self)}-{self.n_started}"
             self.n_started += 1
-            options = {"owner": owner, "deadline": deadline}
+            options = {"owner": owner, "deadline": deadline, "pack": self.pack}
             process = fork.Process(target=run_worker, args=(self.store, self.design), kwargs=options)
             process.start()
             self.processes[owner] = process

@@ -23,12 +23,13 @@ class WorkerCommand:
     store: Path
     plan: Path
     lease_timeout_s: float
+    pack: int = 1  # runs of one shape that a worker trains as one stacked model
 
     def arguments(self, owner: str, *, deadline_at: float | None = None) -> list[str]:
         """What follows `python -m scaling.sweep.worker`; `deadline_at` is on the store's clock."""
         return [
             "--store", str(self.store), "--plan", str(self.plan), "--owner", owner,
-            "--lease-timeout-s", f"{self.lease_timeout_s:g}",
+            "--lease-timeout-s", f"{self.lease_timeout_s:g}", "--pack", str(self.pack),
             *(["--deadline-at", f"{deadline_at:.3f}"] if deadline_at is not None else []),
         ]  # fmt: skip
 

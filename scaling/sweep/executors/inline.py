@@ -28,7 +28,8 @@ class InlineExecutor:
         store = Store(self.command.store, lease_timeout_s=self.command.lease_timeout_s)
         code = 1
         try:
-            code = run_worker(store, read_plan(self.command.plan), owner="inline", deadline=deadline)
+            plan = read_plan(self.command.plan)
+            code = run_worker(store, plan, owner="inline", deadline=deadline, pack=self.command.pack)
         finally:  # also after Ctrl-C: what it held is given back
             self._ended.append(Ended(owner="inline", exit_code=code))
 

@@ -1,8 +1,9 @@
-"""Workers as processes of this machine."""
+"""Workers as processes of this machine: one CPU thread each, or several sharing each GPU."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import signal
 import socket
@@ -10,26 +11,35 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 
 from scaling.sweep.executors.base import Ended, WorkerCommand
 from scaling.sweep.timing import usable_cores
 
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: a checkpoint of a small model takes well under a second
+GPUS_PER_SLOT = 0.25  # models of 1M to 20M parameters leave most of a large GPU idle; not measured on one yet
 
 
 @dataclass
 class LocalExecutor:
-    """One process a slot, each in a process group of its own so that Ctrl-C reaches only the parent."""
+    """One process a slot, each in a process group of its own so that Ctrl-C reaches only the parent.
+
+    gpus: as CUDA_VISIBLE_DEVICES names them; workers are spread evenly over them.
+    gpus_per_slot: 0.25 lets four workers share a GPU; 0 trains on the CPU.
+    """
 
     command: WorkerCommand
+    gpus: tuple[str, ...] = ()
+    gpus_per_slot: float = GPUS_PER_SLOT
     threads_per_worker: int = 1
     grace_s: float = GRACE_S
     name: str = "local"
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _gpu_of: dict[str, str] = field(default_factory=dict)
 
     def default_slots(self) -> int:
-        return usable_cores()
+        return max(1, int(len(self.gpus) / self.gpus_per_slot)) if self.gpus else usable_cores()
 
     def start(self, n_workers: int, deadline_s: float | None) -> None:
         deadline_at = self.command.deadline_at(deadline_s)
@@ -43,9 +53,21 @@ class LocalExecutor:
                     [sys.executable, "-m", "scaling.sweep.worker", *arguments],
                     stdout=subprocess.DEVNULL,
                     stderr=log,
-                    env={**os.environ, "OMP_NUM_THREADS": str(self.threads_per_worker)},
+                    env={
+                        **os.environ,
+                        "OMP_NUM_THREADS": str(self.threads_per_worker),
+                        **self._device(owner),
+                    },
                     start_new_session=True,
                 )
+
+    def _device(self, owner: str) -> dict[str, str]:
+        """The environment that gives a worker the GPU with the fewest."""
+        if not self.gpus:
+            return {} if self.gpus_per_slot else {"SCALING_DEVICE": "cpu"}
+        taken = Counter(self._gpu_of[other] for other in self.processes)
+        self._gpu_of[owner] = min(self.gpus, key=lambda gpu: taken[gpu])
+        return {"CUDA_VISIBLE_DEVICES": self._gpu_of[owner]}
 
     def n_alive(self) -> int:
         return len(self.processes)
@@ -72,3 +94,20 @@ class LocalExecutor:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """GPUs of this machine that training may use, by the names CUDA_VISIBLE_DEVICES takes; without importing torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if os.environ.get("SCALING_DEVICE") == "cpu":
+        return ()
+    if named is not None:
+        return tuple(n.strip() for n in named.split(",") if n.strip() not in ("", "-1"))
+    try:
+        if importlib.metadata.version("torch").endswith("+cpu"):
+            return ()
+        command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except (importlib.metadata.PackageNotFoundError, OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(listed.stdout.split()) if listed.returncode == 0 else ()

@@ -1,0 +1,105 @@
+"""Which GPUs a local sweep uses and how its workers share them. No GPU is needed: only environments are looked at."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaling.sweep.executors import LocalExecutor, WorkerCommand
+from scaling.sweep.executors.local import visible_gpus
+from scaling.sweep.timing import usable_cores
+
+
+@pytest.fixture(autouse=True)
+def a_cuda_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.13.0+cu130")
+    for name in ("CUDA_VISIBLE_DEVICES", "SCALING_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def fake_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    path = folder / "nvidia-smi"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+def test_the_gpus_are_those_of_the_driver_unless_the_environment_names_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_nvidia_smi(tmp_path, monkeypatch, "printf '0\\n1\\n'")
+    assert visible_gpus() == ("0", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-8f2")
+    assert visible_gpus() == ("3", "GPU-8f2")
+    for nothing in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", nothing)
+        assert visible_gpus() == ()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("SCALING_DEVICE", "cpu")
+    assert visible_gpus() == ()
+
+
+def test_no_driver_or_a_cpu_build_of_torch_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_nvidia_smi(tmp_path, monkeypatch, "echo 'Driver not loaded' >&2; exit 9")
+    assert visible_gpus() == ()
+    fake_nvidia_smi(tmp_path, monkeypatch, "echo 0")
+    assert visible_gpus() == ("0",)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.13.0+cpu")
+    assert visible_gpus() == ()
+
+
+def started_with(
+    executor: LocalExecutor, n_workers: int, monkeypatch: pytest.MonkeyPatch
+) -> list[dict[str, str]]:
+    """The environments that workers are started with; the processes themselves end at once."""
+    environments: list[dict[str, str]] = []
+    real = subprocess.Popen
+
+    def start(command: list[str], **options: Any) -> Any:
+        environments.append(options["env"])
+        return real([sys.executable, "-c", "import time; time.sleep(60)"], **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", start)
+        executor.start(n_workers, None)
+    return environments
+
+
+def test_workers_are_spread_over_the_gpus_and_a_new_one_takes_the_emptiest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = WorkerCommand(store=tmp_path, plan=tmp_path / "plan.json", lease_timeout_s=60)
+    executor = LocalExecutor(command=command, gpus=("0", "1"), gpus_per_slot=0.25, grace_s=5)
+    assert executor.default_slots() == 8
+    try:
+        environments = started_with(executor, 6, monkeypatch)
+        assert Counter(e["CUDA_VISIBLE_DEVICES"] for e in environments) == {"0": 3, "1": 3}
+        on_gpu_1 = [o for o, gpu in executor._gpu_of.items() if gpu == "1"]
+        for owner in on_gpu_1[:2]:
+            executor.processes[owner].kill()
+            executor.processes[owner].wait()
+        assert {w.owner for w in executor.ended()} == set(on_gpu_1[:2])
+        assert [e["CUDA_VISIBLE_DEVICES"] for e in started_with(executor, 2, monkeypatch)] == ["1", "1"]
+    finally:
+        executor.stop()
+
+
+def test_without_gpus_there_is_a_slot_a_core_and_no_device_is_forced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = WorkerCommand(store=tmp_path, plan=tmp_path / "plan.json", lease_timeout_s=60)
+    for share, forced in ((0.25, None), (0.0, "cpu")):
+        executor = LocalExecutor(command=command, gpus_per_slot=share, grace_s=5)
+        assert executor.default_slots() == usable_cores()
+        try:
+            (environment,) = started_with(executor, 1, monkeypatch)
+            assert environment.get("SCALING_DEVICE") == forced
+            assert environment["OMP_NUM_THREADS"] == "1"
+        finally:
+            executor.stop()
