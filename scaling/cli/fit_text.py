@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from scaling.fitting.comparison import LawComparison
     from scaling.fitting.envelope.fit import EnvelopeFit
     from scaling.fitting.extrapolation import Extrapolation
+    from scaling.fitting.generic.result import LawFit
     from scaling.fitting.isoflop.result import IsoflopFit
+    from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
     from scaling.fitting.parametric.result import ParametricFit
     from scaling.fitting.results import Estimate, Interval, Objective
     from scaling.runs import Finding, Runs
 
 BEYOND = (1.0, 10.0, 100.0)  # times the largest budget of the runs: where the law is asked
 SHOWN_FINDINGS = 12
+FEW_RUNS = 36  # below, a test that passes says little
 _OBJECTIVES = {
     "huber": "Huber on log loss",
     "hoffmann": "Huber 1e-3 (Hoffmann)",
@@ -111,23 +114,32 @@ def _certainty(fit: ParametricFit) -> list[tuple[str, str]]:
         if e := estimates.get("params_exponent"):
             named = e.interval.method if e.interval else method
             fields.append(("beside", f"{named}: a {_range(e.interval, e.value)}"))
-    delta = f", delta {fit.objective.delta:.2g}" if fit.objective.delta is not None else ""
     cert = fit.certificate
     state = "certified minimum" if cert.converged else "NOT CONVERGED"
-    name = _OBJECTIVES.get(fit.objective.name, fit.objective.name)
-    fields.append(("objective", f"{name}{delta}: {fit.objective.value:.8g}; {state}, "
-                   f"{cert.n_agreeing} of {cert.n_starts} starts agree, condition {cert.condition:.2g}"))  # fmt: skip
-    spread = f"{format_percent(fit.residuals.robust_scale)} of the loss (robust), largest "
-    spread += format_percent(abs(fit.residuals.largest))
-    if pure := fit.residuals.pure_error:
-        spread += f"; between repeats of {pure.n_cells} cells {format_percent(pure.standard_deviation)}"
-    fields.append(("residuals", spread))
+    agree = f"{cert.n_agreeing} of {cert.n_starts} starts agree, condition {cert.condition:.2g}"
+    fields.append(_objective_field(fit.objective, f"{state}, {agree}"))
+    fields.append(_residual_field(fit.residuals))
     tests = [("lack of fit", fit.lack_of_fit), ("differences between budgets", fit.budget_effects)]
+    return fields + _test_field(fit.n_runs, tests)
+
+
+def _objective_field(objective: Objective, certificate: str) -> tuple[str, str]:
+    return "objective", f"{_objective_name(objective)}: {objective.value:.8g}; {certificate}"
+
+
+def _residual_field(residuals: ResidualSummary) -> tuple[str, str]:
+    spread = f"{format_percent(residuals.robust_scale)} of the loss (robust), largest "
+    spread += format_percent(abs(residuals.largest))
+    if pure := residuals.pure_error:
+        repeated = counted(pure.n_cells, "cell")
+        spread += f"; between repeats of {repeated} {format_percent(pure.standard_deviation)}"
+    return "residuals", spread
+
+
+def _test_field(n_runs: int, tests: Sequence[tuple[str, FTest | None]]) -> list[tuple[str, str]]:
     found = [f"{name} p {_p(test.p_value)}" for name, test in tests if test is not None]
-    if found:
-        few = " (few runs: a large p proves little)" if fit.n_runs < 40 else ""
-        fields.append(("tests", "; ".join(found) + few))
-    return fields
+    few = " (few runs: a large p proves little)" if n_runs < FEW_RUNS else ""
+    return [("tests", "; ".join(found) + few)] if found else []
 
 
 def _optimum_table(fit: Any, largest: float) -> None:
@@ -195,11 +207,20 @@ def _generic_law(fit: Any, runs: Runs) -> None:
     paragraph(f"{fit.law.family.formula}, from {counted(len(runs), 'run')}")
 
 
-def _generic(fit: Any, runs: Runs) -> None:
+def _generic(fit: LawFit, runs: Runs) -> None:
+    if fit.has_optimum and "loss" in fit.law.family.outputs:
+        heading("compute-optimal, where the runs end and beyond")
+        _optimum_table(fit, float(runs.flops.max()))
     heading("coefficients")
     estimates = fit.estimates
     rows = [(n, _rounded(e), _error(e), _range(e.interval, e.value)) for n, e in estimates.items()]
-    print_table(["", "value", "std. error", "interval"], rows)
+    print_table(["", "value", "std. error", f"{100 * fit.level:g} % interval"], rows)
+    heading("how sure")
+    state = "stationary" if fit.converged else "NOT CONVERGED"
+    certificate = f"{state}, {fit.n_agreeing} of {fit.n_starts} starts agree, condition {fit.condition:.2g}"
+    fields = [("interval", f"classical t; {fit.statement}"), _objective_field(fit.objective, certificate)]
+    fields += [_residual_field(fit.residuals), *_test_field(fit.n_runs, [("lack of fit", fit.lack_of_fit)])]
+    print_fields(fields)
 
 
 def _data(runs: Runs, left_out: Sequence[str]) -> None:
@@ -265,7 +286,7 @@ def _by_error(value: float, error: float) -> str:
     text = round_by_error(value, error)
     if float(text) == 0 != value:  # far below its own error: two digits of the value itself
         return f"{value:.2g}" if 1e-4 < abs(value) < 1e5 else format_flops(value, 2)
-    return format_flops(value, 2) if len(text) > 9 else text
+    return format_flops(value, 2) if len(text) > 7 else text
 
 
 def _error(estimate: Estimate) -> str:

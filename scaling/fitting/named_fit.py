@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import LawError, UsageError
-from scaling.fitting.generic.fit import LawFit, fit_law
+from scaling.fitting.generic.fit import fit_law
+from scaling.fitting.generic.result import LawFit
 from scaling.fitting.generic.search import Problem
 from scaling.fitting.line import half_width_factor
 from scaling.laws.base import Law

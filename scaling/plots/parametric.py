@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scaling.errors import UsageError
-from scaling.fitting.generic.fit import LawFit
+from scaling.fitting.generic.result import LawFit
 from scaling.fitting.named_fit import predicted_loss
 from scaling.fitting.parametric.result import ParametricFit
 from scaling.plots import style

@@ -114,6 +114,10 @@ def _shared_trunks(final: Runs) -> Iterator[Finding]:
 def _replicates(final: Runs) -> Iterator[Finding]:
     """Several runs of one (N, D): other seeds, or a grid of learning rates and batch sizes."""
     cells = cell_index(final)
+    if np.bincount(cells).max() < 2:
+        return
+    copies = seen_before(cells, final.loss)  # a row repeated is no second run
+    final, cells = final.select(~copies), cells[~copies]
     counts = np.bincount(cells)
     if counts.max() < 2:
         return

@@ -1,92 +1,33 @@
 """Fit any law family to runs: the same search for a five-coefficient Chinchilla law and for one over other inputs.
 
 Use which when: `fit_parametric` for the Chinchilla law (certified optimum, intervals that cover); `fit_law` for
-every other family. Intervals here are classical t intervals from the curvature at the optimum: they assume the law
-and equal independent noise, and say nothing about other basins.
+every other family. Intervals here are classical t intervals from the curvature at the optimum, in logs for a positive
+coefficient: they assume the law and equal independent noise, and say nothing about other basins. The law carries draws
+of its coefficients, from which a plan or a prediction made with it has its intervals.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import FitError, LawError, UsageError
+from scaling.fitting.generic import doubts
+from scaling.fitting.generic.result import LawFit
 from scaling.fitting.generic.search import Found, Problem, bounds, polish, search
-from scaling.fitting.line import half_width_factor
-from scaling.fitting.results import Estimate, Interval, Objective
-from scaling.laws.base import Law, LawFamily, Provenance
-from scaling.runs import Finding, Runs
+from scaling.fitting.parametric.diagnostics import FTest, robust_scale
+from scaling.fitting.results import Objective
+from scaling.laws.base import Law, LawFamily, Provenance, Uncertainty
+from scaling.runs import Runs
 from scaling.runs.findings import counted
 
 Array = NDArray[np.float64]
 HUBER_THRESHOLD = 1.345  # robust standard deviations: 95 % efficient under Gaussian noise (Huber 1981)
-MAD_TO_SD = 1.4826
-ILL_CONDITIONED = 1e7  # of the scaled Jacobian: beyond, some direction is not determined by these runs
-NOISE_FREE = 1e-10
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LawFit:
-    """A law of any family with classical intervals; `converged`, `n_agreeing`, `condition` say how far to trust it."""
-
-    law: Law
-    objective: Objective
-    n_runs: int
-    level: float
-    estimates: Mapping[str, Estimate]
-    residual_sd: float  # robust scale of log loss
-    residual_sum_of_squares: float  # of log loss
-    converged: bool
-    n_starts: int
-    n_agreeing: int
-    condition: float
-    at_bound: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    covariance: Array  # (P, P) of the coefficients
-    source: str
-    excluded: tuple[str, ...] = ()
-    method: str = "law"
-
-    @property
-    def coefficients(self) -> dict[str, float]:
-        return self.law.coefficients
-
-    @property
-    def certified(self) -> bool:
-        return self.converged and self.n_agreeing >= 2
-
-    def to_dict(self) -> dict[str, Any]:
-        from scaling.laws.io import law_to_dict
-
-        return {
-            "schema_version": 1,
-            "kind": "fit",
-            "method": self.method,
-            "law": law_to_dict(self.law),
-            "coefficients": self.coefficients,
-            "objective": self.objective.to_dict(),
-            "n_runs": self.n_runs,
-            "standard_errors": {k: e.standard_error for k, e in self.estimates.items()},
-            "intervals": {k: e.interval.to_dict() if e.interval else None for k, e in self.estimates.items()},
-            "certificate": {
-                "certified": self.certified,
-                "converged": self.converged,
-                "n_starts": self.n_starts,
-                "n_agreeing": self.n_agreeing,
-                "condition": self.condition if math.isfinite(self.condition) else None,
-            },
-            "at_bound": list(self.at_bound),
-            "residual_sd_ln": self.residual_sd,
-            "level": self.level,
-            "findings": [f.to_dict() for f in self.findings],
-            "excluded": list(self.excluded),
-            "source": self.source,
-        }
+NOISE_FREE = 1e-10  # robust scale of log loss below which residuals are rounding
 
 
 def fit_law(
@@ -125,7 +66,7 @@ def fit_law(
         problem = replace(squares, delta=HUBER_THRESHOLD * scale)
         refined = polish(problem, found.theta[None])
         found = replace(refined, n_starts=found.n_starts, n_agreeing=found.n_agreeing)
-    return _result(runs, problem, found, objective, level)
+    return _result(runs, problem, found, objective=objective, level=level, seed=seed)
 
 
 def _family(law: str | LawFamily) -> LawFamily:
@@ -167,88 +108,74 @@ def _problem(runs: Runs, family: LawFamily) -> Problem:
 
 
 def _robust_scale(problem: Problem, theta: Array) -> float:
-    r = problem.residuals(theta[None])[0]
-    n, p = len(r), len(theta)
-    return MAD_TO_SD * float(np.median(np.abs(r))) * math.sqrt(n / max(n - p, 1))
+    return robust_scale(problem.residuals(theta[None])[0], len(theta))
 
 
-def _result(runs: Runs, problem: Problem, found: Found, objective: str, level: float) -> LawFit:
+def _result(runs: Runs, problem: Problem, found: Found, *, objective: str, level: float, seed: int) -> LawFit:
     family, theta = problem.family, found.theta
-    n, p = len(problem.ln_loss), len(theta)
-    r = problem.residuals(theta[None])[0]
-    low, high = bounds(family)
-    near = 1e-6 * np.maximum(np.abs(theta), 1e-12)
-    held = (theta <= low + near) | (theta >= high - near)
-    covariance, condition = _covariance(problem, theta, held, r)
-    errors = np.sqrt(np.diag(covariance))
-    t = half_width_factor(level, n - p)
-    estimates = {
-        name: Estimate(
-            value=float(theta[i]),
-            standard_error=float(errors[i]) if not held[i] else None,
-            interval=None
-            if held[i]
-            else Interval(
-                low=float(theta[i] - t * errors[i]),
-                high=float(theta[i] + t * errors[i]),
-                level=level,
-                method="classical t",
-            ),
-        )
-        for i, name in enumerate(family.names)
-    }
+    r, dof = problem.residuals(theta[None])[0], len(problem.ln_loss) - len(theta)
+    held = _held(family, theta)
     at_bound = tuple(name for name, h in zip(family.names, held, strict=True) if h)
-    try:
-        law = family.make(
-            **dict(zip(family.names, theta.tolist(), strict=True)), provenance=_provenance(runs, family)
-        )
-    except LawError as error:
-        raise FitError(
-            f"the {family.name} law does not describe {runs.source}: {error} Fit another law."
-        ) from error
-    value = found.objective * (2 if math.isinf(problem.delta) else 1)
+    covariance, condition = doubts.covariance(problem, theta, held)
+    residuals = doubts.summarise_residuals(problem, theta, runs)
+    noisy = residuals.robust_scale > NOISE_FREE
+    test = doubts.lack_of_fit_test(problem, theta, held, runs) if noisy else None
+    delta = None if math.isinf(problem.delta) else problem.delta
     return LawFit(
-        law=law,
-        objective=Objective(
-            name=objective, value=value, delta=None if math.isinf(problem.delta) else problem.delta
-        ),
-        n_runs=n,
+        law=_law(runs, problem, theta, held, level=level, seed=seed, noisy=noisy, test=test),
+        objective=Objective(name=objective, value=found.objective * (2 if delta is None else 1), delta=delta),
+        n_runs=len(r),
         level=level,
-        estimates=estimates,
-        residual_sd=_robust_scale(problem, theta),
+        estimates=doubts.estimates(family, theta, np.sqrt(np.diag(covariance)), held, level=level, dof=dof),
+        statement=doubts.statement(test),
+        residuals=residuals,
         residual_sum_of_squares=float(r @ r),
+        lack_of_fit=test,
         converged=found.converged,
         n_starts=found.n_starts,
         n_agreeing=found.n_agreeing,
         condition=condition,
         at_bound=at_bound,
-        findings=tuple(_findings(found, condition, at_bound)),
+        findings=tuple(doubts.findings(runs, r, found, condition, at_bound, residuals, test)),
         covariance=covariance,
         source=runs.source,
     )
 
 
-def _covariance(problem: Problem, theta: Array, held: NDArray[np.bool_], r: Array) -> tuple[Array, float]:
-    """Classical Huber covariance of the free coefficients, and the condition number of their scaled Jacobian.
+def _held(family: LawFamily, theta: Array) -> NDArray[np.bool_]:
+    """Which coefficients a bound of their range holds."""
+    low, high = bounds(family)
+    near = 1e-6 * np.maximum(np.abs(theta), 1e-12)
+    held: NDArray[np.bool_] = (theta <= low + near) | (theta >= high - near)
+    return held
 
-    Source: Huber 1981, sec. 7.6: (sum psi^2 / (n - p)) / m^2 times (J'J)^-1, m the share of small residuals.
-    """
-    p, n = len(theta), len(r)
-    covariance = np.zeros((p, p))
-    j = problem.log_jacobian(theta[None])[0][:, ~held]
-    if not j.size:
-        return covariance, math.inf
-    length = np.linalg.norm(j, axis=0)
-    length[length == 0] = 1.0
-    scaled = j / length
-    singular = np.linalg.svd(scaled, compute_uv=False)
-    condition = float(singular[0] / singular[-1]) if singular[-1] > 0 else math.inf
-    psi = np.clip(r, -problem.delta, problem.delta)
-    share = float(np.mean(np.abs(r) <= problem.delta))
-    variance = float(psi @ psi) / max(n - p, 1) / max(share, 1e-3) ** 2
-    free = np.linalg.pinv(scaled.T @ scaled, rcond=1e-15) * variance / np.outer(length, length)
-    covariance[np.ix_(~held, ~held)] = free
-    return covariance, condition
+
+def _law(
+    runs: Runs, problem: Problem, theta: Array, held: NDArray[np.bool_], *, level: float, seed: int, noisy: bool,
+    test: FTest | None,
+) -> Law:  # fmt: skip
+    """The law with draws of its coefficients, so that plans and predictions made from it have intervals."""
+    family = problem.family
+    uncertainty = None
+    if noisy:
+        uncertainty = Uncertainty(
+            level=level,
+            method="classical t",
+            statement=doubts.statement(test),
+            draws=doubts.draws(problem, theta, held, seed),
+            draws_method="t draws, classical covariance",
+            residual_sd=doubts.noise_sd(problem.residuals(theta[None])[0], len(theta), level),
+        )
+    try:
+        return family.make(
+            **dict(zip(family.names, theta.tolist(), strict=True)),
+            provenance=_provenance(runs, family),
+            uncertainty=uncertainty,
+        )
+    except LawError as error:
+        raise FitError(
+            f"the {family.name} law does not describe {runs.source}: {error} Fit another law."
+        ) from error
 
 
 def _provenance(runs: Runs, family: LawFamily) -> Provenance:
@@ -264,22 +191,3 @@ def _provenance(runs: Runs, family: LawFamily) -> Provenance:
         fitted_range={k: ends(getattr(runs, k)) for k in ("flops", "n_params", "n_tokens")},
         status="fitted",
     )
-
-
-def _findings(found: Found, condition: float, at_bound: tuple[str, ...]) -> list[Finding]:
-    findings = []
-    if not found.converged or found.n_agreeing < 2:
-        message = (
-            f"{found.n_agreeing} of {found.n_starts} starts reached the best minimum"
-            f"{'' if found.converged else ', which is not stationary'}: another one may be better. Try another seed."
-        )
-        findings.append(Finding(code="optimum-uncertain", severity="warning", message=message))
-    if condition > ILL_CONDITIONED:
-        message = (
-            "these runs leave a direction of the coefficients open: near the runs predictions still hold."
-        )
-        findings.append(Finding(code="ill-conditioned", severity="warning", message=message))
-    if at_bound:
-        message = f"{', '.join(at_bound)} ended at a bound of its range and has no interval."
-        findings.append(Finding(code="at-bound", severity="warning", message=message))
-    return findings

@@ -85,7 +85,7 @@ class Problem:
     def normal_equations(self, z: Array) -> tuple[Array, Array]:
         """Gradient (B, P) and Gauss-Newton curvature (B, P, P) of the objective in z."""
         theta = self.coefficients(z)
-        chain = self._chain(theta)
+        chain = self.chain(theta)
         n = theta.shape[1]
         gradient, curvature = np.zeros((len(z), n)), np.zeros((len(z), n, n))
         for rows in self._blocks(len(z)):
@@ -105,7 +105,7 @@ class Problem:
             j = self.family.jacobian(theta, x)[:, :, k, :] / self.family.predict(theta, x)[:, :, k, None]
         return np.where(np.isfinite(j), j, 0.0)
 
-    def _chain(self, theta: Array) -> Array:
+    def chain(self, theta: Array) -> Array:
         """(B, P, P) d theta_i / d z_j: its own scale, and the exponents that its reference power depends on."""
         family = self.family
         reference = {i.name: i.reference for i in family.inputs}

@@ -64,10 +64,10 @@ class ResidualSummary:
         return {**asdict(self), "pure_error": pure}
 
 
-def robust_scale(residual: Array) -> float:
-    """1.4826 median |r| sqrt(n/(n-5)): a standard deviation that a few bad runs do not move."""
+def robust_scale(residual: Array, n_fitted: int = N_COEFFICIENTS) -> float:
+    """1.4826 median |r| sqrt(n/(n-p)): a standard deviation that a few bad runs do not move."""
     n = len(residual)
-    return MAD_TO_SIGMA * float(np.median(np.abs(residual))) * math.sqrt(n / max(n - N_COEFFICIENTS, 1))
+    return MAD_TO_SIGMA * float(np.median(np.abs(residual))) * math.sqrt(n / max(n - n_fitted, 1))
 
 
 def lack_of_fit_test(fit: Linearisation) -> FTest | None:
@@ -85,22 +85,30 @@ def group_effects_test(fit: Linearisation, groups: Groups) -> FTest | None:
     return _added_terms_test(fit, G - 1, lambda rows: (groups.labels[rows] == index).astype(np.float64))
 
 
-def pure_error(fit: Linearisation) -> PureError | None:
-    """Pooled scatter of ln loss within cells of equal N and D; None without replicates."""
-    data = fit.data
+def pure_error(
+    ln_params: Array, ln_tokens: Array, ln_loss: Array, residual: Array, n_fitted: int
+) -> PureError | None:
+    """Pooled scatter of ln loss within cells of equal N and D; None without replicates.
+
+    Rows that repeat another in N, D and loss are copies of one run, not replicates, and count once.
+    """
     # both rounded coordinates in one integer: |ln N - mean| < 100 gives 2e6 steps
-    cell = np.round(data.x / SAME_CELL).astype(np.int64) * 4_000_000 + np.round(data.y / SAME_CELL).astype(
-        np.int64
-    )
-    n_cells = len(np.unique(cell))
-    dof = data.n - n_cells
+    x, y = (np.round((v - v.mean()) / SAME_CELL).astype(np.int64) for v in (ln_params, ln_tokens))
+    cell = x * 4_000_000 + y
+    if len(np.unique(cell)) == len(cell):
+        return None
+    order = np.lexsort((ln_loss, cell))
+    same = (np.diff(cell[order]) == 0) & (np.diff(ln_loss[order]) == 0)
+    kept = order[np.r_[True, ~same]]
+    _, labels, sizes = np.unique(cell[kept], return_inverse=True, return_counts=True)
+    n_cells = len(sizes)
+    dof = len(kept) - n_cells
     if dof < 1:
         return None
-    _, labels, sizes = np.unique(cell, return_inverse=True, return_counts=True)
-    mean = np.bincount(labels, weights=data.ln_loss) / sizes
-    within = float(((data.ln_loss - mean[labels]) ** 2).sum())
-    total = float((_log_residual(fit) ** 2).sum())
-    between_dof = n_cells - N_COEFFICIENTS
+    mean = np.bincount(labels, weights=ln_loss[kept]) / sizes
+    within = float(((ln_loss[kept] - mean[labels]) ** 2).sum())
+    total = float((residual[kept] ** 2).sum())
+    between_dof = n_cells - n_fitted
     test = None
     if between_dof > 0 and within > 0:
         f = max(total - within, 0.0) / between_dof / (within / dof)
@@ -116,7 +124,7 @@ def summarise_residuals(fit: Linearisation, runs: Runs) -> ResidualSummary:
     return ResidualSummary(
         robust_scale=robust_scale(r),
         standard_deviation=math.sqrt(float(r @ r) / max(fit.dof, 1)),
-        pure_error=pure_error(fit),
+        pure_error=pure_error(fit.data.x, fit.data.y, fit.data.ln_loss, r, N_COEFFICIENTS),
         largest=float(r[worst]),
         largest_row=int(runs.row[worst]),
     )
@@ -139,11 +147,18 @@ def _added_terms_test(fit: Linearisation, n_terms: int, terms: Callable[[slice],
         columns = np.vstack([np.where(fit.free[:, None], J, 0.0), terms(rows)])
         gram += columns @ columns.T
         right += columns @ fit.psi[rows]
-    n_free = int(fit.free.sum())
-    explained_law, _ = _explained(gram[:N_COEFFICIENTS, :N_COEFFICIENTS], right[:N_COEFFICIENTS])
+    return added_terms_f(
+        gram, right, int(fit.free.sum()), N_COEFFICIENTS, fit.data.n, float(fit.psi @ fit.psi)
+    )
+
+
+def added_terms_f(
+    gram: Array, right: Array, n_free: int, n_fitted: int, n: int, total: float
+) -> FTest | None:
+    """F test of the columns behind the first `n_fitted`, from X'X, X'psi and psi'psi of all columns X (n rows)."""
+    explained_law, _ = _explained(gram[:n_fitted, :n_fitted], right[:n_fitted])
     explained_all, rank = _explained(gram, right)
-    added, left = rank - n_free, fit.data.n - max(rank, N_COEFFICIENTS)
-    total = float(fit.psi @ fit.psi)
+    added, left = rank - n_free, n - max(rank, n_fitted)
     rest = total - explained_all
     if added < 1 or left < 1 or rest <= 1e-12 * total:
         return None
