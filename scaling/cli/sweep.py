@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from scaling.cli.output import note, print_json
+from scaling.cli.sweep_fit import fit
 from scaling.cli.sweep_run import resume, run
 from scaling.cli.sweep_verify import verify
 from scaling.errors import UsageError
@@ -224,5 +225,5 @@ def import_(
     click.echo(f"wrote {len(runs)} runs to {output}. Fit them:  scaling fit {output}")
 
 
-for command in (run, resume, verify):
+for command in (run, resume, fit, verify):
     sweep.add_command(command)

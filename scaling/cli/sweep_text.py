@@ -166,4 +166,4 @@ def print_report(report: Report, table: Path, spec: Path) -> None:
     click.echo(f"{len(status.states)} runs: {counts}; {format_duration(report.wall_s)}{lost}")
     if status.counts.get("done"):
         click.echo(f"table of runs: {table}")
-        click.echo(f"fit it:  scaling fit {table} --method isoflop")
+        click.echo(f"fit it:  scaling sweep fit {spec}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 
 from scaling.runs import Finding
-from scaling.sweep.design import Design, PlannedRun
+from scaling.sweep.design import Design, PlannedRun, budget_sizes
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 BUDGET_TOLERANCE = 0.01
@@ -32,7 +32,7 @@ def check_design(design: Design) -> tuple[Finding, ...]:
 
 def _grid(design: Design) -> Iterator[Finding]:
     budgets = design.spec.grid.budgets
-    n_sizes = design.spec.grid.sizes_per_budget
+    n_sizes = min(len(budget_sizes(design.spec, b)) for b in budgets)
     if len(budgets) < BUDGETS_ENOUGH:
         yield _finding(
             "few-budgets", "error" if len(budgets) < 2 else "warning",
@@ -42,8 +42,8 @@ def _grid(design: Design) -> Iterator[Finding]:
     if n_sizes < SIZES_ENOUGH:
         yield _finding(
             "few-sizes", "error" if n_sizes < SIZES_LEAST else "warning",
-            f"{n_sizes} sizes at each budget; a valley needs {SIZES_LEAST} and is better with {SIZES_ENOUGH} or more. "
-            "Raise grid.sizes_per_budget.",
+            f"{n_sizes} sizes at a budget; a valley needs {SIZES_LEAST} and is better with {SIZES_ENOUGH} or more. "
+            "Raise grid.sizes_per_budget, or widen grid.tokens_per_param_range.",
         )  # fmt: skip
     if len(budgets) > 1 and budgets[-1] / budgets[0] < RANGE_ENOUGH:
         yield _finding(

@@ -152,12 +152,25 @@ def design_sweep(
 
 
 def budget_sizes(spec: SweepSpec, budget: float) -> list[float]:
-    """The lattice sizes of a budget, rising: size_ratio^i nearest in the logarithm to the expected optimum."""
-    step = math.log(spec.grid.size_ratio)
-    centre = math.log(spec.grid.expected_optimum(budget)) / step
-    n = spec.grid.sizes_per_budget
-    first = round(centre - (n - 1) / 2)
-    return [spec.grid.size_ratio ** (first + i) for i in range(n)]
+    """The lattice sizes size_ratio^i of a budget, rising: those nearest in the logarithm to the expected optimum, or all
+    in the range of tokens per parameter.
+    """
+    grid = spec.grid
+    step = math.log(grid.size_ratio)
+    if grid.tokens_per_param_range:
+        low, high = grid.tokens_per_param_range
+        # D / N = C / (6 N^2) falls with N
+        first = math.ceil(math.log(budget / (6 * high)) / 2 / step)
+        last = math.floor(math.log(budget / (6 * low)) / 2 / step)
+        if last < first:
+            raise SpecError(
+                f"no size has {low:g} to {high:g} tokens per parameter at {budget:g} FLOPs: sizes lie a factor of "
+                f"{grid.size_ratio:g} apart. Widen grid.tokens_per_param_range or lower grid.size_ratio."
+            )
+        return [grid.size_ratio**i for i in range(first, last + 1)]
+    n = grid.sizes_per_budget
+    first = round(math.log(grid.expected_optimum(budget)) / step - (n - 1) / 2)
+    return [grid.size_ratio ** (first + i) for i in range(n)]
 
 
 def plan_run(

@@ -44,12 +44,16 @@ class GridSpec:
     Sizes lie on one fixed lattice, size_ratio^i parameters, so that adding a budget moves no other run. Each budget
     takes the `sizes_per_budget` lattice points nearest (in the logarithm) to the expected optimum, which is either
     N = sqrt(C / (6 tokens_per_param)), or optimum_params (C / optimum_flops)^optimum_exponent.
+
+    tokens_per_param_range = [low, high] instead takes every lattice point whose D / N at the budget lies in the range;
+    the expected optimum is then its geometric middle, unless it is given too.
     """
 
     budgets: tuple[float, ...]
     sizes_per_budget: int = 6
     size_ratio: float = 1.5
     tokens_per_param: float | None = None
+    tokens_per_param_range: tuple[float, ...] = ()
     optimum_flops: float | None = None
     optimum_params: float | None = None
     optimum_exponent: float = 0.5
@@ -72,14 +76,28 @@ class GridSpec:
             object.__setattr__(self, "optimum_flops", parse_flops(self.optimum_flops))
         if self.optimum_params is not None:
             object.__setattr__(self, "optimum_params", parse_params(self.optimum_params))
+        if self.tokens_per_param_range:
+            self._read_range()
         point = self.optimum_flops is not None and self.optimum_params is not None
         if point == (self.tokens_per_param is not None):
             raise SpecError(
-                "grid needs the expected optimum: either tokens_per_param = 20, or optimum_flops and optimum_params "
-                f"(one point on the line of optima); got {'both' if point else 'neither'}."
+                "grid needs the expected optimum: either tokens_per_param = 20 (or a tokens_per_param_range), or "
+                "optimum_flops and optimum_params (one point on the line of optima); got "
+                f"{'both' if point else 'neither'}."
             )
         if self.tokens_per_param is not None and not self.tokens_per_param > 0:
             raise SpecError(f"grid.tokens_per_param must be > 0, got {self.tokens_per_param}.")
+
+    def _read_range(self) -> None:
+        """Check tokens_per_param_range, and expect the optimum in its middle unless another place is given."""
+        ends = self.tokens_per_param_range
+        numbers = all(isinstance(e, int | float) and not isinstance(e, bool) for e in ends)
+        if len(ends) != 2 or not numbers or not 0 < ends[0] < ends[1] < math.inf:
+            raise SpecError(
+                f"grid.tokens_per_param_range must be two rising numbers > 0, e.g. [4, 100]; got {list(ends)}."
+            )
+        if self.tokens_per_param is None and self.optimum_flops is None and self.optimum_params is None:
+            object.__setattr__(self, "tokens_per_param", math.sqrt(ends[0] * ends[1]))
 
     def expected_optimum(self, flops: float) -> float:
         """N* we expect at this budget."""

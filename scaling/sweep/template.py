@@ -16,7 +16,7 @@ context_length = 64
 # training FLOPs; each budget trains `sizes_per_budget` model sizes around the optimum you expect. Budgets less than a
 # factor of two apart share most of their sizes, hence their trunks: six cost hardly more than four over the same range
 budgets = [1.5e10, 2.4e10, 3.8e10, 6.2e10, 1e11, 1.6e11]
-sizes_per_budget = 6
+sizes_per_budget = 6           # or every size in a range: tokens_per_param_range = [4, 100]
 size_ratio = 1.6               # from one size to the next
 optimum_flops = 3e10           # one point on the line of optima you expect (or: tokens_per_param = 20)
 optimum_params = 14e3

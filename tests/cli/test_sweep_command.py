@@ -74,7 +74,7 @@ def test_run_then_show_status_export_and_fit_table(spec: Path, tmp_path: Path) -
     pytest.importorskip("torch")
     printed = invoke("run", str(spec), "--executor", "inline", "--quiet")
     assert "6 runs: 6 done" in printed
-    assert "scaling fit" in printed
+    assert f"fit it:  scaling sweep fit {spec}" in printed
     assert "tiny: 6 done; 100 % of the work done" in invoke("status", str(spec))
     status = json.loads(invoke("status", str(spec), "--json"))
     assert (status["states"], status["fraction_done"]) == ({"done": 6}, 1.0)
@@ -88,6 +88,27 @@ def test_run_then_show_status_export_and_fit_table(spec: Path, tmp_path: Path) -
     assert "runs.csv" in invoke("index", str(tmp_path / "store"))
     assert "0 runs are free again" in invoke("retry", str(spec))
     assert "6 runs: 6 done" in invoke("run", str(spec), "--executor", "inline", "--quiet")
+
+
+def test_fit_ends_with_valleys_a_law_and_a_plan(tmp_path: Path) -> None:
+    """The template's runs with the losses of a planted law, 20 tokens per parameter throughout."""
+    from scaling.cli.sweep import design_of, store_of
+    from scaling.laws import ChinchillaLaw
+
+    invoke("init", str(tmp_path))
+    design, store = design_of(tmp_path), store_of(tmp_path, None)
+    law = ChinchillaLaw(E=1.4, A=100.0, B=100.0 * 20**0.5, alpha=0.5, beta=0.5)
+    for one in design.runs:
+        lease = store.claim(store.add(one.config))
+        noise = 1 + 0.001 * (int(one.run_id, 16) % 7 - 3)
+        store.finish(lease, {"status": "done", "loss": noise * float(law.loss(one.n_params, one.n_tokens))})
+    printed = invoke("fit", str(tmp_path))
+    assert "from 6 valleys of 38 runs" in printed
+    assert "Plan for 1.6e+12 FLOPs" in printed
+    law_file = json.loads((store.root / "law.json").read_text())
+    assert law_file["law"]["coefficients"]["a"] == pytest.approx(0.5, abs=0.03)  # 0.2 % noise
+    assert (store.root / "valleys.png").stat().st_size > 10_000
+    assert "scaling sweep verify" in printed
 
 
 def test_a_failed_run_gives_exit_code_4_and_its_reason(

@@ -14,7 +14,7 @@ from scaling.accounting import count_params
 from scaling.architecture import Architecture
 from scaling.runs import load_runs
 from scaling.sweep.checks import check_design
-from scaling.sweep.design import Design, design_sweep, with_budgets
+from scaling.sweep.design import Design, design_sweep, grid_cells, with_budgets
 from scaling.sweep.progress import marginal_steps
 from scaling.sweep.spec import SpecError, SweepSpec, load_sweep, sweep_from_dict
 from scaling.sweep.template import TEMPLATE
@@ -63,6 +63,16 @@ def test_tokens_per_param_puts_the_optimum_at_that_ratio() -> None:
     spec = wide_spec(**grid)
     n_params = spec.grid.expected_optimum(1e12)
     assert 1e12 / (6 * n_params) / n_params == pytest.approx(20)
+
+
+def test_a_range_of_tokens_per_param_takes_every_size_of_the_lattice_in_it() -> None:
+    """At 6e12 FLOPs and N = 1e5, D / N = 100; the lattice is 2^i, so N from 2^16 (233) to 2^19 (3.6)."""
+    grid = {"tokens_per_param_range": [3, 300], "optimum_flops": None, "optimum_params": None}
+    spec = wide_spec(budgets=[6e12], size_ratio=2.0, **grid)
+    assert [c.n_params for c in grid_cells(spec)] == [2.0**16, 2.0**17, 2.0**18, 2.0**19]
+    assert spec.grid.expected_optimum(6e12) == pytest.approx((1e12 / 30) ** 0.5)  # 30 is the geometric middle
+    with pytest.raises(SpecError, match="no size has 20 to 21 tokens"):
+        grid_cells(wide_spec(budgets=[6e12], size_ratio=2.0, **{**grid, "tokens_per_param_range": [20, 21]}))
 
 
 def test_a_trunk_costs_its_longest_run_and_the_other_decays() -> None:

@@ -36,6 +36,8 @@ def test_the_template_is_a_valid_spec(tmp_path: Path) -> None:
         ("grid", {"sizes_per_budget": 2.5}, "whole number"),
         ("grid", {"size_ratio": 1.0}, "size_ratio"),
         ("grid", {"tokens_per_param": 20}, "both"),
+        ("grid", {"tokens_per_param_range": [20]}, "two rising numbers"),
+        ("grid", {"tokens_per_param_range": [20, 5]}, "two rising numbers"),
         ("grid", {"flops": "5ND"}, "5ND"),
         ("grid", {"budget": [1e9]}, "grid.budgets"),
         ("recipe", {"learning_rate": float("nan")}, "number"),
