@@ -90,29 +90,43 @@ def runs_of_seconds(seconds: float) -> Design:
 
 
 def measure_overhead(n_slots: int, seconds: float) -> None:
-    """Seconds of training steps, summed over runs, against slots x wall."""
+    """Seconds of training steps, summed over runs, against slots x wall; the rest by what it was spent on."""
     design = runs_of_seconds(seconds)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         command = WorkerCommand(store=store.root, plan=write_plan(store, design), lease_timeout_s=60)
         executor = LocalExecutor(command=command)
+        started = time.time()
         report = Supervisor(store=store, design=design, executor=executor, n_slots=n_slots).run()
         in_steps = [seconds_in_steps(store.run_dir(r.run_id)) for r in design.runs]
-        busy = sum(read_json(store.run_dir(r.run_id) / "result.json")["worker_s"] for r in design.runs)
-    steps, slots_s = sum(in_steps), n_slots * report.wall_s
+        spans = slot_spans(store, design)
+    ended, steps, slots_s = started + report.wall_s, sum(in_steps), n_slots * report.wall_s
+    busy = sum(end - start for runs in spans.values() for start, end in runs)
+    before = sum(runs[0][0] - started for runs in spans.values())
+    tail = sum(ended - runs[-1][1] for runs in spans.values())
     print(
-        f"{len(design.runs)} runs on {n_slots} slots: {report.wall_s:.1f} s wall, {steps:.1f} s in training steps"
+        f"{len(design.runs)} runs on {n_slots} slots: {report.wall_s:.1f} s, {steps:.1f} s of steps; a run trains"
     )
-    print(
-        f"a run trains {min(in_steps):.0f} to {max(in_steps):.0f} s (a branch of a trunk only its own steps)"
-    )
-    print(f"outside of steps: {1 - steps / slots_s:.1%} of the slots' time (target 5 %), of which")
-    print(
-        f"  {(busy - steps) / slots_s:.1%} in runs: model, data, evaluation, checkpoints at branches, first imports"
-    )
-    print(
-        f"  {1 - busy / slots_s:.1%} between them: start of the processes, the store, slots idle at the end"
-    )
+    print(f"{min(in_steps):.0f} to {max(in_steps):.0f} s (a branch of a trunk its own steps only)")
+    print(f"outside of steps: {1 - steps / (slots_s - tail):.1%} of the time until a slot has no work left")
+    for name, spent in {
+        "in runs: model, data, evaluation, checkpoints at branches": busy - steps,
+        "before the first run: start of the processes, import of torch": before,
+        "between runs: the store": slots_s - busy - before - tail,
+        "after the last run: slots without work (not counted above)": tail,
+    }.items():
+        print(f"  {spent / slots_s:6.1%}  {name}")
+
+
+def slot_spans(store: Store, design: Design) -> dict[str, list[tuple[float, float]]]:
+    """When each worker was at work on runs, by the clock of the file system."""
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for run in design.runs:
+        folder = store.run_dir(run.run_id)
+        end = (folder / "result.json").stat().st_mtime
+        span = end - read_json(folder / "result.json")["worker_s"], end
+        spans.setdefault(read_json(folder / "lease-1.json")["owner"], []).append(span)
+    return {owner: sorted(runs) for owner, runs in spans.items()}
 
 
 def seconds_in_steps(run: Path) -> float:

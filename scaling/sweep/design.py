@@ -152,8 +152,8 @@ def design_sweep(
 
 
 def budget_sizes(spec: SweepSpec, budget: float) -> list[float]:
-    """The lattice sizes size_ratio^i of a budget, rising: those nearest in the logarithm to the expected optimum, or all
-    in the range of tokens per parameter.
+    """The lattice sizes size_ratio^i of a budget, rising: the ones nearest in the logarithm to the expected optimum, or
+    all in the range of tokens per parameter.
     """
     grid = spec.grid
     step = math.log(grid.size_ratio)
