@@ -3,8 +3,8 @@
 python benchmarks/sweep_store.py                # index and status at 10^5 runs
 python benchmarks/sweep_store.py --overhead     # a sweep of 30-second runs: time in training steps against everything
 
-Time in training steps is from the runs' own logs (tokens over tokens per second), which leave out start-up, evaluation
-and the store; a checkpoint written in between, one in some 15 s, counts as a step there and is timed on its own.
+Time in training steps is from the runs' own logs, from the first step to the last: without start-up, evaluation and
+store. A checkpoint written in between, one in some 15 s, counts as a step there.
 """
 
 from __future__ import annotations
@@ -130,14 +130,13 @@ def slot_spans(store: Store, design: Design) -> dict[str, list[tuple[float, floa
 
 
 def seconds_in_steps(run: Path) -> float:
-    """From the metrics: tokens of each line over its rate."""
-    total, before = 0.0, None
+    """From the metrics: a line says how long its call of the trainer has been at steps; each call begins at 0 again."""
+    total = before = 0.0
     for line in (run / "training" / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
         if row["kind"] == "train":
-            start = row["n_tokens"] if before is None else before
-            total += (row["n_tokens"] - start) / row["tokens_per_s"]
-            before = row["n_tokens"]
+            total += row["wall_s"] - (before if row["wall_s"] > before else 0.0)
+            before = row["wall_s"]
     return total
 
 

@@ -120,7 +120,7 @@ def _print_plan(proof: Any) -> None:
 
 
 def _print_proof(proof: Any, rows: list[dict[str, Any]], runs: Any, floor: dict[str, float | None]) -> None:
-    times = proof.budget / runs.flops.max()
+    times = proof.budget / (runs.flops if runs.budget is None else runs.budget).max()
     heading(f"The proof at {format_flops(proof.budget)} FLOPs, {times:.3g} times the sweep's largest budget")
     table = []
     for r in rows:
