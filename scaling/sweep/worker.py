@@ -29,6 +29,7 @@ CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"
 CHECKPOINT_EVERY_S = 15.0
 GUESSED_FLOPS_PER_S = 5e9  # one slow CPU core on tiny models; only decides how often a checkpoint is written
 MEASURED_STEPS = 12
+THREADS_OF_A_SLOT = 1  # slots side by side beat threads inside a small model
 
 
 def train_job(job: Job) -> dict[str, Any]:
@@ -226,12 +227,17 @@ def describe_corpus(name: str) -> tuple[int, float | None]:
 
 
 def measure_rate(design: Design) -> list[tuple[float, float]]:
-    """(FLOPs per step, seconds per step) of the smallest, a middle and the largest model, a few steps each."""
+    """(FLOPs per step, seconds per step) of the smallest, a middle and the largest model, a few steps each.
+
+    On one CPU thread from here on, as a slot trains.
+    """
     import tempfile
 
+    from scaling.lm.device import use_threads
     from scaling.lm.run import TrainingOptions
     from scaling.lm.training import train
 
+    use_threads(THREADS_OF_A_SLOT)
     by_size = sorted({r.flops_per_step: r for r in design.runs}.items())
     chosen = {0, len(by_size) // 2, len(by_size) - 1}
     points = []
@@ -260,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lease-timeout-s", type=float, default=LEASE_TIMEOUT_S)
     parser.add_argument("--pack", type=int, default=1, help="runs of one shape trained as one stacked model")
     a = parser.parse_args(arguments)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # slots side by side beat threads inside a small model
+    os.environ.setdefault("OMP_NUM_THREADS", str(THREADS_OF_A_SLOT))
     store = Store(a.store, lease_timeout_s=a.lease_timeout_s)
     try:
         deadline = None if a.deadline_at is None else time.monotonic() + a.deadline_at - store.now()

@@ -30,6 +30,22 @@ def test_seconds_per_step_are_interpolated_in_the_logarithms() -> None:
     assert Rate.from_points([(1e6, 0.0)]) is None
 
 
+def test_rates_are_measured_on_one_thread_as_a_slot_trains(design: Design) -> None:
+    """With all threads a busy machine showed hours for a sweep of minutes."""
+    torch = pytest.importorskip("torch")
+    from scaling.sweep.worker import measure_rate
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        points = measure_rate(design)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    assert [f for f, _ in points] == sorted({f for f, _ in points})
+    assert all(seconds > 0 for _, seconds in points)
+
+
 def test_wall_time_packs_units_on_slots(design: Design) -> None:
     rate = Rate(points=((1.0, 0.01),))
     one, two = rate.total_seconds(design.units, 1), rate.total_seconds(design.units, 2)
