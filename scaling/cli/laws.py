@@ -126,7 +126,7 @@ def _print_provenance(law: Law) -> None:
         ("source", p.source),
         ("form", law.family.cite),
         ("N counts", PARAMS.get(p.params_convention, p.params_convention)),
-        ("C", p.flops_convention),
+        ("C", p.flops_text.removeprefix("C = ")),
         ("loss", p.loss_unit),
         ("corpus", p.corpus),
         ("fitted on", ", ".join(ranges) or "not recorded"),

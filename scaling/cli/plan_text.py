@@ -192,7 +192,7 @@ def _law_text(plan: Plan) -> str:
     count = {"total": "total parameters", "non_embedding": "non-embedding parameters"}.get(
         origin.params_convention, "parameters counted as the law's runs count them"
     )
-    return f"{origin.name}: {origin.source}; N counts {count}, C = {origin.flops_convention}"
+    return f"{origin.name}: {origin.source}; N counts {count}, {origin.flops_text}"
 
 
 def _method_text(plan: Plan) -> str:

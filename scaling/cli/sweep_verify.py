@@ -36,12 +36,12 @@ def verify_sweep(
     from scaling.sweep.verify import EXTRAPOLATION, KAPLAN, TWENTY, plan_proof, true_entropy
 
     runs = load_store_runs(kept, run_ids=[r.run_id for r in planned.runs])
-    law = fit_isoflop(runs).law
+    optimum = fit_isoflop(runs)
     surface = fit_parametric(runs)
     names = {"20-tokens": TWENTY, "kaplan": KAPLAN}
     proof = plan_proof(
         planned,
-        law,
+        optimum,
         budget or EXTRAPOLATION * planned.spec.grid.budgets[-1],
         without=[names[w] for w in without],
     )

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 
+SAME_FLOPS = 2e-3  # relative: tables print C or D with three or more digits
+
+
 class Input(NamedTuple):
     """One column a law reads. Predictions use `x / reference`, which keeps the fit well conditioned."""
 
@@ -109,17 +112,44 @@ class LawFamily(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """Where a law's numbers come from and what they count."""
+    """Where a law's numbers come from and what they count.
+
+    Budgets of a law are 6 N D, whatever its runs count: a fit converts. `flops_convention` is the runs' own count and
+    `flops_over_6nd` the least and greatest ratio of that to 6 N D (1, 1 where it is the same or not known).
+    """
 
     name: str  # "besiroglu", or the path of a fit
     source: str  # "Besiroglu et al. 2024, arXiv:2404.10102, table 1"
     params_convention: str = "unknown"  # total | non_embedding | unknown
     flops_convention: str = "6ND"
+    flops_over_6nd: tuple[float, float] = (1.0, 1.0)
     loss_unit: str = "nats/token"
     fitted_range: Mapping[str, tuple[float, float]] = {}  # flops, n_params, n_tokens
     corpus: str = ""
     status: str = ""  # verified | partly | unverified
     note: str = ""
+
+    @property
+    def flops_text(self) -> str:
+        """What C counts, in a phrase: "C = 6ND", or "C = 6ND (its runs' own FLOPs are 1.5 times that)"."""
+        named = self.flops_convention
+        if self.converts_flops:
+            own = "own FLOPs" if named in ("unknown", "source") else f"FLOPs ({named})"
+            return f"C = 6ND (its runs' {own} are {self.flops_ratio_text} times that)"
+        if named.startswith("C"):
+            return named
+        return f"C = {named}" if named.startswith("6ND") else f"C counted as: {named}"
+
+    @property
+    def converts_flops(self) -> bool:
+        """Whether the runs count C visibly otherwise than 6 N D."""
+        return any(abs(ratio - 1) > SAME_FLOPS for ratio in self.flops_over_6nd)
+
+    @property
+    def flops_ratio_text(self) -> str:
+        """'1.5' or '1.1 to 1.4'."""
+        low, high = (f"{ratio:.3g}" for ratio in self.flops_over_6nd)
+        return low if low == high else f"{low} to {high}"
 
 
 class OptimumBand(NamedTuple):

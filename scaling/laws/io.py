@@ -118,7 +118,11 @@ def _law_part(data: Any, origin: str) -> dict[str, Any]:
 
 def _provenance_to_dict(p: Provenance) -> dict[str, Any]:
     fields: dict[str, Any] = {name: getattr(p, name) for name in _PROVENANCE_TEXTS}
-    return {**fields, "fitted_range": {k: [_end(v) for v in ends] for k, ends in p.fitted_range.items()}}
+    return {
+        **fields,
+        "flops_over_6nd": list(p.flops_over_6nd),
+        "fitted_range": {k: [_end(v) for v in ends] for k, ends in p.fitted_range.items()},
+    }
 
 
 def _provenance_from_dict(data: Any) -> Provenance | None:
@@ -129,6 +133,7 @@ def _provenance_from_dict(data: Any) -> Provenance | None:
     ranges = data.get("fitted_range", {})
     _require_object(ranges, "provenance.fitted_range")
     return Provenance(
+        flops_over_6nd=_range(data.get("flops_over_6nd", [1.0, 1.0]), "provenance.flops_over_6nd"),
         **{name: _text(data[name], f"provenance.{name}") for name in texts},
         fitted_range={k: _range(ends, f"provenance.fitted_range.{k}") for k, ends in ranges.items()},
     )

@@ -150,6 +150,19 @@ def range_warnings(law: Law, point: Allocation, *, has_interval: bool) -> tuple[
     return (f"extrapolation: {'; '.join(sentences)}. {assumed} that the law holds there.",)
 
 
+def flops_warnings(law: Law, point: Allocation) -> tuple[str, ...]:
+    """Say so where the runs behind the law count FLOPs otherwise than the plan's 6 N D."""
+    origin = law.provenance
+    if origin is None or not origin.converts_flops:
+        return ()
+    own = [format_flops(ratio * point.flops) for ratio in origin.flops_over_6nd]
+    theirs = own[0] if own[0] == own[1] else f"{own[0]} to {own[1]}"
+    return (
+        f"FLOPs: this plan counts C = 6ND, its law's runs {origin.flops_ratio_text} times that: the plan's "
+        f"{format_flops(point.flops)} FLOPs are {theirs} as they count.",
+    )
+
+
 def data_sentence(n_tokens: float) -> str:
     """How the tokens compare with text that exists."""
     needed = format_tokens(n_tokens)

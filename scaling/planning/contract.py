@@ -95,6 +95,7 @@ def law_to_contract(law: Law) -> dict[str, Any]:
         "source": origin.source if origin else law.family.cite,
         "params_convention": origin.params_convention if origin else "unknown",
         "flops_convention": origin.flops_convention if origin else "6ND",
+        "flops_over_6nd": list(origin.flops_over_6nd) if origin else [1.0, 1.0],
         "loss_unit": origin.loss_unit if origin else "nats/token",
         "fitted_range": {k: list(v) for k, v in origin.fitted_range.items()} if origin else {},
         "status": origin.status if origin else "",

@@ -154,16 +154,20 @@ def _points(ax: Axes, fit: Any, quantity: Quantity) -> None:
     }
     if isinstance(fit, EnvelopeFit) and quantity != "loss":
         y = fit.crossing_n_params if quantity == "n_params" else fit.crossing_n_tokens
-        ax.plot(fit.crossing_flops, y, "D", label="change of the best size", **look)
+        x = 6 * fit.crossing_n_params * fit.crossing_n_tokens  # the law's C, whatever the table counts
+        ax.plot(x, y, "D", label="change of the best size", **look)
     if not isinstance(fit, IsoflopFit):
         return
     low_edge, high_edge = ax.get_ylim()
     for i, budget in enumerate(fit.used):
         estimate = getattr(budget, quantity)
+        assert budget.n_params is not None
+        assert budget.n_tokens is not None
+        flops = 6 * budget.n_params.value * budget.n_tokens.value  # the law's C, whatever the table counts
         bounded = estimate.interval.low > 0 and math.isfinite(estimate.interval.high)
         ends = [max(estimate.interval.low, low_edge), min(estimate.interval.high, high_edge)]
         ax.plot(
-            [budget.flops] * 2,
+            [flops] * 2,
             ends,
             color=style.ACCENT,
             linewidth=1.2 if bounded else 0.8,
@@ -171,7 +175,7 @@ def _points(ax: Axes, fit: Any, quantity: Quantity) -> None:
             zorder=3,
         )
         label = f"minima, {100 * fit.level:g} % each" if i == 0 else None
-        ax.plot([budget.flops], [estimate.value], "D", label=label, **look)
+        ax.plot([flops], [estimate.value], "D", label=label, **look)
     ax.set_ylim(low_edge, high_edge)
 
 

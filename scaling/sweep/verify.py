@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from scaling.errors import PlanError, UsageError
-from scaling.laws.base import Law
+from scaling.laws.base import Allocation
 from scaling.reference.published import find_law
 from scaling.runs import Runs
 from scaling.sweep.design import Cell, Design, design_sweep
@@ -21,6 +22,12 @@ from scaling.units import format_params
 EXTRAPOLATION = 10.0  # times the largest budget of the sweep
 TOKENS_PER_PARAM = 20.0
 OURS, TWENTY, KAPLAN = "this sweep's law", "20 tokens per parameter", "Kaplan et al. 2020"
+
+
+class Allocating(Protocol):
+    """A law, or a fit that says the optimum of a budget."""
+
+    def allocate(self, flops: float) -> Allocation: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +43,11 @@ class Proof:
     left_out: Mapping[str, str]
 
 
-def plan_proof(sweep: Design, law: Law, budget: float, *, without: Collection[str] = ()) -> Proof:
+def plan_proof(sweep: Design, law: Allocating, budget: float, *, without: Collection[str] = ()) -> Proof:
     """The runs of a proof at `budget` FLOPs.
 
     Args:
-        law: of the sweep; only its allocation is used.
+        law: of the sweep, or the fit itself, which takes budgets as the sweep counts them.
         without: rules of thumb not to train, where the time does not allow all.
     Raises:
         UsageError: the budget lies inside the sweep.
@@ -87,7 +94,7 @@ def true_entropy(runs: Runs) -> float | None:
     return None if excess is None else float((runs.loss - excess).mean())
 
 
-def _advice(law: Law, budget: float) -> dict[str, float]:
+def _advice(law: Allocating, budget: float) -> dict[str, float]:
     """N of each advice; Kaplan's in the parameters his law counts, which we then take as ours."""
     return {
         OURS: law.allocate(budget).n_params,

@@ -164,7 +164,36 @@ def test_intervals_of_the_exponent_cover_on_an_unbiased_design() -> None:
     )  # 3 standard errors below .95 in 100; benchmarks/isoflop_coverage.py has the numbers
 
 
-def test_exact_counting_gives_both_lines_and_says_that_the_law_follows_n() -> None:
+def test_the_law_of_a_table_that_counts_c_otherwise_is_the_same_optimum_with_c_as_6nd() -> None:
+    """A table with C = 1.5 x 6ND: the law lay a factor 1.5 in D* off its own runs; now it is the planted optimum."""
+    plain = grid_runs(CHINCHILLA)
+    runs = Runs.from_arrays(
+        n_params=plain.n_params,
+        n_tokens=plain.n_tokens,
+        loss=plain.loss,
+        flops=1.5 * plain.flops,
+        budget=None if plain.budget is None else 1.5 * plain.budget,
+    )
+    fit, as_6nd = fit_isoflop(runs, surface=CHINCHILLA), fit_isoflop(plain, surface=CHINCHILLA)
+    planned, same = fit.law.allocate(1e22), as_6nd.law.allocate(1e22)
+    assert planned.n_params == pytest.approx(same.n_params, rel=1e-9)
+    assert planned.n_tokens == pytest.approx(same.n_tokens, rel=1e-9)
+    assert planned.loss == pytest.approx(same.loss, rel=1e-9)
+    own = fit.allocate(1.5e22)  # in the table's counting
+    assert (own.n_params, own.n_tokens) == pytest.approx((same.n_params, same.n_tokens), rel=1e-9)
+    assert fit.law.provenance is not None
+    assert fit.law.provenance.flops_over_6nd == pytest.approx((1.5, 1.5))
+    assert fit.law.provenance.fitted_range["flops"] == pytest.approx((1e17, 1e21))
+    band, expected = fit.law.uncertainty, as_6nd.law.uncertainty
+    assert band is not None
+    assert band.band is not None
+    assert expected is not None
+    assert expected.band is not None
+    assert band.band.n_params_low == pytest.approx(expected.band.n_params_low, rel=1e-6)
+    assert band.band.loss_high == pytest.approx(expected.band.loss_high, rel=1e-6)
+
+
+def test_exact_counting_gives_both_lines_and_a_law_in_6nd() -> None:
     """C = 6 N D (1 + 3e5/N^0.8): the factor falls with N; N* and D* come back in the table's own counting."""
     rows = [
         (n, c / (6 * n * (1 + 3e5 / n**0.8)), c)
@@ -180,6 +209,17 @@ def test_exact_counting_gives_both_lines_and_says_that_the_law_follows_n() -> No
         n_star = budget.n_params.value
         spent = 6 * n_star * budget.n_tokens.value * (1 + 3e5 / n_star**0.8)
         assert spent == pytest.approx(budget.flops, rel=0.005)  # the factor is taken as a parabola in ln D
+    for flops in (
+        1e17,
+        1e20,
+        1e24,
+    ):  # each point of the lines lies on the law, which is those lines in 6 N* D*
+        own = fit.allocate(flops)
+        planned = fit.law.allocate(6 * own.n_params * own.n_tokens)
+        assert planned.n_params == pytest.approx(own.n_params, rel=1e-9)
+        assert planned.loss == pytest.approx(own.loss, rel=1e-9)
+    assert fit.law.provenance is not None
+    assert fit.law.provenance.flops_over_6nd[0] < fit.law.provenance.flops_over_6nd[1]
     assert "flops-not-6nd" in {f.code for f in fit.findings}
 
 

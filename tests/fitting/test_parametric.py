@@ -236,7 +236,7 @@ def test_fit_is_frozen(noisy_fit):
 
 def test_provenance_carries_the_convention(noisy_fit):
     assert noisy_fit.law.provenance.params_convention == "total"
-    assert noisy_fit.law.provenance.fitted_range["flops"] == (1e17, 1e21)
+    assert noisy_fit.law.provenance.fitted_range["flops"] == pytest.approx((1e17, 1e21))
 
 
 def test_too_few_runs_are_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -177,6 +178,22 @@ def test_a_run_that_outlives_its_hardware_is_refused_and_a_long_one_warned_of() 
 def test_over_training_beyond_every_run_is_a_warning() -> None:
     said = plan_training(Budget(n_params=1e9, n_tokens=2e13)).warnings
     assert any("20,000 tokens per parameter" in text for text in said)
+
+
+def test_a_law_whose_runs_count_flops_otherwise_says_what_the_budget_is_in_theirs() -> None:
+    law = find_law("besiroglu")
+    assert law.provenance is not None
+    own = replace(
+        law, provenance=law.provenance._replace(flops_convention="exact", flops_over_6nd=(1.1, 1.5))
+    )
+    said = plan_training(1e21, own).warnings
+    assert said == (
+        "FLOPs: this plan counts C = 6ND, its law's runs 1.1 to 1.5 times that: the plan's 1e21 FLOPs are 1.1e21 to "
+        "1.5e21 as they count.",
+    )
+    assert own.provenance is not None
+    assert own.provenance.flops_text == "C = 6ND (its runs' FLOPs (exact) are 1.1 to 1.5 times that)"
+    assert plan_training(1e21, own).point == plan_training(1e21).point
 
 
 def test_a_law_without_intervals_does_not_speak_of_them() -> None:

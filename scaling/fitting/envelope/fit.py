@@ -26,7 +26,7 @@ from scaling.fitting.envelope.points import (
     lower_envelope,
     size_curves,
 )
-from scaling.fitting.frontier_law import frontier_law
+from scaling.fitting.frontier_law import allocate_by_lines, frontier_law
 from scaling.fitting.line import fit_line
 from scaling.fitting.loss_frontier import LossFrontier, fit_loss_frontier
 from scaling.fitting.power_law import PowerLawFit, power_law_from_line
@@ -86,7 +86,8 @@ class EnvelopeFit:
         return self.tokens_line.coefficient
 
     def allocate(self, flops: float) -> Allocation:
-        return self.law.allocate(flops)
+        """N*, D* and L* at a budget in the table's own counting; `law.allocate` takes 6 N D."""
+        return allocate_by_lines(self.params_line, self.tokens_line, self.loss_frontier, flops)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `scaling fit --method envelope --json`."""
@@ -176,6 +177,7 @@ def fit_envelope(curves: Runs, *, level: float = 0.95) -> EnvelopeFit:
             curves,
             "Approach 1 (envelope)",
             params_line,
+            tokens_line,
             loss_frontier,
             fitted_range={
                 "flops": (math.exp(ln_c.min()), math.exp(ln_c.max())),
@@ -253,8 +255,8 @@ def _findings(found: Crossings, factor: float) -> list[Finding]:
         )
     if abs(math.log(factor / 6)) > 0.02:
         message = (
-            f"these FLOPs are {factor / 6:.2f} times 6 N D. N* follows the table; the law's D* is C / (6 N*). Use "
-            "tokens_line for D* in the table's own counting."
+            f"these FLOPs are {factor / 6:.2f} times 6 N D. The lines follow the table's counting; the law that "
+            "`scaling plan` takes is the same optimum with C = 6 N D."
         )
         findings.append(Finding(code="flops-not-6nd", severity="warning", message=message, source=HOFFMANN))
     return findings

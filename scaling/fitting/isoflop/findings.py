@@ -153,8 +153,8 @@ def _counting(runs: Runs, used: Sequence[BudgetMinimum]) -> Finding | None:
     if abs(math.log(ratio)) <= SIX_ND_TOLERANCE:
         return None
     message = (
-        f"at the minima these FLOPs are {ratio:.2f} times 6 N D. N* follows the table; the law's D* is C / (6 N*) and "
-        "so differs from the table's. Use tokens_line for D* in the table's own counting."
+        f"at the minima these FLOPs are {ratio:.2f} times 6 N D. The valleys and lines follow the table's counting; "
+        "the law that `scaling plan` takes is the same optimum with C = 6 N D."
     )
     return _finding(runs, "flops-not-6nd", "warning", message)
 

@@ -114,6 +114,7 @@ def fit_isoflop(
             runs,
             f"Approach 2 ({valley})",
             params_line,
+            tokens_line,
             loss_frontier,
             fitted_range={
                 "flops": (used[0].flops, used[-1].flops),

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scaling.fitting.frontier_law import allocate_by_lines
 from scaling.fitting.isoflop.bias import GridBias
 from scaling.fitting.isoflop.budgets import BudgetRuns, ValleyKind
 from scaling.fitting.isoflop.valley import RefusalCode, Valley
@@ -133,7 +134,8 @@ class IsoflopFit:
         return None if self.bias is None else self.bias.holds
 
     def allocate(self, flops: float) -> Allocation:
-        return self.law.allocate(flops)
+        """N*, D* and L* at a budget in the table's own counting; `law.allocate` takes 6 N D."""
+        return allocate_by_lines(self.params_line, self.tokens_line, self.loss_frontier, flops)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `scaling fit --method isoflop --json`."""

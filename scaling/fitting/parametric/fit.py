@@ -35,6 +35,7 @@ from scaling.fitting.parametric.uncertainty import law_uncertainty, with_uncerta
 from scaling.fitting.results import Estimate
 from scaling.laws.base import Provenance
 from scaling.laws.chinchilla import ChinchillaLaw
+from scaling.laws.form import FLOPS_PER_PARAM_TOKEN
 from scaling.runs import Runs
 
 __all__ = ["Bootstrap", "ParametricFit", "bootstrap", "fit_parametric", "law_uncertainty", "with_uncertainty"]
@@ -188,12 +189,15 @@ def _method_name(estimates: Mapping[str, Estimate]) -> str:
 
 
 def _provenance(runs: Runs) -> Provenance:
-    columns = {"flops": runs.flops, "n_params": runs.n_params, "n_tokens": runs.n_tokens}
+    flops = FLOPS_PER_PARAM_TOKEN * runs.n_params * runs.n_tokens  # what the law's budgets count
+    ratio = runs.flops / flops
+    columns = {"flops": flops, "n_params": runs.n_params, "n_tokens": runs.n_tokens}
     return Provenance(
         name=f"fit of {runs.source}",
         source=f"{len(runs)} runs of {runs.source}, Approach 3",
         params_convention=runs.convention.params,
         flops_convention=runs.convention.flops,
+        flops_over_6nd=(float(ratio.min()), float(ratio.max())),
         loss_unit=runs.convention.loss_unit,
         fitted_range={name: (float(v.min()), float(v.max())) for name, v in columns.items()},
         status="fitted here",
