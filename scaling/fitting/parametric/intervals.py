@@ -137,13 +137,6 @@ class Spread:
         found = profile_ends(self.fit, self.objective, quantities, errors.classical, threshold)
         if found.better is not None:
             raise LowerMinimum(found.better)
-        if not found.solved.all():
-            half = (threshold * errors.classical)[:, None] * np.array([-1.0, 1.0])
-            return (
-                np.where(found.solved, found.ends, values[:, None] + half),
-                errors.hc2,
-                "profile, HC2 threshold",
-            )
         return found.ends, errors.hc2, "profile, HC2 threshold"
 
 

@@ -21,17 +21,17 @@ from scaling.fitting.parametric.surface import LOWER, UPPER, Array
 
 _ENOUGH = 1e-4  # of the rise in the objective at the end: the refit need not be better than the end
 _CLOSE = 2e-4  # relative error allowed in z, so of the half-width
-_MAX_ROUNDS = 30
+_NEAR = 3.0  # thresholds: a refit farther out than this is no neighbour of the end
+_MAX_ROUNDS = 40
 _LARGEST_EXPANSION = 4.0  # a quadratic guess may send the first steps of a flat profile anywhere
 _FIRST_STEP = 3.0  # standard errors may be infinite: no first step beyond this many solver units
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProfileEnds:
-    """Ends in solver units, +-inf where the profile never crosses; `solved` false where the search failed."""
+    """Ends in solver units, +-inf where the profile never crosses or could not be followed to its crossing."""
 
     ends: Array  # (K, 2)
-    solved: NDArray[np.bool_]  # (K, 2)
     better: Array | None  # (5,) a point below the supposed minimum, if the search met one
     n_rounds: int
 
@@ -53,8 +53,7 @@ def profile_ends(
             break
     K = len(quantities)
     return ProfileEnds(
-        ends=search.ends.reshape(K, 2),
-        solved=search.solved.reshape(K, 2),
+        ends=search.safe_ends().reshape(K, 2),
         better=search.better,
         n_rounds=search.n_rounds,
     )
@@ -85,9 +84,11 @@ class _Search:
         self.least = np.minimum(0.01, 0.01 * np.abs(self.limit - self.centre))
         step = np.minimum(np.repeat(thresholds * errors, 2), _FIRST_STEP)
         step = np.where(step > 0, step, self.least)
-        self.inner = self.centre.copy()  # the farthest value known to lie inside the interval
+        self.inner = self.centre.copy()  # the farthest value known to lie inside the interval,
+        self.inner_theta = self.theta.copy()  # its refit, and d theta / dq there: where to start again from
         self.outer = self.limit.copy()  # the nearest known to lie outside, or the limit
         self.crossed = np.zeros(2 * K, dtype=bool)
+        self.stride = np.full(2 * K, math.inf)  # from the inner value; short after a refit that failed
         self.q = self._clip(self.centre + self.side * step)
         self.ends = np.full(2 * K, math.nan)
         self.solved = np.zeros(2 * K, dtype=bool)
@@ -98,8 +99,8 @@ class _Search:
         inverse = fit.inverse
         slope = self.targets.gradient(self.theta)
         ahead = slope @ inverse
-        along = ahead / np.maximum(np.einsum("bi,bi->b", ahead, slope), 1e-300)[:, None]
-        self._move(self.open, along[self.open] * (self.q - self.centre)[self.open, None], self.q[self.open])
+        self.inner_ahead = ahead / np.maximum(np.einsum("bi,bi->b", ahead, slope), 1e-300)[:, None]
+        self._move(self.open, self.q[self.open], self.inner[self.open], self.inner_ahead[self.open])
 
     def round(self) -> None:
         """Refit at the current values, then move each end that is not there yet."""
@@ -122,49 +123,74 @@ class _Search:
         z = np.sqrt(2 * np.maximum(best.objective - self.objective, 0.0) / fit.scale2)
         slope, ahead = multiplier(targets.gradient(best.theta), best.theta, best.gradient, best.curvature)
         self.theta[rows] = best.theta
-        self._bracket(rows, z)
+        lost = (
+            z > self.threshold[rows]
+        ) & ~best.converged  # a refit that failed says nothing about its value
+        self._bracket(rows, z, ahead, ~lost)
         done = np.abs(z - self.threshold[rows]) <= _CLOSE * self.threshold[rows]
         beyond = (z < self.threshold[rows]) & ((self.limit[rows] - self.q[rows]) * self.side[rows] <= 0)
-        narrow = np.abs(self.outer[rows] - self.inner[rows]) <= 1e-9 * np.maximum(np.abs(self.q[rows]), 1e-3)
-        done |= narrow & ~beyond
+        done |= self._collapsed(rows) & (z < _NEAR * self.threshold[rows]) & ~beyond
         self.ends[rows] = np.where(beyond, self.side[rows] * math.inf, self.q[rows])
         self.solved[rows] = done | beyond
-        self._advance(rows, z, slope, ahead)
+        self._advance(rows, z, slope, ahead, lost)
         self.open = rows[~self.solved[rows]]
 
-    def _advance(self, rows: NDArray[np.int64], z: Array, slope: Array, ahead: Array) -> None:
-        """Newton on z where it stays inside the bracket, bisection where not, a bounded expansion before crossing."""
+    def safe_ends(self) -> Array:
+        """The ends found; where the search did not settle, a value known to lie outside, else infinity."""
+        fallback = np.where(self.crossed & ~self._collapsed(slice(None)), self.outer, self.side * math.inf)
+        return np.where(self.solved, self.ends, fallback)
+
+    def _collapsed(self, rows: NDArray[np.int64] | slice) -> NDArray[np.bool_]:
+        """Where the bracket has no width left."""
+        width = np.abs(self.outer[rows] - self.inner[rows])
+        narrow: NDArray[np.bool_] = width <= 1e-9 * np.maximum(np.abs(self.q[rows]), 1e-3)
+        return narrow
+
+    def _advance(
+        self, rows: NDArray[np.int64], z: Array, slope: Array, ahead: Array, lost: NDArray[np.bool_]
+    ) -> None:
+        """Newton on z where it stays inside the bracket, bisection where not, a bounded expansion before crossing.
+
+        Where the refit was lost or ended far up (another slope, perhaps), the next one starts from the inner value.
+        """
         # near the estimate z may be a square root (an estimate on a bound), where Newton on z^2 is exact
         threshold, near = self.threshold[rows], z < 0.1 * self.threshold[rows]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             missing = np.where(near, (threshold**2 - z**2) / 2, (threshold - z) * z)
             newton = self.q[rows] + missing * self.fit.scale2 / slope
-        inner, outer, side = self.inner[rows], self.outer[rows], self.side[rows]
-        reach = np.maximum(np.abs(self.q[rows] - self.centre[rows]), self.least[rows])
+        q, inner, outer, side = self.q[rows], self.inner[rows], self.outer[rows], self.side[rows]
+        reach = np.maximum(np.abs(q - self.centre[rows]), self.least[rows])
         farthest = self.centre[rows] + side * _LARGEST_EXPANSION * reach
         inside = (newton - inner) * side > 0
         newton = np.where(np.isfinite(newton) & inside, newton, farthest)
         capped = np.where(side > 0, np.minimum(newton, farthest), np.maximum(newton, farthest))
-        bisected = (inner + outer) / 2
-        bracketed = np.where((outer - newton) * side > 0, newton, bisected)
+        bracketed = np.where((outer - newton) * side > 0, newton, (inner + outer) / 2)
         new = np.where(self.crossed[rows], bracketed, self._clip(capped, rows))
+        self.stride[rows] = np.where(lost, np.abs(q - inner) / 4, 2 * self.stride[rows])
+        new = inner + side * np.minimum((new - inner) * side, self.stride[rows])
+        back = lost | (z > _NEAR * threshold)
+        self.theta[rows[back]] = self.inner_theta[rows[back]]
+        start = np.where(back, inner, q)
+        ahead = np.where(back[:, None], self.inner_ahead[rows], ahead)
         going = ~self.solved[rows]
-        self._move(rows[going], (ahead * (new - self.q[rows])[:, None])[going], new[going])
+        self._move(rows[going], new[going], start[going], ahead[going])
 
-    def _bracket(self, rows: NDArray[np.int64], z: Array) -> None:
+    def _bracket(self, rows: NDArray[np.int64], z: Array, ahead: Array, known: NDArray[np.bool_]) -> None:
         q = self.q[rows]
         below = z < self.threshold[rows]
-        self.inner[rows] = np.where(below, q, self.inner[rows])
-        self.outer[rows] = np.where(below, self.outer[rows], q)
-        self.crossed[rows] |= ~below
+        inside, outside = rows[below], rows[~below & known]
+        self.inner[inside], self.inner_theta[inside] = q[below], self.theta[inside]
+        self.inner_ahead[inside] = ahead[below]
+        self.outer[outside], self.crossed[outside] = q[~below & known], True
 
-    def _move(self, rows: NDArray[np.int64], move: Array, values: Array) -> None:
-        """Step along the profile and bring the quantities exactly to their new values.
+    def _move(self, rows: NDArray[np.int64], values: Array, start: Array, ahead: Array) -> None:
+        """Step along the profile from `start` and bring the quantities exactly to their new values.
 
         Where no theta within the bounds has that value, a term of the law has shrunk to nothing (e^-30) without the
         fit getting worse: the end is infinite.
         """
         targets, old = self.targets.take(rows).at_values(values), self.theta[rows]
+        move = ahead * (values - start)[:, None]
         new = targets.retract(np.clip(old + np.nan_to_num(move), LOWER, UPPER))
         new = np.where(within_bounds(new)[:, None], new, targets.retract(old))
         possible = within_bounds(new)
