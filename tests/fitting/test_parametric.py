@@ -344,3 +344,35 @@ def test_replicates_give_a_pure_error():
         0.01, rel=0.15
     )  # 150 degrees of freedom: 6 % standard error
     assert pure.test.p_value > 0.01
+
+
+def test_gross_outliers_do_not_raise_the_threshold_that_is_to_bound_them():
+    """Three of 36 losses doubled: the scale of the least-squares fit is thirty times that of the noise."""
+    truth = ChinchillaLaw(E=1.8, A=450, B=1800, alpha=0.345, beta=0.36)
+    budgets, spread = np.repeat([1e18, 1e19, 1e20, 1e21], 9), np.tile(np.geomspace(0.2, 5, 9), 4)
+    N = 0.1 * (budgets / 6) ** 0.51 * spread
+    D = budgets / 6 / N
+    loss = truth.loss(N, D) * np.exp(0.005 * np.random.default_rng(3).standard_normal(36))
+    clean = fit_parametric(Runs.from_arrays(n_params=N, n_tokens=D, loss=loss), intervals=False)
+    loss[[5, 14, 23]] *= 2
+    spoilt = fit_parametric(Runs.from_arrays(n_params=N, n_tokens=D, loss=loss), intervals=False)
+    assert spoilt.objective.delta < 2 * clean.objective.delta
+    assert spoilt.law.params_exponent == pytest.approx(clean.law.params_exponent, abs=0.03)  # one sd is 0.008
+    assert spoilt.law.E == pytest.approx(clean.law.E, abs=0.1)
+
+
+def test_an_E_that_every_refit_puts_at_zero_is_not_said_to_be_known():
+    """No floor planted: leaving out any budget gives E = 0, whose jackknife error is zero; the profile goes further."""
+    truth = ChinchillaLaw(E=0.0, A=20, B=30, alpha=0.12, beta=0.12)
+    budget, spread = np.repeat([1e18, 1e19, 1e20, 1e21], 9), np.tile(np.geomspace(0.2, 5, 9), 4)
+    N = 0.1 * (budget / 6) ** 0.5 * spread
+    D = budget / 6 / N
+    loss = truth.loss(N, D) * np.exp(0.01 * np.random.default_rng(5).standard_normal(36))
+    fit = fit_parametric(Runs.from_arrays(n_params=N, n_tokens=D, loss=loss, budget=budget))
+    refits = fit.spread.jackknife
+    assert np.all(refits.theta[:, 2] == 0)
+    found = fit.estimate("E", method="jackknife")
+    assert found.standard_error is None
+    assert found.interval.low == 0
+    assert found.interval.high > 0.1
+    assert "profile" in found.interval.method

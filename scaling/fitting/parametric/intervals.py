@@ -91,7 +91,14 @@ class Spread:
             _shown(q, float(v), float(e), (float(low), float(high)), level, name)
             for q, v, e, (low, high) in zip(quantities, values, errors, ends, strict=True)
         ]
-        return self._with_drawn_errors(quantities, found) if method == "bootstrap" else found
+        if method == "bootstrap":
+            return self._with_drawn_errors(quantities, found)
+        if method == "jackknife":
+            return [
+                self.estimates([q], "profile", level)[0] if e.standard_error is None else e
+                for q, e in zip(quantities, found, strict=True)
+            ]  # every refit on one bound (E = 0) is no sign that the runs know it: the profile says how far it goes
+        return found
 
     def _with_drawn_errors(self, quantities: Sequence[Quantity], estimates: list[Estimate]) -> list[Estimate]:
         """Standard errors as the spread of the printed values themselves, which for A and B is skewed."""
@@ -156,7 +163,8 @@ def _shown(
     step = 1e-5 * max(error, 1e-12)
     slope = (quantity.show(value + step) - quantity.show(value - step)) / (2 * step)
     low, high = min(quantity.show(ends[0]), shown), max(quantity.show(ends[1]), shown)
-    standard_error = slope * error if math.isfinite(slope * error) else None
+    known = math.isfinite(slope * error) and error > 0  # 0: held by a bound
+    standard_error = slope * error if known else None
     return Estimate(
         value=shown,
         standard_error=standard_error,

@@ -22,6 +22,8 @@ HUBER_HOFFMANN = 1e-3  # Hoffmann et al. 2022, eq. 3
 OVER_PREDICTION = 10.0  # cost of lying above a run, PyPI chinchilla 0.2.0 `asymmetric_mae`
 SMOOTHED_BELOW = 1e-3  # of the loss: the asymmetric absolute error has no derivative at zero
 SMALLEST_DELTA = 1e-9  # noise-free runs have no robust scale
+_SCALE_HELD_UP = 0.8  # a robust fit with less than this share of the first scale: outliers were in it
+_MOST_RESCALINGS = 20
 _SAME_MINIMUM = 1e-6  # relative difference of objectives
 _TOLERANCE = 1e-12
 _TOLERANCE_OF_SCALE = 1e-9  # moves the robust scale by less than 1e-6 of itself
@@ -101,7 +103,8 @@ def find_optimum(
     """The minimum of the named objective.
 
     Args:
-        huber_delta: None = 1.345 x the robust scale of the least-squares fit, kept fixed afterwards.
+        huber_delta: None = 1.345 x the robust scale of the least-squares fit (of the robust fit, where outliers hold
+            the former up), kept fixed afterwards.
         starts: (B, 5) to use instead of the projection grid; a fit known to be near needs one.
     """
     data = data.with_residual("raw" if name in ("least_squares", "asymmetric") else "log")
@@ -124,11 +127,26 @@ def _penalty(name: ObjectiveName, huber_delta: float | None) -> Penalty:
 
 
 def _adaptive_penalty(data: SurfaceData, starts: Array) -> Penalty:
-    """Huber at 1.345 robust standard deviations of the least-squares fit."""
+    """Huber at 1.345 robust standard deviations of the least-squares fit, freed from outliers that move that fit.
+
+    Squares chase a run that is far off and leave every residual large. So the scale is taken again from the robust
+    fit while that lowers it much: three of 36 losses doubled give 0.14 at first and 0.007 in the end, as without them.
+    """
     squares = minimise(data, starts[:1], SQUARES, tolerance=_TOLERANCE_OF_SCALE)
     if not squares.converged[0]:
         squares = minimise(data, starts, SQUARES, tolerance=_TOLERANCE)
     theta = squares.theta[int(np.argmin(squares.objective))]
+    penalty = _penalty_at(data, theta)
+    for _ in range(_MOST_RESCALINGS):
+        theta = minimise(data, theta[None], penalty, tolerance=_TOLERANCE_OF_SCALE).theta[0]
+        again = _penalty_at(data, theta)
+        if again.delta > _SCALE_HELD_UP * penalty.delta:
+            break
+        penalty = again
+    return penalty
+
+
+def _penalty_at(data: SurfaceData, theta: Array) -> Penalty:
     return Penalty(delta=max(HUBER_EFFICIENT * robust_scale(residuals(data, theta)), SMALLEST_DELTA))
 
 
