@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.fitting.parametric.bootstrap import bootstrap
-from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.parametric.fit import fit_parametric, law_uncertainty
 from scaling.laws import OptimumBand, Uncertainty, write_law
 from scaling.reference import find_law
 from scaling.runs import Runs, load_runs
@@ -69,14 +69,17 @@ def optimum_band(draws: Array) -> OptimumBand:
     )
 
 
-def derive(runs: Runs, n: int, seed: int) -> tuple[dict[str, float], Array]:
-    """Coefficients at the certified minimum, and n bootstrap draws of them (n, 5)."""
+def derive(runs: Runs, n: int, seed: int) -> tuple[dict[str, float], Array, float]:
+    """Coefficients at the certified minimum, n bootstrap draws of them (n, 5), and the scatter of one run."""
     fit = fit_parametric(runs, huber_delta=HUBER_DELTA)
     print(f"{len(runs)} runs, objective {fit.objective.value:.13g}")
     resampled = bootstrap(fit, runs, n, seed=seed, cluster="run")
     print(f"{n} resamples, {resampled.unconverged_fraction:.2%} not converged, standard errors:")
     print("  " + "  ".join(f"{k} {v:.4g}" for k, v in resampled.standard_errors.items() if v is not None))
-    return fit.law.coefficients, np.stack([resampled.coefficients[k] for k in fit.law.coefficients], axis=1)
+    draws = np.stack([resampled.coefficients[k] for k in fit.law.coefficients], axis=1)
+    scatter = law_uncertainty(fit).residual_sd
+    assert scatter is not None
+    return fit.law.coefficients, draws, scatter
 
 
 def main() -> None:
@@ -89,7 +92,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
     runs = load_besiroglu_runs(arguments.runs)
-    coefficients, draws = derive(runs, arguments.n, arguments.seed)
+    coefficients, draws, scatter = derive(runs, arguments.n, arguments.seed)
     every = max(1, arguments.n // N_DRAWS)
     law = find_law("besiroglu")
     uncertainty = Uncertainty(
@@ -99,6 +102,7 @@ def main() -> None:
         band=optimum_band(draws),
         draws=tuple(tuple(_rounded(v) for v in row) for row in draws[::every]),
         draws_method=f"pairs bootstrap, every {every}th of the {arguments.n} resamples",
+        residual_sd=_rounded(scatter),
     )
     law = replace(law.family.make(**coefficients, provenance=law.provenance), uncertainty=uncertainty)
     write_law(law, arguments.output)

@@ -98,7 +98,9 @@ def run(args: list[str]) -> int:
     except ScalingError as error:
         if verbose:
             raise
-        click.echo(f"error: {error}", err=True)
+        from scaling.cli.output import printable
+
+        click.echo(f"error: {printable(error)}", err=True)
         return error.exit_code
     except BrokenPipeError:  # `scaling ... | head`: the reader has what it wants
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115  the interpreter flushes stdout once more at exit

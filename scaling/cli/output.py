@@ -42,6 +42,16 @@ def styled(text: str, **style: Any) -> str:
     return text if plain else click.style(text, **style)
 
 
+def printable(text: object) -> str:
+    """Text with its control characters shown but for line ends, so that no name in a file can command a terminal."""
+    plain = str(text)
+    if plain.isprintable():
+        return plain
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in plain
+    )
+
+
 def heading(text: str) -> None:
     click.echo()
     click.echo(styled(text, bold=True))
@@ -54,7 +64,7 @@ def paragraph(text: str, indent: str = "") -> None:
 def wrap(text: str, indent: str = "", first: str | None = None) -> str:
     """Wrap to the width of a report; `first` replaces the indent of the first line (a bullet)."""
     return textwrap.fill(
-        text,
+        printable(text),
         WIDTH,
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
@@ -88,7 +98,7 @@ def print_table(
     headers: Sequence[str], rows: Iterable[Sequence[str]], *, indent: str = "  ", left: int = 1
 ) -> None:
     """Columns separated by two spaces; the first `left` columns are text, the rest align right."""
-    cells = [[str(c) for c in row] for row in rows]
+    cells = [[printable(c) for c in row] for row in rows]
     widths = [max([len(h)] + [len(r[i]) for r in cells]) for i, h in enumerate(headers)]
 
     def line(row: Sequence[str]) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.cli.output import heading, paragraph, print_fields, print_json, print_table
+from scaling.cli.output import heading, paragraph, print_fields, print_json, print_table, printable
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import TableOptions, read_table, table_options
+from scaling.runs.findings import counted
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
@@ -25,14 +26,17 @@ SHOWN_ROWS = 20
 @table_options
 @click.option("--json", "as_json", is_flag=True, help="Print every row as JSON.")
 def predict(options: TableOptions, law_name: str, as_json: bool) -> None:
-    """Predict the loss of RUNS with LAW (a published name or a fit.json) and sum up the errors."""
+    """Predict the loss of RUNS with LAW (a published name or a fit.json).
+
+    RUNS may have losses, which are then compared, or be planned and have none.
+    """
     from scaling.fitting.prediction import predict_runs
     from scaling.laws.io import law_to_dict
     from scaling.reference import resolve_law
 
     law = resolve_law(law_name)
     with waiting_for(f"reading {options.table}"):
-        table = read_table(options)
+        table = read_table(options, planned=True)
     runs, left_out, findings = table.runs, table.left_out, table.findings
     result = predict_runs(law, runs)
     doubts = [*_doubts(law, runs), *(f.message for f in findings if f.severity == "error")]
@@ -64,7 +68,7 @@ def _rows(result: Prediction, runs: Runs) -> list[dict[str, Any]]:
             "n_params": float(runs.n_params[i]),
             "n_tokens": float(runs.n_tokens[i]),
             "flops": float(runs.flops[i]),
-            "loss": float(runs.loss[i]),
+            "loss": float(runs.loss[i]),  # null: not trained yet
             "predicted_loss": float(result.loss[i]),
             "interval": ends(result.confidence, i),
             "prediction_interval": ends(result.prediction, i),
@@ -95,31 +99,59 @@ def _doubts(law: Law, runs: Runs) -> list[str]:
 
 
 def _print(name: str, law: Law, result: Prediction, runs: Runs, doubts: list[str]) -> None:
-    summary = result.summary()
-    click.echo(
-        f"{name} on {len(runs)} runs: mean absolute error {format_percent(summary['mean_absolute_error_fraction'])}, "
-        f"bias {100 * summary['mean_error_fraction']:+.2g} %, largest {100 * summary['largest_error_fraction']:+.2g} %"
-    )
+    click.echo(f"{printable(name)} on {_summary(result)}")
     fields = [("law", law.provenance.source if law.provenance else name)]
-    if summary["inside_interval_fraction"] is not None:
-        inside = format_percent(summary["inside_interval_fraction"])
+    inside = result.summary()["inside_interval_fraction"]
+    if inside is not None:
+        share = format_percent(inside)
         fields.append(
-            ("covered", f"{inside} of the runs lie inside their {100 * result.level:g} % prediction interval")
+            ("covered", f"{share} of the runs lie inside their {100 * result.level:g} % prediction interval")
         )
-    fields.append(("interval", "none published" if result.confidence is None else result.method))
+    fields.append(("interval", _what_interval(result)))
     fields += [("warning", text) for text in doubts]
     print_fields(fields)
-    heading("runs, the worst first" if len(runs) > SHOWN_ROWS else "runs")
-    order = sorted(range(len(runs)), key=lambda i: -abs(result.error_fraction[i]))
-    if len(runs) <= SHOWN_ROWS:
-        order = list(range(len(runs)))
+    _print_runs(result, runs)
+
+
+def _summary(result: Prediction) -> str:
+    summary = result.summary()
+    n, measured = summary["n_runs"], summary["n_measured"]
+    if not measured:
+        return f"{counted(n, 'planned run')}, none of them trained yet"
+    lead = counted(n, "run") if measured == n else f"{counted(n, 'run')}, {measured} of them with a loss"
+    return (
+        f"{lead}: mean absolute error {format_percent(summary['mean_absolute_error_fraction'])}, bias "
+        f"{100 * summary['mean_error_fraction']:+.2g} %, largest {100 * summary['largest_error_fraction']:+.2g} %"
+    )
+
+
+def _what_interval(result: Prediction) -> str:
+    if result.confidence is None:
+        return "none published for this law"
+    where = f"{100 * result.level:g} %, {result.method}"
+    if result.prediction is None:
+        return f"for the law at that point ({where}); how far single runs scatter about it is not published"
+    return f"for one new run: the law's own ({where}), and the scatter of a run"
+
+
+def _print_runs(result: Prediction, runs: Runs) -> None:
+    worst_first = len(runs) > SHOWN_ROWS and bool(runs.measured.any())
+    heading("runs, the worst first" if worst_first else "runs")
+    order = list(range(len(runs)))
+    if worst_first:
+        order.sort(key=lambda i: -abs(result.error_fraction[i]) if runs.measured[i] else 0.0)
     band = result.prediction if result.prediction is not None else result.confidence
     rows = []
     for i in order[:SHOWN_ROWS]:
         ends = "" if band is None else f"{band[i, 0]:.4f} to {band[i, 1]:.4f}"
-        rows.append((str(runs.run_id[i])[:28], format_params(runs.n_params[i]), format_tokens(runs.n_tokens[i]),
-                     format_flops(runs.flops[i]), f"{runs.loss[i]:.4f}", f"{result.loss[i]:.4f}", ends,
-                     f"{100 * result.error_fraction[i]:+.2f} %"))  # fmt: skip
-    print_table(["run", "N", "D", "C", "loss", "predicted", "interval", "error"], rows)
+        known = bool(runs.measured[i])
+        loss, error = (
+            (f"{runs.loss[i]:.4f}", f"{100 * result.error_fraction[i]:+.2f} %") if known else ("", "")
+        )
+        rows.append((runs.run_id[i][:28], format_params(runs.n_params[i]), format_tokens(runs.n_tokens[i]),
+                     format_flops(runs.flops[i]), loss, f"{result.loss[i]:.4f}", ends, error))  # fmt: skip
+    of_what = "of a run" if result.prediction is not None else "of the law"
+    headers = ["run", "N", "D", "C", "loss", "predicted", f"{100 * result.level:g} % {of_what}", "error"]
+    print_table(headers, rows)
     if len(runs) > SHOWN_ROWS:
         paragraph(f"and {len(runs) - SHOWN_ROWS} more: --json has all of them", "  ")

@@ -107,8 +107,10 @@ class Table:
     findings: tuple[Finding, ...]
 
 
-def read_table(options: TableOptions, *, final: bool = False) -> Table:
-    """The runs asked for. `final`: of training curves take the last row of each run unless told otherwise.
+def read_table(options: TableOptions, *, final: bool = False, planned: bool = False) -> Table:
+    """The runs asked for.
+
+    `final`: of training curves take the last row of each run unless told otherwise. `planned`: losses may be missing.
 
     Raises:
         DataError: the table has faults after which no number means anything (and --anyway was not given).
@@ -123,6 +125,7 @@ def read_table(options: TableOptions, *, final: bool = False) -> Table:
         loss_unit=options.loss_unit,
         bytes_per_token=options.bytes_per_token,
         columns=_renamed(options.columns),
+        planned=planned,
     )
     for text in runs.notes:
         note(text)

@@ -30,25 +30,27 @@ class Prediction:
     prediction: Array | None  # (n, 2)
     level: float
     method: str
-    observed: Array
+    observed: Array  # NaN = not trained yet
 
     @property
     def error_fraction(self) -> Array:
-        """predicted / observed - 1."""
+        """predicted / observed - 1; NaN where nothing was observed."""
         return self.loss / self.observed - 1
 
     def summary(self) -> dict[str, Any]:
-        """Errors over the table, and the share of runs inside their prediction interval."""
-        error = self.error_fraction
+        """Errors over the measured runs, and the share of them inside their prediction interval; None without any."""
+        known = np.isfinite(self.observed)
+        error = self.error_fraction[known]
         inside = None
-        if self.prediction is not None:
-            low, high = self.prediction.T
-            inside = float(np.mean((self.observed >= low) & (self.observed <= high)))
+        if self.prediction is not None and known.any():
+            low, high = self.prediction[known].T
+            inside = float(np.mean((self.observed[known] >= low) & (self.observed[known] <= high)))
         return {
-            "n_runs": len(error),
-            "mean_absolute_error_fraction": float(np.mean(np.abs(error))),
-            "mean_error_fraction": float(np.mean(error)),
-            "largest_error_fraction": float(error[np.argmax(np.abs(error))]),
+            "n_runs": len(self.observed),
+            "n_measured": int(known.sum()),
+            "mean_absolute_error_fraction": float(np.mean(np.abs(error))) if known.any() else None,
+            "mean_error_fraction": float(np.mean(error)) if known.any() else None,
+            "largest_error_fraction": float(error[np.argmax(np.abs(error))]) if known.any() else None,
             "inside_interval_fraction": inside,
             "level": self.level,
         }
@@ -57,8 +59,9 @@ class Prediction:
 def predict_runs(law: Law, runs: Runs) -> Prediction:
     """Loss of every run under `law`, with bands from its draws of the coefficients.
 
-    The confidence band is percentiles of the draws; the prediction band adds the scatter of one run about the law
-    (`uncertainty.residual_sd`). A law without draws gives no bands: nobody published how sure it is.
+    Runs without a loss (`load_runs(..., planned=True)`) are predicted like the others. The confidence band is
+    percentiles of the draws; the prediction band adds the scatter of one run about the law (`uncertainty.residual_sd`).
+    A law without draws gives no bands: nobody published how sure it is.
 
     Raises:
         LawError: the law needs a column the table lacks (unique tokens), or knows only the compute-optimal split.

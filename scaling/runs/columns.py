@@ -167,7 +167,7 @@ def _given_matches(headers: Sequence[str], given: Mapping[str, str], where: str)
     for name, header in given.items():
         if name not in ALIASES:
             near = near_names(name, ALIASES) or list(ALIASES)
-            raise UsageError(f"columns={{...}} has no quantity {name!r}; known: {', '.join(near)}.")
+            raise UsageError(f"there is no quantity {name!r} to read a column as; known: {', '.join(near)}.")
         if header not in headers:
             near = near_names(header, headers) or list(headers)[:12]
             raise UsageError(
@@ -193,8 +193,8 @@ def _refuse_duplicates(headers: Sequence[str], where: str) -> None:
 def _ambiguous(name: str, matches: list[Match], where: str) -> str:
     listed = " and ".join(repr(m.header) for m in matches)
     return (
-        f"{where}: columns {listed} can each be read as {name}; say which with "
-        f"columns={{{name!r}: {matches[0].header!r}}}, or rename one to {name}."
+        f"{where}: columns {listed} can each be read as {name}; say which: --column {name}={matches[0].header} (in "
+        f"Python columns={{{name!r}: {matches[0].header!r}}}), or rename one to {name}."
     )
 
 

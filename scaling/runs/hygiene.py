@@ -22,5 +22,7 @@ def check_runs(runs: Runs) -> tuple[Finding, ...]:
     Curves (several rows a run) are checked row by row for repeats, and by their last row for the rest.
     """
     final = runs.final() if runs.is_curves else runs
+    if not runs.measured.all():  # planned runs: no losses to check, and no design to fit
+        return tuple(check_training(final))
     found = [*check_rows(runs, final), *check_design(runs, final), *check_training(final)]
     return tuple(sorted(found, key=lambda f: _ORDER[f.severity]))

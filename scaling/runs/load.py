@@ -37,6 +37,7 @@ def load_runs(
     loss_unit: str | None = None,
     bytes_per_token: float | None = None,
     columns: Mapping[str, str] | None = None,
+    planned: bool = False,
     max_rows: int = MAX_ROWS,
 ) -> Runs:
     """Read training runs: one row a run, or many rows a run (curves, whose rows share `run_id`).
@@ -51,6 +52,7 @@ def load_runs(
         loss_unit: nats/token, or bits/token, bits/byte, nats/byte, perplexity to convert; "other" keeps it as it is.
         bytes_per_token: bytes of the validation text divided by its tokens; for a loss per byte.
         columns: our name → column of the file, where a name is ambiguous.
+        planned: the loss may be missing, in some rows or all: runs to predict for (`predict_runs`).
         max_rows: refuse longer files.
     Returns:
         Runs with its Convention; `notes` tell what was read as what.
@@ -63,11 +65,15 @@ def load_runs(
     table = read_table(path_or_frame, max_rows=max_rows, text_headers=_text_headers(columns))
     where = table.source
     found, notes = match_columns(table.headers, columns, where)
-    _require_columns(found, table)
+    _require_columns(found, table, planned)
     says = _stated(table, found)
     chosen, params = choose_params(params_convention, says.get("params_convention"), found, where)
     N = _numbers(table, chosen, required=True)
-    loss, unit, loss_notes = _loss(table, found["loss"], loss_unit, says.get("loss_unit"), bytes_per_token)
+    loss, unit = np.full(len(table), math.nan), "nats/token"  # of runs not trained yet
+    loss_notes: tuple[str, ...] = ()
+    if "loss" in found:
+        stated = says.get("loss_unit")
+        loss, unit, loss_notes = _loss(table, found["loss"], loss_unit, stated, bytes_per_token, planned)
     D, C, derived = _tokens_and_flops(table, found, N)
     counted = choose_flops(flops_convention, says.get("flops_convention"), says.get("flops_source"), C, N, D)
     told = convention_notes(params_convention, says.get("params_convention"), chosen, params)
@@ -83,6 +89,7 @@ def load_runs(
         convention=Convention(params=params, flops=counted, loss_unit=unit),
         source=where,
         row=table.row,
+        planned=planned,
         notes=(*table.notes, *notes, *told, *derived, *loss_notes),
         **{k: _numbers(table, found[k]) for k in ("budget", "step", "n_tokens_unique") if k in found},
     )
@@ -91,8 +98,10 @@ def load_runs(
 _STATED = ("params_convention", "flops_convention", "loss_unit")
 
 
-def _require_columns(found: Mapping[str, Match], table: RawTable) -> None:
+def _require_columns(found: Mapping[str, Match], table: RawTable, planned: bool) -> None:
     for name, instead in (("n_params", "n_params_nonemb"), ("loss", "loss"), ("n_tokens", "flops")):
+        if planned and name == "loss":
+            continue
         if name not in found and instead not in found:
             raise missing_column(name, table.headers, table.source)
 
@@ -115,13 +124,18 @@ def _numbers(table: RawTable, match: Match, *, required: bool = False) -> Array:
 
 
 def _loss(
-    table: RawTable, match: Match, asked: str | None, stated: str | None, bytes_per_token: float | None
+    table: RawTable,
+    match: Match,
+    asked: str | None,
+    stated: str | None,
+    bytes_per_token: float | None,
+    planned: bool,
 ) -> tuple[Array, str, tuple[str, ...]]:
     """The loss in nats/token where it can be converted, its unit, and what was done."""
     unit, factor = loss_factor(
         asked, match.unit or stated, bytes_per_token, f"{table.source}, column {match.header}"
     )
-    values = _numbers(table, match, required=True)
+    values = _numbers(table, match, required=not planned)
     if math.isnan(factor):
         if bool(np.any(values <= 1)):
             i = int(np.flatnonzero(values <= 1)[0])

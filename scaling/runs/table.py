@@ -71,6 +71,7 @@ class Runs:
     )  # line in the text file
     # (its header is line 1), else the row counted from 1; left empty: 1, 2, 3 ...
     notes: tuple[str, ...] = ()  # what was read as what, what was derived
+    planned: bool = False  # rows may have no loss yet (NaN): to predict for, not to fit
 
     def __post_init__(self) -> None:
         n = len(self.run_id)
@@ -96,6 +97,19 @@ class Runs:
     def clusters(self) -> tuple[str, ...]:
         """The unit of independence of each row: its trunk where one is named, else its run."""
         return self.run_id if self.trunk_id is None else self.trunk_id
+
+    @cached_property
+    def measured(self) -> NDArray[np.bool_]:
+        """True where a row has a loss: everywhere, but for planned runs."""
+        return np.isfinite(self.loss)
+
+    def require_losses(self) -> None:
+        """Raise DataError where a planned run has no loss: a fit cannot use it."""
+        if self.planned and not self.measured.all():
+            raise DataError(
+                f"{self.source}, row {self.row[~self.measured][0]}: no loss, and a fit needs one for every run. Leave "
+                "planned runs out: runs.select(runs.measured)."
+            )
 
     @cached_property
     def run_index(self) -> NDArray[np.int64]:
@@ -250,7 +264,7 @@ def _column(runs: Runs, name: str, n: int) -> NDArray[Any]:
         raise DataError(f"{runs.source}: {name} has {len(values)} values for {n} runs; give one a run.")
     if name != "row":
         bad = ~np.isfinite(values) | (values <= 0 if name != "step" else values < 0)
-        if name in OPTIONAL:
+        if name in OPTIONAL or (name == "loss" and runs.planned):
             bad &= ~np.isnan(values)  # NaN = not known
         if bad.any():
             i = int(np.flatnonzero(bad)[0])

@@ -193,3 +193,76 @@ def test_a_plot_is_written(table: Path, tmp_path: Path, ending: str) -> None:
 def test_unknown_command_names_the_near_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["fitt", "x"]) == 2
     assert "Did you mean fit" in capsys.readouterr().err
+
+
+def test_planned_runs_are_predicted_without_a_loss(table: Path, tmp_path: Path) -> None:
+    planned = tmp_path / "planned.csv"
+    planned.write_text("run_id,n_params,n_tokens\nsmall,1e9,2e10\nlarge,8e9,1.6e11\n")
+    law = tmp_path / "fit.json"
+    call("fit", table, "-o", law)
+    told = json.loads(call("predict", law, planned, "--json"))
+    assert told["summary"]["n_measured"] == 0
+    assert told["summary"]["mean_absolute_error_fraction"] is None
+    for row in told["runs"]:
+        truth = PLANTED_LAW.loss(row["n_params"], row["n_tokens"])
+        assert row["loss"] is None
+        assert row["error_fraction"] is None
+        assert row["prediction_interval"]["low"] < truth < row["prediction_interval"]["high"]
+    text = call("predict", law, planned)
+    assert text.startswith(f"{law} on 2 planned runs, none of them trained yet")
+    assert "95 % of a run" in text
+
+
+def test_a_half_measured_table_sums_up_the_measured_part(tmp_path: Path) -> None:
+    path = tmp_path / "half.csv"
+    path.write_text("run_id,n_params,n_tokens,loss\na,1e9,2e10,2.53\nb,8e9,1.6e11,\n")
+    told = json.loads(call("predict", "besiroglu", path, "--json"))
+    assert (told["summary"]["n_runs"], told["summary"]["n_measured"]) == (2, 1)
+    assert told["summary"]["mean_absolute_error_fraction"] == abs(told["runs"][0]["error_fraction"])
+
+
+def test_a_prediction_of_the_default_law_holds_the_scatter_of_a_run() -> None:
+    """95 % of the 240 runs of that law lie within its half-width of 1.96 x .00695 in ln loss."""
+    from scaling.reference import find_law
+
+    uncertainty = find_law("besiroglu").uncertainty
+    assert uncertainty is not None
+    assert uncertainty.residual_sd == pytest.approx(0.00695, rel=1e-3)
+
+
+def test_the_scatter_of_the_default_law_is_that_of_its_runs(shared_runs: Path) -> None:
+    import numpy as np
+
+    from scaling.reference import find_law
+    from scaling.runs import load_runs
+
+    runs = load_runs(shared_runs / "epoch_chinchilla.csv")
+    runs = runs.select(~runs.extras["epoch_outlier"].astype(bool))
+    law = find_law("besiroglu")
+    residual = np.abs(np.log(law.loss(runs.n_params, runs.n_tokens) / runs.loss))
+    assert np.mean(residual <= 1.96 * law.uncertainty.residual_sd) == pytest.approx(0.95, abs=0.01)
+
+
+def test_planned_runs_are_not_fitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "planned.csv"
+    path.write_text("n_params,n_tokens\n1e9,2e10\n")
+    assert run(["fit", str(path)]) == 3
+    assert "loss" in capsys.readouterr().err
+
+
+def test_names_in_a_table_cannot_command_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "runs.csv"
+    rows = example_runs_text().splitlines()
+    bad = rows[5].replace(rows[5].split(",")[0], "a\x1b]0;title\x07\x1b[31mb")
+    cells = bad.split(",")
+    cells[-1] = "9.9"  # far off the law, so that it is named
+    path.write_text("\n".join([*rows[:5], ",".join(cells), *rows[6:]]) + "\n")
+    for words in (("fit", path), ("predict", "besiroglu", path)):
+        result = CliRunner().invoke(cli, [str(w) for w in words], color=True)
+        assert "\\x1b]0;title" in result.stdout
+        assert "\x1b]" not in result.stdout
+    assert run(["fit", str(path), "--exclude", "nothing like it"]) == 2
+    assert run(["fit", str(path), "--only", "run_id=a\x1b[31m"]) == 2
+    assert "\x1b" not in capsys.readouterr().err

@@ -319,3 +319,18 @@ def test_a_convention_that_overrules_the_table_is_told():
 def test_a_loss_per_byte_names_the_argument_and_the_option():
     with pytest.raises(UsageError, match=r"needs --bytes-per-token \(in Python bytes_per_token=\)"):
         load_runs(ROWS, loss_unit="bits/byte")
+
+
+def test_a_fit_refuses_planned_runs_and_names_the_row():
+    from scaling.fitting.envelope.fit import fit_envelope
+    from scaling.fitting.generic.fit import fit_law
+    from scaling.fitting.isoflop.fit import fit_isoflop
+    from scaling.fitting.parametric.fit import fit_parametric
+
+    runs = load_runs({"n_params": [1e8, 2e8], "n_tokens": [2e9, 4e9], "loss": [3.0, np.nan]}, planned=True)
+    assert runs.measured.tolist() == [True, False]
+    for fit in (fit_parametric, fit_isoflop, fit_envelope, lambda r: fit_law(r, "kaplan")):
+        with pytest.raises(DataError, match="row 2: no loss"):
+            fit(runs)
+    with pytest.raises(DataError, match="column loss"):
+        load_runs({"n_params": [1e8, 2e8], "n_tokens": [2e9, 4e9], "loss": [3.0, np.nan]})

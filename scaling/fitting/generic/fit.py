@@ -82,6 +82,7 @@ def _family(law: str | LawFamily) -> LawFamily:
 
 
 def _problem(runs: Runs, family: LawFamily) -> Problem:
+    runs.require_losses()
     columns = runs.columns()
     missing = [i.name for i in family.inputs if i.name not in columns]
     if missing:

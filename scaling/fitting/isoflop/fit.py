@@ -71,6 +71,7 @@ def fit_isoflop(
         UsageError: unknown valley, level outside (0, 1), fewer than 3 runs per budget asked for.
     """
     _check_arguments(valley, level, min_runs_per_budget)
+    runs.require_losses()
     findings: list[Finding] = []
     if runs.is_curves:
         findings.append(curves_reduced(runs))

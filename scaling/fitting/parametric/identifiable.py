@@ -24,6 +24,7 @@ def require_identifiable(runs: Runs) -> None:
     (Hoffmann et al. 2022 vary both); two sizes leave alpha open.
     """
     where = runs.source
+    runs.require_losses()
     if len(runs) <= N_COEFFICIENTS:
         raise FitError(
             f"{where} has {counted(len(runs), 'run')} and the law has {N_COEFFICIENTS} coefficients; a fit needs at "
