@@ -116,6 +116,7 @@ def read_table(options: TableOptions, *, final: bool = False, planned: bool = Fa
         DataError: the table has faults after which no number means anything (and --anyway was not given).
     """
     from scaling.cli.output import note
+    from scaling.reference.loss_units import check_loss_unit
     from scaling.runs import check_runs, load_runs
 
     runs = load_runs(
@@ -135,6 +136,8 @@ def read_table(options: TableOptions, *, final: bool = False, planned: bool = Fa
         last = runs.final()
         reduced, runs = [_reduced(len(runs), len(last))], last
     findings = check_runs(runs)
+    if options.loss_unit is None and (unit := check_loss_unit(runs.final() if runs.is_curves else runs)):
+        findings = (unit, *(f for f in findings if f.code != unit.code))
     faults = [f.message for f in findings if f.severity == "error"]
     if faults and not options.anyway:
         raise DataError(

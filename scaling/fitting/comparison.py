@@ -17,6 +17,7 @@ from scaling.errors import FitError, UsageError
 from scaling.fitting.named_fit import FitSettings, fit_named_law, largest, optimum, predicted_loss
 from scaling.laws.base import Law
 from scaling.runs import Runs, assign_budgets
+from scaling.runs.table import require_runs
 
 DEFAULT_LAWS = ("chinchilla", "kaplan_floor", "over_training")
 CHINCHILLA_OBJECTIVES = ("huber", "hoffmann", "log_least_squares", "least_squares")
@@ -120,6 +121,7 @@ def compare_laws(
         FitError: no law can be fitted; the message gives the first reason.
         UsageError: an unknown law, a share outside (0, 1), a target that is not positive.
     """
+    require_runs(runs, "compare_laws")
     if runs.is_curves:
         runs = runs.final()
     if not 0 < held_out_share < 1:

@@ -24,6 +24,7 @@ from scaling.fitting.named_fit import (
     predicted_loss,
 )
 from scaling.runs import Runs, assign_budgets
+from scaling.runs.table import require_runs
 
 Array = NDArray[np.float64]
 
@@ -118,6 +119,7 @@ def evaluate_extrapolation(
         FitError: no cut-off leaves enough runs to fit and one to predict.
         UsageError: a cut-off that is not a positive number, or an unknown law or objective.
     """
+    require_runs(runs, "evaluate_extrapolation")
     if runs.is_curves:
         runs = runs.final()
     chosen = _default_cuts(runs) if cuts is None else sorted(float(c) for c in cuts)

@@ -212,7 +212,12 @@ def _log_column(values: ArrayLike, name: str) -> Array:
 
 
 def _positive(values: ArrayLike, name: str) -> Array:
-    array = np.asarray(values, dtype=np.float64).ravel()
+    try:
+        array = np.asarray(values, dtype=np.float64).ravel()
+    except (TypeError, ValueError) as error:
+        raise FitError(
+            f"a power law needs positive finite numbers as {name}; {error}. Correct the values."
+        ) from error
     bad = np.flatnonzero(~(np.isfinite(array) & (array > 0)))
     if len(bad):
         raise FitError(

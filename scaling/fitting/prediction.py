@@ -16,6 +16,7 @@ from scaling.errors import LawError
 from scaling.fitting.distributions import normal_quantile
 from scaling.laws.base import Law
 from scaling.runs import Runs
+from scaling.runs.table import require_runs
 
 Array = NDArray[np.float64]
 CHUNK = 4096  # rows at a time: draws x rows stay under 20 MB
@@ -66,6 +67,7 @@ def predict_runs(law: Law, runs: Runs) -> Prediction:
     Raises:
         LawError: the law needs a column the table lacks (unique tokens), or knows only the compute-optimal split.
     """
+    require_runs(runs, "predict_runs")
     columns = runs.columns()
     wanted = [i.name for i in law.family.inputs]
     missing = [name for name in wanted if name not in columns]

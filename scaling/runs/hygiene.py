@@ -11,7 +11,7 @@ from scaling.runs.checks_design import check_design
 from scaling.runs.checks_rows import check_rows
 from scaling.runs.checks_training import check_training
 from scaling.runs.findings import Finding
-from scaling.runs.table import Runs
+from scaling.runs.table import Runs, require_runs
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
@@ -21,6 +21,7 @@ def check_runs(runs: Runs) -> tuple[Finding, ...]:
 
     Curves (several rows a run) are checked row by row for repeats, and by their last row for the rest.
     """
+    require_runs(runs, "check_runs")
     final = runs.final() if runs.is_curves else runs
     if not runs.measured.all():  # planned runs: no losses to check, and no design to fit
         return tuple(check_training(final))

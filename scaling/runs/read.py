@@ -61,7 +61,9 @@ def read_table(data: Any, *, max_rows: int = MAX_ROWS, text_headers: Sequence[st
     try:
         if name.endswith((".parquet", ".pq")):
             return _read_parquet(path, max_rows)
-        with _open(path) as file:
+        with path.open("rb") as raw:  # once: a pipe gives its bytes to the first reader only
+            gzipped = raw.peek(2)[:2] == b"\x1f\x8b"
+            file: Any = gzip.GzipFile(fileobj=raw) if gzipped else raw
             return _read_text(file, path, max_rows, text_headers)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is a damaged or cut-off gzip file ({error}); get it again.") from error
@@ -99,16 +101,11 @@ def _refuse_what_is_no_file(path: Path) -> None:
         )
 
 
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        magic = file.read(2)
-    return gzip.open(path, "rb") if magic == b"\x1f\x8b" else path.open("rb")  # type: ignore[return-value]
-
-
 def _read_text(file: IO[bytes], path: Path, max_rows: int, text_headers: Sequence[str]) -> RawTable:
     """CSV or JSON lines, plain or gzipped."""
+    head = _filled(file, SAMPLE_BYTES)
     is_json = any(s in (".jsonl", ".ndjson") for s in path.suffixes[-2:])
-    head = file.read(SAMPLE_BYTES)
+    is_json |= not path.suffix and head.lstrip()[:1] == b"{"  # /dev/stdin has no suffix to go by
     if not head.strip():
         raise _empty(path)
     if b"\n" not in head and len(head) == SAMPLE_BYTES:
@@ -121,13 +118,22 @@ def _read_text(file: IO[bytes], path: Path, max_rows: int, text_headers: Sequenc
     )  # a gzip file does not tell its size
     if size / mean_line > max_rows and len(head) == SAMPLE_BYTES:
         raise _too_long(path, f"about {size / mean_line:.2g} rows ({size / 1e9:.3g} GB)", max_rows)
-    rest = file.read(max(0, SMALL_BYTES - len(head)))
+    rest = _filled(file, max(0, SMALL_BYTES - len(head)))
     limit = int(mean_line * max_rows * 1.5) + SMALL_BYTES
     if is_json:
         return _read_jsonl(_lines(_Capped(head + rest, file, limit, path, max_rows)), path, max_rows)
     if len(head) + len(rest) < SMALL_BYTES:
         return _read_small_csv(head + rest, path)
     return _read_large_csv(_Capped(head + rest, file, limit, path, max_rows), head, path, text_headers)
+
+
+def _filled(file: IO[bytes], size: int) -> bytes:
+    """`size` bytes, or all there are: a pipe hands out what its writer has written so far."""
+    pieces = []
+    while size > 0 and (piece := file.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def _empty(path: Path) -> DataError:

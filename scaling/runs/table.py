@@ -232,6 +232,16 @@ class Runs:
         return write_runs(self, Path(path), overwrite=overwrite)
 
 
+def require_runs(runs: object, wanted_by: str) -> None:
+    """Raise UsageError, which says how to make Runs of it, where a caller hands over something else."""
+    if isinstance(runs, Runs):
+        return
+    how = "Give the Runs first."
+    if hasattr(runs, "columns") or isinstance(runs, (str, Path, Mapping)):
+        how = "Read the table first: load_runs(table)."
+    raise UsageError(f"{wanted_by} takes Runs; got {type(runs).__name__}. {how}")
+
+
 def group_index(names: tuple[str, ...]) -> NDArray[np.int64]:
     """An integer per name, in order of first appearance."""
     # names of different hashes differ: a million run ids are told apart in 16 MB, where a dict of them takes 80

@@ -202,3 +202,16 @@ def test_warnings_are_counted_and_named_right_under_the_law(tmp_path: Path) -> N
     assert lines[0].startswith("L(N, D) = ")
     assert lines[2].startswith("1 warning: far-off-runs")
     assert "warning" not in call("fit", path, "--exclude", cells[0]).splitlines()[2]
+
+
+def test_losses_in_bits_are_told_once_unless_the_unit_is_stated(tmp_path: Path) -> None:
+    rows = [line.split(",") for line in example_runs_text().splitlines()]
+    place = rows[0].index("loss")
+    path = tmp_path / "bits.csv"
+    bits = [[*r[:place], str(float(r[place]) / np.log(2)), *r[place + 1 :]] for r in rows[1:]]
+    path.write_text("\n".join(",".join(r) for r in [rows[0], *bits]) + "\n")
+    assert codes(json.loads(call("fit", path, "--json"))).count("loss-unit") == 1
+    told = json.loads(call("fit", path, "--loss-unit", "bits/token", "--json"))
+    assert "loss-unit" not in codes(told)
+    assert told["coefficients"]["E"] == pytest.approx(PLANTED_LAW.E, abs=0.1)
+    assert "loss-unit" not in codes(json.loads(call("fit", path, "--loss-unit", "nats/token", "--json")))

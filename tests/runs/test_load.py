@@ -334,3 +334,31 @@ def test_a_fit_refuses_planned_runs_and_names_the_row():
             fit(runs)
     with pytest.raises(DataError, match="column loss"):
         load_runs({"n_params": [1e8, 2e8], "n_tokens": [2e9, 4e9], "loss": [3.0, np.nan]})
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "csv.gz"])
+def test_a_pipe_is_read_in_one_pass(tmp_path, kind):
+    """A pipe opened twice gives its second reader nothing; its writer may be slow, too."""
+    import gzip
+    import os
+    import threading
+    import time
+
+    text = {
+        "csv": "n_params,n_tokens,loss\n1e8,2e9,3.0\n2e8,4e9,2.8\n",
+        "jsonl": '{"n_params": 1e8, "n_tokens": 2e9, "loss": 3.0}\n{"n_params": 2e8, "n_tokens": 4e9, "loss": 2.8}\n',
+    }[kind.split(".")[0]].encode()
+    data = gzip.compress(text) if kind.endswith("gz") else text
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def write():
+        with pipe.open("wb", buffering=0) as file:
+            file.write(data[:30])
+            time.sleep(0.05)
+            file.write(data[30:])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert load_runs(pipe).loss.tolist() == [3.0, 2.8]
+    writer.join()

@@ -34,7 +34,7 @@ from scaling.fitting.results import Estimate
 from scaling.laws.base import Allocation
 from scaling.laws.frontier import FrontierLaw
 from scaling.runs import Convention, Finding, Runs
-from scaling.runs.table import group_index
+from scaling.runs.table import group_index, require_runs
 
 Array = NDArray[np.float64]
 HOFFMANN = "Hoffmann et al. 2022, arXiv:2203.15556, sec. 3.1"
@@ -132,6 +132,7 @@ def fit_envelope(curves: Runs, *, level: float = 0.95) -> EnvelopeFit:
     """
     if not 0 < level < 1:
         raise UsageError(f"the level of an interval lies between 0 and 1; got {level!r}.")
+    require_runs(curves, "fit_envelope")
     curves.require_losses()
     run = group_index(curves.run_id)
     n_runs = int(run.max()) + 1

@@ -24,6 +24,7 @@ from scaling.fitting.results import Objective
 from scaling.laws.base import Law, LawFamily, Provenance, Uncertainty
 from scaling.runs import Runs
 from scaling.runs.findings import counted
+from scaling.runs.table import require_runs
 
 Array = NDArray[np.float64]
 HUBER_THRESHOLD = 1.345  # robust standard deviations: 95 % efficient under Gaussian noise (Huber 1981)
@@ -48,6 +49,7 @@ def fit_law(
         FitError: a missing input, too few runs, or no start with a finite misfit.
         UsageError: a family without a loss, an unknown objective, a level outside (0, 1).
     """
+    require_runs(runs, "fit_law")
     family = _family(law)
     if objective not in ("huber", "log_least_squares"):
         raise UsageError(f"fit_law minimises huber or log_least_squares; got {objective!r}.")

@@ -40,6 +40,7 @@ from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import Law
 from scaling.runs import Finding, Runs, assign_budgets
 from scaling.runs.budgets import DEFAULT_TOLERANCE
+from scaling.runs.table import require_runs
 
 VALLEYS: tuple[ValleyKind, ...] = ("parabola", "quartic", "surface")
 MIN_RUNS: dict[ValleyKind, int] = {"parabola": 4, "quartic": 6, "surface": 3}
@@ -71,6 +72,7 @@ def fit_isoflop(
         UsageError: unknown valley, level outside (0, 1), fewer than 3 runs per budget asked for.
     """
     _check_arguments(valley, level, min_runs_per_budget)
+    require_runs(runs, "fit_isoflop")
     runs.require_losses()
     findings: list[Finding] = []
     if runs.is_curves:

@@ -37,6 +37,7 @@ from scaling.laws.base import Provenance
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.laws.form import FLOPS_PER_PARAM_TOKEN
 from scaling.runs import Runs
+from scaling.runs.table import require_runs
 
 __all__ = ["Bootstrap", "ParametricFit", "bootstrap", "fit_parametric", "law_uncertainty", "with_uncertainty"]
 
@@ -79,6 +80,7 @@ def fit_parametric(
         >>> round(fit_parametric(runs).law.alpha, 6)
         0.34
     """
+    require_runs(runs, "fit_parametric")
     if law != "chinchilla":
         raise UsageError(
             f"fit_parametric fits the law 'chinchilla', not {law!r}; use fit_law(runs, family) for another."
