@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,7 +205,7 @@ def fit(
         text = json.dumps({"schema_version": 1, "kind": "fit", **payload}, indent=1, allow_nan=False)
         write_file(output, text + "\n", force)
     if picture:
-        _draw(result, table.runs, picture)
+        _draw(result, table, picture)
     if as_json:
         print_json(payload)
         return
@@ -303,8 +303,11 @@ def _merged(result: Any, shown_by_table: tuple[Finding, ...]) -> list[Finding]:
     return [*result.findings, *(f for f in shown_by_table if f.code not in covered)]
 
 
-def _draw(result: Any, runs: Runs, path: Path) -> None:
+def _draw(result: Any, table: Table, path: Path) -> None:
     from scaling.plots import draw_fit
 
+    if any(f.code == "loss-unit" for f in table.findings):
+        provenance = result.law.provenance._replace(loss_unit="in doubt")  # so no axis says nats/token
+        result = replace(result, law=replace(result.law, provenance=provenance))
     with waiting_for(f"drawing {path}"):
-        draw_fit(result, runs, path)
+        draw_fit(result, table.runs, path)

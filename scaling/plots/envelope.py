@@ -24,8 +24,6 @@ def plot_envelope(fit: EnvelopeFit, curves: Runs | None = None, *, ax: Axes | No
     `curves` are drawn thin behind it, thinned to 400 curves of 300 points. Conclude: does every size win somewhere
     between two others, or do the curves end before they cross?
     """
-    from matplotlib.ticker import MaxNLocator, NullLocator
-
     with style.axes_or_new(ax) as ax:
         ax.set_xscale("log")
         sizes = np.unique(fit.n_params)
@@ -38,12 +36,8 @@ def plot_envelope(fit: EnvelopeFit, curves: Runs | None = None, *, ax: Axes | No
         ax.plot(fit.crossing_flops, height, "D", color=style.ACCENT, markersize=4.4, markeredgecolor="white",
                 markeredgewidth=0.6, zorder=4, label="the best size changes")  # fmt: skip
         style.flops_axis(ax.xaxis)
-        ax.set_yscale("log")
         ax.set_ylim(fit.loss.min() / 1.03, fit.loss.max() * 1.06)
-        ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-        ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
-        ax.yaxis.set_minor_locator(NullLocator())
-        ax.set_ylabel("loss (nats/token)" if "nats" in fit.convention.loss_unit else "loss")
+        style.loss_axis(ax.yaxis, style.loss_unit(fit))
         ax.set_title(f"Envelope of {fit.n_runs} training curves")
         _size_legend(ax, sizes)
         return ax

@@ -24,6 +24,7 @@ BEYOND = 1000.0  # how far past the runs the line goes, unless told
 GRID_POINTS = 60
 ASKED_POINTS = 13  # a fit is asked for its interval at so many budgets: 5 ms each
 ROOM = 8.0
+STUB = 2.5  # times a minimum: how far an interval without an end is drawn
 
 
 def plot_frontier(
@@ -66,7 +67,7 @@ def plot_frontier(
         if quantity != "loss":
             (style.params_axis if quantity == "n_params" else style.tokens_axis)(ax.yaxis, LABELS[quantity])
         else:
-            ax.set_ylabel(LABELS["loss"])
+            ax.set_ylabel(f"{style.loss_label(style.loss_unit(fit))} at the optimum")
         ax.set_xlim(low / 1.6, end)
         ax.set_title(
             {"n_params": "Optimal size", "n_tokens": "Optimal tokens", "loss": "Loss at the optimum"}[
@@ -159,6 +160,7 @@ def _points(ax: Axes, fit: Any, quantity: Quantity) -> None:
     if not isinstance(fit, IsoflopFit):
         return
     low_edge, high_edge = ax.get_ylim()
+    told = False
     for i, budget in enumerate(fit.used):
         estimate = getattr(budget, quantity)
         assert budget.n_params is not None
@@ -166,14 +168,12 @@ def _points(ax: Axes, fit: Any, quantity: Quantity) -> None:
         flops = 6 * budget.n_params.value * budget.n_tokens.value  # the law's C, whatever the table counts
         bounded = estimate.interval.low > 0 and math.isfinite(estimate.interval.high)
         ends = [max(estimate.interval.low, low_edge), min(estimate.interval.high, high_edge)]
-        ax.plot(
-            [flops] * 2,
-            ends,
-            color=style.ACCENT,
-            linewidth=1.2 if bounded else 0.8,
-            linestyle="-" if bounded else ":",  # an interval without an end runs off the picture
-            zorder=3,
-        )
+        if not bounded and quantity != "loss":  # a stub, or it would cross the whole picture
+            ends = [max(ends[0], estimate.value / STUB), min(ends[1], estimate.value * STUB)]
+        line: Any = "-" if bounded else style.UNBOUNDED
+        name = None if bounded or told else "interval without an end"
+        told = told or not bounded
+        ax.plot([flops] * 2, ends, color=style.ACCENT, linewidth=1.2, linestyle=line, zorder=3, label=name)
         label = f"minima, {100 * fit.level:g} % each" if i == 0 else None
         ax.plot([flops], [estimate.value], "D", label=label, **look)
     ax.set_ylim(low_edge, high_edge)

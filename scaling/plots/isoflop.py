@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def plot_isoflop(
             _valley(ax, budget, colour, x)
         _minima(ax, fit, x)
         (style.params_axis if x == "n_params" else style.tokens_axis)(ax.xaxis)
-        ax.set_ylabel(f"loss ({fit.convention.loss_unit})" if "nats" in fit.convention.loss_unit else "loss")
+        ax.set_ylabel(style.loss_label(style.loss_unit(fit)))
         ax.set_title(f"IsoFLOP valleys ({fit.valley})")
         _legend(ax, fit, colours)
         return ax
@@ -75,7 +75,8 @@ def _minima(ax: Axes, fit: IsoflopFit, x: str) -> None:
         low, high = estimate.interval.low, estimate.interval.high
         sampled = getattr(budget.runs, x)
         ends = [max(low, float(sampled.min())), min(high, float(sampled.max()))]
-        ax.plot(ends, [loss.value] * 2, color=style.ACCENT, linewidth=1.6, zorder=5)
+        line: Any = "-" if estimate.interval.bounded and low > 0 else style.UNBOUNDED
+        ax.plot(ends, [loss.value] * 2, color=style.ACCENT, linewidth=1.6, linestyle=line, zorder=5)
         ax.plot(
             [estimate.value], [loss.value], "D", color=style.ACCENT, markersize=4.6, markeredgecolor="white",
             markeredgewidth=0.6, zorder=6,
@@ -95,4 +96,12 @@ def _legend(ax: Axes, fit: IsoflopFit, colours: list[str]) -> None:
             Line2D([], [], color=colour, marker="o", markerfacecolor=face, linestyle=":" if refused else "-")
         )
         labels.append(style.power_of_ten(budget.flops) + (" refused" if refused else ""))
+    if any(b.refused and b.refused.next_run for b in fit.budgets):
+        handles.append(
+            Line2D([], [], color=style.INK, marker="x", linestyle="", markersize=6, markeredgewidth=1.4)
+        )
+        labels.append("a run to add")
+    if any(not b.n_params.interval.bounded for b in fit.used if b.n_params and b.n_params.interval):
+        handles.append(Line2D([], [], color=style.ACCENT, linestyle=style.UNBOUNDED, linewidth=1.6))
+        labels.append("interval without an end")
     ax.legend(handles, labels, title="budget (FLOPs)", loc="center left", bbox_to_anchor=(1.0, 0.5))

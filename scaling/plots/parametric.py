@@ -16,6 +16,7 @@ from scaling.runs import Runs, cluster_budgets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
@@ -24,6 +25,7 @@ MAP_POINTS = 140
 ASKED_POINTS = 13  # budgets at which the fit is asked for its interval: 5 ms each
 N_CONTOURS = 13
 MOST_SLICES = 10
+EDGE = 0.045  # of the panel: a contour's label nearer to its edge would be cut
 SLICE_TOLERANCE = 0.12  # runs this near a budget share its colour
 
 
@@ -44,7 +46,7 @@ def plot_parametric(fit: ParametricFit, *, ax: Axes | None = None) -> Axes:
         )
         C, N = np.meshgrid(x, y)
         loss = fit.law.loss(N, C / (6 * N))
-        _contours(ax, C, N, loss, fit.law.loss_floor)
+        labels = _contours(ax, C, N, loss, fit.law.loss_floor)
         style.flops_axis(ax.xaxis)
         _frontier(ax, fit, flops, end)
         ax.plot(n_params * 6 * n_tokens, n_params, "o", color=style.INK, markersize=2.6, markeredgecolor="white",
@@ -52,8 +54,9 @@ def plot_parametric(fit: ParametricFit, *, ax: Axes | None = None) -> Axes:
         ax.set_xlim(x[0], end)
         ax.set_ylim(y[0], y[-1])
         style.params_axis(ax.yaxis)
+        _leave_out_cut(ax, labels)
         ax.grid(visible=False)
-        ax.set_title("Fitted loss (nats/token) and compute-optimal size")
+        ax.set_title(f"Fitted {style.loss_label(style.loss_unit(fit))} and compute-optimal size")
         ax.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
         return ax
 
@@ -80,7 +83,7 @@ def plot_slices(fit: ParametricFit, *, ax: Axes | None = None) -> Axes:
             ax.plot([best.n_params], [best.loss or math.nan], "D", color=style.ACCENT, markersize=4.6,
                     markeredgecolor="white", markeredgewidth=0.6, zorder=5)  # fmt: skip
         style.params_axis(ax.xaxis)
-        ax.set_ylabel("loss (nats/token)")
+        ax.set_ylabel(style.loss_label(style.loss_unit(fit)))
         ax.set_title("Runs and the fitted law at equal compute")
         ax.legend(title="FLOPs, about", loc="center left", bbox_to_anchor=(1.0, 0.5))
         return ax
@@ -134,14 +137,25 @@ def fitted_runs(fit: ParametricFit) -> tuple[Array, Array, Array]:
     )
 
 
-def _contours(ax: Axes, C: Array, N: Array, loss: Array, floor: float) -> None:
-    """Contours evenly spaced in log(loss - floor), so that they do not crowd where models are small."""
+def _contours(ax: Axes, C: Array, N: Array, loss: Array, floor: float) -> list[Text]:
+    """Contours evenly spaced in log(loss - floor), so that they do not crowd where models are small; their labels."""
     excess = loss - floor
     low, high = np.log(excess.min()), np.log(np.quantile(excess, 0.8))
     levels = np.unique(np.round(floor + np.exp(np.linspace(low, high, N_CONTOURS)), 2))
     shades = [style.budget_colours(len(levels))[::-1][i] for i in range(len(levels))]
     lines = ax.contour(C, N, loss, levels=levels, colors=shades, linewidths=0.9)
-    ax.clabel(lines, fmt="%.2f", fontsize=7, inline_spacing=3)
+    labels: list[Text] = ax.clabel(lines, fmt="%.2f", fontsize=7, inline=False)
+    for label in labels:
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
+    return labels
+
+
+def _leave_out_cut(ax: Axes, labels: list[Text]) -> None:
+    """Take away the labels that the edge of the panel would cut."""
+    for label in labels:
+        x, y = ax.transAxes.inverted().transform(ax.transData.transform(label.get_position()))
+        if not (EDGE < x < 1 - EDGE and EDGE < y < 1 - EDGE):
+            label.remove()
 
 
 def _frontier(ax: Axes, fit: ParametricFit, flops: Array, end: float) -> None:

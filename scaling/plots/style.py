@@ -24,6 +24,9 @@ ACCENT = "#c1502e"  # minima, the frontier on a map
 BAND_ALPHA = 0.16
 EXTRAPOLATED = (0, (4, 2.2))
 WIDTH, HEIGHT = 5.4, 3.7  # inches: one column
+LOSS_TICKS = (0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0)
+MOST_LOSS_TICKS = 9
+UNBOUNDED: Any = (0, (1, 1.6))  # the line of an interval without an end
 TIGHT = tuple(i / 10 for i in range(10, 100, 2))  # ticks of a log axis shorter than a factor 1.8
 
 _RC: Any = {
@@ -107,6 +110,32 @@ def flops_axis(axis: Any, label: str = "training compute (FLOPs)") -> None:
     axis.set_major_formatter(FuncFormatter(lambda v, _: rf"$10^{{{round(math.log10(v))}}}$"))
     axis.set_minor_formatter(NullFormatter())
     axis.set_label_text(label)
+
+
+def loss_unit(fit: Any) -> str:
+    """The unit a fit's law predicts in, as its table says."""
+    origin = fit.law.provenance if hasattr(fit, "law") else fit.provenance
+    return origin.loss_unit if origin else "nats/token"
+
+
+def loss_label(unit: str) -> str:
+    """'loss (nats/token)', and 'loss' alone where nobody knows the unit."""
+    return f"loss ({unit})" if "/" in unit else "loss"
+
+
+def loss_axis(axis: Any, unit: str) -> None:
+    """A log axis of loss, with some round numbers on it however short it is."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+    _log(axis)
+    low, high = axis.get_view_interval()
+    shown = [v for v in LOSS_TICKS if low <= v <= high]
+    every = -(-len(shown) // MOST_LOSS_TICKS)
+    few = len(shown) < 3
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if few else FixedLocator(shown[::every]))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.set_minor_locator(NullLocator())
+    axis.set_label_text(loss_label(unit))
 
 
 def params_axis(axis: Any, label: str = "parameters") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -33,7 +34,7 @@ from scaling.plots import (
     plot_slices,
     style,
 )
-from scaling.runs import Runs
+from scaling.runs import Convention, Runs
 
 LAW = ChinchillaLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
 
@@ -271,3 +272,45 @@ def test_infinite_interval_of_a_minimum_does_not_stretch_the_axes() -> None:
     assert all(math.isinf(b.n_params.interval.high) for b in loose.used)  # type: ignore[union-attr]
     for wide, normal in zip(plot_isoflop(loose).get_xlim(), plot_isoflop(fit).get_xlim(), strict=True):
         assert wide == pytest.approx(normal, rel=0.2)
+
+
+def test_the_loss_axis_of_an_envelope_has_ticks_over_its_whole_range() -> None:
+    table = curves()
+    ax = plot_envelope(fit_envelope(table), table)
+    low, high = ax.get_ylim()
+    shown = [t for t in ax.get_yticks() if low <= t <= high]
+    assert shown[0] < low * 1.25  # it had none below 4
+    assert 4 <= len(shown) <= 9
+
+
+def test_marks_of_refusals_and_open_intervals_stand_in_the_legend() -> None:
+    refused = plot_isoflop(fit_isoflop(planted(noise=0.0005, edge=True), surface=LAW))
+    assert "a run to add" in [t.get_text() for t in refused.get_legend().get_texts()]
+    runs = planted(noise=0.0)
+    keep = np.concatenate([np.flatnonzero(runs.budget == c)[[0, 4, 8]] for c in np.unique(runs.budget)])  # type: ignore[arg-type]
+    loose = fit_isoflop(runs.select(keep), min_runs_per_budget=3, surface=LAW)
+    for ax in (plot_isoflop(loose), plot_frontier(loose)):
+        assert [t.get_text() for t in ax.get_legend().get_texts()].count("interval without an end") == 1
+    low, high = plot_frontier(loose).get_ylim()
+    dotted = [
+        line for line in plot_frontier(loose).get_lines() if line.get_linestyle() not in ("-", "--", "None")
+    ]
+    assert all(max(line.get_ydata()) < high and min(line.get_ydata()) > low for line in dotted)
+
+
+def test_every_loss_axis_names_the_unit_of_the_table() -> None:
+    other = replace(planted(), convention=Convention(params="total", flops="6ND", loss_unit="bits/byte"))
+    fit, valleys = fit_parametric(other), fit_isoflop(other)
+    axes = [plot_slices(fit), plot_frontier(fit, quantity="loss"), plot_isoflop(valleys)]
+    assert all("(bits/byte)" in ax.get_ylabel() for ax in axes)
+    assert "(bits/byte)" in plot_parametric(fit).get_title(loc="left")
+
+
+def test_no_label_of_a_contour_is_cut_by_the_edge_of_the_map() -> None:
+    ax = plot_parametric(fit_parametric(planted()))
+    labels = [t for t in ax.texts if t.get_text().replace(".", "").isdigit()]
+    assert labels
+    for label in labels:
+        x, y = ax.transAxes.inverted().transform(ax.transData.transform(label.get_position()))
+        assert 0.04 < x < 0.96
+        assert 0.04 < y < 0.96
