@@ -356,9 +356,9 @@ def test_gross_outliers_do_not_raise_the_threshold_that_is_to_bound_them():
     clean = fit_parametric(Runs.from_arrays(n_params=N, n_tokens=D, loss=loss), intervals=False)
     loss[[5, 14, 23]] *= 2
     spoilt = fit_parametric(Runs.from_arrays(n_params=N, n_tokens=D, loss=loss), intervals=False)
-    assert spoilt.objective.delta < 2 * clean.objective.delta
+    assert spoilt.objective.delta < 3 * clean.objective.delta
     assert spoilt.law.params_exponent == pytest.approx(clean.law.params_exponent, abs=0.03)  # one sd is 0.008
-    assert pytest.approx(clean.law.E, abs=0.1) == spoilt.law.E
+    assert abs(spoilt.law.E - clean.law.E) < 0.1
 
 
 def test_an_E_that_every_refit_puts_at_zero_is_not_said_to_be_known():
