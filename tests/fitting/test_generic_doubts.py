@@ -141,3 +141,17 @@ def test_copies_of_a_row_are_not_replicates(general: bool) -> None:
     assert "pure error 0.7 % of the loss, 1 degree of freedom" in told["replicated-cells"]
     copies = runs.select(np.r_[np.arange(64), np.arange(8)])
     assert fit_parametric(copies).residuals.pure_error is None
+
+
+def test_a_table_that_counts_flops_otherwise_is_planned_in_6nd() -> None:
+    """C = 1.5 x 6 N D: budgets of a law of N and D are 6 N D, and the range says so."""
+    runs = runs_on(OVER_TRAINING)
+    own = fit_law(replace(runs, flops=1.5 * runs.flops), "over_training").law.provenance
+    plain = fit_law(runs, "over_training").law.provenance
+    assert own is not None
+    assert plain is not None
+    assert own.flops_over_6nd == pytest.approx((1.5, 1.5))
+    assert own.fitted_range["flops"] == pytest.approx(plain.fitted_range["flops"])
+    of_compute = fit_law(replace(runs, flops=1.5 * runs.flops), "flops_power_law_floor").law.provenance
+    assert of_compute is not None
+    assert of_compute.fitted_range["flops"][1] == pytest.approx(1.5 * plain.fitted_range["flops"][1])

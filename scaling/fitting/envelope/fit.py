@@ -155,6 +155,13 @@ def fit_envelope(curves: Runs, *, level: float = 0.95) -> EnvelopeFit:
             f"{len(found.ln_flops)} times where both were measured; a line needs {MIN_CROSSINGS}. Add model sizes, "
             "train the small ones longer, or log the large ones from earlier on."
         )
+    return _through_crossings(curves, envelope, found, sizes, level)
+
+
+def _through_crossings(
+    curves: Runs, envelope: Envelope, found: Crossings, sizes: Array, level: float
+) -> EnvelopeFit:
+    """The lines through the crossings and the law they make; `sizes` is the n_params of each run."""
     factor = float(np.median(curves.flops / (curves.n_params * curves.n_tokens)))
     ln_c, ln_n = found.ln_flops, found.ln_params
     params_line = power_law_from_line(fit_line(ln_c, ln_n), ln_c, level)
@@ -162,6 +169,19 @@ def fit_envelope(curves: Runs, *, level: float = 0.95) -> EnvelopeFit:
     won = envelope.run >= 0
     flops, n_params = np.exp(envelope.ln_flops[won]), sizes[envelope.run[won]]
     loss_frontier = _loss_frontier(envelope, found)
+    law = frontier_law(
+        curves,
+        "Approach 1 (envelope)",
+        params_line,
+        tokens_line,
+        loss_frontier,
+        fitted_range={
+            "flops": (math.exp(ln_c.min()), math.exp(ln_c.max())),
+            "n_params": (float(sizes.min()), float(sizes.max())),
+            "n_tokens": (float(curves.n_tokens.min()), float(curves.n_tokens.max())),
+        },
+        statement="statistical only: scatter of the crossings about a straight line",
+    )
     return EnvelopeFit(
         level=level,
         flops=flops,
@@ -175,21 +195,9 @@ def fit_envelope(curves: Runs, *, level: float = 0.95) -> EnvelopeFit:
         tokens_line=tokens_line,
         staircase_params_exponent=fit_line(np.log(flops), np.log(n_params)).slope,
         loss_frontier=loss_frontier,
-        law=frontier_law(
-            curves,
-            "Approach 1 (envelope)",
-            params_line,
-            tokens_line,
-            loss_frontier,
-            fitted_range={
-                "flops": (math.exp(ln_c.min()), math.exp(ln_c.max())),
-                "n_params": (float(sizes.min()), float(sizes.max())),
-                "n_tokens": (float(curves.n_tokens.min()), float(curves.n_tokens.max())),
-            },
-            statement="statistical only: scatter of the crossings about a straight line",
-        ),
+        law=law,
         n_rows=len(curves),
-        n_runs=n_runs,
+        n_runs=len(sizes),
         n_runs_on_envelope=len(np.unique(envelope.run[won])),
         findings=tuple(_findings(found, factor)),
         source=curves.source,

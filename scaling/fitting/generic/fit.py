@@ -22,6 +22,7 @@ from scaling.fitting.generic.search import Found, Problem, bounds, polish, searc
 from scaling.fitting.parametric.diagnostics import FTest, robust_scale
 from scaling.fitting.results import Objective
 from scaling.laws.base import Law, LawFamily, Provenance, Uncertainty
+from scaling.laws.form import FLOPS_PER_PARAM_TOKEN
 from scaling.runs import Runs
 from scaling.runs.findings import counted
 from scaling.runs.table import require_runs
@@ -185,12 +186,17 @@ def _provenance(runs: Runs, family: LawFamily) -> Provenance:
     def ends(values: Array) -> tuple[float, float]:
         return float(values.min()), float(values.max())
 
+    # a law of N and D has budgets of 6 N D; one that reads FLOPs has those of its table
+    reads_flops = "flops" in (i.name for i in family.inputs)
+    flops = runs.flops if reads_flops else FLOPS_PER_PARAM_TOKEN * runs.n_params * runs.n_tokens
+    columns = {"flops": flops, "n_params": runs.n_params, "n_tokens": runs.n_tokens}
     return Provenance(
         name=runs.source,
         source=f"{family.name} law fitted to {len(runs)} runs of {runs.source}",
         params_convention=runs.convention.params,
         flops_convention=runs.convention.flops,
         loss_unit=runs.convention.loss_unit,
-        fitted_range={k: ends(getattr(runs, k)) for k in ("flops", "n_params", "n_tokens")},
+        flops_over_6nd=ends(runs.flops / flops),
+        fitted_range={k: ends(v) for k, v in columns.items()},
         status="fitted",
     )

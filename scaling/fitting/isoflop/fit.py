@@ -93,18 +93,42 @@ def fit_isoflop(
     if not require_bracket:
         valleys = [_without_bracket(v) for v in valleys]
     budgets = tuple(_minimum(g, v, level) for g, v in zip(groups, valleys, strict=True))
-    used = [b for b in budgets if b.refused is None]
-    if len(used) < 2:
+    if sum(b.refused is None for b in budgets) < 2:
         raise FitError(no_minima_message(runs, budgets))
+    outside = np.flatnonzero(clusters.labels < 0)
+    fit = _through_minima(runs, budgets, valley=valley, level=level, surface=law)
+    return replace(
+        fit,
+        findings=(*findings, *isoflop_findings(runs, budgets, fit.bias, failure)),
+        excluded=tuple(runs.run_id[i] for i in outside),
+    )
+
+
+def _through_minima(
+    runs: Runs, budgets: tuple[BudgetMinimum, ...], *, valley: ValleyKind, level: float, surface: Law | None
+) -> IsoflopFit:
+    """The lines through the minima, the law they make, and the bias of the valley's shape."""
+    used = [b for b in budgets if b.refused is None]
     params_line, tokens_line = (_line(used, name, level) for name in ("n_params", "n_tokens"))
     loss_frontier = fit_loss_frontier(
         np.array([b.flops for b in used]), np.array([b.loss.value for b in used if b.loss])
     )
     bias = None
-    if law is not None and valley != "surface":  # that one is unbiased where the surface is right
-        kept = [g for g, b in zip(groups, budgets, strict=True) if b.refused is None]
-        bias = estimate_grid_bias(law, kept, valley, params_line)
-    findings += isoflop_findings(runs, budgets, bias, failure)
+    if surface is not None and valley != "surface":  # that one is unbiased where the surface is right
+        bias = estimate_grid_bias(surface, [b.runs for b in used], valley, params_line)
+    law = frontier_law(
+        runs,
+        f"Approach 2 ({valley})",
+        params_line,
+        tokens_line,
+        loss_frontier,
+        fitted_range={
+            "flops": (used[0].flops, used[-1].flops),
+            "n_params": _range(used, "n_params"),
+            "n_tokens": _range(used, "n_tokens"),
+        },
+        statement=_statement(valley, bias),
+    )
     return IsoflopFit(
         valley=valley,
         level=level,
@@ -113,24 +137,12 @@ def fit_isoflop(
         tokens_line=tokens_line,
         loss_frontier=loss_frontier,
         bias=bias,
-        law=frontier_law(
-            runs,
-            f"Approach 2 ({valley})",
-            params_line,
-            tokens_line,
-            loss_frontier,
-            fitted_range={
-                "flops": (used[0].flops, used[-1].flops),
-                "n_params": _range(used, "n_params"),
-                "n_tokens": _range(used, "n_tokens"),
-            },
-            statement=_statement(valley, bias),
-        ),
-        surface=law,
+        law=law,
+        surface=surface,
         n_runs=len(runs),
         n_runs_used=sum(b.n_runs for b in used),
-        findings=tuple(findings),
-        excluded=tuple(runs.run_id[i] for i in np.flatnonzero(clusters.labels < 0)),
+        findings=(),
+        excluded=(),
         source=runs.source,
         convention=runs.convention,
     )

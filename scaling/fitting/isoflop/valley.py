@@ -155,10 +155,7 @@ def fit_surface_valley(
         return squares(at - start) - least - t**2 * variance
 
     low, high = (_scan_end(excess, minimum, minimum + side * 4 * span) for side in (-1, 1))
-    refused = _edge_refusal(minimum, x)
-    if refused is None and math.isinf(low) and math.isinf(high):
-        reason = "the runs do not bound the minimum on either side"
-        refused = Refusal(code="flat", reason=reason, next_x=float(x.max() + math.log(2)))
+    refused = _edge_refusal(minimum, x) or _unbounded_refusal(low, high, x)
     loss_error = math.sqrt(variance * (1 / len(x) + row.mean() ** 2 / information))
     floor = float(shape(np.array([start]))[0]) + height
     return Valley(
@@ -176,6 +173,13 @@ def fit_surface_valley(
         curve=lambda at: height + shape(np.asarray(at) - shift),
         refused=refused,
     )
+
+
+def _unbounded_refusal(low: float, high: float, x: Array) -> Refusal | None:
+    if not (math.isinf(low) and math.isinf(high)):
+        return None
+    reason = "the runs do not bound the minimum on either side"
+    return Refusal(code="flat", reason=reason, next_x=float(x.max() + math.log(2)))
 
 
 def _too_few(x: Array, loss: Array, *, kind: str, min_runs: int, min_sizes: int) -> Refusal | None:
