@@ -62,7 +62,7 @@ class Hardware(NamedTuple):
     seconds: float | None = None
 
 
-def _split(text: str, kind: str) -> tuple[float, str]:
+def _split(text: str, kind: str, example: str) -> tuple[float, str]:
     """The leading number of `text` and the rest, stripped and in lower case."""
     body = text.strip()
     if power := _POWER.match(body):
@@ -70,11 +70,12 @@ def _split(text: str, kind: str) -> tuple[float, str]:
         return value, body[power.end() :].strip().lower()
     number = _NUMBER.match(body.replace("−", "-"))
     if number is None:
-        raise UnitError(f"{text!r} is not a number of {kind}; write for example {_EXAMPLES[kind]}.")
+        what = "a number" if kind == "number" else f"a number of {kind}"
+        raise UnitError(f"{text!r} is not {what}; write for example {example}.")
     rest = body[number.end() :].strip().lower()
     if rest.startswith((",", ".", "_")):
         raise UnitError(
-            f"{text!r} has a misplaced separator; write {_EXAMPLES[kind]} (thousands: 1_000_000 or 1,000,000)."
+            f"{text!r} has a misplaced separator; write {example} (thousands: 1_000_000 or 1,000,000)."
         )
     return float(number[1].replace("_", "").replace(",", "")), rest
 
@@ -90,29 +91,32 @@ _EXAMPLES = {
 }
 
 
-def _positive(value: float, given: object, kind: str) -> float:
+def _positive(value: float, given: object, kind: str, example: str = "") -> float:
     if not math.isfinite(value) or value <= 0:
         raise UnitError(
-            f"{kind} must be a finite number above zero; got {given!r}. Write for example {_EXAMPLES[kind]}."
+            f"{kind} must be a finite number above zero; got {given!r}. "
+            f"Write for example {example or _EXAMPLES[kind]}."
         )
     return value
 
 
-def _read(value: str | float, kind: str, unit: Callable[[str], float | None]) -> float:
+def _read(
+    value: str | float, kind: str, unit: Callable[[str], float | None], example: str | None = None
+) -> float:
     """`unit(rest)` gives the factor of a suffix, or None when it is not one of this kind."""
+    example = example or _EXAMPLES[kind]
     if isinstance(value, (int, float)):
-        return _positive(float(value), value, kind)
-    number, rest = _split(value, kind)
+        return _positive(float(value), value, kind, example)
+    number, rest = _split(value, kind, example)
     factor = unit(rest)
     if factor is None:
-        other = _kind_of(rest)
-        why = (
-            f"{rest!r} is a unit of {other}"
-            if other and other != kind
-            else f"{rest!r} is not a unit of {kind}"
-        )
-        raise UnitError(f"{value!r} cannot be read as {kind}: {why}; write for example {_EXAMPLES[kind]}.")
-    return _positive(number * factor, value, kind)
+        other, what = _kind_of(rest), "a number" if kind == "number" else kind
+        if other and other != kind:
+            why = f"{rest!r} is a unit of {other}"
+        else:
+            why = f"{rest!r} is no factor" if kind == "number" else f"{rest!r} is not a unit of {kind}"
+        raise UnitError(f"{value!r} cannot be read as {what}: {why}; write for example {example}.")
+    return _positive(number * factor, value, kind, example)
 
 
 def _kind_of(rest: str) -> str:
@@ -177,14 +181,14 @@ def parse_tokens(value: str | float) -> float:
     return _read(value, "tokens", _scaled(_WORDS["tokens"]))
 
 
-def parse_number(value: str | float) -> float:
-    """A plain positive number: 1_000_000, '2.5 million', 1e6."""
-    return _read(value, "number", _scaled(set()))
+def parse_number(value: str | float, *, example: str | None = None) -> float:
+    """A plain positive number: 1_000_000, '2.5 million', 1e6. `example` is what an error suggests to write."""
+    return _read(value, "number", _scaled(set()), example)
 
 
 def parse_bytes(value: str | float) -> float:
     """Bytes: 80GB (1e9), 24GiB (2^30). Text without a unit is refused: 80 could be anything."""
-    if isinstance(value, str) and not _split(value, "bytes")[1]:
+    if isinstance(value, str) and not _split(value, "bytes", _EXAMPLES["bytes"])[1]:
         raise UnitError(f"{value!r} has no unit; write {_EXAMPLES['bytes']}.")
     return _read(value, "bytes", _BYTES.get)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 import click
 
 WIDTH = 100
+_RANGE = re.compile(r"(\d\S*) to (?=\S*\d)")
+_PERCENT = re.compile(r"(?<=\d) %")
 SCHEMA_VERSION = 1
 
 
@@ -62,15 +65,21 @@ def paragraph(text: str, indent: str = "") -> None:
 
 
 def wrap(text: str, indent: str = "", first: str | None = None) -> str:
-    """Wrap to the width of a report; `first` replaces the indent of the first line (a bullet)."""
-    return textwrap.fill(
-        printable(text),
+    """Wrap to the width of a report; `first` replaces the indent of the first line (a bullet).
+
+    A range (2.2996 to 2.3101), a percentage and a word with hyphens (an option, a law's name) stay on one line.
+    """
+    together = _RANGE.sub("\\1\u00a0to\u00a0", printable(text))
+    together = _PERCENT.sub("\u00a0%", together)
+    filled = textwrap.fill(
+        together,
         WIDTH,
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
         break_long_words=False,
-        break_on_hyphens=False,  # an option or a model name stays whole
+        break_on_hyphens=False,
     )
+    return filled.replace("\u00a0", " ")
 
 
 def wrapped_lines(text: str, indent: str = "", first: str | None = None) -> None:

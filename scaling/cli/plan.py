@@ -163,7 +163,7 @@ def read_options(
         flops=_read("--flops", flops, parse_flops),
         seconds=seconds,
         dollars=_read("--dollars", dollars, parse_dollars),
-        target_loss=_read("--target-loss", target_loss, parse_number),
+        target_loss=_read("--target-loss", target_loss, lambda text: parse_number(text, example="2.3")),
         n_params=_read("--params", params, parse_params),
         n_tokens=_read("--tokens", tokens, parse_tokens),
     )
@@ -222,7 +222,9 @@ def _cluster(
         mfu=_fraction("--mfu", mfu),
         goodput=_fraction("--goodput", goodput) or DEFAULT_GOODPUT,
         price_usd_per_hour=_read("--price", price, parse_dollars),
-        peak_flops_per_s=_read("--peak-tflops", peak_tflops, lambda text: parse_number(text) * 1e12),
+        peak_flops_per_s=_read(
+            "--peak-tflops", peak_tflops, lambda text: parse_number(text, example="989") * 1e12
+        ),
     )
 
 
@@ -237,7 +239,7 @@ def _read(option: str, text: str | None, parse: Callable[[str], float]) -> float
 
 
 def _whole(option: str, text: str | None) -> int | None:
-    value = _read(option, text, parse_number)
+    value = _read(option, text, lambda text: parse_number(text, example="4096 or 32k"))
     if value is None:
         return None
     if value != int(value) or value > 1e9:
@@ -250,11 +252,15 @@ def _fraction(option: str, text: str | None) -> float | None:
     if text is None:
         return None
     percent = text.strip().endswith("%")
-    value = _read(option, text.strip().removesuffix("%"), parse_number) or 0.0
+    value = _read(option, text.strip().removesuffix("%"), _parse_share) or 0.0
     value /= 100 if percent else 1
     if not 0 < value <= 1:
         raise UsageError(f"{option} is a share between 0 and 1, got {text!r}; write 0.4 or 40%.")
     return value
+
+
+def _parse_share(text: str) -> float:
+    return parse_number(text, example="0.4 or 40%")
 
 
 def next_command(given: dict[str, str], law: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from scaling.cli.output import print_table, styled, wrap
+from scaling.planning.cost import price_date_text
 from scaling.planning.next_runs import MOST_SHARE, least_run_flops, run_budgets
 from scaling.planning.plan import Plan
 from scaling.units import (
@@ -127,23 +128,23 @@ def print_cost(plan: Plan) -> None:
         f"{cost.n_accelerators:,} x {cost.accelerator}{chosen}; "
         f"{hours:,.{0 if hours >= 100 else 1}f} accelerator-hours",
     )
-    if cost.price_usd_per_hour is not None:
-        line("money", _money(plan))
+    line("money", _money(plan))
     if cost.energy_kwh is not None:
         line("energy", f"{_energy(cost.energy_kwh[1])} at board power, without hosts and cooling")
 
 
 def _money(plan: Plan) -> str:
     cost = plan.cost
-    assert cost.price_usd_per_hour is not None
-    assert cost.usd is not None
-    assert cost.usd_extreme is not None
+    if cost.price_usd_per_hour is None or cost.usd is None or cost.usd_extreme is None:
+        return (
+            f"no price is known for {cost.accelerator}; give one in dollars per accelerator-hour with --price"
+        )
     cheap, dear = cost.price_usd_per_hour
-    when = cost.price_date or "no date"
+    when = price_date_text(cost.price_date)
     if cheap == dear:
         return f"{format_dollars(cost.usd[0])} at ${cheap:.2f} an hour ({when})"
     ends = f"{format_dollars(cost.usd[0], 2)} to {format_dollars(cost.usd[1], 2)}"
-    text = f"{ends} at ${cheap:.2f} to ${dear:.2f} an hour (prices of {when})"
+    text = f"{ends} at ${cheap:.2f} to ${dear:.2f} an hour ({when})"
     if plan.budget.dollars is not None:
         return f"{format_dollars(plan.budget.dollars)} at the middle price; this run costs {text}"
     if cost.mfu[0] != cost.mfu[2]:

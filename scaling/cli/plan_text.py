@@ -189,9 +189,11 @@ def _law_text(plan: Plan) -> str:
     origin = plan.law.provenance
     if origin is None:
         return f"{law_name(plan.law)}: {plan.law.family.formula}"
-    count = {"total": "total parameters", "non_embedding": "non-embedding parameters"}.get(
-        origin.params_convention, "parameters counted as the law's runs count them"
-    )
+    count = {
+        "total": "total parameters",
+        "non_embedding": "non-embedding parameters",
+        "unknown": "what its runs call parameters",
+    }.get(origin.params_convention, origin.params_convention)
     return f"{origin.name}: {origin.source}; N counts {count}, {origin.flops_text}"
 
 

@@ -8,7 +8,13 @@ from typing import NamedTuple
 
 from scaling.errors import UsageError
 from scaling.planning.allocation import Problem
-from scaling.planning.cost import Cluster, flops_from_hours, flops_from_time, hours_from_dollars
+from scaling.planning.cost import (
+    Cluster,
+    flops_from_hours,
+    flops_from_time,
+    hours_from_dollars,
+    price_date_text,
+)
 from scaling.planning.shape import DEFAULT_CONTEXT
 from scaling.units import format_dollars, format_duration, format_flops, format_percent
 
@@ -127,7 +133,7 @@ def _dollar_sentence(cluster: Cluster, dollars: float, hours: float) -> str:
     low, high = cluster.price_usd_per_hour_low or 0.0, cluster.price_usd_per_hour_high or 0.0
     price = f"${math.sqrt(low * high):.2f}"
     if low != high:
-        price += f" (${low:.2f} to ${high:.2f}, prices of {cluster.price_date})"
+        price += f" (${low:.2f} to ${high:.2f}, {price_date_text(cluster.price_date)})"
     flops = format_flops(flops_from_hours(cluster, hours))
     return (
         f"{format_dollars(dollars)} at {price} an hour = {hours:,.0f} hours of {cluster.name} "

@@ -34,10 +34,14 @@ CORPORA = (
 RANGE_NAMES = {"flops": "C", "n_params": "N", "n_tokens": "D"}
 
 
-def refuse_nonsense(point: Allocation, unique_tokens: float | None = None) -> None:
+def refuse_nonsense(
+    point: Allocation, unique_tokens: float | None = None, inference_tokens: float = 0.0
+) -> None:
     """Raise PlanError for a plan no one can mean: too small to be a model, too large to be computed.
 
-    `unique_tokens` where the plan repeats them: then they, and not the budget, are too few.
+    Args:
+        unique_tokens: where the plan repeats them: then they, and not the budget, are too few.
+        inference_tokens: to be served: then they, and not the budget, may leave too little.
     """
     if point.flops > MOST_FLOPS:
         raise PlanError(
@@ -45,18 +49,25 @@ def refuse_nonsense(point: Allocation, unique_tokens: float | None = None) -> No
             "Check the exponent of the budget, or ask for a higher loss."
         )
     if point.n_params < LEAST_PARAMS or point.n_tokens < 1000:
+        size = f"{_counted(point.n_params, 'parameter')} on {_counted(point.n_tokens, 'token')}"
+        if inference_tokens:
+            raise PlanError(
+                f"serving {format_tokens(inference_tokens)} tokens leaves a model of {size}, which is not a language "
+                "model. Give fewer --inference-tokens or a larger budget."
+            )
         raise PlanError(
-            f"{format_flops(point.flops)} FLOPs mean {_counted(point.n_params, 'parameter')} on "
-            f"{_counted(point.n_tokens, 'token')}, which is not a language model. Check the exponent; "
+            f"{format_flops(point.flops)} FLOPs mean {size}, which is not a language model. Check the exponent; "
             "small experiments start near 1e14 FLOPs."
         )
     if point.loss is not None and point.loss > RANDOM_LOSS:
         if unique_tokens is not None:
             raise too_few_tokens(point, unique_tokens)
+        rest = f" besides serving {format_tokens(inference_tokens)}" if inference_tokens else ""
+        size = f"{format_params(point.n_params)} parameters on {format_tokens(point.n_tokens)} tokens"
         raise PlanError(
-            f"{format_params(point.n_params)} parameters on {format_tokens(point.n_tokens)} tokens: the law predicts a "
-            f"loss of {point.loss:.1f}, worse than guessing among {DEFAULT_VOCAB:,} tokens ({RANDOM_LOSS:.1f}). "
-            "It says nothing about so small a budget; small experiments start near 1e15 FLOPs."
+            f"{size}{rest}: the law predicts a loss of {point.loss:.1f}, worse than guessing among "
+            f"{DEFAULT_VOCAB:,} tokens ({RANDOM_LOSS:.1f}). It says nothing about so small a budget; "
+            "small experiments start near 1e15 FLOPs."
         )
 
 
@@ -113,10 +124,10 @@ def size_warnings(point: Allocation, cost: Cost) -> tuple[str, ...]:
 def too_few_tokens(point: Allocation, unique_tokens: float) -> PlanError:
     """The refusal of a plan that would see the unique tokens so often that the law says nothing about it."""
     loss = "" if point.loss is None else f" and still predict a loss of {point.loss:.3g}"
+    are = f"{_counted(unique_tokens, 'unique token')} {'is' if unique_tokens == 1 else 'are'}"
     return PlanError(
-        f"{_counted(unique_tokens, 'unique token')} are too few for {format_flops(point.flops)} FLOPs: the plan would "
-        f"repeat them for {format_count(point.n_tokens / unique_tokens)} epochs{loss}. Give more --unique-tokens, or a "
-        "smaller budget."
+        f"{are} too few for {format_flops(point.flops)} FLOPs: the plan would repeat them for "
+        f"{format_count(point.n_tokens / unique_tokens)} epochs{loss}. Give more --unique-tokens, or a smaller budget."
     )
 
 

@@ -210,6 +210,13 @@ def estimate_cost(cluster: Cluster, flops: float, *, least_count: int = 1) -> Co
     )
 
 
+def price_date_text(date: str) -> str:
+    """'prices of 2026-05', 'price given', 'prices without a date'."""
+    if date == "given":
+        return "price given"
+    return "prices without a date" if date in ("", "undated") else f"prices of {date}"
+
+
 def estimate_energy_kwh(tdp_w: float, accelerator_hours: float) -> float:
     """Board power x time: 700 W for 24 h is 60.48 MJ, 16.8 kWh."""
     return tdp_w * accelerator_hours * SECONDS_PER_HOUR / JOULES_PER_KWH

@@ -162,7 +162,7 @@ class _Answer(NamedTuple):
 
 def _answer(law: Law, problem: Problem, unique_tokens: float | None) -> _Answer:
     used, problem, point = solve_with_repetition(law, problem, unique_tokens)
-    checks.refuse_nonsense(point, unique_tokens if problem.inputs else None)
+    checks.refuse_nonsense(point, unique_tokens if problem.inputs else None, problem.inference_tokens)
     if unique_tokens is None:
         checks.refuse_beyond_the_web(point)
     is_optimum, optimum, reference = _reference(used, problem, point)

@@ -125,6 +125,7 @@ def test_tensor_parallel_and_a_longer_context_without_learned_positions() -> Non
         (["gpt2", "--set", "norm_eps=nan"], "norm_eps must be a number > 0, got nan"),
         (["gpt2", "--tokens", "7B params"], "tokens"),
         (["gpt2", "--tokens", "nan"], "not a number of tokens"),
+        (["--n-layers", "abc"], "--n-layers: 'abc' is not a number; write for example 12, 4096 or 32k."),
         (["gpt2", "--precision", "fp9"], "unknown precision 'fp9'"),
         (["gpt2", "--devices", "6", "--tensor-parallel", "4"], "tensor_parallel 4 must divide n_devices 6"),
         (["missing.json"], "cannot read the architecture file 'missing.json': No such file"),

@@ -76,12 +76,28 @@ def test_the_first_screen_answers_the_question(line: str) -> None:
         assert f"\n{label}" in screen
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--dollars 1k --hardware RTX4090", "$0.30 to $0.70 an hour (prices without a date)"),
+        ("--flops 1e20 --hardware T4", "money no price is known for T4 16GB; give one in dollars"),
+        (
+            "--flops 1e20 --law deepseek",
+            "N counts non-embedding FLOPs per token / 6, C = M D, attention counted",
+        ),
+        ("--flops 1e20 --hardware H100 --price 2", "at $2.00 an hour (price given)"),
+    ],
+)
+def test_what_is_not_known_is_said(line: str, said: str) -> None:
+    assert said in " ".join(_invoke(line).stdout.split())
+
+
 def test_quiet_prints_the_answer_only() -> None:
     result = _invoke("--flops 1e21 --quiet")
     assert result.stdout == (
         "2.79B parameters on 59.7B tokens: 21.4 tokens per parameter, loss 2.3045 nats/token.\n"
-        "95 %: 2.42B to 3.29B parameters, 50.6B to 68.8B tokens, 15.4 to 28.4 tokens/param, loss 2.2996 to\n"
-        "2.3101\n"
+        "95 %: 2.42B to 3.29B parameters, 50.6B to 68.8B tokens, 15.4 to 28.4 tokens/param, loss\n"
+        "2.2996 to 2.3101\n"
     )
 
 
@@ -240,7 +256,16 @@ def test_plot_needs_a_kind_of_picture_and_a_curve(tmp_path: Path, capsys: pytest
         ("--flops '7B params'", 2, "unit of parameters"),
         ("--flops '1e15 FLOP/s'", 2, "rate"),
         ("--params '7B tokens'", 2, "unit of tokens"),
-        ("--flops abc", 2, "not a number"),
+        ("--flops abc", 2, "not a number of FLOPs"),
+        ("--target-loss abc", 2, "'abc' is not a number; write for example 2.3."),
+        (
+            "--flops 1e21 --seq-len '3 GB'",
+            2,
+            "cannot be read as a number: 'gb' is a unit of bytes; write for example 4096",
+        ),
+        ("--flops 1e21 --mfu x", 2, "write for example 0.4 or 40%"),
+        ("--flops 1e21 --unique-tokens 1", 1, "1 unique token is too few"),
+        ("--flops 1e21 --inference-tokens 1e40", 1, "serving 1e40 tokens leaves a model of"),
         ("--flops -1", 2, "above zero"),
         ("--flops nan", 2, "not a number"),
         ("--flops 1e5", 1, "not a language model"),
