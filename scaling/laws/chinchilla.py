@@ -19,6 +19,7 @@ from scaling.laws.form import (
     ln,
     log_sum,
     named_gradient,
+    refuse_negative_coefficients,
     refuse_unknown_inputs,
     require_above,
     require_finite_coefficients,
@@ -61,6 +62,7 @@ class ChinchillaLaw(Law):
 
     def __post_init__(self) -> None:
         require_finite_coefficients("chinchilla", self.coefficients)
+        refuse_negative_coefficients("chinchilla", self.coefficients)
 
     @property
     def loss_floor(self) -> float:

@@ -122,6 +122,16 @@ def require_finite_coefficients(family: str, coefficients: Mapping[str, Any]) ->
             raise LawError(f"coefficient {name} of a {family} law must be a finite number, got {value!r}.")
 
 
+def refuse_negative_coefficients(family: str, coefficients: Mapping[str, float]) -> None:
+    """Raise LawError for a negative coefficient of a law in which each is a loss, an amplitude or an exponent."""
+    bad = [f"{name} = {value:g}" for name, value in coefficients.items() if value < 0]
+    if bad:
+        raise LawError(
+            f"a {family} law needs coefficients of zero or more, got {', '.join(bad)}. Check the signs: "
+            "terms are added and exponents written positive."
+        )
+
+
 def require_above(loss: float, reachable: float, what: str) -> None:
     """Raise LawError unless the target loss lies above what is reachable at all."""
     if not reachable < loss < math.inf:

@@ -52,15 +52,25 @@ class Problem(NamedTuple):
 
 
 def allocate_compute(law: Law, flops: float) -> Allocation:
-    """Split a compute budget between parameters and tokens at minimum loss, 6 N D = flops.
+    """Split a compute budget between parameters and tokens at minimum loss.
+
+    Minimises law.loss(N, D) subject to 6 N D = flops; with constraints, take `plan_training`.
 
     Args:
+        law: any law of size and data, published (`find_law`) or fitted; N is counted as the law counts it.
         flops: training budget, forward and backward, > 0.
+    Returns:
+        Allocation with n_params, n_tokens (real, not rounded) and loss in nats/token, None where the law knows none.
     Raises:
-        LawError: the law has no interior optimum.
-    Source: Hoffmann et al. 2022, arXiv:2203.15556, eq. 4, for E + A/N^alpha + B/D^beta; a search for other forms.
+        LawError: the law has no interior optimum (A, B, alpha or beta is not positive), or flops is not positive.
+    Source: Hoffmann et al. 2022, arXiv:2203.15556, eq. 4, in closed form for E + A/N^alpha + B/D^beta; a search in
+    ln N for other forms.
+    Example:
+        >>> from scaling.reference import find_law
+        >>> round(allocate_compute(find_law("besiroglu"), 5.76e23).n_params / 1e9)
+        73
     """
-    return solve(law, Problem(flops=flops))
+    return law.allocate(flops)
 
 
 def solve(law: Law, problem: Problem) -> Allocation:
@@ -170,7 +180,7 @@ def _best_for_flops(law: Law, problem: Problem) -> Allocation:
     if _has_newton(law, problem):
         n_params = lifetime.params_for_flops(law, flops, served)
         return at(law, n_params, _affordable_tokens(flops, n_params, served), problem)
-    fresh = law.allocate(flops)
+    fresh = allocate_compute(law, flops)
     if not _needs_search(law, problem, fresh):
         return fresh
 

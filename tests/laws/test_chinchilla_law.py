@@ -65,9 +65,15 @@ def test_a_loss_at_or_below_what_is_reachable_is_refused(ask):
 
 @pytest.mark.parametrize("name", ["A", "B", "alpha", "beta"])
 def test_a_law_without_interior_optimum_cannot_allocate(name):
-    values = {**SYMMETRIC.coefficients, name: -0.1}
-    with pytest.raises(LawError, match=rf"no compute-optimal split.*{name} = -0.1"):
+    values = {**SYMMETRIC.coefficients, name: 0.0}
+    with pytest.raises(LawError, match=rf"no compute-optimal split.*{name} = 0"):
         ChinchillaLaw(**values).allocate(1e21)
+
+
+@pytest.mark.parametrize("name", ["E", "A", "B", "alpha", "beta"])
+def test_a_negative_coefficient_is_refused(name):
+    with pytest.raises(LawError, match=rf"zero or more, got {name} = -1"):
+        ChinchillaLaw(**{**SYMMETRIC.coefficients, name: -1.0})
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, "1", None])

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+import scaling
 from scaling.errors import LawError, PlanError, UsageError
 from scaling.laws import ChinchillaLaw, FrontierLaw
 from scaling.planning.allocation import Problem, lifetime_flops, solve
@@ -144,3 +145,14 @@ def test_inference_moves_the_optimum_down_and_never_up() -> None:
     ]
     assert sizes == sorted(sizes, reverse=True)
     assert math.isclose(sizes[0], BESIROGLU.flops_for_loss(2.1).n_params)
+
+
+def test_allocate_compute_is_public_and_splits_a_budget_in_closed_form() -> None:
+    """Hoffmann et al. 2022, eq. 4: G = (alpha A / (beta B))^(1/(alpha+beta)), N* = G (C/6)^(beta/(alpha+beta))."""
+    law = ChinchillaLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
+    best = scaling.allocate_compute(law, 5.76e23)
+    G = (0.34 * 406.4 / (0.28 * 410.7)) ** (1 / 0.62)
+    assert best.n_params == pytest.approx(G * (5.76e23 / 6) ** (0.28 / 0.62), rel=1e-12)
+    assert 6 * best.n_params * best.n_tokens == pytest.approx(5.76e23, rel=1e-12)
+    with pytest.raises(LawError, match="flops must be positive"):
+        scaling.allocate_compute(law, -1.0)
