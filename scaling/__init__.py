@@ -43,7 +43,6 @@ _PUBLIC: dict[str, str] = {  # name → module that defines it
     "estimate_memory": "scaling.accounting",
     # planning
     "allocate_compute": "scaling.planning.allocation",
-    "allocate_compute": "scaling.planning.allocation",
     "plan_training": "scaling.planning.plan",
     "choose_architecture": "scaling.planning.shape",
     "audit_model": "scaling.planning.audit",
