@@ -1,9 +1,9 @@
 """Training tokens per second beside nanoGPT's model and optimizer, in alternation, on the same shapes.
 
-    python benchmarks/training_speed.py --sizes 1.3M 5.8M 21M            # CPU, one thread
-    python benchmarks/training_speed.py --threads 2 --wall               # quiet machine only
+    python benchmarks/training_speed.py                          # CPU, one thread
+    python benchmarks/training_speed.py --threads 2              # CPU, two threads
     python benchmarks/training_speed.py --device cuda --sizes 1.3M 5.8M 21M 124M --pack 8
-    python benchmarks/training_speed.py --aggregate --sizes 1.3M         # two runs side by side
+    python benchmarks/training_speed.py --aggregate --sizes 1.3M  # two runs at once, on two threads
 
 The peer is a re-creation, from torch's own modules, of what nanoGPT trains: fused query-key-value linear, SDPA with
 is_causal, GELU MLP, pre-norm with biases, tied head, cross-entropy on all logits; AdamW with betas (.9, .95), decay on
@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -119,7 +120,8 @@ def our_stepper(size: str, device: str, n_packed: int) -> Any:
         keep_memory()
     specs = [spec.replace(init_seed=k) for k in range(n_packed)]
     chosen = choose_device(device)
-    learner = Learner(specs, chosen, Processes(), micro_batch=batch, compile_loss=device != "cpu")
+    on_gpu = device != "cpu"
+    learner = Learner(specs, chosen, Processes(), micro_batch=batch, compile_loss=on_gpu, stack=on_gpu)
     ids = torch.randint(0, vocab, (n_packed, batch, context + 1), device=device)
     return lambda: learner.step(ids, [1e-3] * n_packed)
 
@@ -167,7 +169,7 @@ def answer(process: Any) -> list[float]:
 
 
 def compare(size: str, args: argparse.Namespace) -> None:
-    """Ours and the peer in turns; medians of tokens per second and of the ratio of neighbours."""
+    """Ours and the peer in turns; tokens per median second and the median ratio of neighbours."""
     layers, d_model, heads, context, vocab, batch = SIZES[size]
     kinds = {"ours": start("ours", size, args)}
     kinds["peer"] = start("peer", size, args)
@@ -175,51 +177,68 @@ def compare(size: str, args: argparse.Namespace) -> None:
         kinds["peer-compiled"] = start("peer-compiled", size, args)
         if args.pack > 1:
             kinds["ours-packed"] = start("ours", size, args, pack=args.pack)
-    clock = 1 if args.wall or args.device != "cpu" else 0
-    rates: dict[str, list[float]] = {kind: [] for kind in kinds}
+    spent: dict[str, list[list[float]]] = {kind: [] for kind in kinds}
     for _ in range(args.rounds):
         for kind, process in kinds.items():
             ask(process, args.steps)
-            tokens = args.steps * batch * context * (args.pack if kind == "ours-packed" else 1)
-            rates[kind].append(tokens / answer(process)[clock])
-    for process in kinds.values():
-        process.stdin.close()
-        process.wait()
+            share = args.pack if kind == "ours-packed" else 1
+            spent[kind].append([seconds / share for seconds in answer(process)])
+    stop(kinds.values())
     from scaling.accounting import flops_per_token
     from scaling.architecture import Architecture
 
     shape = Architecture(
         n_layers=layers, d_model=d_model, n_heads=heads, vocab_size=vocab, context_length=context
     )
-    flops = flops_per_token(shape)
     for kind in kinds:
-        ratio = statistics.median(a / b for a, b in zip(rates[kind], rates["peer"]))
-        rate = statistics.median(rates[kind])
-        print(
-            f"{size:>5}  {kind:<14} {rate:>12,.0f} tokens/s  {rate * flops / 1e9:>10,.1f} GFLOP/s  {ratio:.2f} x peer"
-        )
+        cells = []
+        for clock, name in enumerate(("CPU", "wall")):
+            ratio = statistics.median(p[clock] / o[clock] for p, o in zip(spent["peer"], spent[kind]))
+            rate = args.steps * batch * context / statistics.median(o[clock] for o in spent[kind])
+            gflops = rate * flops_per_token(shape) / 1e9
+            cells.append(f"{rate:>11,.0f} tokens/{name} s {gflops:>10,.1f} GFLOP/{name} s {ratio:.2f} x peer")
+        print(f"{size:>5}  {kind:<14} {'   '.join(cells)}", flush=True)
 
 
 def aggregate(size: str, args: argparse.Namespace) -> None:
-    """Two runs of ours at once, one thread each, against one after the other with two threads each (wall time)."""
+    """Two runs at once on two threads against two in turn: wall seconds of a step of both."""
     pair = [start("ours", size, args, threads=1) for _ in range(2)]
+    pack = start("ours", size, args, threads=2, pack=2)
     alone = start("ours", size, args, threads=2)
-    ratios = []
+    peer = start("peer", size, args, threads=2)
+    spent: dict[str, list[float]] = {
+        "two processes": [],
+        "a pack": [],
+        "ours in turn": [],
+        "peer in turn": [],
+    }
     for _ in range(args.rounds):
         began = time.perf_counter()
         for process in pair:
             ask(process, args.steps)
         for process in pair:
             answer(process)
-        together = time.perf_counter() - began
-        ask(alone, 2 * args.steps)
-        ratios.append(answer(alone)[1] / together)
-    for process in [*pair, alone]:
+        spent["two processes"].append(time.perf_counter() - began)
+        for name, process, n_steps in (
+            ("a pack", pack, 1),
+            ("ours in turn", alone, 2),
+            ("peer in turn", peer, 2),
+        ):
+            ask(process, n_steps * args.steps)
+            spent[name].append(answer(process)[1])
+    stop([*pair, pack, alone, peer])
+    for name in ("two processes", "a pack"):
+        ratios = {
+            other: statistics.median(b / a for a, b in zip(spent[name], spent[other]))
+            for other in ("ours in turn", "peer in turn")
+        }
+        print(f"{size:>5}  {name:<14} " + ", ".join(f"{r:.2f} x {other}" for other, r in ratios.items()))
+
+
+def stop(processes: Iterable[Any]) -> None:
+    for process in processes:
         process.stdin.close()
         process.wait()
-    print(
-        f"{size:>5}  two one-thread runs at once: {statistics.median(ratios):.2f} x two two-thread runs in turn"
-    )
 
 
 def main() -> None:
@@ -232,7 +251,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="steps per turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pack", type=int, default=1, help="models stacked in one packed run (GPU)")
-    parser.add_argument("--wall", action="store_true", help="wall instead of CPU seconds")
     parser.add_argument("--aggregate", action="store_true")
     parser.add_argument("--worker", choices=["ours", "peer", "peer-compiled"], help=argparse.SUPPRESS)
     args = parser.parse_args()

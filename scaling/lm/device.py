@@ -13,14 +13,15 @@ import torch
 from scaling.errors import UsageError
 from scaling.lm.run import Precision
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8  # glibc malloc.h
 _TOP_PAD_BYTES = 2**28
 BFLOAT16_MUST_GAIN = 1.2  # bf16 rounds: take it only where it is clearly faster
+_GPU_PROBE_SIZE = 4096  # smaller products time the launch of the kernel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A torch device, the dtype chosen for its matmuls, and its peak (datasheet on a GPU, measured on a CPU)."""
+    """A torch device, the dtype of its matmuls, and its peak (datasheet on a GPU, measured on a CPU)."""
 
     device: torch.device
     dtype: torch.dtype
@@ -33,7 +34,7 @@ class Device:
 
 
 def choose_device(name: str = "auto", precision: Precision = "auto") -> Device:
-    """The device to train on, with its dtype decided by a probe where `precision` is "auto"."""
+    """The device to train on; precision "auto" is float32 on a CPU and what a probe finds faster on a GPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -42,7 +43,8 @@ def choose_device(name: str = "auto", precision: Precision = "auto") -> Device:
         )
     device = torch.device(name)
     if precision == "auto":
-        dtype = _faster_dtype(device.type, str(device))
+        # a CPU is not asked: a probe on a busy one could answer otherwise when the run is resumed
+        dtype = torch.float32 if device.type == "cpu" else _faster_dtype(str(device))
     else:
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     label = (
@@ -54,8 +56,10 @@ def choose_device(name: str = "auto", precision: Precision = "auto") -> Device:
 
 
 @lru_cache(maxsize=8)
-def _faster_dtype(kind: str, device: str) -> torch.dtype:
-    rate = {dtype: measure_matmul(device, dtype, n=512) for dtype in (torch.float32, torch.bfloat16)}
+def _faster_dtype(device: str) -> torch.dtype:
+    rate = {
+        dtype: measure_matmul(device, dtype, n=_GPU_PROBE_SIZE) for dtype in (torch.float32, torch.bfloat16)
+    }
     faster = rate[torch.bfloat16] > BFLOAT16_MUST_GAIN * rate[torch.float32]
     return torch.bfloat16 if faster else torch.float32
 
@@ -63,11 +67,11 @@ def _faster_dtype(kind: str, device: str) -> torch.dtype:
 def measure_matmul(
     device: torch.device | str, dtype: torch.dtype, *, n: int = 1024, budget_s: float = 0.05
 ) -> float:
-    """FLOP/s of an n x n matmul: the best of a few within `budget_s` (at least two)."""
+    """FLOP/s of an n x n matmul: the best of a few within `budget_s` (at least five)."""
     device = torch.device(device)
     a = torch.randn(n, n, device=device).to(dtype)
     best, spent, rounds = 0.0, 0.0, 0
-    while rounds < 2 or (spent < budget_s and rounds < 50):
+    while rounds < 5 or (spent < budget_s and rounds < 50):
         start = time.perf_counter()
         _ = a @ a
         if device.type == "cuda":
@@ -102,8 +106,10 @@ def keep_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # another C library (musl)
         return False
-    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD_BYTES))
-    return bool(sum(mallopt(option, value) for option, value in settings) == len(settings))
+    # one arena for all threads: those of threads give memory back whatever the threshold says
+    settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: _TOP_PAD_BYTES, _M_ARENA_MAX: 1}
+    applied = [mallopt(option, value) for option, value in settings.items()]
+    return all(applied)
 
 
 def use_threads(n_threads: int) -> None:

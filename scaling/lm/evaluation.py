@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError
 from scaling.lm.corpus import Corpus
+from scaling.lm.lanes import Lanes
 from scaling.lm.losses import head_inputs, linear_cross_entropy_rows
 from scaling.lm.models import Transformer
 
@@ -58,24 +60,28 @@ def load_validation_block(corpus: Corpus, context_length: int, n_windows: int) -
     return ValidationBlock(ids=ids, counted=counted, true_log_p=truth, n_bytes=corpus.count_bytes(ids[:, 1:]))
 
 
-@torch.no_grad()
 def token_losses(
     model: Transformer, ids: NDArray[np.int64], *, device: torch.device, dtype: torch.dtype
 ) -> NDArray[np.float64]:
     """-ln p of every target, (n_windows, context_length)."""
-    rows = []
-    for start in range(0, len(ids), _WINDOWS_PER_PASS):
-        batch = torch.as_tensor(ids[start : start + _WINDOWS_PER_PASS], device=device)
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            states = model.states(batch[:, :-1])
-        # the head in float32: the loss is the product of the run, and is measured only now and then
-        losses = linear_cross_entropy_rows(
-            head_inputs(model, states.float()).flatten(0, 1),
-            model.head_weight.float(),
-            batch[:, 1:].flatten(),
-        )
-        rows.append(losses.view(len(batch), -1).double().cpu().numpy())
-    return np.concatenate(rows)
+    starts = range(0, len(ids), _WINDOWS_PER_PASS)
+    parts = [torch.as_tensor(ids[start : start + _WINDOWS_PER_PASS], device=device) for start in starts]
+    tasks = [partial(_window_losses, model, part, device=device, dtype=dtype) for part in parts]
+    rows = Lanes().run(tasks) if device.type == "cpu" else [task() for task in tasks]
+    return np.concatenate([row.double().cpu().numpy() for row in rows])
+
+
+@torch.no_grad()
+def _window_losses(
+    model: Transformer, ids: torch.Tensor, *, device: torch.device, dtype: torch.dtype
+) -> torch.Tensor:
+    with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+        states = model.states(ids[:, :-1])
+    # the head in float32: the loss is the product of the run, and is measured only now and then
+    losses = linear_cross_entropy_rows(
+        head_inputs(model, states.float()).flatten(0, 1), model.head_weight.float(), ids[:, 1:].flatten()
+    )
+    return losses.view(len(ids), -1)
 
 
 def evaluate(

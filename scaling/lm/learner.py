@@ -5,38 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from scaling.lm.device import Device
-from scaling.lm.distributed import Processes, wrap_model
-from scaling.lm.losses import head_inputs, linear_cross_entropy
-from scaling.lm.models import Transformer, build_model
-from scaling.lm.optim import build_optimizers, clip_gradients, set_learning_rate
-from scaling.lm.packing import set_rows, stack_models
+from scaling.lm.distributed import Processes
+from scaling.lm.gradients import LaneGraphs, OneGraph
+from scaling.lm.models import build_model
+from scaling.lm.optim import build_optimizers, gradient_norm, parameters_of, set_learning_rate
 from scaling.lm.run import RunSpec
-
-
-class NextTokenLoss(nn.Module):
-    """scale x summed cross-entropy of the next token; a module, so that it can be compiled, copied and sharded."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, ids_BT: Tensor, scale: float) -> Tensor:
-        """Loss of windows (B, T + 1); of a packed model (K B, T + 1), per member: (K,)."""
-        states = head_inputs(self.model, self.model.states(ids_BT[:, :-1]))
-        weight, targets = self.model.head_weight, ids_BT[:, 1:]
-        if weight.ndim == 2:
-            return linear_cross_entropy(states.flatten(0, 1), weight, targets.flatten(), scale=scale)
-        K = len(weight)
-        per_member = zip(states.flatten(0, 1).chunk(K), weight.unbind(), targets.reshape(K, -1).unbind())
-        return torch.stack([linear_cross_entropy(x, w, t, scale=scale) for x, w, t in per_member])
 
 
 class Learner:
@@ -46,6 +26,7 @@ class Learner:
         specs: one run each; one architecture, batch size and number of steps.
         micro_batch: windows per member and forward pass.
         compile_loss: use torch.compile on forward and backward.
+        stack: stack the members of a pack into one model, instead of training them side by side on CPU threads.
     """
 
     def __init__(
@@ -56,26 +37,31 @@ class Learner:
         *,
         micro_batch: int,
         compile_loss: bool,
+        stack: bool,
     ) -> None:
         self.specs, self.device, self.processes = tuple(specs), device, processes
         self.micro_batch = micro_batch
         self.members = [build_model(s.architecture, seed=s.init_seed, device=device.device) for s in specs]
-        is_pack = len(self.members) > 1
-        self.stacked = stack_models(self.members, micro_batch) if is_pack else None
-        self.loss: Any = NextTokenLoss(self.stacked if self.stacked is not None else self.members[0])
-        self.loss = wrap_model(self.loss, processes)
+        whole = device.device.type != "cpu" or processes.count > 1 or compile_loss or stack
+        self.graphs: OneGraph | LaneGraphs = (
+            OneGraph(self.members, device, processes, compile_loss=compile_loss)
+            if whole
+            else LaneGraphs(self.members, device)
+        )
         self.optimizers: list[list[Optimizer]] = [
-            build_optimizers(m, s.recipe, device=device.device) for m, s in zip(self.members, specs)
+            build_optimizers(m, s.recipe, device=device.device, n_parts=self.graphs.n_parts)
+            for m, s in zip(self.members, specs)
         ]
-        self._eager_loss = self.loss
-        self.compile_failure: str | None = None
-        if compile_loss:
-            self.loss = torch.compile(self.loss, dynamic=False)
 
     @property
     def rows_per_process(self) -> int:
         """Windows of each member's batch that this process works on."""
         return self.specs[0].recipe.batch_size // self.processes.count
+
+    @property
+    def compile_failure(self) -> str | None:
+        """Why the step is not compiled though it was asked for."""
+        return self.graphs.compile_failure
 
     def step(self, ids_KBT: Tensor, learning_rates: Sequence[float]) -> tuple[Tensor, Tensor]:
         """One optimizer step of every member.
@@ -87,40 +73,35 @@ class Learner:
         """
         K, B, length = ids_KBT.shape
         scale = 1.0 / (B * (length - 1))
-        self._zero_gradients()
+        self.graphs.reset()
         total = torch.zeros(K, device=self.device.device)
         for start in range(0, B, self.micro_batch):
             part = ids_KBT[:, start : start + self.micro_batch]
-            is_last = start + self.micro_batch >= B
-            with self.processes.no_sync(self.loss) if not is_last else nullcontext(), self._autocast():
-                if self.stacked is not None:
-                    set_rows(self.stacked, part.shape[1])
-                loss = self._evaluate_loss(part.flatten(0, 1), scale)
-                loss.sum().backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        norms = []
-        for member, optimizers, spec, rate in zip(self.members, self.optimizers, self.specs, learning_rates):
-            norms.append(clip_gradients(list(member.parameters()), spec.recipe.clip_norm))
-            set_learning_rate(optimizers, rate)
-            for optimizer in optimizers:
-                optimizer.step()
-        return total, torch.stack(norms).to(total.device)
+            total += self.graphs.add(part, scale, last=start + self.micro_batch >= B)
+        return total, self._update(learning_rates)
 
-    def _evaluate_loss(self, ids: Tensor, scale: float) -> Tensor:
-        """The loss; a compiler that fails (no C++ compiler, a damaged cache) is left aside, and that is kept."""
-        try:
-            loss: Tensor = self.loss(ids, scale)
-        except Exception as error:
-            came_from_compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
-            if self.loss is self._eager_loss or not came_from_compiler:
-                raise
-            self.loss, self.compile_failure = self._eager_loss, f"{type(error).__name__}: {error}"[:300]
-            loss = self.loss(ids, scale)
-        return loss
+    def _update(self, learning_rates: Sequence[float]) -> Tensor:
+        """Clip the gradients and step every optimizer; the norms before, (K,)."""
+        norms = iter(self.graphs.run([partial(self._collect, o) for os in self.optimizers for o in os]))
+        totals = [torch.stack([next(norms) for _ in os]).norm() for os in self.optimizers]
+        self.graphs.run(
+            [
+                partial(_clip_and_step, optimizer, rate, spec.recipe.clip_norm, norm)
+                for os, spec, rate, norm in zip(self.optimizers, self.specs, learning_rates, totals)
+                for optimizer in os
+            ]
+        )
+        return torch.stack(totals).to(self.device.device)
+
+    def _collect(self, optimizer: Optimizer) -> Tensor:
+        """Bring together the gradients an optimizer takes; their norm."""
+        parameters = parameters_of(optimizer)
+        self.graphs.collect(parameters)
+        return gradient_norm(parameters)
 
     def halve_micro_batch(self) -> bool:
         """Half as many windows at a time, the same batch; False when there is nothing left to halve."""
-        self._zero_gradients()
+        self.graphs.reset()
         if self.micro_batch <= 1:
             return False
         self.micro_batch = (self.micro_batch + 1) // 2
@@ -128,10 +109,8 @@ class Learner:
             torch.cuda.empty_cache()
         return True
 
-    def _zero_gradients(self) -> None:
-        # members of a pack see gradients through views: these must keep their storage
-        (self.stacked or self.members[0]).zero_grad(set_to_none=self.stacked is None)
 
-    def _autocast(self) -> Any:
-        enabled = self.device.dtype != torch.float32
-        return torch.autocast(self.device.device.type, dtype=self.device.dtype, enabled=enabled)
+def _clip_and_step(optimizer: Optimizer, learning_rate: float, max_norm: float, norm: Tensor) -> None:
+    nn.utils.clip_grads_with_norm_(parameters_of(optimizer), max_norm, norm)
+    set_learning_rate(optimizer, learning_rate)
+    optimizer.step()

@@ -5,7 +5,7 @@ time, and their gradient is taken at once, so nothing of size N x V is kept for 
 computed twice.
 """
 
-# N rows (batch x tokens), C rows of a chunk, D model size, V vocabulary
+# B windows, T tokens, N rows (batch x tokens), C rows of a chunk, D model size, V vocabulary, K packed models
 
 from __future__ import annotations
 
@@ -13,12 +13,30 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from scaling.lm.models import Transformer
 
 CHUNK_ELEMENTS_CPU = 2**20  # logits per chunk: 4 MB of float32, stays in cache (best of 2^17..2^21 measured)
 CHUNK_ELEMENTS_GPU = 2**27  # 512 MB of float32 logits: few launches, bounded memory
+
+
+class NextTokenLoss(nn.Module):
+    """scale x summed cross-entropy of the next token; a module, so that it can be compiled, copied and sharded."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids_BT: Tensor, scale: float) -> Tensor:
+        """Loss of windows (B, T + 1); of a packed model (K B, T + 1), per member: (K,)."""
+        states = head_inputs(self.model, self.model.states(ids_BT[:, :-1]))
+        weight, targets = self.model.head_weight, ids_BT[:, 1:]
+        if weight.ndim == 2:
+            return linear_cross_entropy(states.flatten(0, 1), weight, targets.flatten(), scale=scale)
+        K = len(weight)
+        per_member = zip(states.flatten(0, 1).chunk(K), weight.unbind(), targets.reshape(K, -1).unbind())
+        return torch.stack([linear_cross_entropy(x, w, t, scale=scale) for x, w, t in per_member])
 
 
 def linear_cross_entropy(states_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, scale: float) -> Tensor:

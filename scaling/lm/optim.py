@@ -18,30 +18,54 @@ NEWTON_SCHULZ_STEPS = 5
 RMS_OF_ADAMW = 0.2  # Liu et al. 2025, arXiv:2502.16982: an AdamW update has about this root mean square
 
 
-def build_optimizers(model: Transformer, recipe: Recipe, *, device: torch.device) -> list[Optimizer]:
-    """The optimizers of one model: [AdamW], or [Muon, AdamW].
+def build_optimizers(
+    model: Transformer, recipe: Recipe, *, device: torch.device, n_parts: int = 1
+) -> list[Optimizer]:
+    """The optimizers of one model: AdamW, after Muon where the recipe asks for it.
 
     Matrices and embeddings are decayed, vectors (norms, biases) are not, as in nanoGPT. Muon takes the matrices
     inside the blocks; embeddings, head and vectors stay with AdamW, whose learning rate it shares.
+
+    Args:
+        n_parts: optimizers of each kind to share the parameters, so that threads can step them side by side.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     muon = [(n, p) for n, p in named if recipe.optimizer == "muon" and ".blocks." in n and p.ndim == 2]
     taken = {n for n, _ in muon}
     rest = [(n, p) for n, p in named if n not in taken]
-    on_gpu = device.type == "cuda"
-    optimizers: list[Optimizer] = []
-    if muon:
-        groups = [{"params": [p], "parts": _parts(model, n, p)} for n, p in muon]
-        optimizers.append(
-            Muon(groups, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-        )
+    return [
+        *(_build_muon(model, recipe, part) for part in split_evenly(muon, n_parts)),
+        *(_build_adamw(recipe, part, on_gpu=device.type == "cuda") for part in split_evenly(rest, n_parts)),
+    ]
+
+
+Named = list[tuple[str, nn.Parameter]]
+
+
+def split_evenly(named: Named, n_parts: int) -> list[Named]:
+    """At most n_parts lists of about as many elements each; none is empty. Large parameters are dealt out first."""
+    parts: list[Named] = [[] for _ in range(n_parts)]
+    sizes = [0] * n_parts
+    for name, parameter in sorted(named, key=lambda item: -item[1].numel()):
+        smallest = sizes.index(min(sizes))
+        parts[smallest].append((name, parameter))
+        sizes[smallest] += parameter.numel()
+    return [part for part in parts if part]
+
+
+def _build_muon(model: Transformer, recipe: Recipe, named: Named) -> Optimizer:
+    groups = [{"params": [p], "parts": _parts(model, n, p)} for n, p in named]
+    return Muon(groups, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def _build_adamw(recipe: Recipe, named: Named, *, on_gpu: bool) -> Optimizer:
     decay_groups: list[dict[str, Any]] = [
-        {"params": [p for _, p in rest if p.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [p for _, p in rest if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
     ]
     # a learning rate in a tensor changes without a recompilation or a new graph
-    rate: Any = torch.tensor(recipe.learning_rate, device=device) if on_gpu else recipe.learning_rate
-    adamw = torch.optim.AdamW(
+    rate: Any = torch.tensor(recipe.learning_rate, device="cuda") if on_gpu else recipe.learning_rate
+    return torch.optim.AdamW(
         [g for g in decay_groups if g["params"]],
         lr=rate,
         betas=(recipe.beta1, recipe.beta2),
@@ -49,28 +73,27 @@ def build_optimizers(model: Transformer, recipe: Recipe, *, device: torch.device
         fused=True,
         capturable=on_gpu,
     )
-    optimizers.append(adamw)
-    return optimizers
 
 
-def set_learning_rate(optimizers: Iterable[Optimizer], learning_rate: float) -> None:
+def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
     """Set it in every group; in place where it is a tensor."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(learning_rate)
-            else:
-                group["lr"] = learning_rate
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(learning_rate)
+        else:
+            group["lr"] = learning_rate
 
 
-def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> Tensor:
-    """Scale the gradients to a global norm of at most `max_norm`; returns the norm before, still on the device."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
-    # get_total_norm of sharded gradients is a sharded scalar
-    norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-    nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
-    return norm
+def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
+    """Every parameter it updates."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Euclidean norm of all gradients together, still on the device."""
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    # that of sharded gradients is a sharded scalar
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
 class Muon(Optimizer):

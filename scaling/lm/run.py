@@ -33,7 +33,7 @@ class RunSpec:
         n_steps: optimizer steps; the run sees n_steps x batch_size x context_length tokens.
         init_seed, data_seed: of the initial weights and of the order of the data, apart.
         n_eval_windows: size of the validation block, the same windows for every run.
-        precision: of the matmuls; "auto" is decided by a probe of the device.
+        precision: of the matmuls; "auto" is float32 on a CPU and what a probe finds faster on a GPU.
     """
 
     architecture: Architecture
@@ -132,6 +132,7 @@ class TrainingOptions:
         device: "auto" is the first GPU, else the CPU.
         micro_batch: windows per forward pass; None is the whole batch (halved when memory runs out).
         compile: None compiles on a GPU only (on a CPU it costs half a minute a shape for little).
+        stack: make packed runs one model of larger matmuls; None does so on a GPU only.
         log_every: steps between lines of metrics, and between looks at the loss (a look stalls a GPU).
         eval_every: steps between evaluations; None evaluates at the end only.
         checkpoint_every: steps between checkpoints; None writes one when stopped.
@@ -145,6 +146,7 @@ class TrainingOptions:
     device: str = "auto"
     micro_batch: int | None = None
     compile: bool | None = None
+    stack: bool | None = None
     log_every: int = 10
     eval_every: int | None = None
     checkpoint_every: int | None = None

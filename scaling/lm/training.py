@@ -179,7 +179,12 @@ class _Run:
         micro_batch = min(self.options.micro_batch or local, local)
         compile_loss = on_gpu if self.options.compile is None else self.options.compile
         return Learner(
-            self.specs, self.device, self.processes, micro_batch=micro_batch, compile_loss=compile_loss
+            self.specs,
+            self.device,
+            self.processes,
+            micro_batch=micro_batch,
+            compile_loss=compile_loss,
+            stack=on_gpu if self.options.stack is None else self.options.stack,
         )
 
     def _restore(self) -> int:

@@ -16,7 +16,7 @@ from scaling.errors import UnknownNameError, UsageError
 from scaling.lm import losses
 from scaling.lm.losses import linear_cross_entropy, linear_cross_entropy_rows
 from scaling.lm.models import build_model
-from scaling.lm.optim import Muon, build_optimizers, clip_gradients, orthogonalise
+from scaling.lm.optim import Muon, build_optimizers, gradient_norm, orthogonalise, parameters_of
 from scaling.lm.recipes import Recipe, Schedule, choose_recipe
 
 TINY = Architecture(n_layers=2, d_model=16, n_heads=2, vocab_size=40, context_length=16)
@@ -115,11 +115,27 @@ def test_vectors_are_not_decayed() -> None:
     assert sum(len(g["params"]) for g in adamw.param_groups) == len(list(model.parameters()))
 
 
-def test_clipping_returns_the_norm_before() -> None:
-    p = torch.nn.Parameter(torch.zeros(2))
-    p.grad = torch.tensor([3.0, 4.0])
-    assert clip_gradients([p], 1.0).item() == pytest.approx(5.0)
-    assert p.grad.norm().item() == pytest.approx(1.0, abs=1e-5)
+def test_optimizers_share_the_parameters_evenly_and_step_as_one_would() -> None:
+    recipe = Recipe(learning_rate=1e-2, batch_size=1, optimizer="muon")
+    models = [build_model(TINY) for _ in range(2)]
+    for model, n_parts in zip(models, (1, 3)):
+        optimizers = build_optimizers(model, recipe, device=torch.device("cpu"), n_parts=n_parts)
+        assert len(optimizers) == 2 * n_parts
+        held = [p for o in optimizers for p in parameters_of(o)]
+        assert len(held) == len({id(p) for p in held}) == len(list(model.parameters()))
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, shared in zip(models[0].parameters(), models[1].parameters()):
+        assert torch.equal(one, shared)
+
+
+def test_gradient_norm_is_that_of_all_gradients_together() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(n)) for n in (1, 2)]
+    assert gradient_norm(parameters).item() == 0
+    parameters[0].grad, parameters[1].grad = torch.tensor([2.0]), torch.tensor([3.0, 6.0])
+    assert gradient_norm(parameters).item() == pytest.approx(7.0)
 
 
 def test_schedules_by_hand() -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from scaling.errors import DataError, UsageError
 from scaling.lm.checkpoint import CHECKPOINT_FILE
 from scaling.lm.corpus import load_corpus
 from scaling.lm.evaluation import evaluate, load_validation_block
+from scaling.lm.lanes import Lanes
 from scaling.lm.learner import Learner
 from scaling.lm.metrics import MetricsLog, read_metrics
 from scaling.lm.models import build_model, load_model
+from scaling.lm.optim import gradient_norm
 from scaling.lm.recipes import Recipe, Schedule
 from scaling.lm.run import RunResult, RunSpec, TrainingOptions
 from scaling.lm.training import train, train_branches, train_packed
@@ -194,30 +197,76 @@ def test_a_flipped_byte_of_a_checkpoint_is_told_and_costs_one_interval(tmp_path:
     assert not leftover.exists()
 
 
-@pytest.mark.parametrize("architecture", [TINY, LLAMA], ids=["gpt2", "llama"])
-def test_packed_runs_equal_single_runs(architecture: Architecture, tmp_path: Path) -> None:
-    specs = [
-        make_spec(
-            architecture=architecture,
-            init_seed=k,
-            data_seed=5 + k,
-            recipe=Recipe(
-                learning_rate=1e-3 * (k + 1), batch_size=8, optimizer="muon" if k == 2 else "adamw"
-            ),
-        )
+def pack_specs(architecture: Architecture = TINY) -> list[RunSpec]:
+    recipes = [
+        Recipe(learning_rate=1e-3 * (k + 1), batch_size=8, optimizer="muon" if k == 2 else "adamw")
         for k in range(3)
     ]
-    packed = train_packed(specs, [tmp_path / f"p{k}" for k in range(3)], options=EVERY_STEP)
+    return [
+        make_spec(architecture=architecture, init_seed=k, data_seed=5 + k, recipe=recipe)
+        for k, recipe in enumerate(recipes)
+    ]
+
+
+@pytest.mark.parametrize("architecture", [TINY, LLAMA], ids=["gpt2", "llama"])
+def test_stacked_runs_equal_single_runs(architecture: Architecture, tmp_path: Path) -> None:
+    specs, stacked = pack_specs(architecture), TrainingOptions(device="cpu", log_every=1, stack=True)
+    packed = train_packed(specs, [tmp_path / f"p{k}" for k in range(3)], options=stacked)
     for k, (spec, result) in enumerate(zip(specs, packed)):
         single = train(spec, tmp_path / f"s{k}", options=EVERY_STEP)
         # batched and plain matmuls round differently: float32, 30 steps
         assert result.loss == pytest.approx(single.loss, abs=2e-4)
-        np.testing.assert_allclose(
-            step_losses(tmp_path / f"p{k}"), step_losses(tmp_path / f"s{k}"), atol=2e-4
-        )
-        assert step_losses(tmp_path / f"p{k}")[0] == pytest.approx(
-            step_losses(tmp_path / f"s{k}")[0], abs=1e-6
-        )
+        ours, theirs = step_losses(tmp_path / f"p{k}"), step_losses(tmp_path / f"s{k}")
+        np.testing.assert_allclose(ours, theirs, atol=2e-4)
+        assert ours[0] == pytest.approx(theirs[0], abs=1e-6)
+
+
+def test_runs_packed_on_a_cpu_are_the_single_runs_bit_for_bit(tmp_path: Path) -> None:
+    specs = pack_specs()
+    train_packed(specs, [tmp_path / f"p{k}" for k in range(3)], options=EVERY_STEP)
+    for k, spec in enumerate(specs):
+        train(spec, tmp_path / f"s{k}", options=EVERY_STEP)
+        assert step_losses(tmp_path / f"p{k}") == step_losses(tmp_path / f"s{k}")
+        assert same_weights(tmp_path / f"p{k}", tmp_path / f"s{k}")
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("n_runs", [1, 2, 3])
+def test_two_threads_change_rounding_only_and_the_same_way_each_time(
+    n_runs: int, tmp_path: Path, two_threads: None
+) -> None:
+    specs = pack_specs()[:n_runs]
+    folders = [[tmp_path / f"{name}{k}" for k in range(n_runs)] for name in ("once", "again")]
+    for names in folders:
+        train_packed(specs, names, options=EVERY_STEP)
+    torch.set_num_threads(1)
+    for k, spec in enumerate(specs):
+        train(spec, tmp_path / f"one{k}", options=EVERY_STEP)
+        once, again, one = (tmp_path / f"{name}{k}" for name in ("once", "again", "one"))
+        assert same_weights(once, again)
+        np.testing.assert_allclose(step_losses(once), step_losses(one), atol=2e-4)
+
+
+def test_an_error_in_a_lane_is_raised_when_all_have_ended(two_threads: None) -> None:
+    ended = []
+
+    def fail() -> None:
+        raise torch.OutOfMemoryError("first")
+
+    def work() -> None:
+        time.sleep(0.05)
+        ended.append(torch.get_num_threads())
+
+    with pytest.raises(torch.OutOfMemoryError, match="first"):
+        Lanes().run([fail, work])
+    assert ended == [1]
+    assert torch.get_num_threads() == 2
 
 
 def test_a_packed_run_can_be_finished_alone(tmp_path: Path) -> None:
@@ -252,25 +301,23 @@ def test_a_diverged_member_leaves_the_rest_of_the_pack_alone() -> None:
 def test_memory_running_out_halves_the_micro_batch_and_keeps_the_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from scaling.lm import learner
+    from scaling.lm.losses import NextTokenLoss
 
     plain = train(make_spec(), options=TrainingOptions(device="cpu", micro_batch=2))
-    forward = learner.NextTokenLoss.forward
+    forward = NextTokenLoss.forward
 
     def small_memory(self, ids, scale):
         if len(ids) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(self, ids, scale)
 
-    monkeypatch.setattr(learner.NextTokenLoss, "forward", small_memory)
+    monkeypatch.setattr(NextTokenLoss, "forward", small_memory)
     result = train(make_spec(), options=TrainingOptions(device="cpu"))
     assert (result.status, result.micro_batch) == ("done", 2)
     assert result.loss == pytest.approx(
         plain.loss, abs=1e-5
     )  # the same micro-batches: float32 rounding at most
-    monkeypatch.setattr(
-        learner.NextTokenLoss, "forward", lambda *a: (_ for _ in ()).throw(torch.OutOfMemoryError())
-    )
+    monkeypatch.setattr(NextTokenLoss, "forward", lambda *a: (_ for _ in ()).throw(torch.OutOfMemoryError()))
     assert train(make_spec(), options=TrainingOptions(device="cpu")).status == "oom"
 
 
@@ -449,11 +496,26 @@ def test_torn_metrics_lines_are_dropped_on_resume(tmp_path: Path) -> None:
     assert read_metrics(path) == [{"step": 1}, {"step": 2}, {"step": 3, "loss": None}]
 
 
+def test_gradients_are_clipped_to_the_norm_of_the_recipe() -> None:
+    from scaling.lm.device import choose_device
+    from scaling.lm.distributed import Processes
+
+    spec = make_spec(recipe=Recipe(learning_rate=1e-3, batch_size=8, clip_norm=0.01))
+    learner = Learner(
+        [spec], choose_device("cpu"), Processes(), micro_batch=8, compile_loss=False, stack=False
+    )
+    _, norm = learner.step(torch.arange(136).view(1, 8, 17) % 32, [1e-3])
+    assert norm.item() > 0.1  # before clipping
+    assert gradient_norm(learner.members[0].parameters()).item() == pytest.approx(0.01, rel=1e-3)
+
+
 def test_learner_step_makes_no_host_copy_of_the_loss() -> None:
     from scaling.lm.device import choose_device
     from scaling.lm.distributed import Processes
 
-    learner = Learner([make_spec()], choose_device("cpu"), Processes(), micro_batch=8, compile_loss=False)
+    learner = Learner(
+        [make_spec()], choose_device("cpu"), Processes(), micro_batch=8, compile_loss=False, stack=False
+    )
     loss, norm = learner.step(torch.randint(0, 32, (1, 8, 17)), [1e-3])
     assert isinstance(loss, torch.Tensor)
     assert loss.shape == norm.shape == (1,)
