@@ -87,9 +87,9 @@ WISH = ("train", "--corpus", "synthetic:bits=4", "--tokens", "2048", "--batch-si
 
 def test_a_stopped_run_ends_130_and_names_the_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    from scaling.lm import training
+    from scaling.lm import loop
 
-    monkeypatch.setattr(training._Run, "_must_stop", lambda run: True)  # as after SIGTERM
+    monkeypatch.setattr(loop.Loop, "_must_stop", lambda run: True)  # as after SIGTERM
     stopped = run(*WISH, "--out", str(tmp_path / "run"))
     assert stopped.exit_code == 130, stopped.output
     assert f"\nscaling train --resume {tmp_path / 'run'}\n" in stopped.stderr

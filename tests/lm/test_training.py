@@ -75,6 +75,15 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     assert train(spec, tmp_path / "parts") == resumed  # done: the result is read, nothing runs
 
 
+def test_a_stop_between_two_lines_of_metrics_changes_neither(tmp_path: Path) -> None:
+    spec, every_ten = make_spec(), {"device": "cpu", "log_every": 10}
+    train(spec, tmp_path / "whole", options=TrainingOptions(**every_ten))
+    train(spec, tmp_path / "parts", options=TrainingOptions(**every_ten, stop_after_step=17))
+    train(spec, tmp_path / "parts", options=TrainingOptions(**every_ten))
+    assert step_losses(tmp_path / "parts") == step_losses(tmp_path / "whole")
+    assert len(step_losses(tmp_path / "whole")) == 3
+
+
 KILLED = """
 import sys, torch
 torch.set_num_threads(1)
@@ -114,7 +123,7 @@ def test_killed_at_sixty_of_a_hundred_ends_with_the_same_weights(tmp_path: Path)
     code = KILLED.replace("checkpoint_every=20", "checkpoint_every=60").format(
         tests=str(Path(__file__).parent), folder=str(tmp_path / "parts"), n_steps=100
     )
-    hook = "import scaling.lm.training as t, os\nold = t._Run.save\nt._Run.save = lambda s: (old(s), os.kill(os.getpid(), 9))\n"
+    hook = "import scaling.lm.loop as t, os\nold = t.Loop.save\nt.Loop.save = lambda s: (old(s), os.kill(os.getpid(), 9))\n"
     killed = subprocess.run([sys.executable, "-c", hook + code], check=False)
     assert killed.returncode == -signal.SIGKILL
     resumed = train(make_spec(n_steps=100), tmp_path / "parts", options=EVERY_STEP)
@@ -161,18 +170,18 @@ def test_a_shorter_branch_can_be_added_later(stop: int | None, tmp_path: Path) -
 def test_a_pack_killed_between_two_saves_resumes(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scaling.lm import training
+    from scaling.lm import loop
 
     specs, options = [make_spec(init_seed=k) for k in range(2)], TrainingOptions(device="cpu", log_every=1)
     whole = train_packed(specs, options=options)
-    folders, write = [tmp_path / "0", tmp_path / "1"], training.write_checkpoint
+    folders, write = [tmp_path / "0", tmp_path / "1"], loop.write_checkpoint
 
     def killed(folder: Path, *arguments: Any, **state: Any) -> None:
         if folder == folders[1] and state["step"] == step:
             raise KeyboardInterrupt
         write(folder, *arguments, **state)
 
-    monkeypatch.setattr(training, "write_checkpoint", killed)
+    monkeypatch.setattr(loop, "write_checkpoint", killed)
     saving = TrainingOptions(device="cpu", log_every=1, checkpoint_every=10)
     with pytest.raises(KeyboardInterrupt):
         train_packed(specs, folders, options=saving)

@@ -1,0 +1,70 @@
+"""The folder of a run: whose it is, and what is left in it at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from scaling.errors import DataError, UsageError
+from scaling.lm.checkpoint import remove_leftovers
+from scaling.lm.corpus import Corpus
+from scaling.lm.models import Transformer, save_model
+from scaling.lm.run import RunResult, RunSpec
+from scaling.lm.tokenization import save_tokenizer
+
+CONFIG_FILE, RESULT_FILE, METRICS_FILE = "config.json", "result.json", "metrics.jsonl"
+
+
+def read_result(path: Path | None, spec: RunSpec) -> RunResult | None:
+    """The result of a finished run in this folder, None when there is none."""
+    if path is None or not (path / RESULT_FILE).exists():
+        return None
+    try:
+        result = RunResult.from_dict(json.loads((path / RESULT_FILE).read_text(encoding="utf-8")))
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{path / RESULT_FILE} is damaged ({error!r}). Delete it to run again.") from error
+    if result.run_id != spec.run_id:
+        raise UsageError(
+            f"{path} holds the finished run {result.run_id}, not {spec.run_id}. Use another folder."
+        )
+    return result
+
+
+def check_owner(path: Path, spec: RunSpec) -> None:
+    """Refuse the folder of another run."""
+    if not (path / CONFIG_FILE).exists():
+        return
+    try:
+        values = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
+        kept = RunSpec.from_dict({k: v for k, v in values.items() if k not in ("schema_version", "kind")})
+    except ValueError as error:
+        raise DataError(f"{path / CONFIG_FILE} is damaged ({error}). Use another folder.") from error
+    if kept.run_id != spec.run_id:
+        raise UsageError(
+            f"{path} holds the unfinished run {kept.run_id}, not {spec.run_id}. Use another folder."
+        )
+
+
+def take_folder(path: Path, spec: RunSpec) -> None:
+    """Make the folder this run's, and clear away what a killed process was writing."""
+    check_owner(path, spec)
+    path.mkdir(parents=True, exist_ok=True)
+    _write_json(path / CONFIG_FILE, {"schema_version": 1, "kind": "run", **spec.to_dict()})
+    remove_leftovers(path)
+
+
+def write_end(path: Path, result: RunResult, model: Transformer | None, corpus: Corpus) -> None:
+    """The model with its tokenizer, then the result, whose presence says that all is there."""
+    if model is not None:
+        save_model(model, path)
+        if corpus.tokenizer is not None:
+            save_tokenizer(corpus.tokenizer, path / "tokenizer.json")
+    _write_json(path / RESULT_FILE, result.to_dict())
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)

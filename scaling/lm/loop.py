@@ -1,0 +1,272 @@
+"""The loop over steps of one run, or of K packed ones: what it starts from, when it stops, what it leaves."""
+
+# K runs, B windows of each, T tokens
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from scaling.accounting import count_params, flops_per_token
+from scaling.errors import UsageError
+from scaling.lm.batches import Batches
+from scaling.lm.checkpoint import (
+    Checkpoint,
+    checkpoint_steps,
+    collect_tensors,
+    read_checkpoint,
+    remove_checkpoints,
+    restore_tensors,
+    write_checkpoint,
+)
+from scaling.lm.device import choose_device, keep_memory
+from scaling.lm.distributed import join_processes
+from scaling.lm.evaluation import Evaluation, evaluate
+from scaling.lm.folder import METRICS_FILE, take_folder, write_end
+from scaling.lm.learner import Learner
+from scaling.lm.models import Transformer, build_model, load_weights
+from scaling.lm.run import RunResult, RunSpec, Status, TrainingOptions
+from scaling.lm.watch import Watch
+
+
+class Loop:
+    """A learner, its data and its watch. `run` goes to the end or to a reason to stop; `finish` leaves the results."""
+
+    def __init__(
+        self, specs: Sequence[RunSpec], paths: Sequence[Path | None], options: TrainingOptions
+    ) -> None:
+        self.specs, self.paths, self.options = specs, paths, options
+        self.spec = specs[0]
+        self.processes = join_processes(shard=options.shard)
+        self.device = choose_device(options.device, self.spec.precision)
+        if self.device.device.type == "cpu":
+            keep_memory()
+        self.batches = Batches(specs, self.device)
+        self.learner = self._build_learner()
+        found = self._find_checkpoints()
+        self.step = found[0].step if found[0] is not None else 0
+        for path, spec in zip(paths, specs):
+            if path is not None and self.processes.is_first:
+                take_folder(path, spec)
+        self.watch = Watch(
+            specs,
+            [path / METRICS_FILE if path is not None else None for path in paths],
+            self.device,
+            self.processes,
+            step=self.step,
+            log_every=options.log_every,
+            progress=options.progress,
+        )
+        self._restore(found)
+        self.stop_requested: str | None = None
+
+    # ---- the start ---------------------------------------------------------------------------------------------
+
+    def _build_learner(self) -> Learner:
+        batch, options = self.spec.recipe.batch_size, self.options
+        if batch % self.processes.count:
+            raise UsageError(
+                f"a batch of {batch} windows cannot be shared by {self.processes.count} processes."
+            )
+        local = batch // self.processes.count
+        on_gpu = self.device.device.type == "cuda"
+        return Learner(
+            self.specs,
+            self.device,
+            self.processes,
+            micro_batch=min(options.micro_batch or local, local),
+            compile_loss=on_gpu if options.compile is None else options.compile,
+            stack=on_gpu if options.stack is None else options.stack,
+        )
+
+    def _find_checkpoints(self) -> list[Checkpoint | None]:
+        """The newest checkpoint of every member; in a pack, those of the newest step that all members hold."""
+        if len(self.specs) == 1:
+            return [read_checkpoint(p, s) if p is not None else None for p, s in zip(self.paths, self.specs)]
+        held = [set(checkpoint_steps(p).values()) if p is not None else set() for p in self.paths]
+        common = max(set.intersection(*held), default=0)
+        if common == 0 and any(len(steps) > 1 for steps in held):
+            at = [max(steps, default=0) for steps in held]
+            raise UsageError(
+                f"packed runs must resume from one step; their checkpoints are at {at}. Train them one by one."
+            )
+        # with no common step this pack was killed during its first save: it starts over
+        return [
+            read_checkpoint(path, spec, step=common) if path is not None and common else None
+            for path, spec in zip(self.paths, self.specs)
+        ]
+
+    def _restore(self, found: Sequence[Checkpoint | None]) -> None:
+        """Put checkpoints back into the learner and the watch."""
+        learner = self.learner
+        for checkpoint, member, optimizers in zip(found, learner.members, learner.optimizers):
+            if checkpoint is not None:
+                restore_tensors(member, optimizers, checkpoint)
+                if self.options.micro_batch is None:
+                    learner.micro_batch = int(checkpoint.state["micro_batch"])
+        self.watch.restore([c.tensors for c in found if c is not None])
+
+    # ---- the steps ---------------------------------------------------------------------------------------------
+
+    def run(self) -> Status:
+        """Steps until the end or a reason to stop."""
+        options, n_steps = self.options, self.spec.n_steps
+        last = min(n_steps, options.stop_after_step or n_steps)
+        while self.step < last:
+            if not self._try_step():
+                return "oom"
+            self.step += 1
+            if self.step % options.log_every == 0 or self.step == n_steps:
+                self.watch.look(self.step)
+                if all(self.watch.diverged):
+                    return "diverged"
+            if options.eval_every and self.step % options.eval_every == 0 and self.step < n_steps:
+                self.evaluate()
+            if options.checkpoint_every and self.step % options.checkpoint_every == 0 and self.step < n_steps:
+                self.save()
+            if self.step < n_steps and self._must_stop():
+                self.save()
+                return "preempted"
+        if self.step < n_steps:
+            self.stop_requested = self.stop_requested or f"stop_after_step {options.stop_after_step}"
+            self.save()
+            return "preempted"
+        return "done"
+
+    def _try_step(self) -> bool:
+        """One step; halves the micro-batch when memory runs out, until it fits."""
+        rates = [
+            s.learning_rate(self.step) if not d else 0.0 for s, d in zip(self.specs, self.watch.diverged)
+        ]
+        while True:
+            try:
+                losses, norms = self.learner.step(self._windows(), rates)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if not self.learner.halve_micro_batch():
+                    return False
+                self.watch.log(kind="micro_batch", step=self.step, micro_batch=self.learner.micro_batch)
+                continue
+            if self.step == self.watch.first_step and self.learner.compile_failure:
+                self.watch.log(kind="compile_failure", step=self.step, reason=self.learner.compile_failure)
+            self.watch.add(losses, norms)
+            return True
+
+    def _windows(self) -> torch.Tensor:
+        """This process's windows of the current step, (K, B, T + 1)."""
+        rows = self.learner.rows_per_process
+        return self.batches.windows(
+            self.step * self.spec.recipe.batch_size + self.processes.rank * rows, rows
+        )
+
+    def request_stop(self, reason: str) -> None:
+        """Checkpoint and stop after the current step."""
+        self.stop_requested = self.stop_requested or reason
+
+    def _must_stop(self) -> bool:
+        deadline = self.options.deadline_s
+        if deadline is not None and self.watch.wall_s > deadline:
+            self.request_stop(f"the deadline of {deadline:g} s")
+        return self.processes.any(self.stop_requested is not None)
+
+    def save(self) -> None:
+        """Write a checkpoint of every member."""
+        learner, seen = self.learner, self.watch.tensors()
+        with self.watch.pause():
+            for k, (path, spec) in enumerate(zip(self.paths, self.specs)):
+                if path is None:
+                    continue
+                # every process takes part: shards are gathered
+                tensors = collect_tensors(learner.members[k], learner.optimizers[k]) | seen[k]
+                if self.processes.is_first:
+                    write_checkpoint(path, tensors, spec, step=self.step, micro_batch=learner.micro_batch)
+
+    # ---- the results -------------------------------------------------------------------------------------------
+
+    def evaluate(self) -> list[Evaluation]:
+        """Every member on its validation block, logged."""
+        device, dtype = self.device.device, self.device.dtype
+        with self.watch.pause():
+            models = [self._whole_model(k) for k in range(len(self.specs))]
+            out = [evaluate(m, b, device=device, dtype=dtype) for m, b in zip(models, self.batches.blocks)]
+        self.watch.log([dataclasses.asdict(e) for e in out], kind="evaluation", step=self.step)
+        return out
+
+    def finish(self, status: Status) -> list[RunResult]:
+        """Evaluate what can be, write models and results, close the logs."""
+        ended = status in ("done", "diverged")
+        evaluations = self.evaluate() if status == "done" else [None] * len(self.specs)
+        results = [self._result(k, status, evaluation) for k, evaluation in enumerate(evaluations)]
+        for k, (path, result) in enumerate(zip(self.paths, results)):
+            if path is None:
+                continue
+            model = self._whole_model(k) if result.status == "done" else None
+            if self.processes.is_first and ended:
+                write_end(path, result, model, self.batches.corpora[k])
+        for path in self.paths:  # only now: a kill before leaves every member of a pack its checkpoint
+            if path is not None and self.processes.is_first and ended:
+                remove_checkpoints(path)
+        self.watch.close()
+        return results
+
+    def _whole_model(self, k: int) -> Transformer:
+        """Member k with all its weights here; gathered when they are sharded (every process takes part)."""
+        member = self.learner.members[k]
+        if not self.processes.shard:
+            return member
+        gathered = collect_tensors(member, [])
+        whole = build_model(self.spec.architecture, device=self.device.device)
+        load_weights(whole, {name.removeprefix("model."): t for name, t in gathered.items()})
+        return whole
+
+    def _result(self, k: int, status: Status, evaluation: Evaluation | None) -> RunResult:
+        spec, train_loss = self.specs[k], self.watch.train_loss[k]
+        status, reason = self._end_of(k, status, evaluation)
+        if status != "done":
+            evaluation = None
+        counts, n_tokens = count_params(spec.architecture), self.step * spec.tokens_per_step
+        rate = self.watch.tokens_per_s(self.step)
+        return RunResult(
+            run_id=spec.run_id,
+            trunk_id=spec.trunk_id,
+            status=status,
+            reason=reason,
+            step=self.step,
+            n_params=counts.total,
+            n_params_non_embedding=counts.non_embedding,
+            n_tokens=n_tokens,
+            flops=flops_per_token(spec.architecture) * n_tokens,
+            loss=evaluation.loss if evaluation else None,
+            loss_standard_error=evaluation.loss_standard_error if evaluation else None,
+            bits_per_byte=evaluation.bits_per_byte if evaluation else None,
+            excess=evaluation.excess if evaluation else None,
+            excess_standard_error=evaluation.excess_standard_error if evaluation else None,
+            train_loss=train_loss if math.isfinite(train_loss) else None,
+            tokens_per_s=rate,
+            mfu=self.watch.mfu(rate * len(self.specs)) if rate else None,
+            wall_s=self.watch.wall_s,
+            micro_batch=self.learner.micro_batch,
+            device=self.device.name,
+            precision=self.device.precision,
+        )
+
+    def _end_of(self, k: int, status: Status, evaluation: Evaluation | None) -> tuple[Status, str | None]:
+        """How member k ended, and why it is not done."""
+        if status == "oom":
+            context = self.spec.architecture.context_length
+            return status, f"one window of {context} tokens does not fit on {self.device.name}"
+        if status == "preempted":
+            return status, self.stop_requested
+        why = self.watch.diverged[k]
+        if evaluation is not None and why is None and math.isfinite(evaluation.loss):
+            return "done", None
+        return "diverged", why or "the final loss is not finite"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,142 @@
+"""What a run shows of itself while it trains: losses and norms read every few steps, logged, and judged."""
+
+# K runs
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scaling.accounting import flops_per_token
+from scaling.lm.device import Device
+from scaling.lm.distributed import Processes
+from scaling.lm.metrics import MetricsLog, Progress
+from scaling.lm.run import RunSpec
+
+_LOSSES, _NORMS = "metrics.losses", "metrics.gradient_norms"  # names in a checkpoint
+RUNAWAY_NATS = 1.0  # above ln V: worse than knowing nothing, by a margin no healthy run shows after warm-up
+
+
+class Watch:
+    """Clocks, logs and losses of the runs. `diverged` holds, per run, why it has; `train_loss` what was last seen."""
+
+    def __init__(
+        self,
+        specs: Sequence[RunSpec],
+        files: Sequence[Path | None],
+        device: Device,
+        processes: Processes,
+        *,
+        step: int,
+        log_every: int,
+        progress: bool,
+    ) -> None:
+        self.specs, self.device, self.processes, self.log_every = specs, device, processes, log_every
+        self.logs = [MetricsLog(f if processes.is_first else None, resume_step=step) for f in files]
+        self.progress = Progress(specs[0].n_steps, enabled=progress and processes.is_first)
+        self.diverged: list[str | None] = [None] * len(specs)
+        self.train_loss = [math.nan] * len(specs)
+        self._losses: list[Tensor] = []
+        self._norms: list[Tensor] = []
+        self._started = self._since = time.perf_counter()
+        self.first_step, self.training_s = step, 0.0
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since this process took the run up."""
+        return time.perf_counter() - self._started
+
+    def add(self, losses_K: Tensor, norms_K: Tensor) -> None:
+        """Keep what a step gave, on the device."""
+        self._losses.append(losses_K)
+        self._norms.append(norms_K)
+
+    def tensors(self) -> list[dict[str, Tensor]]:
+        """What was kept and not yet read, per run, for its checkpoint."""
+        if not self._losses:
+            return [{} for _ in self.specs]
+        losses = self.processes.mean(torch.stack(self._losses)).cpu()
+        norms = torch.stack(self._norms).cpu()
+        return [
+            {_LOSSES: losses[:, k].contiguous(), _NORMS: norms[:, k].contiguous()}
+            for k in range(len(self.specs))
+        ]
+
+    def restore(self, tensors: Sequence[Mapping[str, Tensor]]) -> None:
+        """Put back what a checkpoint of every run kept: the next line of the metrics is then as without the stop."""
+        if tensors and all(_LOSSES in t for t in tensors):
+            device = self.device.device
+            self._losses = list(torch.stack([t[_LOSSES] for t in tensors], 1).to(device))
+            self._norms = list(torch.stack([t[_NORMS] for t in tensors], 1).to(device))
+
+    def look(self, step: int) -> None:
+        """Read what was kept (the only wait for the device), log it and judge it."""
+        losses = self.processes.mean(torch.stack(self._losses)).double().cpu().numpy()
+        norms = torch.stack(self._norms).double().cpu().numpy()
+        n = len(self._losses)
+        self._losses, self._norms = [], []
+        now = time.perf_counter()
+        elapsed, self._since = now - self._since, now
+        self.training_s += elapsed
+        rate = n * self.specs[0].tokens_per_step / elapsed * len(self.specs)
+        for k, (log, spec) in enumerate(zip(self.logs, self.specs)):
+            self.train_loss[k] = float(losses[:, k].mean())
+            log.write(
+                kind="train",
+                step=step,
+                n_tokens=step * spec.tokens_per_step,
+                loss=self.train_loss[k],
+                learning_rate=spec.learning_rate(step - 1),
+                gradient_norm=float(norms[:, k].mean()),
+                tokens_per_s=rate,
+                mfu=self.mfu(rate),
+                wall_s=self.wall_s,
+            )
+            self.diverged[k] = self.diverged[k] or self._judge(step, losses[:, k], norms[:, k])
+        remaining = (self.specs[0].n_steps - step) * elapsed / n
+        self.progress.show(step, float(np.mean(self.train_loss)), rate, remaining)
+
+    def log(self, each: Sequence[dict[str, Any]] | None = None, **values: Any) -> None:
+        """A line in every run's metrics; `each` adds what differs between the runs."""
+        for log, own in zip(self.logs, each or [{}] * len(self.logs)):
+            log.write(**values, **own)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """What happens in here is not training time."""
+        began = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - began
+
+    def tokens_per_s(self, step: int) -> float | None:
+        """Tokens of one run per second of training, since this process took it up."""
+        spent = self.training_s + (time.perf_counter() - self._since if self._losses else 0.0)
+        return (step - self.first_step) * self.specs[0].tokens_per_step / spent if spent > 0 else None
+
+    def mfu(self, tokens_per_s: float) -> float | None:
+        """Model FLOPs utilisation of this many tokens of all runs; None where the peak is not known."""
+        peak = self.device.peak_flops_per_s
+        return flops_per_token(self.specs[0].architecture) * tokens_per_s / peak if peak else None
+
+    def close(self) -> None:
+        """Close the logs and the progress line."""
+        for log in self.logs:
+            log.close()
+        self.progress.close()
+
+    def _judge(self, step: int, losses: np.ndarray[Any, Any], norms: np.ndarray[Any, Any]) -> str | None:
+        """Why the run has diverged, or None."""
+        if not (np.isfinite(losses).all() and np.isfinite(norms).all()):
+            return f"the loss or the gradient is not finite by step {step}"
+        ceiling = math.log(self.specs[0].architecture.vocab_size) + RUNAWAY_NATS
+        if step > self.specs[0].schedule.warmup_steps + self.log_every and losses.mean() > ceiling:
+            return f"the training loss is {losses.mean():.2f} by step {step}, above ln V + 1 = {ceiling:.2f}"
+        return None
