@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.cli.output import heading, paragraph, print_fields, print_table
+from scaling.cli.output import heading, paragraph, print_fields, print_json, print_table
 from scaling.units import format_flops, format_params, format_tokens, round_by_error
 
 if TYPE_CHECKING:
@@ -22,44 +23,93 @@ TARGET_FLOPS = 1e22  # about 30 times the largest example run
     "--write", "path", type=click.Path(path_type=Path, dir_okay=False), help="Write the example runs as CSV."
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-def demo(path: Path | None, force: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the fits beside the truth as JSON.")
+def demo(path: Path | None, force: bool, as_json: bool) -> None:
     """Fit and plan on example runs. They are generated from a planted law with noise, not trained."""
     from scaling.cli.tables import write_file
     from scaling.reference.example import example_runs_text
 
     if path is not None:
         write_file(path, example_runs_text(), force)
-        click.echo(f"wrote {path}: example runs from a planted law. Next: scaling fit {path}")
+        if as_json:
+            print_json({"kind": "demo", "path": str(path)})
+        else:
+            click.echo(f"wrote {path}: example runs from a planted law. Next: scaling fit {path}")
         return
-    _run()
+    found = _fit_all()
+    print_json(_as_dict(found)) if as_json else _print(found)
 
 
-def _run() -> None:
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Approach 3 on the example runs, and the exponent of N* by all three approaches."""
+
+    n_runs: int
+    surface: ParametricFit
+    exponents: dict[str, Estimate]  # by method
+
+
+def _fit_all() -> Demo:
     from scaling.fitting.envelope.fit import fit_envelope
     from scaling.fitting.isoflop.fit import fit_isoflop
     from scaling.fitting.parametric.fit import fit_parametric
-    from scaling.reference.example import NOISE_SD, PLANTED_LAW, example_curves, example_runs
+    from scaling.reference.example import example_curves, example_runs
     from scaling.runs import Runs
 
-    truth = PLANTED_LAW
     runs = example_runs()
+    surface = fit_parametric(runs)
+    exponents = {
+        "envelope": fit_envelope(Runs.from_arrays(**example_curves())).params_exponent,
+        "isoflop": fit_isoflop(runs).params_exponent,
+        "parametric": surface.params_exponent,
+    }
+    return Demo(n_runs=len(runs), surface=surface, exponents=exponents)
+
+
+def _as_dict(found: Demo) -> dict[str, Any]:
+    from scaling.reference.example import NOISE_SD, PLANTED_LAW
+
+    best = PLANTED_LAW.allocate(TARGET_FLOPS)
+    at = {q: found.surface.estimate(q, flops=TARGET_FLOPS) for q in ("n_params", "n_tokens", "loss")}
+    return {
+        "kind": "demo",
+        "n_runs": found.n_runs,
+        "noise_sd_ln": NOISE_SD,
+        "coefficients": {
+            name: _beside(e, getattr(PLANTED_LAW, name)) for name, e in found.surface.estimates.items()
+        },
+        "params_exponent": {
+            method: _beside(e, PLANTED_LAW.params_exponent) for method, e in found.exponents.items()
+        },
+        "plan": {"flops": TARGET_FLOPS} | {q: _beside(e, getattr(best, q)) for q, e in at.items()},
+    }
+
+
+def _beside(estimate: Estimate, truth: float) -> dict[str, Any]:
+    inside = None if estimate.interval is None else estimate.interval.contains(truth)
+    return {**estimate.to_dict(), "truth": truth, "inside": inside}
+
+
+def _print(found: Demo) -> None:
+    from scaling.reference.example import NOISE_SD, PLANTED_LAW
+
+    truth, surface = PLANTED_LAW, found.surface
     paragraph(
-        f"{len(runs)} example runs, generated (not trained) from L = {truth.E} + {truth.A:g} / N^{truth.alpha} + "
+        f"{found.n_runs} example runs, generated (not trained) from L = {truth.E} + {truth.A:g} / N^{truth.alpha} + "
         f"{truth.B:g} / D^{truth.beta} with {100 * NOISE_SD:g} % noise. Everything below is fitted "
         "as if that were unknown."
     )
-    surface = fit_parametric(runs)
     heading("the law (Approach 3), beside the truth")
     rows = [_row(name, estimate, getattr(truth, name)) for name, estimate in surface.estimates.items()]
     print_table(["", "fitted", "95 % interval", "truth", ""], rows)
     heading("the exponent of N*, three ways")
-    curves = fit_envelope(Runs.from_arrays(**example_curves()))
-    ways = [
-        ("Approach 1: envelope of training curves", curves.params_exponent),
-        ("Approach 2: IsoFLOP valleys", fit_isoflop(runs).params_exponent),
-        ("Approach 3: the surface", surface.params_exponent),
-    ]
-    print_table(["", "a", "95 % interval", "truth", ""], [_row(n, e, truth.params_exponent) for n, e in ways])
+    names = {
+        "envelope": "Approach 1: envelope of training curves",
+        "isoflop": "Approach 2: IsoFLOP valleys",
+        "parametric": "Approach 3: the surface",
+    }
+    rows = [_row(names[m], e, truth.params_exponent) for m, e in found.exponents.items()]
+    print_table(["", "a", "95 % interval", "truth", ""], rows)
     _plan(surface)
     click.echo()
     click.echo("next  scaling demo --write runs.csv && scaling fit runs.csv -o fit.json")

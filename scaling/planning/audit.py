@@ -154,6 +154,8 @@ def audit_to_dict(audit: Audit) -> dict[str, Any]:
             "loss": a.loss,
         }
 
+    ends = audit.n_params_interval
+    interval = None if ends is None else {"low": ends[0], "high": ends[1]}
     return {
         "name": audit.model.name,
         "n_params": audit.n_params,
@@ -167,7 +169,10 @@ def audit_to_dict(audit: Audit) -> dict[str, Any]:
         "excess_loss": audit.excess_loss,
         "cheapest_flops_for_the_same_loss": audit.cheapest_flops,
         "wasted_compute_fraction": audit.wasted_compute_fraction,
-        "optimal": {**point(audit.optimum), "n_params_interval": audit.n_params_interval},
+        "optimal": {
+            **point(audit.optimum),
+            "n_params_interval": interval,
+        },
         "twenty_to_one": point(audit.rule_of_thumb),
         "warnings": list(audit.warnings),
     }
