@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from scaling.laws.chinchilla import ChinchillaLaw
+from scaling.planning.memory import STATE_BYTES
 from scaling.planning.plan import Plan
-from scaling.units import format_flops, format_params, format_tokens
+from scaling.planning.schedule import WARM_UP_MOST
+from scaling.planning.shape import aspect_ratio
+from scaling.units import format_bytes, format_flops, format_params, format_tokens
 
 
 class Step(NamedTuple):
@@ -19,7 +24,16 @@ class Step(NamedTuple):
 
 def explain_plan(plan: Plan) -> tuple[Step, ...]:
     """The derivation of a plan."""
-    return (*_budget(plan), *_allocation(plan), *_alternatives(plan), *_schedule(plan), *_cost(plan))
+    return (
+        *_budget(plan),
+        *_allocation(plan),
+        *_interval(plan),
+        *_alternatives(plan),
+        *_shape(plan),
+        *_schedule(plan),
+        *_memory(plan),
+        *_cost(plan),
+    )
 
 
 def _budget(plan: Plan) -> list[Step]:
@@ -106,6 +120,123 @@ def _chinchilla(law: ChinchillaLaw, plan: Plan) -> list[Step]:
     return steps
 
 
+def _interval(plan: Plan) -> list[Step]:
+    """How the ends were found: read off the law's band, or percentiles of the answers of its draws."""
+    ends, uncertainty = plan.intervals, plan.law.uncertainty
+    if ends.level is None or uncertainty is None:
+        return []
+    if ends.method != uncertainty.method:  # percentiles of draws
+        low, high = (100 * (1 - ends.level) / 2, 100 * (1 + ends.level) / 2)
+        shown = [
+            f"{name} {_ends(pair, formatter)}"
+            for name, pair, formatter in (
+                ("N", ends.n_params, format_params),
+                ("D", ends.n_tokens, format_tokens),
+                ("D/N", ends.tokens_per_param, _plain),
+                ("loss", ends.loss, _loss),
+                ("C", ends.flops, format_flops),
+            )
+            if pair is not None
+        ]
+        return [
+            Step(
+                "interval",
+                "the same problem solved for each draw of the coefficients; percentiles of the answers",
+                f"{low:g} % and {high:g} % of {ends.method.removeprefix('percentiles of ')}: {', '.join(shown)}",
+            )
+        ]
+    assert ends.n_params is not None
+    assert ends.n_tokens is not None
+    (n_low, n_high), flops = ends.n_params, plan.point.flops
+    if n_low <= 0 or math.isinf(n_high):
+        return [Step("interval", "N* read off the law's band at C", "an end is unbounded")]
+    d_low, d_high = (format_tokens(end) for end in ends.n_tokens)
+    return [
+        Step(
+            "interval",
+            "N* read off the law's band at C; D = C / (6 N) at its ends, D/N = C / (6 N^2)",
+            f"N* {_ends(ends.n_params, format_params)} at {format_flops(flops)} FLOPs ({ends.method}), so D = "
+            f"{flops:.4g} / (6 x {n_high:.4g}) = {d_low} to {flops:.4g} / (6 x {n_low:.4g}) = {d_high}",
+        )
+    ]
+
+
+def _ends(pair: tuple[float, float], formatter: Callable[[float], str]) -> str:
+    return f"{formatter(pair[0])} to {formatter(pair[1])}"
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.3g}"
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _shape(plan: Plan) -> list[Step]:
+    """The exact count of the shape, and its exact FLOPs a token."""
+    if plan.shape is None or plan.exact_flops is None:
+        return []
+    a, d = plan.shape.architecture, plan.shape.architecture.d_model
+    d_kv, n_layers, f, T = a.n_kv_heads * a.d_head, a.n_layers, a.d_ff, a.context_length
+    vocabulary = f"{'' if a.tie_embeddings else '2 x '}{a.vocab_size:,} x {d:,}"
+    weights = f"{n_layers} x (2 x {d:,} x ({d:,} + {d_kv:,}) + 3 x {d:,} x {f:,}"
+    target = aspect_ratio(plan.shape.n_params_wanted)
+    return [
+        Step(
+            "aspect",
+            "d / L near 32 (N / 3e7)^(1/4), at most 128; f near 8/3 d; heads of 64 or 128",
+            f"{d:,} / {n_layers} = {d / n_layers:.3g} (rule: {target:.3g}); {f:,} / {d:,} = {f / d:.3g} (rule: 2.67)",
+        ),
+        Step(
+            "shape",
+            "N = L (2 d (d + d_kv) + 3 d f + 2 d) + d + V d (x 2 untied)",
+            f"{weights} + 2 x {d:,}) + {d:,} + {vocabulary} = {plan.shape.n_params_total:,}",
+        ),
+        Step(
+            "exact FLOPs",
+            "C = D (6 (L (2 d (d + d_kv) + 3 d f) + V d) + 6 L d (T + 1))",
+            f"{plan.point.n_tokens:.6g} x (6 x ({weights}) + {a.vocab_size:,} x {d:,}) + "
+            f"6 x {n_layers} x {d:,} x {T + 1:,}) = {plan.exact_flops:.4g}",
+        ),
+    ]
+
+
+def _memory(plan: Plan) -> list[Step]:
+    """The lines of the row to take (the last one where none fits)."""
+    if plan.memory is None or plan.shape is None:
+        return []
+    row = next((row for row in plan.memory.rows if row.fits), plan.memory.rows[-1])
+    m, n, replicas = row.memory, plan.shape.n_params_total, row.n_devices // row.tensor_parallel
+    split = {"ddp": 0, "zero1": 1, "zero2": 2, "fsdp": 3}[row.strategy]  # how many of the three are split
+    states = (
+        ("optimizer", STATE_BYTES - 4, m.optimizer_bytes, split >= 1),
+        ("gradients", 2, m.gradients_bytes, split >= 2),
+        ("weights", 2, m.weights_bytes, split >= 3),
+    )
+    parts = [
+        f"{name} {size} x {n:.4g} / {row.tensor_parallel * (replicas if shared else 1):,} = {format_bytes(n_bytes)}"
+        for name, size, n_bytes, shared in reversed(states)
+    ]
+    parts += [
+        f"{name} {format_bytes(n_bytes)}"
+        for name, n_bytes in (
+            ("activations of one sequence", m.activations_bytes),
+            ("logits", m.logits_bytes),
+            ("buffers", m.communication_bytes),
+            ("framework", m.framework_bytes),
+        )
+        if n_bytes
+    ]
+    return [
+        Step(
+            "memory",
+            f"bytes on each of {row.n_devices:,}, {row.label}: 2 N + 2 N + 12 N (bf16, AdamW) over those that share",
+            f"{'; '.join(parts)}; sum {format_bytes(m.total_bytes)}",
+        )
+    ]
+
+
 def _alternatives(plan: Plan) -> list[Step]:
     smaller = next((a for a in plan.alternatives if a.ratio == 0.5 and a.n_tokens is not None), None)
     if smaller is None or smaller.extra_compute is None or smaller.break_even_tokens is None:
@@ -128,20 +259,27 @@ def _alternatives(plan: Plan) -> list[Step]:
 
 
 def _schedule(plan: Plan) -> list[Step]:
-    s, step_law = plan.schedule, plan.schedule.advice[0]
+    s, step_law, d = plan.schedule, plan.schedule.advice[0], plan.point.n_tokens
+    body = s.n_params_without_vocabulary
     return [
         Step(
             "batch",
-            "B = 0.58 D^0.571 tokens (Step Law)",
-            f"0.58 x {plan.point.n_tokens:.4g}^0.571 = {format_tokens(step_law.batch_tokens or 0.0)}, "
+            "B = 0.58 D^0.571 tokens (Step Law); in sequences 2^k or 3 2^k, at most D / 100",
+            f"0.58 x {d:.4g}^0.571 = {format_tokens(step_law.batch_tokens or 0.0)}, "
             f"{s.batch_sequences} sequences of {s.context_length}",
         ),
         Step(
             "learning rate",
             "lr = 1.79 N^-0.713 D^0.307 (Step Law, N without the vocabulary)",
-            f"{step_law.learning_rate or 0.0:.3g}",
+            f"1.79 x {body:.4g}^-0.713 x {d:.4g}^0.307 = {step_law.learning_rate or 0.0:.4g}, "
+            f"rounded to {s.learning_rate:g}",
         ),
-        Step("steps", "D / B", f"{plan.point.n_tokens:.4g} / {s.batch_tokens:,} = {s.n_steps:,}"),
+        Step("steps", "D / B", f"{d:.4g} / {s.batch_tokens:,} = {s.n_steps:,}"),
+        Step(
+            "warm-up",
+            "min(N, D / 10) / B steps",
+            f"min({plan.point.n_params:.4g}, {WARM_UP_MOST * d:.4g}) / {s.batch_tokens:,} = {s.warm_up_steps:,}",
+        ),
     ]
 
 

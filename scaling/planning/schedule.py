@@ -41,6 +41,7 @@ class Schedule(NamedTuple):
     warm_up_source: str
     decay: str
     chosen: str
+    n_params_without_vocabulary: float  # the N of the chosen law
     advice: tuple[Advice, ...]
 
 
@@ -84,7 +85,8 @@ def choose_schedule(
 
     The batch is the Step Law's, in sequences rounded to 2^k or 3 2^k, and never more than a hundredth of D.
     """
-    chosen = step_law(n_params_without_vocabulary or n_params, n_tokens)
+    body = n_params_without_vocabulary or n_params
+    chosen = step_law(body, n_tokens)
     others = [deepseek_law(6 * n_params * n_tokens)] + ([] if loss is None else [critical_batch(loss)])
     assert chosen.batch_tokens is not None
     assert chosen.learning_rate is not None
@@ -104,6 +106,7 @@ def choose_schedule(
         warm_up_source=WARM_UP_SOURCE,
         decay=DECAY,
         chosen=chosen.name,
+        n_params_without_vocabulary=body,
         advice=(chosen, *others),
     )
 
