@@ -27,6 +27,9 @@ PACKAGES = {
     "tokenizers": ("training", "train"),
     "submitit": ("sweeps on Slurm", "slurm"),
     "ray": ("sweeps on Ray", "ray"),
+    "tensorboard": ("TensorBoard in and out", "logs"),
+    "wandb": ("Weights & Biases in and out", "wandb"),
+    "mlflow-skinny": ("MLflow in and out", "mlflow"),
 }
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from scaling.cli.output import note, print_json
+from scaling.cli.output import print_json
 from scaling.cli.sweep_fit import fit
+from scaling.cli.sweep_import import import_
 from scaling.cli.sweep_run import resume, run
 from scaling.cli.sweep_verify import verify
 from scaling.errors import UsageError
@@ -181,49 +182,5 @@ def restore(folder: Path, store: Path | None) -> None:
     click.echo(f"put {import_results(kept, folder)} results into {kept.root}")
 
 
-@sweep.command(
-    "import", epilog="Try: scaling sweep import hf-trainer outputs -o runs.csv --tokens-per-step 65536"
-)
-@click.argument("tool", type=click.Choice(["hf-trainer", "tensorboard", "nanochat"]))
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Table to write.")
-@click.option("--params", metavar="N", help="Parameters of the runs, where the log does not say: 124M.")
-@click.option(
-    "--params-convention", type=click.Choice(["total", "non_embedding"]), help="What --params counts."
-)
-@click.option("--tokens-per-step", metavar="D", help="Where the log does not say: 65536.")
-@click.option("--loss-tag", default="eval/loss", show_default=True, help="Scalar of TensorBoard.")
-@click.option("--bytes-per-token", type=float, help="Of nanochat's validation text.")
-@click.option("--force", is_flag=True, help="Overwrite the table.")
-def import_(
-    tool: str,
-    path: Path,
-    output: Path,
-    params: str | None,
-    params_convention: str | None,
-    tokens_per_step: str | None,
-    loss_tag: str,
-    bytes_per_token: float | None,
-    force: bool,
-) -> None:
-    """Make a table of runs from the logs of another tool; unfinished and crashed runs are left out and named."""
-    from scaling.cli.sweep_import import import_logs
-    from scaling.units import parse_params, parse_tokens
-
-    runs = import_logs(
-        tool,
-        path,
-        n_params=None if params is None else parse_params(params),
-        params_convention=params_convention,
-        tokens_per_step=None if tokens_per_step is None else parse_tokens(tokens_per_step),
-        loss_tag=loss_tag,
-        bytes_per_token=bytes_per_token,
-    )
-    runs.save(output, overwrite=force)
-    for text in runs.notes:
-        note(text)
-    click.echo(f"wrote {len(runs)} runs to {output}. Fit them:  scaling fit {output}")
-
-
-for command in (run, resume, fit, verify):
+for command in (run, resume, fit, verify, import_):
     sweep.add_command(command)

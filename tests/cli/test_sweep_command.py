@@ -178,6 +178,14 @@ def test_an_interrupt_leaves_a_resumable_sweep_and_prints_the_command(spec: Path
         (["import", "nanochat", "x.csv", "-o", "y.csv"], 2, "--bytes-per-token"),
         (["import", "tensorboard", "x", "-o", "y.csv"], 2, "--params"),
         (["import", "hf-trainer", "x", "-o", "y.csv"], 3, "trainer_state.json"),
+        (["import", "hf-trainer", "x", "-o", "y.csv", "--params", "n_params"], 2, "not a number"),
+        (["import", "wandb", "x", "-o", "y.csv", "--params", "1M"], 2, "--params-convention"),
+        (
+            ["import", "wandb", "x", "-o", "y.csv", "--params", "1M", "--params-convention", "total"],
+            2,
+            "--tokens",
+        ),
+        (["import", "neptune", "x", "-o", "y.csv"], 2, "wandb"),
     ],
 )
 def test_mistakes_are_one_line_that_says_what_to_do(

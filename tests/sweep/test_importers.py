@@ -1,61 +1,71 @@
-"""Logs of other tools, written by these tools themselves where they are installed."""
+"""Logs of other tools, written by these tools themselves: what is finished, once, with the sizes asked for."""
 
 from __future__ import annotations
 
+import csv
+import json
 import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scaling.errors import DataError, UsageError
-from scaling.sweep.importers import from_hf_trainer, from_nanochat, from_tensorboard
+from scaling.sweep.importers import (
+    ConventionError,
+    from_hf_trainer,
+    from_mlflow,
+    from_nanochat,
+    from_tensorboard,
+    from_wandb,
+)
+from scaling.sweep.importers.logged import LoggedRun, to_runs
+
+TRAINER_LOGS = Path(__file__).parent / "hf_trainer"  # write.py there wrote them with transformers' Trainer
+NARROW_NON_EMBEDDING, WIDE_NON_EMBEDDING = 888, 3312  # 12 d^2 + 13 d per GPT-2 layer, + 2 d for the last norm
 
 
-def write_trainer_state(
-    folder: Path, *, step: int, max_steps: int, loss: float | None, tokens: int = 0, flos: float = 0.0
-) -> None:
-    transformers = pytest.importorskip("transformers", reason="writes the state with transformers itself")
-    history: list[dict[str, float]] = [{"loss": 5.0, "step": 1}]
-    if loss is not None:
-        history += [{"eval_loss": loss + 1, "step": step - 1}, {"eval_loss": loss, "step": step}]
-    state = transformers.trainer_callback.TrainerState(
-        global_step=step,
-        max_steps=max_steps,
-        log_history=history,
-        num_input_tokens_seen=tokens,
-        total_flos=flos,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    state.save_to_json(str(folder / "trainer_state.json"))
+# --- transformers ---
 
 
-def test_hf_trainer_gives_the_last_checkpoint_of_each_finished_run(tmp_path: Path) -> None:
-    for step in (50, 100):
-        place = tmp_path / "small" / f"checkpoint-{step}"
-        write_trainer_state(
-            place, step=step, max_steps=100, loss=3.0 - step / 100, tokens=step * 1000, flos=6e6 * step * 1000
-        )
-    write_trainer_state(tmp_path / "cut", step=30, max_steps=100, loss=4.0, tokens=30_000, flos=6e6 * 30_000)
-    runs = from_hf_trainer(tmp_path)
-    assert runs.run_id == ("small",)
-    assert runs.loss[0] == pytest.approx(2.0)
-    assert runs.n_tokens[0] == 100_000
-    assert runs.n_params[0] == pytest.approx(1e6)  # total_flos / (6 tokens)
+def test_hf_trainer_gives_the_last_checkpoint_of_each_finished_run() -> None:
+    runs = from_hf_trainer(TRAINER_LOGS)
+    assert runs.run_id == ("narrow", "wide")
+    assert runs.n_params.tolist() == pytest.approx([NARROW_NON_EMBEDDING, WIDE_NON_EMBEDDING])
+    assert runs.n_tokens.tolist() == [12 * 4 * 16] * 2
     assert runs.convention.params == "non_embedding"
-    assert any("cut at step 30 of 100" in note for note in runs.notes)
+    state = json.loads((TRAINER_LOGS / "wide" / "checkpoint-12" / "trainer_state.json").read_text())
+    assert runs.loss[1] == [e["eval_loss"] for e in state["log_history"] if "eval_loss" in e][-1]
+    assert any("stopped at step 6 of 12" in note for note in runs.notes)
+
+
+def test_hf_trainer_takes_sizes_by_run_and_asks_what_they_count(tmp_path: Path) -> None:
+    sizes = {"narrow": 1400.0, "wide": 4080.0, "stopped": 4080.0}
+    runs = from_hf_trainer(TRAINER_LOGS, n_params=sizes, params_convention="total", tokens_per_step=100)
+    assert runs.n_params.tolist() == [1400, 4080]
+    assert runs.n_tokens[0] == 768  # the log says how many, and is believed
+    with pytest.raises(ConventionError, match="params_convention"):
+        from_hf_trainer(TRAINER_LOGS, n_params=1e6)
+    with pytest.raises(UsageError, match="no entry for run 'stopped'"):
+        from_hf_trainer(TRAINER_LOGS, n_params={"narrow": 1.0, "wide": 2.0}, params_convention="total")
+
+
+def edited_state(folder: Path, **changes: Any) -> None:
+    state = json.loads((TRAINER_LOGS / "wide" / "checkpoint-12" / "trainer_state.json").read_text())
+    (folder / "trainer_state.json").write_text(json.dumps({**state, **changes}))
 
 
 def test_hf_trainer_asks_for_what_the_log_does_not_say(tmp_path: Path) -> None:
-    write_trainer_state(tmp_path, step=10, max_steps=10, loss=2.0)
+    edited_state(tmp_path, num_input_tokens_seen=0, total_flos=0)  # as without include_num_input_tokens_seen
     with pytest.raises(DataError, match="tokens_per_step"):
         from_hf_trainer(tmp_path)
     with pytest.raises(DataError, match="n_params"):
-        from_hf_trainer(tmp_path, tokens_per_step=100)
-    with pytest.raises(UsageError, match="params_convention"):
-        from_hf_trainer(tmp_path, tokens_per_step=100, n_params=1e6)
-    runs = from_hf_trainer(tmp_path, tokens_per_step=100, n_params=1e6, params_convention="total")
-    assert runs.flops[0] == pytest.approx(6 * 1e6 * 1000)
-    write_trainer_state(tmp_path, step=10, max_steps=10, loss=None)
+        from_hf_trainer(tmp_path, tokens_per_step=64)
+    runs = from_hf_trainer(tmp_path, tokens_per_step=64, n_params=1e6, params_convention="total")
+    assert runs.flops[0] == pytest.approx(6 * 1e6 * 768)
+    edited_state(tmp_path, log_history=[{"loss": 3.0, "step": 12}])
     with pytest.raises(DataError, match="no eval_loss"):
         from_hf_trainer(tmp_path)
     (tmp_path / "trainer_state.json").write_text("{}")
@@ -63,6 +73,9 @@ def test_hf_trainer_asks_for_what_the_log_does_not_say(tmp_path: Path) -> None:
         from_hf_trainer(tmp_path)
     with pytest.raises(DataError, match=r"no trainer_state\.json"):
         from_hf_trainer(tmp_path / "nothing")
+
+
+# --- TensorBoard ---
 
 
 def test_tensorboard_gives_the_last_loss_of_each_run(tmp_path: Path) -> None:
@@ -81,10 +94,275 @@ def test_tensorboard_gives_the_last_loss_of_each_run(tmp_path: Path) -> None:
     assert any("stopped at step 120 of 200" in note for note in runs.notes)
     with pytest.raises(DataError, match="it has eval/loss"):
         from_tensorboard(tmp_path, loss_tag="loss", **options)  # type: ignore[arg-type]
+    with pytest.raises(ConventionError, match="what N counts"):
+        from_tensorboard(tmp_path, loss_tag="eval/loss", n_params=1e6, tokens_per_step=1)
     with pytest.raises(UsageError, match="no entry for run 'b'"):
         from_tensorboard(
             tmp_path, loss_tag="eval/loss", n_params={"a": 1.0}, params_convention="total", tokens_per_step=1
         )
+
+
+# --- Weights & Biases ---
+
+
+def log_to_wandb(
+    folder: Path,
+    name: str,
+    losses: Sequence[tuple[int, float]],
+    config: dict[str, Any],
+    exit_code: int | None = 0,
+) -> Path:
+    """An offline run written by wandb; exit_code None: its last records are cut off, as a SIGKILL leaves them."""
+    wandb = pytest.importorskip("wandb", reason="pip install 'isoflop[wandb]'")
+    folder.mkdir(exist_ok=True)
+    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
+    run = wandb.init(
+        project="p", name=name, mode="offline", dir=str(folder), config=config, settings=settings
+    )
+    for step, loss in losses:
+        run.log({"eval/loss": loss, "n_tokens": step * 500}, step=step)
+    path = Path(run.settings.sync_file)
+    run.finish(exit_code=exit_code or 0)
+    wandb.teardown()  # waits until the file is whole
+    if exit_code is None:
+        path.write_bytes(path.read_bytes()[:-10])
+    return path
+
+
+def falling(last: int, every: int = 20) -> list[tuple[int, float]]:
+    return [(step, 4.0 - step / 100) for step in range(every, last + 1, every)]
+
+
+@pytest.fixture(scope="module")
+def wandb_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sizes; "big" crashed once and was started again; one was killed, one diverged, one logged nothing."""
+    folder = tmp_path_factory.mktemp("wandb")
+    small, big = {"model": {"n_params": 1e6}, "steps": 200}, {"model": {"n_params": 2e6}, "steps": 200}
+    log_to_wandb(folder, "big", falling(100), big, exit_code=1)
+    log_to_wandb(folder, "small", falling(200), small)
+    log_to_wandb(folder, "big", falling(200), big)
+    log_to_wandb(folder, "killed", falling(140), {**small, "seed": 1}, exit_code=None)
+    log_to_wandb(folder, "diverged", [(180, 3.0), (200, math.nan)], {**small, "seed": 2})
+    silent = log_to_wandb(folder, "silent", [], {**small, "seed": 3})
+    silent.with_name("run-empty.wandb").touch()  # killed before its first record
+    return folder
+
+
+def test_wandb_offline_runs_give_each_finished_run_once(wandb_folder: Path) -> None:
+    runs = from_wandb(
+        wandb_folder,
+        loss_key="eval/loss",
+        n_params="model.n_params",
+        params_convention="total",
+        n_tokens="n_tokens",
+    )
+    assert dict(zip(runs.run_id, runs.n_params)) == {"big": 2e6, "small": 1e6}
+    assert runs.loss.tolist() == pytest.approx([2.0, 2.0])
+    assert runs.n_tokens.tolist() == [100_000, 100_000]
+    assert (runs.convention.params, runs.convention.flops) == ("total", "6ND")
+    notes = " ".join(runs.notes)
+    assert "killed at step 140" in notes
+    assert "not a number, left out: diverged" in notes
+    assert "1 further logs" in notes
+
+
+def test_wandb_planned_steps_count_more_than_how_a_run_ended(wandb_folder: Path) -> None:
+    """A run killed after its last step is finished; one that ended well before it is not."""
+    options: dict[str, Any] = {"loss_key": "eval/loss", "n_params": 1e6, "params_convention": "total"}
+    runs = from_wandb(wandb_folder, tokens_per_step=500, n_steps=140, **options)
+    assert set(runs.run_id) == {"big", "small", "killed"}
+    with pytest.raises(DataError, match="no finished run"):
+        from_wandb(wandb_folder, tokens_per_step=500, n_steps=1000, **options)
+    runs = from_wandb(wandb_folder, tokens_per_step=500, n_steps="steps", **options)
+    assert set(runs.run_id) == {"big", "small"}
+
+
+def test_wandb_asks_for_what_it_cannot_know(wandb_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConventionError, match="what N counts"):
+        from_wandb(wandb_folder, loss_key="eval/loss", n_params=1e6, tokens_per_step=1)
+    with pytest.raises(ConventionError, match="how flops are counted"):
+        from_wandb(
+            wandb_folder,
+            loss_key="eval/loss",
+            n_params=1e6,
+            params_convention="total",
+            tokens_per_step=1,
+            flops=1e9,
+        )
+    options: dict[str, Any] = {"params_convention": "total", "n_tokens": "n_tokens"}
+    with pytest.raises(UsageError, match="which value is N"):
+        from_wandb(wandb_folder, loss_key="eval/loss", **options)
+    with pytest.raises(UsageError, match="one of them"):
+        from_wandb(wandb_folder, loss_key="eval/loss", n_params=1.0, params_convention="total")
+    with pytest.raises(DataError, match=r"no 'n_params' for n_params; it has .*model\.n_params"):
+        from_wandb(wandb_folder, loss_key="eval/loss", n_params="n_params", **options)
+    with pytest.raises(DataError, match="none of 7 runs has logged 'val'"):
+        from_wandb(wandb_folder, loss_key="val", n_params=1e6, **options)
+    with pytest.raises(DataError, match=r"no run-\*\.wandb"):
+        from_wandb(tmp_path, loss_key="val", n_params=1e6, **options)
+    (tmp_path / "run-x.wandb").write_bytes(b"not a log")
+    with pytest.raises(DataError, match="not an offline run"):
+        from_wandb(tmp_path, loss_key="val", n_params=1e6, **options)
+
+
+def test_a_long_wandb_file_is_read_across_its_blocks(tmp_path: Path) -> None:
+    """LevelDB's log format splits records at multiples of 32 KiB."""
+    path = log_to_wandb(
+        tmp_path, "long", [(s, 1.0 + 1.0 / s) for s in range(1, 1501)], {"note": "x" * 70_000}
+    )
+    assert path.stat().st_size > 200_000
+    runs = from_wandb(
+        tmp_path,
+        loss_key="eval/loss",
+        n_params=1e6,
+        params_convention="total",
+        tokens_per_step=1,
+        n_steps=1500,
+    )
+    assert runs.loss[0] == pytest.approx(1.0 + 1.0 / 1500)
+
+
+@dataclass
+class ApiRun:
+    """The part of wandb.apis.public.Run that its documentation names."""
+
+    id: str
+    name: str
+    state: str
+    config: dict[str, Any]
+    rows: list[dict[str, Any]]
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def scan_history(self, keys: Iterable[str]) -> Iterable[dict[str, Any]]:
+        return ({k: row[k] for k in keys} for row in self.rows if all(k in row for k in keys))
+
+
+def api_run(run_id: str, name: str, last: int, state: str = "finished", **config: Any) -> ApiRun:
+    rows = [{"_step": 3 * s, "train/global_step": s, "eval/loss": loss} for s, loss in falling(last)]
+    return ApiRun(run_id, name, state, {"_wandb": {}, **config}, [*rows, {"_step": 999, "train/loss": 1.0}])
+
+
+def test_wandb_api_runs_are_read_like_files() -> None:
+    runs = from_wandb(
+        [
+            api_run("a1", "a", 80, "crashed", n_params=1e6),
+            api_run("a2", "a", 200, n_params=1e6),
+            api_run("b", "b", 200, n_params=2e6),
+            api_run("c", "c", 120, "running", n_params=2e6),
+            api_run("d", "d", 0, n_params=2e6),
+        ],
+        loss_key="eval/loss", n_params="n_params", params_convention="non_embedding", tokens_per_step=500,
+        step_key="train/global_step",
+    )  # fmt: skip
+    assert runs.run_id == ("a", "b")
+    assert runs.n_tokens.tolist() == [100_000, 100_000]
+    assert runs.convention.params == "non_embedding"
+    assert "c at step 120" in " ".join(runs.notes)
+
+
+def test_wandb_csv_of_the_table_of_runs(tmp_path: Path) -> None:
+    """Columns as the page exports them: Name, State, then configuration and last values."""
+    path = tmp_path / "export.csv"
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["Name", "State", "Notes", "n_params", "_step", "eval/loss", "flops"])
+        table.writerow(["a", "finished", "", "1000000", "200", "2.0", "7e11"])
+        table.writerow(["b", "crashed", "", "2000000", "90", "3.1", "3e11"])
+        table.writerow(["c", "failed", "", "2000000", "", "", ""])
+    runs = from_wandb(
+        path, loss_key="eval/loss", n_params="n_params", params_convention="total", tokens_per_step=500, flops="flops",
+        flops_convention="exact",
+    )  # fmt: skip
+    assert (runs.run_id, runs.flops.tolist(), runs.convention.flops) == (("a",), [7e11], "exact")
+    with pytest.raises(DataError, match="needs the columns Name and val"):
+        from_wandb(path, loss_key="val", n_params=1.0, params_convention="total", tokens_per_step=1)
+    with pytest.raises(DataError, match="no W&B folder or CSV"):
+        from_wandb(
+            tmp_path / "no", loss_key="val", n_params=1.0, params_convention="total", tokens_per_step=1
+        )
+
+
+# --- MLflow ---
+
+
+def log_to_mlflow(client: Any, experiment: str, name: str, last: int, status: str, **parameters: Any) -> None:
+    run = client.create_run(experiment, run_name=name).info.run_id
+    for key, value in parameters.items():
+        client.log_param(run, key, value)
+    for step, loss in falling(last):
+        client.log_metric(run, "eval/loss", loss, step=step)
+    if status != "RUNNING":
+        client.set_terminated(run, status)
+
+
+@pytest.fixture(scope="module", params=["folder", "sqlite"])
+def mlflow_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A local tracking store of either kind, written by mlflow."""
+    pytest.importorskip("mlflow", reason="pip install 'isoflop[mlflow]'")
+    from scaling.sweep.importers.mlflow import connect
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    path = folder / "mlruns" if request.param == "folder" else folder / "mlflow.db"
+    path.mkdir() if request.param == "folder" else path.touch()
+    client = connect(path)
+    experiment = client.create_experiment("sweep", artifact_location=(folder / "artifacts").as_uri())
+    log_to_mlflow(client, experiment, "big", 100, "FAILED", n_params=2_000_000)
+    log_to_mlflow(client, experiment, "small", 200, "FINISHED", n_params=1_000_000)
+    log_to_mlflow(client, experiment, "big", 200, "FINISHED", n_params=2_000_000)
+    log_to_mlflow(client, experiment, "going", 140, "RUNNING", n_params=1_000_000, seed=1)
+    log_to_mlflow(client, experiment, "silent", 0, "FINISHED", n_params=1_000_000, seed=2)
+    return path
+
+
+def test_mlflow_gives_each_finished_run_once(mlflow_store: Path) -> None:
+    options: dict[str, Any] = {"n_params": "n_params", "params_convention": "total", "tokens_per_step": 500}
+    runs = from_mlflow(mlflow_store, loss_key="eval/loss", experiment="sweep", **options)
+    assert dict(zip(runs.run_id, runs.n_params)) == {"big": 2e6, "small": 1e6}
+    assert runs.loss.tolist() == pytest.approx([2.0, 2.0])
+    assert "going at step 140" in " ".join(runs.notes)
+    with pytest.raises(DataError, match=r"no experiment 'other'; it has .*sweep"):
+        from_mlflow(mlflow_store, loss_key="eval/loss", experiment="other", **options)
+    with pytest.raises(DataError, match="no run has logged the metric 'val'"):
+        from_mlflow(mlflow_store, loss_key="val", **options)
+    with pytest.raises(ConventionError, match="what N counts"):
+        from_mlflow(mlflow_store, loss_key="eval/loss", n_params="n_params", tokens_per_step=1)
+
+
+def test_mlflow_says_when_there_is_no_store(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="pip install 'isoflop[mlflow]'")
+    options: dict[str, Any] = {
+        "loss_key": "x",
+        "n_params": 1.0,
+        "params_convention": "total",
+        "tokens_per_step": 1,
+    }
+    with pytest.raises(DataError, match="no MLflow store at"):
+        from_mlflow(tmp_path / "mlflow.db", **options)
+    assert not (tmp_path / "mlflow.db").exists(), "reading creates nothing"
+    (tmp_path / "notes.db").write_text("no database")
+    with pytest.raises(DataError, match="cannot be read as an MLflow store"):
+        from_mlflow(tmp_path / "notes.db", **options)
+
+
+# --- what all share ---
+
+
+def run(run_id: str, step: int, **more: Any) -> LoggedRun:
+    return LoggedRun(run_id=run_id, n_params=1e6, n_tokens=step * 1e3, loss=2.0 + 1 / step, step=step, **more)
+
+
+def test_a_finished_log_is_taken_before_one_that_got_farther_without_ending() -> None:
+    logs = [run("a", 100, ended_well=True), run("a", 150, ended_well=False), run("b", 90), run("b", 90)]
+    runs = to_runs(logs, source="x", params_convention="total")
+    assert (runs.run_id, runs.step.tolist()) == (("a", "b"), [100, 90])  # type: ignore[union-attr]
+
+
+def test_different_runs_of_one_name_are_kept_apart() -> None:
+    logs = [run("gpt", 100, identity="gpt 1"), run("gpt", 100, identity="gpt 2")]
+    assert to_runs(logs, source="x", params_convention="total").run_id == ("gpt", "gpt-2")
+
+
+# --- nanochat ---
 
 
 # the header that runs/scaling_laws.sh wrote in January 2026

@@ -1,0 +1,128 @@
+"""MLflow (extra `mlflow`): a tracking store, local (a folder or an SQLite file) or on a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scaling.errors import DataError, UsageError
+from scaling.runs import Runs
+from scaling.sweep.importers.logged import Known, Log, Params, Sizes
+from scaling.sweep.store import canonical_json
+
+PAGE = 1000  # runs asked for at once
+SQLITE_HEADER = b"SQLite format 3\0"
+
+
+def from_mlflow(
+    source: str | Path | Any,
+    *,
+    loss_key: str,
+    experiment: str | None = None,
+    n_params: Known | None = None,
+    params_convention: Params | None = None,
+    tokens_per_step: Known | None = None,
+    n_tokens: Known | None = None,
+    n_steps: Known | None = None,
+    flops: Known | None = None,
+    flops_convention: str | None = None,
+) -> Runs:
+    """Runs from MLflow: the last `loss_key` of each run whose status is FINISHED.
+
+    Args:
+        source: a folder (mlruns), an SQLite file, a tracking URI, or an MlflowClient.
+        experiment: its name; None takes all.
+        n_params, tokens_per_step, n_tokens, n_steps, flops: as in `Sizes`; a name is that of a parameter or metric.
+    A run that was relaunched has another id but the same name and parameters: these two together are its identity.
+    """
+    sizes = Sizes(
+        n_params=n_params,
+        params_convention=params_convention,
+        tokens_per_step=tokens_per_step,
+        n_tokens=n_tokens,
+        n_steps=n_steps,
+        flops=flops,
+        flops_convention=flops_convention,
+    )
+    client, where = (connect(source), str(source)) if isinstance(source, str | Path) else (source, "MLflow")
+    logs = [log for log in (_log(client, run, loss_key) for run in _runs(client, experiment, where)) if log]
+    if not logs:
+        raise DataError(f"{where}: no run has logged the metric {loss_key!r}.")
+    return sizes.runs(logs, source=where)
+
+
+def connect(source: str | Path) -> Any:
+    """A client of a tracking store."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # old stores are folders; we only read
+    uri = tracking_uri(source)
+    try:
+        from mlflow import MlflowClient
+    except ImportError as error:
+        raise UsageError("reading MLflow needs mlflow: pip install 'isoflop[mlflow]'.") from error
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except MlflowException as error:
+        raise DataError(f"{source} cannot be read as an MLflow store: {_first_line(error)}") from error
+
+
+def tracking_uri(source: str | Path) -> str:
+    """The URI of a folder, an SQLite file, or what is a URI already."""
+    if "://" in str(source):
+        return str(source)
+    path = Path(source)
+    if not path.exists():
+        raise DataError(
+            f"there is no MLflow store at {path}: give a folder, an SQLite file or a tracking URI."
+        )
+    if path.is_dir():
+        return path.resolve().as_uri()
+    with path.open("rb") as file:
+        if file.read(len(SQLITE_HEADER)) not in (SQLITE_HEADER, b""):
+            raise DataError(
+                f"{path} cannot be read as an MLflow store: it is neither a folder nor an SQLite file."
+            )
+    return f"sqlite:///{path.resolve()}"
+
+
+def _runs(client: Any, experiment: str | None, where: str) -> Iterator[Any]:
+    """Runs that are not deleted, oldest first."""
+    found = client.search_experiments()
+    chosen = [e.experiment_id for e in found if experiment is None or e.name == experiment]
+    if not chosen:
+        names = ", ".join(sorted(e.name for e in found))
+        raise DataError(f"{where} has no experiment {experiment!r}; it has {names or 'none'}.")
+    token = None
+    while True:
+        page = client.search_runs(
+            chosen, max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _log(client: Any, run: Any, loss_key: str) -> Log | None:
+    history = client.get_metric_history(run.info.run_id, loss_key)
+    if not history:
+        return None
+    last = max(history, key=lambda m: (m.step, m.timestamp))
+    parameters = dict(run.data.params)
+    name = run.info.run_name or run.info.run_id
+    return Log(
+        name=name,
+        identity=f"{name} {canonical_json(parameters)}",
+        values={**run.data.metrics, **parameters},
+        step=int(last.step),
+        loss=float(last.value),
+        is_finished=run.info.status == "FINISHED",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else repr(error)

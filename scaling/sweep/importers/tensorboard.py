@@ -1,0 +1,60 @@
+"""TensorBoard: folders with event files (extra `logs`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from scaling.errors import DataError, UsageError
+from scaling.runs import Runs
+from scaling.sweep.importers.logged import Known, Log, Params, Sizes
+
+
+def from_tensorboard(
+    folder: str | Path,
+    *,
+    loss_tag: str,
+    n_params: Known | None = None,
+    params_convention: Params | None = None,
+    tokens_per_step: Known | None = None,
+    n_tokens: Known | None = None,
+    n_steps: Known | None = None,
+    flops: Known | None = None,
+    flops_convention: str | None = None,
+) -> Runs:
+    """Runs from TensorBoard: every folder below `folder` with event files is one run, its loss the last of `loss_tag`.
+
+    Args:
+        n_params, tokens_per_step, n_tokens, n_steps, flops: as in `Sizes`; a name is that of a scalar, whose last
+            value it is.
+    """
+    sizes = Sizes(
+        n_params=n_params,
+        params_convention=params_convention,
+        tokens_per_step=tokens_per_step,
+        n_tokens=n_tokens,
+        n_steps=n_steps,
+        flops=flops,
+        flops_convention=flops_convention,
+    )
+    return sizes.runs(_logs(Path(folder), loss_tag), source=str(folder))
+
+
+def _logs(folder: Path, loss_tag: str) -> Iterator[Log]:
+    try:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    except ImportError as error:
+        raise UsageError("reading event files needs tensorboard: pip install 'isoflop[logs]'.") from error
+    places = sorted({p.parent for p in folder.rglob("*tfevents*")})
+    if not places:
+        raise DataError(f"no event files below {folder}.")
+    for place in places:
+        events = EventAccumulator(str(place), size_guidance={"scalars": 0}).Reload()
+        tags = events.Tags()["scalars"]
+        if loss_tag not in tags:
+            raise DataError(f"{place} has no scalar {loss_tag!r}; it has {', '.join(tags) or 'none'}.")
+        # of a run that was stopped and went on, the later event of a step counts
+        last = max(events.Scalars(loss_tag), key=lambda e: (e.step, e.wall_time))
+        name = place.name if place == folder else place.relative_to(folder).as_posix()
+        values = {tag: events.Scalars(tag)[-1].value for tag in tags}
+        yield Log(name=name, identity=name, values=values, step=int(last.step), loss=float(last.value))
