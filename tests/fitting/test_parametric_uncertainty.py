@@ -145,3 +145,14 @@ def test_a_run_that_widens_the_interval_or_is_grossly_off_is_a_warning(factor: f
     assert fit.influence is not None
     assert fit.influence.far_off[0].row == middle + 1
     assert fit.influence.far_off[-1].params_exponent_error <= 1.02 * fit.influence.params_exponent_error
+
+
+def test_a_small_table_says_what_its_main_interval_cannot_see():
+    budget, spread = np.repeat([1e18, 5e18, 2.5e19, 1e20], 5), np.tile(np.geomspace(0.3, 3, 5), 4)
+    N = 0.1 * np.sqrt(budget) * spread
+    loss = LAW.loss(N, budget / (6 * N)) * np.exp(0.005 * np.random.default_rng(1).standard_normal(20))
+    fit = fit_parametric(Runs.from_arrays(n_params=N, n_tokens=budget / (6 * N), loss=loss, budget=budget))
+    assert fit.spread.main == "profile"
+    few = next(f for f in fit.findings if f.code == "few-runs")
+    assert "share some of their noise" in few.message
+    assert "jackknife beside it" in few.message

@@ -9,6 +9,7 @@ import numpy as np
 
 from scaling.fitting.parametric.analysis import BUDGETS_DIFFER, Analysis
 from scaling.fitting.parametric.influence import FAR_OFF
+from scaling.fitting.parametric.intervals import Spread
 from scaling.fitting.parametric.surface import COORDINATES, LOWER, UPPER
 from scaling.runs import Finding
 from scaling.runs.findings import Severity
@@ -181,8 +182,20 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
         )
         yield _finding("pure-error", "warning", message)
     if a.spread is not None and len(a.runs) < FEW_RUNS:
-        yield _finding("few-runs", "note", f"{len(a.runs)} runs: {TEST_POWER_NOTE}")
+        yield _finding(
+            "few-runs", "note", f"{len(a.runs)} runs: {TEST_POWER_NOTE}{_shared_noise_note(a.spread)}"
+        )
     yield from _objective_spread(a)
+
+
+def _shared_noise_note(spread: Spread) -> str:
+    """What the main interval would miss and these tests cannot see (simulated in benchmarks/coverage.py)."""
+    if spread.main == "jackknife" or spread.jackknife is None:
+        return ""
+    return (
+        ". If runs of a budget share some of their noise, a 95 % interval of the loss held in 87 % of simulated "
+        "tables of 20 runs, and the jackknife beside it in 94 %"
+    )
 
 
 def _objective_spread(a: Analysis) -> Iterator[Finding]:
