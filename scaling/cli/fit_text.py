@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BEYOND = (1.0, 10.0, 100.0)  # times the largest budget of the runs: where the law is asked
 SHOWN_FINDINGS = 12
+OWN_COUNT = 0.005  # C / 6ND further than this from 1 is another count, not rounding
 FEW_RUNS = 36  # below, a test that passes says little
 _OBJECTIVES = {
     "huber": "Huber on log loss",
@@ -63,7 +64,7 @@ def print_fit(
     print_checks(held_out, compared)
     _data(runs, table.left_out)
     print_findings(findings)
-    _next(runs, law_file, command)
+    _next(_largest_budget(result), law_file, command)
 
 
 def _warnings(findings: Sequence[Finding]) -> None:
@@ -89,7 +90,7 @@ def _parametric(fit: ParametricFit, runs: Runs) -> None:
     a = fit.params_exponent
     if fit.spread is not None:
         heading("compute-optimal, where the runs end and beyond")
-        _optimum_table(fit, float(runs.flops.max()))
+        _optimum_table(fit, _largest_budget(fit))
     heading("coefficients")
     rows = [(n, _rounded(e), _error(e), _range(e.interval, e.value)) for n, e in fit.estimates.items()]
     rows += [("a of N*", _rounded(a), _error(a), _range(a.interval, a.value))]
@@ -152,7 +153,7 @@ def _optimum_table(fit: Any, largest: float) -> None:
              _span(d.interval, format_tokens), _rounded(loss), _range(loss.interval, loss.value))
         )  # fmt: skip
     percent = f"{100 * fit.level:g} %"
-    print_table(["FLOPs", "N*", percent, "D*", percent, "loss", percent], rows)
+    print_table(["FLOPs (6ND)", "N*", percent, "D*", percent, "loss", percent], rows)
 
 
 def _isoflop_law(fit: IsoflopFit, runs: Runs) -> None:
@@ -210,7 +211,7 @@ def _generic_law(fit: Any, runs: Runs) -> None:
 def _generic(fit: LawFit, runs: Runs) -> None:
     if fit.has_optimum and "loss" in fit.law.family.outputs:
         heading("compute-optimal, where the runs end and beyond")
-        _optimum_table(fit, float(runs.flops.max()))
+        _optimum_table(fit, _largest_budget(fit))
     heading("coefficients")
     estimates = fit.estimates
     rows = [(n, _rounded(e), _error(e), _range(e.interval, e.value)) for n, e in estimates.items()]
@@ -233,12 +234,25 @@ def _data(runs: Runs, left_out: Sequence[str]) -> None:
         ("from", runs.source),
         ("range", f"N {_extent(runs.n_params, format_params)}, D {_extent(runs.n_tokens, format_tokens)}, "
                   f"C {_extent(runs.flops, format_flops)}"),
-        ("counting", f"N counts {counts}; C is {c.flops}; loss in {c.loss_unit}"),
+        ("counting", f"N counts {counts}; {_flops_counted(runs)}; loss in {c.loss_unit}"),
     ]  # fmt: skip
     if left_out:
         names = ", ".join(left_out[:6]) + (" ..." if len(left_out) > 6 else "")
         fields.append(("left out", f"{counted(len(left_out), 'run')} as you asked: {names}"))
     print_fields(fields)
+
+
+def _flops_counted(runs: Runs) -> str:
+    how = {
+        "unknown": "C is the table's own count (say --flops-convention)",
+        "source": "C is as its source counts",
+        "exact": "C is exact",
+    }.get(runs.convention.flops, f"C is {runs.convention.flops}")
+    ratio = runs.flops / (6 * runs.n_params * runs.n_tokens)
+    if max(abs(ratio - 1)) < OWN_COUNT:
+        return how
+    low, high = (f"{v:.3g}" for v in (ratio.min(), ratio.max()))
+    return f"{how}, {low if low == high else f'{low} to {high}'} times 6ND"
 
 
 def print_findings(findings: Iterable[Finding]) -> None:
@@ -256,10 +270,15 @@ def print_findings(findings: Iterable[Finding]) -> None:
         paragraph(f"and {len(ranked) - SHOWN_FINDINGS} more: --json has all of them", "       ")
 
 
-def _next(runs: Runs, law_file: Path | None, command: str) -> None:
+def _largest_budget(fit: Any) -> float:
+    """Of the runs, as budgets of the law count: 6ND, whatever the table counts."""
+    return float(fit.law.provenance.fitted_range["flops"][1])
+
+
+def _next(largest: float, law_file: Path | None, command: str) -> None:
     """The same fit written to a file, and a plan from it: commands to copy, so they are not wrapped."""
     click.echo()
-    flops = format_flops(float(f"{10 * float(runs.flops.max()):.1g}"))
+    flops = format_flops(float(f"{10 * largest:.1g}"))
     if law_file is None:
         click.echo(f"next  {command} -o fit.json && scaling plan --flops {flops} --law fit.json")
     else:

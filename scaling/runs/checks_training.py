@@ -107,7 +107,7 @@ def _conventions(final: Runs) -> Iterator[Finding]:
             code="unknown-convention",
             severity="warning",
             message="the table does not say whether n_params counts embeddings; one set of runs gives an N exponent "
-            "of .37, .54 or .70 by the count (our refit of the public nanochat runs). Say which: --params-convention "
+            "of .37, .54 or .70 by the count (nanochat's, refitted under each). Say which: --params-convention "
             "(in Python params_convention=), total or non_embedding.",
             source="Porian et al. 2024, arXiv:2406.19146; Pearce and Song 2024, arXiv:2406.12907",
         )
@@ -158,10 +158,16 @@ def _flops(final: Runs) -> Iterator[Finding]:
         yield Finding(
             code="own-flops",
             severity="note",
-            message=f"FLOPs are the source's own count, {plain(ratio.min())} to {plain(ratio.max())} times 6 n_params "
-            "n_tokens; an optimum on this table is at its FLOPs, not at 6ND.",
+            message=f"FLOPs are the table's own count, {_extent(ratio)} times 6 n_params n_tokens; the budgets of a "
+            "law fitted to N and D are 6ND.",
             source="Porian et al. 2024, arXiv:2406.19146",
         )
+
+
+def _extent(values: NDArray[np.float64]) -> str:
+    """'1.5', or '1.1 to 1.4'."""
+    low, high = plain(float(values.min())), plain(float(values.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def _unfinished(final: Runs) -> Iterator[Finding]:

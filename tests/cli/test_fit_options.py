@@ -215,3 +215,20 @@ def test_losses_in_bits_are_told_once_unless_the_unit_is_stated(tmp_path: Path) 
     assert "loss-unit" not in codes(told)
     assert told["coefficients"]["E"] == pytest.approx(PLANTED_LAW.E, abs=0.1)
     assert "loss-unit" not in codes(json.loads(call("fit", path, "--loss-unit", "nats/token", "--json")))
+
+
+def test_flops_counted_otherwise_are_said_and_planned_in_6nd(tmp_path: Path) -> None:
+    rows = [line.split(",") for line in example_runs_text().splitlines()]
+    at = rows[0].index("flops")
+    more = [[*r[:at], str(1.5 * float(r[at])), *r[at + 1 :]] for r in rows[1:]]
+    path = tmp_path / "own.csv"
+    budget = rows[0].index("budget")
+    kept = [[c for i, c in enumerate(r) if i != budget] for r in [rows[0], *more]]
+    path.write_text("\n".join(",".join(r) for r in kept) + "\n")
+    text = call("fit", path)
+    assert "C is the table's own count (say --flops-convention), 1.5 times 6ND" in " ".join(text.split())
+    assert "own count, 1.5 times 6 n_params n_tokens; the budgets" in " ".join(text.split())
+    plain = tmp_path / "plain.csv"
+    plain.write_text(example_runs_text())
+    optimum = [line for line in text.splitlines() if line.startswith("  3e20 ")]
+    assert optimum == [line for line in call("fit", plain).splitlines() if line.startswith("  3e20 ")]
