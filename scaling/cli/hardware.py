@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from scaling.cli.output import paragraph, print_fields, print_json, print_table
+from scaling.cli.output import paragraph, print_fields, print_json, print_table, warn
 from scaling.reference.hardware import Accelerator, accelerators, find_accelerator
 from scaling.units import format_bytes, format_duration, format_percent
 
@@ -76,18 +76,26 @@ def measure(size: int | None, dtype: str, seconds: float, as_json: bool) -> None
         result = measure_matmul_torch(size, dtype=dtype, seconds=seconds)
     except ModuleNotFoundError:
         result = measure_matmul(size, dtype=dtype, seconds=seconds)
+    for doubt in result.warnings:
+        warn(f"{doubt}.")
     if as_json:
         print_json(asdict(result))
         return
-    n = result.size
+    n, threads = result.size, "one thread" if result.n_threads == 1 else f"{result.n_threads} threads"
     click.echo(f"{_rate(result.best_flops_per_s)}  (median {_rate(result.median_flops_per_s)})")
     print_fields(
         [
             ("device", result.device),
-            ("with", f"{result.library}, {result.dtype}, up to {result.n_threads} threads"),
+            (
+                "with",
+                f"{result.library}, {result.dtype}, up to {threads}",
+            ),
             ("product", f"{n} x {n}, {result.n_repeats} times in {format_duration(result.seconds)}"),
         ]
     )
+    if result.warnings:
+        paragraph("No peak to plan with: measure again on an idle machine, without --size.")
+        return
     peak = f"{result.best_flops_per_s / TERA:.3g}"
     paragraph(f"Plan with it: scaling plan --hardware measured --time 1d --peak-tflops {peak}")
 

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from scaling.errors import UsageError
 
 MOST_REPEATS = 10_000
-SIZES = (128, 256, 512, 1024, 2048, 4096, 8192)  # a GPU needs the largest to show its rate
+LEAST_SIZE = 512  # below, overheads and not the product are timed; 0.27 GFLOPs: 0.3 s even at 1 GFLOP/s
+TRIALS = 3  # timings of each size when one is chosen: the best is what the machine can do
+BUSY_SHARE = 0.7  # of its threads' time; a process that had less shared the machine
+UNEVEN = 0.7  # median over best rate; steady machines lie above 0.9
+SIZES = (LEAST_SIZE, 1024, 2048, 4096, 8192)  # a GPU needs the largest to show its rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,7 @@ class Measurement:
     seconds: float
     best_flops_per_s: float
     median_flops_per_s: float
+    warnings: tuple[str, ...] = ()  # why the rate is not the machine's peak
 
 
 def measure_matmul(size: int | None = None, *, dtype: str = "float32", seconds: float = 2.0) -> Measurement:
@@ -40,7 +45,7 @@ def measure_matmul(size: int | None = None, *, dtype: str = "float32", seconds: 
 
     if dtype != "float32":
         raise UsageError(
-            f"NumPy has no fast {dtype} product; take float32, or install torch: pip install 'isoflop[train]'."
+            f"NumPy has no fast {dtype} product; take float32, or install torch: pip install torch."
         )
     rng = np.random.default_rng(0)
 
@@ -75,10 +80,13 @@ def timed(
     product = make_product(size)
     product()  # warm-up
     durations: list[float] = []
-    start = time.perf_counter()
+    cpu_start, start = time.process_time(), time.perf_counter()
     while not durations or (time.perf_counter() - start < seconds and len(durations) < MOST_REPEATS):
         durations.append(_duration(product))
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu_start
     flops = 2.0 * size**3
+    best, median = flops / min(durations), flops / statistics.median(durations)
+    share = cpu / (wall * n_threads) if device.startswith("CPU") else 1.0
     return Measurement(
         device=device,
         library=library,
@@ -86,19 +94,33 @@ def timed(
         size=size,
         n_threads=n_threads,
         n_repeats=len(durations),
-        seconds=time.perf_counter() - start,
-        best_flops_per_s=flops / min(durations),
-        median_flops_per_s=flops / statistics.median(durations),
+        seconds=wall,
+        best_flops_per_s=best,
+        median_flops_per_s=median,
+        warnings=_doubts(size, share, n_threads, median / best),
     )
 
 
+def _doubts(size: int, share: float, n_threads: int, evenness: float) -> tuple[str, ...]:
+    """Why a rate may lie below the machine's peak."""
+    doubts = []
+    threads = "one thread" if n_threads == 1 else f"{n_threads} threads"
+    if share < BUSY_SHARE:
+        doubts.append(f"the machine is busy: this process had {100 * share:.0f} % of the time of {threads}")
+    if evenness < UNEVEN:
+        doubts.append(f"the repetitions are uneven: the median has {100 * evenness:.0f} % of the best rate")
+    if size < LEAST_SIZE:
+        doubts.append(f"a product of {size} x {size} is too small to show the peak")
+    return tuple(doubts)
+
+
 def _largest_size(make_product: Callable[[int], Callable[[], object]], seconds: float) -> int:
-    """Double n from 128 while eight times the work still fits ten times into `seconds`."""
+    """Double n from LEAST_SIZE while eight times the work still fits ten times into `seconds`."""
     size = SIZES[0]
     for size in SIZES:
         product = make_product(size)
         product()
-        if 8 * _duration(product) > seconds / 10:
+        if 8 * min(_duration(product) for _ in range(TRIALS)) > seconds / 10:
             break
     return size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -66,6 +67,53 @@ def test_measure_rates_2_n_cubed_flops_per_product(monkeypatch):
     labels = {"device": "d", "library": "l", "dtype": "float32", "n_threads": 1}
     result = timed(lambda n: lambda: None, size=100, seconds=5.0, **labels)
     assert result.best_flops_per_s == 2 * 100**3
+
+
+def _timed(monkeypatch, durations, *, cpu_share=1.0, size=1024, device="CPU (x)", n_threads=2):
+    """A measurement on a machine whose products take these seconds, in turn."""
+    now = 0.0
+
+    def run_product():
+        nonlocal now
+        now += next(takes)
+
+    takes = itertools.cycle(durations)
+    monkeypatch.setattr("scaling.reference.measure.time.perf_counter", lambda: now)
+    monkeypatch.setattr("scaling.reference.measure.time.process_time", lambda: now * cpu_share * n_threads)
+    labels = {"device": device, "library": "l", "dtype": "float32", "n_threads": n_threads}
+    return timed(lambda n: run_product, size=size, seconds=5.0, **labels)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({}, ()),
+        ({"cpu_share": 0.3}, ("the machine is busy: this process had 30 % of the time of 2 threads",)),
+        ({"cpu_share": 0.3, "device": "NVIDIA H100"}, ()),  # a GPU works while the process waits
+        ({"size": 128}, ("a product of 128 x 128 is too small to show the peak",)),
+    ],
+)
+def test_a_rate_that_is_no_peak_says_why(monkeypatch, how, said):
+    assert _timed(monkeypatch, [0.1], **how).warnings == said
+
+
+def test_uneven_repetitions_are_said_to_be(monkeypatch):
+    assert _timed(monkeypatch, [0.1, 0.3, 0.3]).warnings == (
+        "the repetitions are uneven: the median has 33 % of the best rate",
+    )
+
+
+def test_one_slow_product_does_not_make_the_size_small(monkeypatch):
+    """A hiccup in the first timing chose 128 x 128, and its 0.023 GFLOP/s was offered as a peak."""
+    result = _timed(monkeypatch, [0.5, 0.001, 0.001, 0.001, 0.001], size=None)
+    assert result.size >= 2048
+
+
+def test_a_doubtful_rate_is_not_offered_as_a_peak():
+    result = CliRunner().invoke(hardware, ["measure", "--size", "64", "--seconds", "0.05"])
+    assert "too small to show the peak" in " ".join(result.stderr.split())
+    assert "--peak-tflops" not in result.stdout
+    assert "measure again" in result.stdout
 
 
 def test_numpy_alone_refuses_bfloat16():
