@@ -10,7 +10,8 @@ Strategies: Greedy, Sample (scaling.lm.sampling), Beam (scaling.lm.beam). A mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -252,10 +253,11 @@ def _walk(model: StepModel, job: _Job, rows: list[_Row], strategy: Greedy | Samp
     start = history_RT.shape[1] - job.max_new_tokens
     active = rows
     for step in range(job.max_new_tokens):
-        _check_finite(logits_RV, step)
         context = Context(ids_RT=history_RT[:, : start + step], step=step)
         ids_R = strategy.pick(logits_RV, context, None if uniform_RT is None else uniform_RT[:, step])
-        for row, token, logprob in zip(active, ids_R.tolist(), _logprobs(logits_RV, ids_R).tolist()):
+        logprobs = logits_RV.float().log_softmax(-1).gather(-1, ids_R[:, None]).view(-1).tolist()
+        _check_numbers(logprobs, step)
+        for row, token, logprob in zip(active, ids_R.tolist(), logprobs):
             row.append(token, logprob)
         yield
         history_RT[:, start + step] = ids_R
@@ -270,20 +272,14 @@ def _walk(model: StepModel, job: _Job, rows: list[_Row], strategy: Greedy | Samp
         logits_RV = model.step(ids_R, state)
 
 
-def _check_finite(logits_RV: Tensor, step: int) -> None:
-    """Stop at the first row that is no distribution. A logit of -inf is a token of probability 0, and allowed."""
-    best_R = logits_RV.amax(-1)  # NaN and +inf carry over; -inf is left only where nothing is possible
-    if not bool(best_R.isfinite().all()):
+def _check_numbers(logprobs: Iterable[float], step: int) -> None:
+    """Stop at the first row that is no distribution: the log-probabilities of one that has NaN or +inf, or no token at
+    all, are NaN. A logit of -inf is a token of probability 0, and allowed."""
+    if any(map(math.isnan, logprobs)):
         raise DataError(
             f"the model's logits for new token {step + 1} are not finite (NaN or inf): its weights are damaged or "
             "its training diverged. Use another model, or train it again."
         )
-
-
-def _logprobs(logits_RV: Tensor, ids_R: Tensor) -> Tensor:
-    """ln p of the chosen tokens, (R,), in float32."""
-    logits = logits_RV.float()
-    return logits.gather(-1, ids_R[:, None])[:, 0] - logits.logsumexp(-1)
 
 
 def _beginnings(model: StepModel, job: _Job) -> list[tuple[int, ...]]:
@@ -309,9 +305,9 @@ def _beam_search(model: StepModel, job: _Job, beam: Beam, n: int) -> list[Genera
     start = history_RT.shape[1] - job.max_new_tokens
     active = searches
     for step in range(job.max_new_tokens):
-        _check_finite(logits_RV, step)
         context = Context(ids_RT=history_RT[:, : start + step], step=step)
         ids, logprobs = _best_continuations(beam, logits_RV, context)
+        _check_numbers((best for best, *_ in logprobs), step)
         rows, first = [], 0
         for search in active:
             n_rows = len(search.beams)
@@ -334,15 +330,10 @@ def _best_continuations(
     beam: Beam, logits_RV: Tensor, context: Context
 ) -> tuple[list[list[int]], list[list[float]]]:
     """The 2 N best tokens of each beam and their log-probabilities: all that can be among the 2 N best overall."""
-    logits = logits_RV.float()
-    k = min(2 * beam.n_beams, logits.shape[-1])
-    if not beam.transforms:
-        best, ids = logits.topk(k)
-        return ids.tolist(), (best - logits.logsumexp(-1, keepdim=True)).tolist()
-    ln_p = logits.log_softmax(-1)
+    ln_p = logits_RV.float().log_softmax(-1)
     for transform in beam.transforms:
         ln_p = transform(ln_p, context)
-    best, ids = ln_p.topk(k)
+    best, ids = ln_p.topk(min(2 * beam.n_beams, ln_p.shape[-1]))
     return ids.tolist(), best.tolist()
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -37,6 +37,7 @@ class KVCache:
             self.keep_BN = torch.ones(n_rows, capacity, dtype=torch.bool, device=device)
             self.keep_BN[:, : keep_BT.shape[1]] = keep_BT
         self.memory_keep_BS: Tensor | None = None
+        self.step: Callable[[Tensor, KVCache], Tensor] | None = None  # the model's, once it has made one
         self.layers = [LayerCache(self) for _ in range(n_layers)]
         self._show_layers()
 

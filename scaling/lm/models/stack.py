@@ -100,25 +100,36 @@ class Stack(nn.Module):
             memory_BSD: last states of the encoder; not needed once they are in the cache.
         """
         B, T, _ = x_BTE.shape
-        S = T + (cache.length if cache is not None else 0)
-        positions = _positions(keep_BS, T, S, x_BTE.device)
-        x = self._embed(x_BTE, positions, segment_ids_BT)
-        view = self._view(x, positions, keep_BS, S)
-        x = x.flatten(0, 1)
-        memory_mask = None if memory_keep_BS is None else memory_keep_BS[:, None, None, :]
-        memory_view = View(n_rows=B, n_tokens=T, mask=memory_mask, causal=False)
+        n_past = cache.length if cache is not None else 0
+        x, view, memory_view = self.enter(x_BTE, keep_BS, memory_keep_BS, n_past, segment_ids_BT)
         for index, block in enumerate(self.blocks):
             layer = cache.layers[index] if cache is not None else None
             x = block(x, view, layer, memory_BSD, memory_view)
         if cache is not None:
-            cache.length = S
+            cache.length += T
         x = self.final_norm(x) if self.architecture.has_final_norm else x
         return x.view(B, T, -1)
+
+    def enter(
+        self,
+        x_BTE: Tensor,
+        keep_BS: Tensor | None,
+        memory_keep_BS: Tensor | None,
+        n_past: int,
+        segment_ids_BT: Tensor | None = None,
+    ) -> tuple[Tensor, View, View]:
+        """What the blocks begin with: states (M, D), and the views of the text so far and of the memory."""
+        B, T, _ = x_BTE.shape
+        positions = _positions(keep_BS, T, n_past + T, x_BTE.device)
+        x = self._embed(x_BTE, positions, segment_ids_BT)
+        memory_mask = None if memory_keep_BS is None else memory_keep_BS[:, None, None, :]
+        memory_view = View(n_rows=B, n_tokens=T, mask=memory_mask, causal=False)
+        return x.flatten(0, 1), self._view(x, positions, keep_BS, n_past + T), memory_view
 
     def _embed(self, x_BTE: Tensor, positions: Tensor, segment_ids_BT: Tensor | None) -> Tensor:
         a, x = self.architecture, x_BTE
         if a.positions == "learned":
-            x = x + self.positions(positions + a.position_offset)
+            x = x + self.positions(positions + a.position_offset if a.position_offset else positions)
         elif a.positions == "sinusoidal":
             x = x + sinusoid_at(positions, a.d_embedding, x.dtype)
         if self.has_segments:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from scaling.errors import UsageError
 from scaling.lm.models.cache import KVCache
 from scaling.lm.models.heads import MaskedTokenHead, Pooler, ReplacedTokenHead
 from scaling.lm.models.stack import Stack
+from scaling.lm.models.step import packed_product, packing_pays, plain_product, unroll
 
 
 class Transformer(nn.Module):
@@ -106,8 +107,11 @@ class Transformer(nn.Module):
             return self.mlm_head(states_BTD, self.tokens.weight)  # type: ignore[no-any-return]
         if "lm" not in a.heads:
             raise UsageError(f"this {a.kind} has no vocabulary head; add 'lm' or 'mlm' to its heads.")
-        scaled = states_BTD * a.d_model**-0.5 if a.scale_logits else states_BTD
-        return F.linear(scaled, self.head_weight)
+        return F.linear(self._scaled(states_BTD), self.head_weight)
+
+    def _scaled(self, states: Tensor) -> Tensor:
+        a = self.architecture
+        return states * a.d_model**-0.5 if a.scale_logits else states
 
     @property
     def head_weight(self) -> Tensor:
@@ -149,14 +153,6 @@ class Transformer(nn.Module):
         )
         if memory_RSD is not None:
             cache.memory_keep_BS = memory_keep
-        return self._extend(ids_RT, cache, memory_RSD), cache
-
-    @torch.inference_mode()
-    def step(self, ids_R: Tensor, state: KVCache) -> Tensor:
-        """Append one token to each row of the state; logits (R, V) of the next one."""
-        return self._extend(ids_R[:, None], state, None)
-
-    def _extend(self, ids_RT: Tensor, cache: KVCache, memory_RSD: Tensor | None) -> Tensor:
         states = self.decoder(
             self.tokens(ids_RT),
             keep_BS=cache.keep_BN,
@@ -164,7 +160,22 @@ class Transformer(nn.Module):
             memory_BSD=memory_RSD,
             memory_keep_BS=cache.memory_keep_BS,
         )
-        return self.logits(states[:, -1])  # of the last position only
+        return self.logits(states[:, -1]), cache  # of the last position only
+
+    @torch.inference_mode()
+    def step(self, ids_R: Tensor, state: KVCache) -> Tensor:
+        """Append one token to each row of the state; logits (R, V) of the next one."""
+        if state.step is None:
+            state.step = self._unrolled(len(ids_R), state.capacity - state.length)
+        return state.step(ids_R, state)
+
+    def _unrolled(self, n_rows: int, n_steps: int) -> Callable[[Tensor, KVCache], Tensor]:
+        """One step of the decoder and the head, see `scaling.lm.models.step`."""
+        n_weights = sum(p.numel() for p in self.parameters())
+        packs = packing_pays(self.head_weight, n_weights, n_rows, n_steps)
+        product = packed_product(n_rows) if packs else plain_product
+        last_states, head = unroll(self.decoder, product), product(self.head_weight, None)
+        return lambda ids_R, cache: head(self._scaled(last_states(self.tokens(ids_R[:, None]), cache)))
 
     def _check_lengths(self, prompts: Sequence[Sequence[int]], n_new_tokens: int) -> None:
         for index, prompt in enumerate(prompts):
