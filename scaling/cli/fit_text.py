@@ -248,8 +248,9 @@ def _flops_counted(runs: Runs) -> str:
         "source": "C is as its source counts",
         "exact": "C is exact",
     }.get(runs.convention.flops, f"C is {runs.convention.flops}")
-    ratio = runs.flops / (6 * runs.n_params * runs.n_tokens)
-    if max(abs(ratio - 1)) < OWN_COUNT:
+    ratio = runs.flops / runs.n_params
+    ratio /= 6 * runs.n_tokens
+    if ratio.max() < 1 + OWN_COUNT and ratio.min() > 1 - OWN_COUNT:
         return how
     low, high = (f"{v:.3g}" for v in (ratio.min(), ratio.max()))
     return f"{how}, {low if low == high else f'{low} to {high}'} times 6ND"
@@ -305,7 +306,8 @@ def _by_error(value: float, error: float) -> str:
     text = round_by_error(value, error)
     if float(text) == 0 != value:  # far below its own error: two digits of the value itself
         return f"{value:.2g}" if 1e-4 < abs(value) < 1e5 else format_flops(value, 2)
-    return format_flops(value, 2) if len(text) > 7 else text
+    longest = 7 if abs(value) >= 1e6 else 9
+    return format_flops(value, 2) if len(text) > longest else text
 
 
 def _error(estimate: Estimate) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from scaling.reference.published import find_law
 from scaling.runs import Finding, Runs
+from scaling.runs.findings import some_rows
 
 LAW = "besiroglu-printed"  # Chinchilla's runs; the coefficients as printed, which need no file of draws
 BITS = 1 / math.log(2)  # per nat
@@ -27,9 +28,10 @@ def check_loss_unit(runs: Runs) -> Finding | None:
     Args:
         runs: one row a run.
     """
-    if runs.convention.loss_unit != "nats/token" or len(runs) < ENOUGH or not runs.measured.all():
+    if runs.convention.loss_unit != "nats/token" or len(runs) < ENOUGH or runs.planned:
         return None
-    ratio = runs.loss / np.asarray(find_law(LAW).loss(runs.n_params, runs.n_tokens))
+    rows = some_rows(len(runs))
+    ratio = runs.loss[rows] / np.asarray(find_law(LAW).loss(runs.n_params[rows], runs.n_tokens[rows]))
     low, middle, high = np.percentile(ratio, [5, 50, 95])
     if abs(middle / BITS - 1) < BITS_WITHIN and max(high / middle, middle / low) < 1 + AGREE_WITHIN:
         return _finding(middle, "as a loss in bits per token is (1.44 = 1 / ln 2)", "bits/token")

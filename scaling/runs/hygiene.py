@@ -23,7 +23,7 @@ def check_runs(runs: Runs) -> tuple[Finding, ...]:
     """
     require_runs(runs, "check_runs")
     final = runs.final() if runs.is_curves else runs
-    if not runs.measured.all():  # planned runs: no losses to check, and no design to fit
+    if runs.planned and not runs.measured.all():  # planned runs: no losses to check, and no design to fit
         return tuple(check_training(final))
     found = [*check_rows(runs, final), *check_design(runs, final), *check_training(final)]
     return tuple(sorted(found, key=lambda f: _ORDER[f.severity]))

@@ -92,10 +92,11 @@ def pure_error(
 
     Rows that repeat another in N, D and loss are copies of one run, not replicates, and count once.
     """
-    # both rounded coordinates in one integer: |ln N - mean| < 100 gives 2e6 steps
-    x, y = (np.round((v - v.mean()) / SAME_CELL).astype(np.int64) for v in (ln_params, ln_tokens))
-    cell = x * 4_000_000 + y
-    if len(np.unique(cell)) == len(cell):
+    # both rounded coordinates in one integer: |ln N| < 100 gives 2e6 steps
+    cell = np.round(ln_params / SAME_CELL).astype(np.int64)
+    cell *= 4_000_000
+    cell += np.round(ln_tokens / SAME_CELL).astype(np.int64)
+    if np.all(np.diff(np.sort(cell)) > 0):
         return None
     order = np.lexsort((ln_loss, cell))
     same = (np.diff(cell[order]) == 0) & (np.diff(ln_loss[order]) == 0)

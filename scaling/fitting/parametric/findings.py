@@ -129,8 +129,8 @@ def _far_off(a: Analysis) -> Finding:
         f"{them} the exponent of N* moves from {before:.3f} to {after:.3f}"
     )
     error, error_after = a.influence.params_exponent_error, named[-1].params_exponent_error
-    widens = error > WIDENED * error_after
-    if widens:
+    widens = error is not None and error > WIDENED * error_after
+    if error is not None and widens:
         message += (
             f" and its standard error from {round_by_error(error, error)} to "
             f"{round_by_error(error_after, error_after)}"

@@ -76,7 +76,7 @@ class Influence:
     runs: tuple[RunInfluence, ...]
     far_off: tuple[Removal, ...]
     params_exponent: float  # with every run
-    params_exponent_error: float  # HC2 standard error
+    params_exponent_error: float | None  # HC2 standard error; None where no run is far off
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -116,7 +116,7 @@ def measure_influence(fit: Linearisation, runs: Runs, *, adaptive: bool) -> Infl
         runs=tuple(found),
         far_off=tuple(far_off),
         params_exponent=float(beta / (alpha + beta)),
-        params_exponent_error=_exponent_error(fit),
+        params_exponent_error=_exponent_error(fit) if far_off else None,
     )
 
 
