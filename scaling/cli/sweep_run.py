@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,13 @@ def run_options(command: Any) -> Any:
         click.option(
             "--lease-timeout", default="60s", show_default=True, help="Silence after which a worker is dead."
         ),
+        click.option(
+            "--log",
+            "logs",
+            multiple=True,
+            type=click.Choice(["tensorboard", "wandb", "mlflow"]),
+            help="Follow the runs live there too, in the store; may be repeated  [default: log of the spec].",
+        ),
         click.option("--quiet", is_flag=True, help="No progress on stderr."),
     ]
     for option in reversed(options):
@@ -83,6 +92,7 @@ def run_sweep(
     deadline: str | None,
     partition: str | None,
     lease_timeout: str,
+    logs: tuple[str, ...],
     quiet: bool,
 ) -> int:
     """Check, run, report."""
@@ -94,6 +104,14 @@ def run_sweep(
 
     require_torch(executor)
     planned = design_of(spec)
+    if logs:
+        planned = replace(planned, spec=replace(planned.spec, log=logs))
+    for tool in planned.spec.log:
+        if find_spec(tool) is None:
+            extra = "logs" if tool == "tensorboard" else tool
+            note(
+                f"{tool} is not installed here: runs go on without it. pip install 'isoflop[{extra}]' brings it."
+            )
     for finding in check_design(planned):
         if finding.severity != "note" and not quiet:
             note(f"{finding.code}: {finding.message}")

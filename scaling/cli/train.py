@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,24 @@ REMEDIES = {
 @click.option(
     "--resume", type=click.Path(path_type=Path, exists=True), help="Go on with the run in this folder."
 )
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    type=click.Choice(["tensorboard", "wandb", "mlflow"]),
+    help="Follow it live there too, beside OUT; may be repeated.",
+)
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1.")
 @click.option("--threads", type=int, help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def train(resume: Path | None, out: Path | None, as_json: bool, threads: int | None, **wish: Any) -> None:
+def train(
+    resume: Path | None,
+    out: Path | None,
+    logs: tuple[str, ...],
+    as_json: bool,
+    threads: int | None,
+    **wish: Any,
+) -> None:
     """Train a small language model and report its loss with its standard error.
 
     Interrupt it (SIGTERM, SIGUSR2) and it writes a checkpoint; --resume goes on, number for number.
@@ -56,7 +71,7 @@ def train(resume: Path | None, out: Path | None, as_json: bool, threads: int | N
         from scaling.lm.device import use_threads
     except ImportError as error:
         raise UsageError("training needs torch: pip install 'isoflop[train]'.") from error
-    from scaling.lm.run import TrainingOptions
+    from scaling.lm.run import LogTo, TrainingOptions
     from scaling.lm.training import train as run_training
 
     _check_numbers({**wish, "threads": threads})
@@ -73,11 +88,15 @@ def train(resume: Path | None, out: Path | None, as_json: bool, threads: int | N
         f"{spec.n_params / 1e6:.2f}M parameters, {spec.n_tokens:,} tokens in {spec.n_steps} steps of "
         f"{spec.tokens_per_step:,}, learning rate {spec.recipe.learning_rate:.2g} ({spec.recipe.name}) → {folder}"
     )
+    if logs:
+        place = folder.resolve()
+        options = replace(options, log_to=LogTo(tools=logs, folder=str(place.parent), names=(place.name,)))
     result = run_training(spec, folder, options=options)
     print_json(result.to_dict() | {"folder": str(folder)}) if as_json else _print_result(result, folder)
     if result.status == "preempted":
         warn(f"stopped at step {result.step} by {result.reason}; go on with:")
-        click.echo(f"scaling train --resume {folder}", err=True)  # never wrapped: made to be copied
+        again = " ".join([f"scaling train --resume {folder}", *(f"--log {tool}" for tool in logs)])
+        click.echo(again, err=True)  # never wrapped: made to be copied
         raise click.exceptions.Exit(INTERRUPTED)
     if result.status != "done":
         warn(f"{result.status}: {result.reason}. {REMEDIES[result.status]} and another --out.")

@@ -58,8 +58,7 @@ class Loop:
             self.device,
             self.processes,
             step=self.step,
-            log_every=options.log_every,
-            progress=options.progress,
+            options=options,
         )
         self._restore(found)
         self.stop_requested: str | None = None
@@ -211,8 +210,12 @@ class Loop:
         for path in self.paths:  # only now: a kill before leaves every member of a pack its checkpoint
             if path is not None and self.processes.is_first and ended:
                 remove_checkpoints(path)
-        self.watch.close()
+        self.watch.close([result.status for result in results])
         return results
+
+    def close(self) -> None:
+        """After an error: tell the logs that the runs have failed."""
+        self.watch.close(["failed"] * len(self.specs))
 
     def _whole_model(self, k: int) -> Transformer:
         """Member k with all its weights here; gathered when they are sharded (every process takes part)."""

@@ -6,17 +6,30 @@ import json
 import math
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from scaling.units import format_duration, format_tokens
 
 
-class MetricsLog:
-    """Append-only metrics.jsonl. On resume, lines after the checkpoint, and a torn last line, are dropped."""
+class Observer(Protocol):
+    """Something that follows a run's metrics live."""
 
-    def __init__(self, path: Path | None, *, resume_step: int = 0) -> None:
+    def log(self, line: Mapping[str, Any]) -> None: ...
+
+    def close(self, status: str) -> None: ...
+
+
+class MetricsLog:
+    """Append-only metrics.jsonl. On resume, lines after the checkpoint, and a torn last line, are dropped.
+
+    observer: is given every line as well, and at the end how the run ended.
+    """
+
+    def __init__(self, path: Path | None, *, resume_step: int = 0, observer: Observer | None = None) -> None:
         self._file: TextIO | None = None
+        self._observer = observer
         if path is None:
             return
         if path.exists():
@@ -34,10 +47,16 @@ class MetricsLog:
             }
             self._file.write(json.dumps(finite) + "\n")
             self._file.flush()
+        if self._observer is not None:
+            self._observer.log(values)
 
-    def close(self) -> None:
+    def close(self, status: str) -> None:
+        """status: of the run's result, or failed. Closing again does nothing."""
         if self._file is not None:
             self._file.close()
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.close(status)
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
@@ -79,3 +98,4 @@ class Progress:
     def close(self) -> None:
         if self.enabled and self._rewrites:
             sys.stderr.write("\n")
+        self.enabled = False

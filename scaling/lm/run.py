@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from scaling.accounting import count_params, flops_per_token
 from scaling.architecture import Architecture
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, UnknownNameError, UsageError
 from scaling.lm.recipes import Recipe, Schedule
 
 Status = Literal["done", "diverged", "oom", "preempted"]
@@ -124,6 +124,31 @@ def _hash(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
+LOG_TOOLS = ("tensorboard", "wandb", "mlflow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogTo:
+    """Live logs beside metrics.jsonl; `scaling.lm.sinks` writes them.
+
+    Args:
+        tools: any of tensorboard, wandb, mlflow.
+        folder: where they lie, unless the environment variables of a tool send it elsewhere.
+        project: the project of W&B, the experiment of MLflow.
+        names: of the runs of a pack, in their order; () takes their run ids.
+    """
+
+    tools: tuple[str, ...]
+    folder: str
+    project: str = "scaling"
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for tool in self.tools:
+            if tool not in LOG_TOOLS:
+                raise UnknownNameError("log", tool, LOG_TOOLS)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """How and where a run is carried out.
@@ -140,6 +165,7 @@ class TrainingOptions:
         deadline_s: checkpoint and return after this many seconds.
         shard: with several processes, shard weights and optimizer (FSDP2) instead of copying them (DDP).
         progress: a line on stderr.
+        log_to: live logs in other tools.
         exclusive: refuse a folder that another process is training in; False where the caller sees to that.
     """
 
@@ -154,6 +180,7 @@ class TrainingOptions:
     deadline_s: float | None = None
     shard: bool = False
     progress: bool = False
+    log_to: LogTo | None = None
     exclusive: bool = True
 
     def __post_init__(self) -> None:

@@ -61,8 +61,11 @@ def train_packed(
     is_first = os.environ.get("RANK", "0") == "0"  # of several processes of one run, the one that writes
     with hold_folders(here if options.exclusive and is_first else []):
         loop = Loop(specs, paths, options)
-        with stop_signals(loop.request_stop):
-            return loop.finish(loop.run())
+        try:
+            with stop_signals(loop.request_stop):
+                return loop.finish(loop.run())
+        finally:
+            loop.close()
 
 
 def train_branches(

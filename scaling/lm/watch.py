@@ -19,7 +19,8 @@ from scaling.accounting import flops_per_token
 from scaling.lm.device import Device
 from scaling.lm.distributed import Processes
 from scaling.lm.metrics import MetricsLog, Progress
-from scaling.lm.run import RunSpec
+from scaling.lm.run import RunSpec, TrainingOptions
+from scaling.lm.sinks import open_sinks
 
 _LOSSES, _NORMS = "metrics.losses", "metrics.gradient_norms"  # names in a checkpoint
 RUNAWAY_NATS = 1.0  # above ln V: worse than knowing nothing, by a margin no healthy run shows after warm-up
@@ -36,12 +37,19 @@ class Watch:
         processes: Processes,
         *,
         step: int,
-        log_every: int,
-        progress: bool,
+        options: TrainingOptions,
     ) -> None:
-        self.specs, self.device, self.processes, self.log_every = specs, device, processes, log_every
-        self.logs = [MetricsLog(f if processes.is_first else None, resume_step=step) for f in files]
-        self.progress = Progress(specs[0].n_steps, enabled=progress and processes.is_first)
+        self.specs, self.device, self.processes, self.log_every = specs, device, processes, options.log_every
+        first = processes.is_first
+        self.logs = [
+            MetricsLog(
+                file if first else None,
+                resume_step=step,
+                observer=open_sinks(options.log_to if first else None, k, spec, resume_step=step),
+            )
+            for k, (file, spec) in enumerate(zip(files, specs))
+        ]
+        self.progress = Progress(specs[0].n_steps, enabled=options.progress and first)
         self.diverged: list[str | None] = [None] * len(specs)
         self.train_loss = [math.nan] * len(specs)
         self._losses: list[Tensor] = []
@@ -126,10 +134,10 @@ class Watch:
         peak = self.device.peak_flops_per_s
         return flops_per_token(self.specs[0].architecture) * tokens_per_s / peak if peak else None
 
-    def close(self) -> None:
-        """Close the logs and the progress line."""
-        for log in self.logs:
-            log.close()
+    def close(self, statuses: Sequence[str]) -> None:
+        """Close the logs, saying how each run ended, and the progress line. Closing again does nothing."""
+        for log, status in zip(self.logs, statuses):
+            log.close(status)
         self.progress.close()
 
     def _judge(self, step: int, losses: np.ndarray[Any, Any], norms: np.ndarray[Any, Any]) -> str | None:

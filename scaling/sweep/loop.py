@@ -29,13 +29,18 @@ GATHERING_S = 0.5  # to claim all runs of a pack takes some milliseconds each
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One run to train: what it is, and its folders. `deadline` is a time of time.monotonic."""
+    """One run to train: what it is, and its folders. `deadline` is a time of time.monotonic.
+
+    log, project: tools that follow the run live, and what they file it under.
+    """
 
     run: PlannedRun
     folder: Path
     trunk_folder: Path | None
     deadline: float | None
     should_stop: Callable[[], bool]
+    log: tuple[str, ...] = ()
+    project: str = ""
 
 
 Trainer = Callable[[Job], Mapping[str, Any]]
@@ -166,6 +171,8 @@ class Worker:
                     trunk_folder=trunk_folder,
                     deadline=self.deadline,
                     should_stop=lambda: self.stopped,
+                    log=self.design.spec.log,
+                    project=self.design.spec.name,
                 )
                 claims.append((lease, job))
         return self._train(claims, heartbeat) if claims else 0

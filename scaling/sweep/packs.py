@@ -1,7 +1,8 @@
 """Which runs can be trained as one stacked model: one shape, one length; seeds and learning rates may differ.
 
-A stacked model gives each run the numbers it has alone up to rounding (sums in another order), not bit for bit: so
-packing is asked for (`--pack`), where one model is too small to fill a GPU.
+On a GPU a stacked model gives each run the numbers it has alone up to rounding (sums in another order), not bit for
+bit: so packing is asked for (`--pack`), where one model is too small to fill the GPU. On a CPU the runs of a pack take
+turns, and nothing changes.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ ScheduleKind = Literal["wsd", "cosine", "linear"]
 FlopsConvention = Literal["6ND", "exact_causal", "palm"]
 ParamsConvention = Literal["total", "non_embedding"]
 RecipeName = Literal["fixed", "steplaw", "deepseek"]
+LOG_TOOLS = ("tensorboard", "wandb", "mlflow")
 
 
 class SpecError(UsageError):
@@ -200,12 +201,16 @@ class EvaluationSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec:
-    """A sweep as asked for. `load_sweep` reads it."""
+    """A sweep as asked for. `load_sweep` reads it.
+
+    log: tools that follow every run live (tensorboard, wandb, mlflow), in the store; no part of what a run is.
+    """
 
     name: str
     corpus: CorpusSpec
     grid: GridSpec
     description: str = ""
+    log: tuple[str, ...] = ()
     shape: ShapeSpec = field(default_factory=ShapeSpec)
     recipe: RecipeSpec = field(default_factory=RecipeSpec)
     schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
@@ -222,8 +227,15 @@ class SweepSpec:
                 "which grid.budgets lacks."
             )
 
+        for tool in self.log:
+            if tool not in LOG_TOOLS:
+                raise UnknownNameError("log", tool, LOG_TOOLS)
+
     def to_dict(self) -> dict[str, Any]:
-        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        values = asdict(self)
+        if not self.log:
+            del values["log"]
+        return {"schema_version": SCHEMA_VERSION, **values}
 
 
 _SECTIONS: dict[str, type] = {

@@ -108,14 +108,14 @@ def _train(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     branch = branch_step(jobs[0].run.config["schedule"])
     first_step = min(_begin(job, branch) for job in jobs)
     if jobs[0].trunk_folder is not None and first_step < branch:
-        results = train_packed(specs, folders, options=_options(jobs[0], stop_after_step=branch))
+        results = train_packed(specs, folders, options=_options(jobs, stop_after_step=branch))
         for job, folder, result in zip(jobs, folders, results):
             if result.status == "preempted" and result.step == branch and job.trunk_folder is not None:
                 _link(folder / CHECKPOINT, job.trunk_folder / f"step-{branch}.safetensors")
         at_branch = all(str(r.reason).startswith("stop_after_step") for r in results)
         if not at_branch or jobs[0].should_stop():
             return [_record(r.to_dict(), job, len(jobs), started) for r, job in zip(results, jobs)]
-    results = train_packed(specs, folders, options=_options(jobs[0]))
+    results = train_packed(specs, folders, options=_options(jobs))
     return [_record(r.to_dict(), job, len(jobs), started) for r, job in zip(results, jobs)]
 
 
@@ -165,16 +165,20 @@ def to_run_spec(config: Mapping[str, Any]) -> Any:
     )
 
 
-def _options(job: Job, stop_after_step: int | None = None) -> Any:
-    from scaling.lm.run import TrainingOptions
+def _options(jobs: Sequence[Job], stop_after_step: int | None = None) -> Any:
+    from scaling.lm.run import LogTo, TrainingOptions
 
+    job = jobs[0]
     steps = int(CHECKPOINT_EVERY_S * GUESSED_FLOPS_PER_S / job.run.flops_per_step)
+    store = job.folder.parent.parent
+    names = tuple(j.run.run_id for j in jobs)
     return TrainingOptions(
         device=os.environ.get("SCALING_DEVICE", "auto"),
         checkpoint_every=max(20, steps),
         stop_after_step=stop_after_step,
         deadline_s=None if job.deadline is None else job.deadline - time.monotonic(),
         log_every=max(1, min(50, job.run.n_steps // 20)),
+        log_to=LogTo(tools=job.log, folder=str(store), project=job.project, names=names) if job.log else None,
         exclusive=False,  # the claim of the store is the lock, and it can be taken back from a lost machine
     )
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from scaling.cli import cli
 from scaling.errors import ScalingError, UsageError
+from scaling.runs import load_runs
 
 
 def run(*args: str) -> Result:
@@ -95,6 +96,21 @@ def test_a_stopped_run_ends_130_and_names_the_way_on(tmp_path: Path, monkeypatch
     assert f"\nscaling train --resume {tmp_path / 'run'}\n" in stopped.stderr
     monkeypatch.undo()
     assert run("train", "--resume", str(tmp_path / "run"), "--device", "cpu").exit_code == 0
+
+
+def test_a_run_is_followed_live_and_can_be_imported(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="pip install 'isoflop[logs]'")
+    trained = run(*WISH, "--out", str(tmp_path / "first"), "--log", "tensorboard", "--json")
+    assert trained.exit_code == 0, trained.exception
+    table = tmp_path / "runs.csv"
+    imported = run(
+        "sweep", "import", "tensorboard", str(tmp_path / "tensorboard"), "-o", str(table), "--params", "n_params",
+        "--params-convention", "total", "--tokens", "n_tokens",
+    )  # fmt: skip
+    assert imported.exit_code == 0, imported.exception
+    result, runs = json.loads(trained.stdout), load_runs(table)
+    assert (runs.run_id, runs.n_params[0], runs.n_tokens[0]) == (("first",), result["n_params"], 2048)
+    assert runs.loss[0] == pytest.approx(result["loss"], rel=1e-6)  # TensorBoard keeps float32
 
 
 def test_the_first_use_of_stdlib_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

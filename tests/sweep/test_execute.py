@@ -387,3 +387,26 @@ def test_results_can_be_exported_and_taken_back(
     assert first.convention.flops == "6ND"
     assert len(set(first.trunk_id or ())) < len(first)
     assert table.read_text().startswith("run_id,n_params")
+
+
+def test_a_sweep_is_followed_live_where_its_spec_says_so(
+    tmp_path: Path, undisturbed: tuple[Design, dict[str, float]]
+) -> None:
+    """What TensorBoard has recorded is the table of the sweep, and no run is another for it."""
+    pytest.importorskip("tensorboard", reason="pip install 'isoflop[logs]'")
+    from dataclasses import replace
+
+    from scaling.sweep.importers import from_tensorboard
+
+    design, expected = undisturbed
+    store = Store(tmp_path)
+    run_inline(store, replace(design, spec=replace(design.spec, log=("tensorboard",))))
+    assert losses(store, design) == expected
+    logged = from_tensorboard(
+        tmp_path / "tensorboard", loss_tag="eval/loss", n_params="n_params", params_convention="total",
+        n_tokens="n_tokens", n_steps="n_steps",
+    )  # fmt: skip
+    table = load_store_runs(store)
+    assert dict(zip(logged.run_id, logged.loss)) == pytest.approx(expected, rel=1e-6)  # float32
+    assert dict(zip(logged.run_id, logged.n_tokens)) == dict(zip(table.run_id, table.n_tokens))
+    assert dict(zip(logged.run_id, logged.n_params)) == dict(zip(table.run_id, table.n_params))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import time
@@ -28,6 +29,15 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'isoflop[
 ROUNDING = 2e-4  # nats: float32 sums in another order over some hundred steps; seeds differ by 0.01 and more
 BUDGETS = [4e7, 8e7]
 MEASURED_ANEW = {"worker_s", "wall_s", "seconds_per_step", "tokens_per_s", "mfu", "n_packed"}
+
+
+@pytest.fixture(autouse=True)
+def stacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packs are stacked as on a GPU; on a CPU their members would take turns, which is quicker there."""
+    from scaling.sweep import worker
+
+    options = worker._options
+    monkeypatch.setattr(worker, "_options", lambda *a, **k: dataclasses.replace(options(*a, **k), stack=True))
 
 
 def make_design(kind: str = "wsd") -> Design:
@@ -111,6 +121,23 @@ def test_packed_runs_give_the_result_files_of_single_runs(
     assert Counter(r.get("n_packed") for r in found.values()) == {4: 4, 3: 3, None: 3}
     assert_equal_up_to_rounding(found, expected)
     assert all(store.record(r.run_id).attempts == 1 for r in design.runs)
+
+
+def test_packed_runs_that_are_not_stacked_equal_single_runs_bit_for_bit(
+    tmp_path: Path, alone: tuple[Design, dict[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scaling.sweep import worker
+
+    options = worker._options
+    monkeypatch.setattr(
+        worker, "_options", lambda *a, **k: dataclasses.replace(options(*a, **k), stack=False)
+    )
+    design, expected = alone
+    store = Store(tmp_path)
+    run_packed(store, design)
+    found = results(store, design)
+    assert Counter(r.get("n_packed") for r in found.values()) == {4: 4, 3: 3, None: 3}
+    assert {i: r["loss"] for i, r in found.items()} == {i: r["loss"] for i, r in expected.items()}
 
 
 def test_runs_without_trunks_are_packed_too(tmp_path: Path) -> None:
