@@ -50,7 +50,7 @@ class MetricsLog:
         if self._observer is not None:
             self._observer.log(values)
 
-    def close(self, status: str) -> None:
+    def close(self, status: str = "done") -> None:
         """status: of the run's result, or failed. Closing again does nothing."""
         if self._file is not None:
             self._file.close()
