@@ -10,16 +10,17 @@ prompt does not count, the end token does).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from scaling.errors import UsageError
-from scaling.lm.sampling import Transform
+from scaling.lm.request import FinishReason
+from scaling.lm.sampling import Transform, check_transforms
 
 _Partial = tuple[tuple[int, ...], tuple[float, ...], float]  # ids, log-probability of each, their sum
 EarlyStopping = Literal["never", "heuristic", "first"]
-FinishReason = Literal["eos", "stop", "length"]
 
 
 @dataclass(frozen=True, init=False)
@@ -47,8 +48,11 @@ class Beam:
         early_stopping: EarlyStopping = "never",
         trace: bool = False,
     ) -> None:
-        if n_beams < 1:
-            raise UsageError(f"beam search needs at least 1 beam, got {n_beams}.")
+        if isinstance(n_beams, bool) or not isinstance(n_beams, int) or n_beams < 1:
+            raise UsageError(f"beam search needs a whole number of beams >= 1, got {n_beams!r}.")
+        if not math.isfinite(length_penalty):
+            raise UsageError(f"length_penalty must be finite (0 is none), got {length_penalty}.")
+        check_transforms(transforms)
         if early_stopping not in ("never", "heuristic", "first"):
             raise UsageError(f"early_stopping is 'never', 'heuristic' or 'first', got {early_stopping!r}.")
         for name, value in (

@@ -172,6 +172,7 @@ class Greedy:
     transforms: tuple[Transform, ...]
 
     def __init__(self, *transforms: Transform) -> None:
+        check_transforms(transforms)
         for transform in transforms:
             if getattr(transform, "on_any_subset", False):
                 raise UsageError(
@@ -184,7 +185,7 @@ class Greedy:
 
     def pick(self, logits_RV: Tensor, context: Context, uniform_R: Tensor | None) -> Tensor:
         """Ids (R,) of the largest transformed logits; the lowest id wins a tie."""
-        return _apply(self.transforms, logits_RV, context).argmax(-1)
+        return apply_transforms(self.transforms, logits_RV, context).argmax(-1)
 
 
 @dataclass(frozen=True, init=False)
@@ -201,6 +202,7 @@ class Sample:
     seed: int | tuple[int, ...]
 
     def __init__(self, *transforms: Transform, seed: int | Sequence[int] = 0) -> None:
+        check_transforms(transforms)
         for value in [seed] if isinstance(seed, int) else seed:
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise UsageError(f"a seed is a whole number >= 0, got {value!r}.")
@@ -212,7 +214,7 @@ class Sample:
         rows = logits.reshape(-1, logits.shape[-1]).float()
         if context is None:
             context = Context(ids_RT=torch.empty(rows.shape[0], 0, dtype=torch.long), step=0)
-        return _apply(self.transforms, rows, context).softmax(-1).reshape(logits.shape)
+        return apply_transforms(self.transforms, rows, context).softmax(-1).reshape(logits.shape)
 
     def noise(self, rows: Sequence[tuple[int, int]], n_steps: int) -> Tensor:
         """Uniform numbers (R, n_steps) in [0, 1), float64: one per row and step, fixed by seed, prompt and sample."""
@@ -249,12 +251,12 @@ class Sample:
         assert isinstance(top, TopK)
         if top.k >= logits_RV.shape[-1]:
             return None
-        logits_RV = _apply(self.transforms[:first], logits_RV.float(), context)
+        logits_RV = apply_transforms(self.transforms[:first], logits_RV.float(), context)
         values, ids = logits_RV.topk(top.k + 1)
         if bool((values[:, -1] == values[:, -2]).any()):
             return None
         ids, order = ids[:, :-1].sort(-1)
-        return _apply(self.transforms[first + 1 :], values.gather(-1, order), context), ids
+        return apply_transforms(self.transforms[first + 1 :], values.gather(-1, order), context), ids
 
 
 def draw(probabilities_RV: Tensor, uniform_R: Tensor) -> Tensor:
@@ -264,10 +266,27 @@ def draw(probabilities_RV: Tensor, uniform_R: Tensor) -> Tensor:
     return torch.searchsorted(cumulative, at, right=True)[:, 0].clamp(max=cumulative.shape[-1] - 1)
 
 
-def _apply(transforms: Sequence[Transform], logits: Tensor, context: Context) -> Tensor:
+def apply_transforms(transforms: Sequence[Transform], logits_RV: Tensor, context: Context) -> Tensor:
+    """All of them, in order.
+
+    Raises:
+        UsageError: one that is not of this module removed every token of a row.
+    """
     for transform in transforms:
-        logits = transform(logits, context)
-    return logits
+        logits_RV = transform(logits_RV, context)
+        if type(transform) not in _LEAVE_A_TOKEN and bool((logits_RV.amax(-1) == _CUT).any()):
+            raise UsageError(f"{transform} removed every token of a row; it must leave at least one.")
+    return logits_RV
+
+
+def check_transforms(transforms: Sequence[object]) -> None:
+    """Refuse what cannot be one, such as a bare number."""
+    for transform in transforms:
+        if not callable(transform) or isinstance(transform, type):
+            raise UsageError(f"a transform is Temperature(0.8), TopK(50) or the like, got {transform!r}.")
+
+
+_LEAVE_A_TOKEN = frozenset({Temperature, TopK, TopP, MinP, Typical, RepetitionPenalty})
 
 
 def _row_uniforms(seed: int, prompt: int, sample: int, n_steps: int) -> Tensor:

@@ -147,7 +147,7 @@ def test_each_prompt_of_a_batch_is_searched_alone():
 
 
 def test_wrong_use_is_told():
-    with pytest.raises(UsageError, match="at least 1 beam, got 0"):
+    with pytest.raises(UsageError, match="whole number of beams >= 1, got 0"):
         Beam(0)
     with pytest.raises(UsageError, match="'never', 'heuristic' or 'first'"):
         Beam(2, early_stopping=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -189,6 +191,16 @@ def test_the_callers_tensors_and_grad_mode_are_left_alone():
         ({"prompts": [[1] * 30], "max_new_tokens": 11}, "exceed the context of 40"),
         ({"prompts": [[1]], "n": 2}, "greedy decoding gives one text"),
         ({"prompts": [[1], [2]], "strategy": Sample(seed=[1]), "max_new_tokens": 2}, "1 seeds were given"),
+        ({"prompts": 1.5}, "a text or whole token ids, got 1.5"),
+        ({"prompts": [[1.5]]}, r"a text or whole token ids, got \[1.5\]"),
+        ({"prompts": torch.tensor([0.5])}, "a text or whole token ids, got 0.5"),
+        ({"prompts": [[1]], "max_new_tokens": 2.5}, "whole, got 2.5"),
+        ({"prompts": [[1]], "tokenizer": Bytes(), "stop": [5]}, "stop takes strings"),
+        ({"prompts": [[1]], "tokenizer": Sample()}, "the third argument is the tokenizer"),
+        ({"prompts": [[1]], "strategy": Temperature(0.5)}, r"write Sample\(Temperature\(tau=0.5\)\)"),
+        ({"prompts": [[1]], "strategy": "greedy"}, "got 'greedy'"),
+        ({"prompts": [[1]], "n": 0, "strategy": Sample()}, "n must be >= 1"),
+        ({"prompts": [[1]], "n": 5, "strategy": Beam(4)}, "4 beams cannot give n=5"),
     ],
 )
 def test_wrong_arguments_are_told(arguments, message):
@@ -197,12 +209,25 @@ def test_wrong_arguments_are_told(arguments, message):
         generate(model, **arguments)
 
 
+def test_a_transform_of_ones_own_that_leaves_no_token_is_told():
+    model = markov_model("ab", [[0.5, 0.5]] * 2)
+
+    def nothing(logits, context):
+        return logits - math.inf
+
+    for strategy in (Greedy(nothing), Sample(nothing), Beam(2, nothing)):
+        with pytest.raises(UsageError, match="removed every token"):
+            generate(model, [[0]], None, strategy, max_new_tokens=1)
+
+
 def test_what_cannot_be_streamed_or_generated_is_told():
     encoder = build_model(ARCHITECTURES["gpt2"].replace(kind="encoder", heads=("mlm",)))
     with pytest.raises(UsageError, match="cannot generate text"):
         generate(encoder, [[1]])
     with pytest.raises(UsageError, match="cannot be streamed"):
         stream(encoder, [1], None, Beam(2))
+    with pytest.raises(UsageError, match="it has no start and step"):
+        generate(torch.nn.Linear(2, 2), [[1]])
     with pytest.raises(UsageError, match="add up to 1"):
         TableModel("ab", {"": {"a": 0.5}})
     with pytest.raises(UsageError, match="no row for 'ab'"):

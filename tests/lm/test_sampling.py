@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from scaling.errors import UsageError
-from scaling.lm import Greedy, MinP, RepetitionPenalty, Sample, Temperature, TopK, TopP, Typical, generate
+from scaling.lm import (
+    Beam,
+    Greedy,
+    MinP,
+    RepetitionPenalty,
+    Sample,
+    Temperature,
+    TopK,
+    TopP,
+    Typical,
+    generate,
+)
 from scaling.lm.sampling import Context, draw
 from scaling.lm.toy import TableModel, markov_model
 
@@ -158,6 +169,10 @@ def test_ancestral_texts_are_as_frequent_as_they_are_probable():
         (lambda: Typical(-1), r"must lie in \(0, 1\]"),
         (lambda: RepetitionPenalty(0), "1 is none"),
         (lambda: Greedy(TopK(5)), "drop it, or use Sample"),
+        (lambda: Sample(0.8), "or the like, got 0.8"),
+        (lambda: Sample(Temperature), "or the like, got <class"),
+        (lambda: Beam(2.5), "whole number of beams >= 1, got 2.5"),
+        (lambda: Beam(2, length_penalty=math.nan), "length_penalty must be finite"),
     ],
 )
 def test_values_out_of_range_are_told(make, message):

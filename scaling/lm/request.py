@@ -1,0 +1,196 @@
+"""What is asked of decoding, checked, and what becomes of it: prompts, what ends a text, the texts as they grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from scaling.errors import UsageError
+from scaling.lm.text import TextTail, Tokenizer
+
+if TYPE_CHECKING:
+    from scaling.lm.beam import BeamTree
+
+Prompts = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+FinishReason = Literal["eos", "stop", "length"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """One finished text.
+
+    Args:
+        ids: the new tokens, the end token or those of a stop string included.
+        text: of the new tokens, without the end token and cut before the stop string; None without a tokenizer.
+        token_logprobs: ln p of each new token under the model itself, before any transform (Beam: after its own).
+        logprob: their sum.
+        finish_reason: "eos" the end token came, "stop" a stop string came, "length" max_new_tokens were made.
+        prompt_index, sample_index: which prompt, and which of its n texts (for Beam: rank, best first).
+        score: what Beam ranked it by (under its transforms, if it has any); None for other strategies.
+        tree: what Beam looked at, with trace=True.
+    """
+
+    prompt_ids: tuple[int, ...]
+    ids: tuple[int, ...]
+    text: str | None
+    token_logprobs: tuple[float, ...]
+    logprob: float
+    finish_reason: FinishReason
+    prompt_index: int
+    sample_index: int
+    score: float | None = None
+    tree: BeamTree | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The checked arguments of `generate`: prompts as ids, and what ends a text."""
+
+    prompts: list[tuple[int, ...]]
+    tokenizer: Tokenizer | None
+    max_new_tokens: int
+    stop: tuple[str, ...]
+    eos_id: int | None
+
+    @classmethod
+    def of(
+        cls,
+        prompts: Prompts,
+        tokenizer: Tokenizer | None,
+        max_new_tokens: int,
+        stop: str | Sequence[str],
+        eos_id: int | None,
+    ) -> Request:
+        """The request these arguments make.
+
+        Raises:
+            UsageError: one of them is of the wrong kind or out of range, or two contradict each other.
+        """
+        if tokenizer is not None and not hasattr(tokenizer, "decode"):
+            raise UsageError(f"the third argument is the tokenizer, got {tokenizer!r}; write strategy=... .")
+        if not _is_whole(max_new_tokens) or max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens must be >= 1 and whole, got {max_new_tokens!r}.")
+        stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        if not all(isinstance(s, str) for s in stops):
+            raise UsageError(f"stop takes strings, got {stop!r}; a token id that ends a text is eos_id.")
+        if stops and tokenizer is None:
+            raise UsageError("stop strings need a tokenizer: pass one, or use eos_id.")
+        if "" in stops:
+            raise UsageError("a stop string is empty, which every text contains; leave it out.")
+        if eos_id is None and tokenizer is not None:
+            eos_id = getattr(tokenizer, "end_of_text", None)
+        return cls(
+            prompts=_prompt_ids(prompts, tokenizer),
+            tokenizer=tokenizer,
+            max_new_tokens=max_new_tokens,
+            stop=stops,
+            eos_id=eos_id,
+        )
+
+    def rows(self, n: int) -> list[Row]:
+        """n empty texts a prompt, in order of prompts."""
+        return [
+            Row(request=self, prompt_index=i, sample_index=j)
+            for i in range(len(self.prompts))
+            for j in range(n)
+        ]
+
+    def text(self, ids: Sequence[int]) -> str | None:
+        """Text of finished ids: without the end token, cut before a stop string."""
+        if self.tokenizer is None:
+            return None
+        text = self.tokenizer.decode(list(ids[:-1] if ids and ids[-1] == self.eos_id else ids))
+        return text[: min((text.find(s) for s in self.stop if s in text), default=len(text))]
+
+    def ended(self, ids: Sequence[int]) -> FinishReason | None:
+        """Why a text of these ids ends here, if it does."""
+        text = self.tokenizer.decode(list(ids)) if self.stop and self.tokenizer is not None else ""
+        return self.finish_reason(ids, stopped=any(s in text for s in self.stop))
+
+    def finish_reason(self, ids: Sequence[int], *, stopped: bool) -> FinishReason | None:
+        """The same for a text of which is known whether it has a stop string."""
+        if ids[-1] == self.eos_id:
+            return "eos"
+        if stopped:
+            return "stop"
+        return "length" if len(ids) == self.max_new_tokens else None
+
+
+@dataclass(kw_only=True)
+class Row:
+    """A text being written."""
+
+    request: Request
+    prompt_index: int
+    sample_index: int
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    tail: TextTail | None = None
+
+    def __post_init__(self) -> None:
+        if self.request.tokenizer is not None:
+            self.tail = TextTail(self.request.tokenizer, self.request.stop)
+
+    def append(self, token: int, logprob: float) -> None:
+        """Add a token; sets `finish_reason` if it is the last."""
+        self.ids.append(token)
+        self.logprobs.append(logprob)
+        if self.tail is not None and token != self.request.eos_id:
+            self.tail.push(token)
+        stopped = self.tail is not None and self.tail.stopped
+        self.finish_reason = self.request.finish_reason(self.ids, stopped=stopped)
+
+    def result(self) -> Generation:
+        """The finished text."""
+        assert self.finish_reason is not None
+        return Generation(
+            prompt_ids=self.request.prompts[self.prompt_index],
+            ids=tuple(self.ids),
+            text=self.tail.text if self.tail is not None else None,
+            token_logprobs=tuple(self.logprobs),
+            logprob=sum(self.logprobs),
+            finish_reason=self.finish_reason,
+            prompt_index=self.prompt_index,
+            sample_index=self.sample_index,
+        )
+
+
+def _prompt_ids(prompts: Any, tokenizer: Tokenizer | None) -> list[tuple[int, ...]]:
+    listed = [prompts] if isinstance(prompts, str) else _as_list(prompts)
+    if not listed:
+        raise UsageError("there is no prompt; pass at least one.")
+    if all(map(_is_whole, listed)):
+        listed = [listed]
+    return [_ids(p, tokenizer) for p in listed]
+
+
+def _ids(prompt: Any, tokenizer: Tokenizer | None) -> tuple[int, ...]:
+    if isinstance(prompt, str):
+        if tokenizer is None:
+            raise UsageError("a text prompt needs a tokenizer: pass one, or pass token ids.")
+        return tuple(tokenizer.encode(prompt))
+    ids = _as_list(prompt)
+    if not all(map(_is_whole, ids)):
+        raise UsageError(f"a prompt is a text or whole token ids, got {prompt!r}.")
+    return tuple(map(int, ids))
+
+
+def _as_list(prompts: Any) -> list[Any]:
+    if isinstance(prompts, Tensor):
+        return prompts.tolist() if prompts.dim() else [prompts.item()]
+    if not isinstance(prompts, Iterable):
+        raise UsageError(f"a prompt is a text or whole token ids, got {prompts!r}.")
+    return list(prompts)
+
+
+def _is_whole(value: object) -> bool:
+    """An int of Python or NumPy, or a tensor of one."""
+    if isinstance(value, Tensor):
+        return value.dim() == 0 and not value.is_floating_point() and value.dtype != torch.bool
+    return isinstance(value, Integral) and not isinstance(value, bool)
