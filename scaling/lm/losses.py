@@ -94,16 +94,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
             log_sum_C = logits_CV.amax(-1).float() - p_CV.amax(-1).log()
             total += (log_sum_C - logits_CV.gather(1, target_C1)[:, 0].float()).sum()
             p_CV.scatter_add_(1, target_C1, torch.full_like(target_C1, -1, dtype=p_CV.dtype))
-            error_CV = p_CV.mul_(scale).to(states_ND.dtype)
+            error_CV = p_CV.to(states_ND.dtype)
             torch.mm(error_CV, weight, out=d_states[start : start + rows])
             if d_weight.dtype == error_CV.dtype:
                 d_weight.addmm_(error_CV.T, x_CD)
             else:
                 d_weight += error_CV.T @ x_CD
         ctx.save_for_backward(d_states, d_weight)
+        ctx.scale = scale
         return total * scale
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         d_states, d_weight = ctx.saved_tensors
-        return d_states * gradients[0].to(d_states.dtype), d_weight * gradients[0], None, None
+        factor = gradients[0] * ctx.scale
+        return d_states * factor.to(d_states.dtype), d_weight * factor, None, None
