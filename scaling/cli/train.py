@@ -65,7 +65,7 @@ def train(
 ) -> None:
     """Train a small language model and report its loss with its standard error.
 
-    Interrupt it (SIGTERM, SIGUSR2) and it writes a checkpoint; --resume goes on, number for number.
+    Interrupt it (Ctrl-C, SIGTERM, SIGUSR2) and it writes a checkpoint; --resume goes on, number for number.
     """
     try:
         from scaling.lm.device import use_threads
@@ -77,7 +77,9 @@ def train(
     _check_numbers({**wish, "threads": threads})
     if threads:
         use_threads(threads)
-    options = TrainingOptions(device=wish["device"], checkpoint_every=200, progress=True)
+    options = TrainingOptions(
+        device=wish["device"], checkpoint_every=200, progress=True, stop_on_interrupt=True
+    )
     spec = _read_spec(resume) if resume else _plan(wish, options)
     folder = resume or out or Path("runs") / f"{wish['preset']}-{spec.run_id}"
     if not resume and folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():

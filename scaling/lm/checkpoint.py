@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from scaling.errors import DataError
+from scaling.lm.files import whole_file, write_tensors
 from scaling.lm.run import RunSpec
 
 CHECKPOINT_FILE, PREVIOUS_FILE = "checkpoint.safetensors", "checkpoint.previous.safetensors"
@@ -76,21 +77,15 @@ def write_checkpoint(
     folder: Path, tensors: Mapping[str, Tensor], spec: RunSpec, *, step: int, micro_batch: int
 ) -> None:
     """Write folder/checkpoint.safetensors: complete and flushed to disk before it gets its name."""
-    from safetensors.torch import save_file
-
     values = {"step": step, "micro_batch": micro_batch, "run_id": spec.run_id, "trunk_id": spec.trunk_id}
     state = json.dumps(values)
     metadata = {"format": FORMAT, "state": state, "sha256": _digest(tensors, state)}
-    temporary = folder / f".{CHECKPOINT_FILE}.{os.getpid()}.tmp"
-    save_file(dict(tensors), temporary, metadata=metadata)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    current = checkpoint_steps(folder).get(CHECKPOINT_FILE)
-    if (
-        current is not None and current < step
-    ):  # one of this step or a later one was left by a pack that went back
-        os.replace(folder / CHECKPOINT_FILE, folder / PREVIOUS_FILE)
-    os.replace(temporary, folder / CHECKPOINT_FILE)
+    with whole_file(folder / CHECKPOINT_FILE) as temporary:
+        write_tensors(tensors, temporary, metadata)
+        current = checkpoint_steps(folder).get(CHECKPOINT_FILE)
+        # one of this step or a later one was left by a pack that went back
+        if current is not None and current < step:
+            os.replace(folder / CHECKPOINT_FILE, folder / PREVIOUS_FILE)
 
 
 def checkpoint_steps(folder: Path) -> dict[str, int]:
@@ -112,9 +107,8 @@ def copy_checkpoint(source: Path, target: Path, *, last_step: int) -> None:
     steps = {name: step for name, step in checkpoint_steps(source).items() if step <= last_step}
     if not steps:
         return
-    temporary = target / f".{CHECKPOINT_FILE}.{os.getpid()}.tmp"
-    shutil.copy(source / max(steps, key=steps.__getitem__), temporary)
-    os.replace(temporary, target / CHECKPOINT_FILE)
+    with whole_file(target / CHECKPOINT_FILE) as temporary:
+        shutil.copy(source / max(steps, key=steps.__getitem__), temporary)
 
 
 def remove_checkpoints(folder: Path) -> None:

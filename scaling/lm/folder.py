@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, UsageError
 from scaling.lm.checkpoint import remove_leftovers
 from scaling.lm.corpus import Corpus
+from scaling.lm.files import write_text
 from scaling.lm.models import Transformer, save_model
 from scaling.lm.run import RunResult, RunSpec
 from scaling.lm.tokenization import save_tokenizer
@@ -65,6 +65,4 @@ def write_end(path: Path, result: RunResult, model: Transformer | None, corpus: 
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(values, indent=1) + "\n")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from scaling.lm.files import write_text
 from scaling.units import format_duration, format_tokens
 
 
@@ -34,9 +34,7 @@ class MetricsLog:
             return
         if path.exists():
             kept = [line for line in read_metrics(path) if line["step"] <= resume_step]
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            os.replace(temporary, path)
+            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, **values: Any) -> None:

@@ -166,6 +166,7 @@ class TrainingOptions:
         shard: with several processes, shard weights and optimizer (FSDP2) instead of copying them (DDP).
         progress: a line on stderr.
         log_to: live logs in other tools.
+        stop_on_interrupt: let Ctrl-C checkpoint and stop, as SIGTERM does; a second one interrupts.
         exclusive: refuse a folder that another process is training in; False where the caller sees to that.
     """
 
@@ -181,6 +182,7 @@ class TrainingOptions:
     shard: bool = False
     progress: bool = False
     log_to: LogTo | None = None
+    stop_on_interrupt: bool = False
     exclusive: bool = True
 
     def __post_init__(self) -> None:

@@ -62,7 +62,7 @@ def train_packed(
     with hold_folders(here if options.exclusive and is_first else []):
         loop = Loop(specs, paths, options)
         try:
-            with stop_signals(loop.request_stop):
+            with stop_signals(loop.request_stop, interrupt=options.stop_on_interrupt):
                 return loop.finish(loop.run())
         finally:
             loop.close()

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from scaling.architecture import Architecture
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, ScalingError, UsageError
 from scaling.lm.checkpoint import CHECKPOINT_FILE
 from scaling.lm.corpus import load_corpus
 from scaling.lm.evaluation import evaluate, load_validation_block
@@ -31,6 +32,7 @@ from scaling.lm.models import build_model, load_model
 from scaling.lm.optim import gradient_norm
 from scaling.lm.recipes import Recipe, Schedule
 from scaling.lm.run import RunResult, RunSpec, TrainingOptions
+from scaling.lm.signals import stop_signals
 from scaling.lm.training import train, train_branches, train_packed
 
 TINY = Architecture(n_layers=2, d_model=16, n_heads=2, vocab_size=32, context_length=16)
@@ -141,6 +143,40 @@ def test_signals_checkpoint_and_stop(name: str, tmp_path: Path) -> None:
     out, _ = process.communicate(timeout=300)
     assert out.strip() == "preempted"
     assert (tmp_path / CHECKPOINT_FILE).exists()
+
+
+def test_an_interrupt_asks_for_a_stop_where_that_is_wanted_and_the_second_one_ends() -> None:
+    asked: list[str] = []
+    with stop_signals(asked.append, interrupt=True):
+        signal.raise_signal(signal.SIGINT)
+        assert asked == ["SIGINT"]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with stop_signals(asked.append), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert asked == ["SIGINT"]
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors import torch as files
+
+    spec, save = make_spec(), files.save_file
+    saving = TrainingOptions(device="cpu", checkpoint_every=10, log_every=1)
+
+    def full(tensors: dict, path: Path, metadata: dict | None = None) -> None:
+        if metadata is None or json.loads(metadata["state"])["step"] > 10:
+            path.write_bytes(b"half")
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        save(tensors, path, metadata=metadata)
+
+    monkeypatch.setattr(files, "save_file", full)
+    with pytest.raises(ScalingError, match=r"could not be written to .*No space left"):
+        train(spec, tmp_path, options=saving)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKPOINT_FILE, "config.json", "metrics.jsonl"]
+    monkeypatch.undo()
+    assert train(spec, tmp_path, options=saving).loss == train(spec, options=EVERY_STEP).loss
 
 
 def test_branches_of_one_trunk_equal_runs_from_scratch(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scaling.architecture import Architecture
 from scaling.errors import DataError
+from scaling.lm.files import whole_file, write_tensors, write_text
 from scaling.lm.models.init import GPT_STD, initialize
 from scaling.lm.models.transformer import Transformer
 
@@ -63,18 +64,17 @@ def load_weights(model: Transformer, tensors: Mapping[str, Tensor], *, source: s
 
 def save_model(model: Transformer, folder: str | Path) -> Path:
     """Write `model.safetensors` and `architecture.json` into `folder`; a tied or shared weight is written once."""
-    from safetensors.torch import save_file
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
-    save_file(weights, folder / WEIGHTS_FILE)
+    with whole_file(folder / WEIGHTS_FILE) as temporary:
+        write_tensors(weights, temporary)
     described = {
         "schema_version": 1,
         "kind": "architecture",
         "architecture": model.architecture.to_dict(),
     }
-    (folder / ARCHITECTURE_FILE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / ARCHITECTURE_FILE, json.dumps(described, indent=2) + "\n")
     return folder
 
 

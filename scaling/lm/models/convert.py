@@ -16,6 +16,7 @@ from torch import Tensor
 
 from scaling.architecture import Architecture
 from scaling.errors import DataError, UsageError
+from scaling.lm.files import whole_file, write_tensors, write_text
 from scaling.lm.models.build import WEIGHTS_FILE, load_weights, read_safetensors
 from scaling.lm.models.names import from_huggingface_tensors, to_huggingface_tensors
 from scaling.lm.models.transformer import Transformer
@@ -69,15 +70,14 @@ def save_huggingface(model: Transformer, folder: str | Path) -> Path:
     Raises:
         UsageError: the architecture is neither.
     """
-    from safetensors.torch import save_file
-
     config = huggingface_config(model.architecture)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     ours = {name: p.detach().cpu() for name, p in model.named_parameters()}
     tensors = to_huggingface_tensors(model.architecture, _family(config), ours)
-    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with whole_file(folder / WEIGHTS_FILE) as temporary:
+        write_tensors(tensors, temporary, metadata={"format": "pt"})
+    write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
     return folder
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, UsageError
+from scaling.lm.files import write_text
 from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer
 from scaling.lm.tokenization.bpe import BytePairTokenizer
 from scaling.lm.tokenization.pretokenize import byte_characters
@@ -26,9 +26,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> Path:
         **tokenizer.to_dict(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(body, ensure_ascii=True, indent=None), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(body, ensure_ascii=True, indent=None))
     return path
 
 
