@@ -158,12 +158,13 @@ class WandbSink:
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
+        mode: Any = os.environ.get("WANDB_MODE", "offline")  # wandb names the modes it knows
         self.run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT", project),
             name=name,
             id=re.sub(r"[^\w-]", "-", _identity(name, spec)),
             resume="allow",
-            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+            mode=mode,
             dir=str(folder),
             config=run_settings(spec),
             reinit="create_new",  # runs of a pack are open side by side
