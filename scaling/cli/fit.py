@@ -192,7 +192,7 @@ def fit(
     with waiting_for(f"reading {options.table}"):
         table = read_table(options, final=request.fits_final_rows)
     with waiting_for(f"fitting {len(table.runs)} rows"):
-        result = fit_table(table, request)
+        result = _without_doubtful_unit(fit_table(table, request), table)
         payload = json_safe(result.to_dict())
     with waiting_for("fitting again without the dearest runs"):
         held_out, compared = hold_out(table.runs, request), compare(table.runs, request)
@@ -303,11 +303,16 @@ def _merged(result: Any, shown_by_table: tuple[Finding, ...]) -> list[Finding]:
     return [*result.findings, *(f for f in shown_by_table if f.code not in covered)]
 
 
+def _without_doubtful_unit(result: Any, table: Table) -> Any:
+    """The fit, its law no longer said to be in nats/token where the losses look like another unit."""
+    if not any(f.code == "loss-unit" for f in table.findings):
+        return result
+    provenance = result.law.provenance._replace(loss_unit="in doubt")
+    return replace(result, law=replace(result.law, provenance=provenance))
+
+
 def _draw(result: Any, table: Table, path: Path) -> None:
     from scaling.plots import draw_fit
 
-    if any(f.code == "loss-unit" for f in table.findings):
-        provenance = result.law.provenance._replace(loss_unit="in doubt")  # so no axis says nats/token
-        result = replace(result, law=replace(result.law, provenance=provenance))
     with waiting_for(f"drawing {path}"):
         draw_fit(result, table.runs, path)

@@ -163,7 +163,8 @@ def _plain(value: float, digits: int = 3) -> str:
 
 
 def _unit(plan: Plan) -> str:
-    return plan.law.provenance.loss_unit if plan.law.provenance else "nats/token"
+    unit = plan.law.provenance.loss_unit if plan.law.provenance else "nats/token"
+    return f"(unit {unit})" if unit == "in doubt" else unit
 
 
 # --- where it comes from ---

@@ -132,7 +132,7 @@ class KaplanLaw(Law):
         """D = D_c / (bracket - (N_c / N)^r)."""
         refuse_unknown_inputs(self.family.name, inputs)
         require_positive(n_params=n_params)
-        by_size = (self.N_c / n_params) ** (self.alpha_N / self.alpha_D)
+        by_size = checked_exp(self.alpha_N / self.alpha_D * (math.log(self.N_c) - math.log(n_params)))
         reachable = self.loss_floor + by_size**self.alpha_D
         require_above(loss, reachable, f"what {n_params:.3g} parameters reach on unlimited tokens")
         return checked_exp(math.log(self.D_c) - math.log(checked_exp(self._log_bracket(loss)) - by_size))

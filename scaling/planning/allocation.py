@@ -88,7 +88,13 @@ def solve(law: Law, problem: Problem) -> Allocation:
         raise UsageError(
             "no budget is given: give FLOPs, hardware and time, dollars, a loss, parameters or tokens."
         )
-    point = _solve(law, problem)
+    try:
+        point = _solve(law, problem)
+    except (OverflowError, ZeroDivisionError) as error:
+        raise LawError(
+            f"this {law.family.name} law gives no number here: its runs leave a coefficient so open that the answer is "
+            "beyond floating point. Fit it to runs at more sizes and budgets, or plan with another law."
+        ) from error
     if point.n_params <= problem.max_params * (1 + 1e-9):
         return point
     if problem.n_params is None and (problem.n_tokens is None or given[2] is None):
@@ -212,6 +218,14 @@ def _best_for_loss(law: Law, problem: Problem) -> Allocation:
         return n_params * (TRAINING_FLOPS * n_tokens + INFERENCE_FLOPS * served)
 
     n_params = _minimise(cost, fresh, problem)
+    if cost(n_params) == math.inf:
+        unique = inputs.get("n_tokens_unique")
+        raise PlanError(
+            f"no size reaches a loss of {target:.4g} on {format_tokens(unique)} unique tokens, however often they are "
+            "repeated. Give more --unique-tokens or a higher loss."
+            if unique
+            else f"no size reaches a loss of {target:.4g} under this law. Give a higher loss."
+        )
     return at(law, n_params, tokens_for_loss(law, n_params, target, inputs), problem)
 
 

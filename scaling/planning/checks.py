@@ -161,6 +161,16 @@ def range_warnings(law: Law, point: Allocation, *, has_interval: bool) -> tuple[
     return (f"extrapolation: {'; '.join(sentences)}. {assumed} that the law holds there.",)
 
 
+def unit_warnings(law: Law) -> tuple[str, ...]:
+    """Say so where the fit of the law found losses that look like bits or like a loss per byte."""
+    if law.provenance is None or law.provenance.loss_unit != "in doubt":
+        return ()
+    return (
+        "loss: the runs behind the law look like another unit than nats/token. Fit again with --loss-unit; until then "
+        "N, D and C hold and no loss does.",
+    )
+
+
 def flops_warnings(law: Law, point: Allocation) -> tuple[str, ...]:
     """Say so where the runs behind the law count FLOPs otherwise than the plan's 6 N D."""
     origin = law.provenance

@@ -23,6 +23,9 @@ def minimise_log(
     return math.exp(golden_section(lambda t: objective(math.exp(t)), left, right, tolerance))
 
 
+_FAR = 1e3  # times the guess: beyond, a minimum is not near it
+
+
 def minimise_near(objective: Callable[[float], float], guess: float, *, tolerance: float) -> float:
     """The x near `guess` that minimises a smooth `objective` with one valley, in about ten evaluations.
 
@@ -37,7 +40,9 @@ def minimise_near(objective: Callable[[float], float], guess: float, *, toleranc
 
     left, middle, right = math.log(guess) - step, math.log(guess), math.log(guess) + step
     f_left, f_middle, f_right = f(left), f(middle), f(right)
-    for _ in range(60):
+    if min(f_left, f_middle, f_right) == math.inf:  # nowhere to walk from: look over the whole range
+        return minimise_log(objective, guess / _FAR, guess * _FAR, tolerance=tolerance)
+    while step < math.log(_FAR):
         if f_middle <= f_left and f_middle <= f_right and f_middle < math.inf:
             break
         step *= 1.5

@@ -193,6 +193,7 @@ def _complete(request: _Request, answer: _Answer) -> Plan:
         intervals=ends,
         warnings=(
             *checks.range_warnings(law, point, has_interval=ends.level is not None),
+            *checks.unit_warnings(law),
             *checks.flops_warnings(law, point),
             *request.notes,
             *checks.size_warnings(point, cost),
