@@ -54,6 +54,9 @@ REMEDIES = {
 )
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1.")
 @click.option("--threads", type=int, help="CPU threads.")
+@click.option(
+    "--shard", is_flag=True, help="Under torchrun: share the weights out (FSDP2), do not copy them."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(
     resume: Path | None,
@@ -61,14 +64,17 @@ def train(
     logs: tuple[str, ...],
     as_json: bool,
     threads: int | None,
+    shard: bool,
     **wish: Any,
 ) -> None:
     """Train a small language model and report its loss with its standard error.
 
-    Interrupt it (Ctrl-C, SIGTERM, SIGUSR2) and it writes a checkpoint; --resume goes on, number for number.
+    Interrupt it (Ctrl-C, SIGTERM, SIGUSR2) and it writes a checkpoint; --resume goes on, number for number. On
+    several devices: torchrun --nproc-per-node 2 -m scaling train ...
     """
     try:
         from scaling.lm.device import use_threads
+        from scaling.lm.distributed import launched
     except ImportError as error:
         raise UsageError("training needs torch: pip install 'isoflop[train]'.") from error
     from scaling.lm.run import LogTo, TrainingOptions
@@ -78,31 +84,24 @@ def train(
     if threads:
         use_threads(threads)
     options = TrainingOptions(
-        device=wish["device"], checkpoint_every=200, progress=True, stop_on_interrupt=True
+        device=wish["device"], checkpoint_every=200, progress=True, stop_on_interrupt=True, shard=shard
     )
     spec = _read_spec(resume) if resume else _plan(wish, options)
     folder = resume or out or Path("runs") / f"{wish['preset']}-{spec.run_id}"
-    if not resume and folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():
-        raise UsageError(f"{folder} is not empty and holds no run; choose another --out.")
-    if not resume and (folder / "config.json").exists():
-        raise UsageError(f"{folder} already holds a run. Go on with it: scaling train --resume {folder}")
-    note(
-        f"{spec.n_params / 1e6:.2f}M parameters, {spec.n_tokens:,} tokens in {spec.n_steps} steps of "
-        f"{spec.tokens_per_step:,}, learning rate {spec.recipe.learning_rate:.2g} ({spec.recipe.name}) → {folder}"
-    )
+    is_first = launched()[0] == 0  # of several processes, the one that speaks and writes
+    if is_first:
+        if not resume:
+            _check_free(folder)
+        _tell_plan(spec, folder)
     if logs:
         place = folder.resolve()
         options = replace(options, log_to=LogTo(tools=logs, folder=str(place.parent), names=(place.name,)))
     result = run_training(spec, folder, options=options)
-    print_json(result.to_dict() | {"folder": str(folder)}) if as_json else _print_result(result, folder)
-    if result.status == "preempted":
-        warn(f"stopped at step {result.step} by {result.reason}; go on with:")
-        again = " ".join([f"scaling train --resume {folder}", *(f"--log {tool}" for tool in logs)])
-        click.echo(again, err=True)  # never wrapped: made to be copied
-        raise click.exceptions.Exit(INTERRUPTED)
+    if is_first:
+        print_json(result.to_dict() | {"folder": str(folder)}) if as_json else _print_result(result, folder)
+        _tell_end(result, folder, logs)
     if result.status != "done":
-        warn(f"{result.status}: {result.reason}. {REMEDIES[result.status]} and another --out.")
-        raise click.exceptions.Exit(FAILED)
+        raise click.exceptions.Exit(INTERRUPTED if result.status == "preempted" else FAILED)
 
 
 def _check_numbers(wish: dict[str, Any]) -> None:
@@ -142,6 +141,14 @@ def _plan(wish: dict[str, Any], options: Any) -> Any:
     )
 
 
+def _check_free(folder: Path) -> None:
+    """Refuse a folder that is not empty."""
+    if (folder / "config.json").exists():
+        raise UsageError(f"{folder} already holds a run. Go on with it: scaling train --resume {folder}")
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty and holds no run; choose another --out.")
+
+
 def _read_spec(folder: Path) -> Any:
     from scaling.lm.run import RunSpec
 
@@ -150,6 +157,23 @@ def _read_spec(folder: Path) -> Any:
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder} holds no run to go on with (config.json: {error}).") from error
     return RunSpec.from_dict({k: v for k, v in values.items() if k not in ("schema_version", "kind")})
+
+
+def _tell_plan(spec: Any, folder: Path) -> None:
+    note(
+        f"{spec.n_params / 1e6:.2f}M parameters, {spec.n_tokens:,} tokens in {spec.n_steps} steps of "
+        f"{spec.tokens_per_step:,}, learning rate {spec.recipe.learning_rate:.2g} ({spec.recipe.name}) → {folder}"
+    )
+
+
+def _tell_end(result: Any, folder: Path, logs: tuple[str, ...]) -> None:
+    """What to do about a run that is not done."""
+    if result.status == "preempted":
+        warn(f"stopped at step {result.step} by {result.reason}; go on with:")
+        again = " ".join([f"scaling train --resume {folder}", *(f"--log {tool}" for tool in logs)])
+        click.echo(again, err=True)  # never wrapped: made to be copied
+    elif result.status != "done":
+        warn(f"{result.status}: {result.reason}. {REMEDIES[result.status]} and another --out.")
 
 
 def _print_result(result: Any, folder: Path) -> None:

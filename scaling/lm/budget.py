@@ -45,11 +45,15 @@ def plan_run(
     if n_tokens is None:
         assert seconds is not None
         n_tokens = _SPARE * seconds * measure_speed(architecture, corpus, options=options)
+    from scaling.lm.distributed import launched
+
     context = architecture.context_length
     n_tokens = max(n_tokens, context)
     chosen = choose_recipe(recipe, architecture, n_tokens=n_tokens)
     most = max(1, int(n_tokens / context / 50))
-    chosen = dataclasses.replace(chosen, batch_size=min(chosen.batch_size, most))
+    _, n_processes = launched()  # each takes as many windows of a batch
+    per_process = max(1, round(min(chosen.batch_size, most) / n_processes))
+    chosen = dataclasses.replace(chosen, batch_size=per_process * n_processes)
     chosen = dataclasses.replace(chosen, **(changes or {}))
     n_steps = max(1, round(n_tokens / (chosen.batch_size * context)))
     warmup = round(WARMUP_FRACTION * n_steps)
@@ -69,19 +73,21 @@ def measure_speed(
     architecture: Architecture, corpus: str, *, options: TrainingOptions | None = None
 ) -> float:
     """Training tokens per second of this machine for this shape, from a few throw-away steps."""
+    from scaling.lm.distributed import join_processes
     from scaling.lm.training import train
 
+    options = options or TrainingOptions()
+    processes = join_processes(shard=options.shard)
     probe = RunSpec(
         architecture=architecture,
         corpus=corpus,
-        recipe=Recipe(learning_rate=0.0, batch_size=4),
+        recipe=Recipe(learning_rate=0.0, batch_size=4 * processes.count),
         n_steps=_PROBE_STEPS + 1,
         n_eval_windows=2,
     )
-    options = options or TrainingOptions()
     quiet = dataclasses.replace(options, progress=False, log_every=1, stop_after_step=None, eval_every=None)
     train(dataclasses.replace(probe, n_steps=1), options=quiet)  # warms caches and compiles
     rate = train(probe, options=quiet).tokens_per_s
     if rate is None:
         raise UsageError("the speed of this machine could not be measured; give --tokens instead of a time.")
-    return rate
+    return processes.mean_of(rate)  # all must plan the same run

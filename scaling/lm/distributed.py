@@ -33,6 +33,10 @@ class Processes:
             values = values / self.count
         return values
 
+    def mean_of(self, value: float) -> float:
+        """Mean of a number over processes, the same in all of them."""
+        return float(self.mean(torch.tensor(value, dtype=torch.float64, device=_collective_device())))
+
     def any(self, flag: bool) -> bool:
         """Whether any process says so: all must stop at the same step."""
         if self.count == 1:
@@ -49,9 +53,14 @@ class Processes:
         return nullcontext()
 
 
+def launched() -> tuple[int, int]:
+    """(rank, number) of this process among those torchrun started; (0, 1) when it was started alone."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def join_processes(*, shard: bool = False) -> Processes:
     """Join the processes torchrun started (gloo on CPUs, nccl on GPUs); a single process joins nothing."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    _, count = launched()
     if count == 1:
         if shard:
             raise UsageError("sharding needs several processes: start with torchrun --nproc-per-node N.")

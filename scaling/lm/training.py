@@ -11,12 +11,12 @@ with the same micro-batch and threads: the data order is a function of the step,
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from scaling.errors import UsageError
 from scaling.lm.checkpoint import CHECKPOINT_FILE, copy_checkpoint
+from scaling.lm.distributed import launched
 from scaling.lm.folder import RESULT_FILE, read_result
 from scaling.lm.lock import hold_folders
 from scaling.lm.loop import Loop
@@ -58,7 +58,7 @@ def train_packed(
     if all(finished):
         return [r for r in finished if r is not None]
     here = [path for path in paths if path is not None]
-    is_first = os.environ.get("RANK", "0") == "0"  # of several processes of one run, the one that writes
+    is_first = launched()[0] == 0  # of several processes of one run, the one that writes
     with hold_folders(here if options.exclusive and is_first else []):
         loop = Loop(specs, paths, options)
         try:

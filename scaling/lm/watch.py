@@ -132,7 +132,9 @@ class Watch:
     def mfu(self, tokens_per_s: float) -> float | None:
         """Model FLOPs utilisation of this many tokens of all runs; None where the peak is not known."""
         peak = self.device.peak_flops_per_s
-        return flops_per_token(self.specs[0].architecture) * tokens_per_s / peak if peak else None
+        if not peak:
+            return None
+        return flops_per_token(self.specs[0].architecture) * tokens_per_s / (peak * self.processes.count)
 
     def close(self, statuses: Sequence[str]) -> None:
         """Close the logs, saying how each run ended, and the progress line. Closing again does nothing."""

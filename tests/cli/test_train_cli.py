@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,6 +114,43 @@ def test_a_run_is_followed_live_and_can_be_imported(tmp_path: Path) -> None:
     result, runs = json.loads(trained.stdout), load_runs(table)
     assert (runs.run_id, runs.n_params[0], runs.n_tokens[0]) == (("first",), result["n_params"], 2048)
     assert runs.loss[0] == pytest.approx(result["loss"], rel=1e-6)  # TensorBoard keeps float32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [["--tokens", "2048"], ["--minutes", "0.01"]], ids=["tokens", "minutes"])
+def test_two_processes_plan_one_run_and_one_of_them_speaks(length: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    launch = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "scaling",
+        "train",
+    ]
+    wish = [
+        "--corpus",
+        "synthetic:bits=4",
+        "--shard",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "run"),
+        *length,
+    ]
+    done = subprocess.run(
+        [sys.executable, *launch, *wish],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("nats/token") == 2  # the loss and the excess, once
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["batch_size"] % 2 == 0
 
 
 def test_the_first_use_of_stdlib_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
