@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaling.errors import UsageError
 from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.fitting.isoflop.result import IsoflopFit
 from scaling.fitting.parametric.result import ParametricFit
@@ -14,6 +13,7 @@ from scaling.plots.envelope import plot_envelope
 from scaling.plots.frontier import plot_frontier
 from scaling.plots.isoflop import plot_isoflop
 from scaling.plots.parametric import plot_parametric, plot_residuals, plot_slices
+from scaling.plots.picture import check_picture, save_picture
 from scaling.runs import Runs
 
 if TYPE_CHECKING:
@@ -54,18 +54,8 @@ def draw_fit(fit: Any, runs: Runs, path: str | Path) -> None:
     Raises:
         UsageError: a suffix that is no picture format, or a file that cannot be written.
     """
-    from matplotlib.figure import Figure
-
-    known = Figure().canvas.get_supported_filetypes()
-    suffix = Path(path).suffix.lower().removeprefix(".")
-    if suffix not in known:
-        raise UsageError(f"a picture is a .png, .pdf or .svg file; got {Path(path).name!r}.")
-    figure = fit_figure(fit, runs)
-    try:
-        with style.context():  # the resolution and the fonts of a file are settings of saving
-            figure.savefig(path)
-    except OSError as error:
-        raise UsageError(f"the picture {path} could not be written: {error.strerror}.") from error
+    check_picture(path)
+    save_picture(fit_figure(fit, runs), path)
 
 
 def _panels(rows: int, columns: int) -> tuple[Figure, list[Any]]:

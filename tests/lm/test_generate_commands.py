@@ -141,36 +141,117 @@ def test_explanation_shows_the_probabilities_and_both_cuts():
     seen = explain_decoding(
         WALK, WALK, "a", temperatures=(0.5, 1.0), top_k=2, top_p=0.55, n_steps=2, n_bars=3
     )
+    cold, plain = seen.next_token
 
-    assert [(b.piece, round(b.probability, 3)) for b in seen.bars[1.0]] == [
-        ("b", 0.5),
-        ("c", 0.4),
-        ("d", 0.1),
-    ]
-    assert seen.bars[0.5][0].probability == pytest.approx(0.25 / (0.25 + 0.16 + 0.01))
-    assert (seen.n_top_k, seen.n_nucleus) == ({0.5: 2, 1.0: 2}, {0.5: 1, 1.0: 2})
+    assert [(b.piece, round(b.probability, 3)) for b in plain.bars] == [("b", 0.5), ("c", 0.4), ("d", 0.1)]
+    assert cold.bars[0].probability == pytest.approx(0.25 / (0.25 + 0.16 + 0.01))
+    assert [(at.n_top_k, at.n_nucleus) for at in seen.next_token] == [(2, 1), (2, 2)]
+    assert (plain.top_k_mass, plain.nucleus_mass) == (pytest.approx(0.9), pytest.approx(0.9))
+    assert (cold.n_others, cold.others_mass) == (4, 0)
     assert [WALK.decode(ids) for ids in seen.tree.beams()[0]] == ["b", "c"]
-    assert seen.best == ("be", pytest.approx(math.log(0.5 * 0.55), abs=1e-6))
+    assert (seen.best_text, seen.best_logprob) == ("be", pytest.approx(math.log(0.5 * 0.55), abs=1e-6))
 
 
-def test_explain_prints_and_draws(folder, tmp_path):
+def test_explain_prints_bars_and_a_tree_and_draws(folder, tmp_path):
     picture = tmp_path / "explain.png"
-    out = run(decode, "explain", "hola", "--model", folder, "--bars", "4", "--figure", str(picture))
+    arguments = ["explain", "hola", "--model", folder, "--bars", "4", "--figure", str(picture)]
+    out = run(decode, *arguments)
 
-    assert "temperature 4: top-5 keeps 5" in out.stdout
-    assert "beam search, N = 2" in out.stdout
+    assert "temperature 4: top-5 keeps" in out.stdout
+    assert "  253 others  0." in out.stdout
+    tree = out.stdout.split("beam search, N = 2")[1].splitlines()
+    assert tree[1] == "  'hola'"
+    assert [line.count("●") + line.count("·") + line.count("■") for line in tree[2:-1]] == [1] * 12
+    assert sum(line.endswith("best") for line in tree) == 1
+    assert max(map(len, out.stdout.splitlines())) <= 100
     assert picture.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(UsageError, match="pass --force"):
+        run(decode, *arguments)
 
 
-def test_the_tree_picture_greys_what_was_dropped():
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--temperature", "0"], "for the limit 0 use Greedy"),
+        (["--top-p", "2"], "top-p must lie in"),
+        (["--top-k", "0"], "whole number >= 1"),
+        (["--figure", "tree.txt"], "a picture is a .png, .pdf or .svg file"),
+        (["--steps", "60"], "exceed the context of 40"),
+    ],
+)
+def test_what_explain_cannot_do_is_told(folder, arguments, message):
+    with pytest.raises(UsageError, match=message):
+        run(decode, "explain", "hola", "--model", folder, *arguments)
+
+
+def test_a_screen_holds_long_prompts_many_steps_and_control_characters(folder):
+    prompt = "\x1b[31m" + "x" * 9
+    out = run(decode, "explain", prompt, "--model", folder, "--steps", "24", "--bars", "1").stdout
+
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def walk_axes(best=()):
     from matplotlib.figure import Figure
 
-    from scaling.plots import style
     from scaling.plots.decoding import plot_beam_tree
 
     seen = explain_decoding(WALK, WALK, "a", n_steps=2)
-    ax = plot_beam_tree(seen.tree, WALK.decode, ax=Figure().subplots())
+    return seen, plot_beam_tree(seen.tree, WALK.decode, ax=Figure().subplots(), prompt="a", best=best)
 
-    colours = {text.get_text().split()[0]: text.get_color() for text in ax.texts}
-    assert colours["'d'"] == style.MUTED
-    assert len(ax.lines) == sum(map(len, seen.tree.steps))
+
+def test_the_tree_picture_tells_what_was_dropped_from_what_went_on():
+    seen, ax = walk_axes(best=WALK.encode("be"))
+    texts = {text.get_text().split()[0]: text for text in ax.texts[1:]}  # after the prompt
+
+    assert len(ax.lines) == len(ax.texts) - 1 == sum(map(len, seen.tree.steps)) == 7
+    assert texts["d"].get_bbox_patch().get_edgecolor()[3] == 0  # no box
+    assert texts["b"].get_bbox_patch().get_facecolor() != texts["e"].get_bbox_patch().get_facecolor()
+    assert {piece for piece, text in texts.items() if text.get_weight() == "bold"} == {"b", "e"}
+
+
+def test_no_two_texts_of_the_tree_share_a_place():
+    _, ax = walk_axes()
+
+    assert len({text.get_position() for text in ax.texts}) == len(ax.texts)
+
+
+def test_lines_stand_below_what_the_cuts_keep():
+    from matplotlib.figure import Figure
+
+    from scaling.plots.decoding import plot_next_token
+
+    seen = explain_decoding(WALK, WALK, "a", temperatures=(0.5,), top_k=2, top_p=0.55, n_bars=3)
+    ax = plot_next_token(seen.next_token[0], ax=Figure().subplots())
+
+    assert sorted(line.get_ydata()[0] for line in ax.lines) == [0.5, 1.5]  # the nucleus keeps 1, top-k 2
+    assert [bar.get_width() for bar in ax.patches] == [bar.probability for bar in seen.next_token[0].bars]
+
+
+@pytest.mark.parametrize(
+    ("piece", "shown"),
+    [
+        (" la", "␣la"),
+        ("\n", "\\n"),
+        ("", "∅"),
+        ("你", "U+4F60"),
+        ("\x1b", "U+1B"),
+        ("x" * 30, "x" * 11 + "…"),
+    ],
+)
+def test_every_token_has_a_readable_label(piece, shown):
+    from scaling.plots.decoding import label
+
+    assert label(piece) == shown
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [(0.344, "34 %"), (0.0352, "3.5 %"), (0.00038, "0.038 %"), (1e-9, "< 0.001 %"), (0.9966, "99.7 %"),
+     (0.99999, "> 99.9 %"), (1.0, "100 %"), (0.0, "0 %")],
+)  # fmt: skip
+def test_shares_show_two_digits_of_what_is_small(p, shown):
+    from scaling.plots.decoding import percent
+
+    assert percent(p) == shown
