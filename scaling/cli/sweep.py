@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def init(path: Path, force: bool) -> None:
     if path.exists() and not force:
         raise UsageError(f"{path} exists; give --force to overwrite it.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(TEMPLATE.format(name=path.resolve().parent.name.replace(" ", "-") or "sweep"))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().parent.name).strip("-._")
+    path.write_text(TEMPLATE.format(name=name or "sweep"))
     click.echo(f"wrote {path}. Next:  scaling sweep design {path}")
 
 
@@ -167,6 +169,13 @@ def export(spec: Path, store: Path | None, output: Path) -> None:
     planned, kept = design_of(spec), store_of(spec, store)
     table, n = export_results(kept, [r.run_id for r in planned.runs], output)
     click.echo(f"wrote {n} results and {table}. Fit them:  scaling fit {table} --method isoflop")
+    known = {r.run_id for r in planned.runs}
+    if others := [p for p in (output / "results").glob("*.json") if p.stem not in known]:
+        click.echo(
+            f"warning: {len(others)} more files in {output / 'results'} belong to no run of this spec (an older one?), "
+            f"{others[0].name} for one; `scaling sweep restore` would bring them back.",
+            err=True,
+        )
 
 
 @sweep.command(epilog="Try: scaling sweep restore sweeps/quickstart")

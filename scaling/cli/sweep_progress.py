@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from types import FrameType
 from typing import Any
+
+import click
+from click.core import ParameterSource
 
 from scaling.errors import UnknownNameError, UsageError
 from scaling.units import format_duration, format_percent
@@ -79,6 +83,7 @@ def interrupted_by_sigterm() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+EXIT_INTERRUPTED = 130
 EXECUTORS = ("local", "inline", "slurm", "ray")
 
 
@@ -134,3 +139,21 @@ def _slurm(command: Any, partition: str | None, gpus_per_slot: float | None) -> 
         )
     parameters = {"gpus_per_node": 1} if gpus_per_slot else {}
     return SlurmExecutor(command=command, partition=partition, parameters=parameters)
+
+
+def typed_again() -> str:
+    """The command that is running, with every option that was given, as one types it to go on."""
+    context = click.get_current_context()
+    words, options = context.command_path.split(), []
+    for parameter in context.command.params:
+        value = context.params[str(parameter.name)]
+        if context.get_parameter_source(str(parameter.name)) is not ParameterSource.COMMANDLINE:
+            continue
+        if isinstance(parameter, click.Argument):
+            words.append(str(value))
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            options.append(parameter.opts[-1])
+        else:
+            for item in value if parameter.multiple else [value]:
+                options += [parameter.opts[-1], str(item)]
+    return shlex.join(["scaling", *words[1:], *options])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,13 +13,15 @@ import click
 from scaling.cli.output import note
 from scaling.cli.sweep_progress import (
     EXECUTORS,
+    EXIT_INTERRUPTED,
     ProgressLine,
     executor_of,
     interrupted_by_sigterm,
     require_torch,
+    typed_again,
 )
 
-EXIT_SOME_FAILED, EXIT_INTERRUPTED = 4, 130
+EXIT_SOME_FAILED = 4
 
 
 def run_options(command: Any) -> Any:
@@ -48,7 +51,7 @@ def run_options(command: Any) -> Any:
             show_default=True,
             help="Runs of one shape and length that a worker trains as one stacked model, to fill a GPU.",
         ),
-        click.option("--deadline", metavar="TIME", help="Start nothing that cannot end by then: 25m, 2h."),
+        click.option("--deadline", metavar="TIME", help="Start nothing that cannot end by then: 25min, 2h."),
         click.option("--partition", help="Slurm partition."),
         click.option(
             "--lease-timeout", default="60s", show_default=True, help="Silence after which a worker is dead."
@@ -127,13 +130,7 @@ def run_sweep(
         on_progress=line.show,
         pack=pack,
     )
-    again = " ".join(
-        [
-            f"scaling sweep run {spec}",
-            *([f"--store {store}"] if store else []),
-            *([f"--executor {executor}"] if executor != "local" else []),
-        ]
-    )
+    again = typed_again()
     try:
         with interrupted_by_sigterm():
             report = supervisor.run()
@@ -158,6 +155,7 @@ def _conclude(report: Any, kept: Any, planned: Any, spec: Path, again: str) -> i
         click.echo(f"out of time; go on with:  {again}", err=True)
         return EXIT_INTERRUPTED
     if status.n_failed:
-        click.echo(f"{status.n_failed} runs failed; see why:  scaling sweep status {spec}", err=True)
+        see = shlex.join(["scaling", "sweep", "status", str(spec), "--store", str(kept.root)])
+        click.echo(f"{status.n_failed} runs failed; see why:  {see}", err=True)
         return EXIT_SOME_FAILED
     return 0

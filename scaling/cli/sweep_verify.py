@@ -24,10 +24,12 @@ def verify_sweep(
 ) -> int:
     """Fit, plan, train, compare, print."""
     from scaling.cli.sweep_progress import (
+        EXIT_INTERRUPTED,
         ProgressLine,
         executor_of,
         interrupted_by_sigterm,
         require_torch,
+        typed_again,
     )
     from scaling.fitting.isoflop.fit import fit_isoflop
     from scaling.fitting.parametric.fit import fit_parametric
@@ -57,8 +59,15 @@ def verify_sweep(
         n_slots=slots,
         on_progress=line.show,
     )
-    with interrupted_by_sigterm():
-        report = supervisor.run()
+    try:
+        with interrupted_by_sigterm():
+            report = supervisor.run()
+    except KeyboardInterrupt:
+        line.close()
+        click.echo(
+            f"interrupted; every run has kept its last checkpoint. Go on with:  {typed_again()}", err=True
+        )
+        return EXIT_INTERRUPTED
     line.close()
     rows = _rows(proof, kept, surface)
     floor = {"fitted_E": surface.law.coefficients.get("E"), "true_entropy": true_entropy(runs)}

@@ -131,7 +131,7 @@ def write_index(store: Store) -> dict[str, Path]:
 
 
 def indexed_states(store: Store) -> dict[str, State]:
-    """Runs that STORE/runs.csv knows to be done: with it a status need not look into their folders."""
+    """Runs that STORE/runs.csv knows to be done and whose result is there: a status need not read their folders."""
     path = store.root / "runs.csv"
     if not path.exists():
         return {}
@@ -139,7 +139,8 @@ def indexed_states(store: Store) -> dict[str, State]:
         header = file.readline()
         if not header.startswith("run_id,"):
             return {}
-        return {line.split(",", 1)[0]: "done" for line in file}
+        ids = (line.split(",", 1)[0] for line in file)
+        return {i: "done" for i in ids if (store.run_dir(i) / "result.json").exists()}
 
 
 def count_states(store: Store) -> dict[str, int]:

@@ -8,4 +8,4 @@ if [ ! -e "$corpus/index.json" ]; then
     scaling corpus prepare "$corpus.jsonl" --vocab-size 8192 --out "$corpus"
 fi
 scaling sweep design sweeps/h200-text --slots 8
-scaling sweep run sweeps/h200-text --slots 8 --deadline "${DEADLINE:-20m}"
+scaling sweep run sweeps/h200-text --slots 8 --deadline "${DEADLINE:-20min}"

@@ -161,7 +161,7 @@ def test_an_interrupt_leaves_a_resumable_sweep_and_prints_the_command(spec: Path
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert f"Go on with:  scaling sweep run {spec}" in err
+    assert f"Go on with:  scaling sweep run {spec} --slots 2\n" in err
     states = json.loads(invoke("status", str(spec), "--json"))["states"]
     assert "running" not in states
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)

@@ -21,7 +21,7 @@ from scaling.sweep.executors import Ended, InlineExecutor, WorkerCommand
 from scaling.sweep.loop import Job
 from scaling.sweep.plan_file import write_plan
 from scaling.sweep.progress import Status, look
-from scaling.sweep.results import export_results, import_results, load_store_runs
+from scaling.sweep.results import count_states, export_results, import_results, load_store_runs, write_index
 from scaling.sweep.spec import SweepSpec
 from scaling.sweep.store import Store, StoreError
 
@@ -387,6 +387,11 @@ def test_results_can_be_exported_and_taken_back(
     assert first.convention.flops == "6ND"
     assert len(set(first.trunk_id or ())) < len(first)
     assert table.read_text().startswith("run_id,n_params")
+    # a result that was moved away is not done, whatever the index says
+    write_index(again)
+    first_id = design.runs[0].run_id
+    (again.run_dir(first_id) / "result.json").unlink()
+    assert count_states(again)["done"] == n - 1
 
 
 def test_a_sweep_is_followed_live_where_its_spec_says_so(

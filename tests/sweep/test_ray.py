@@ -131,6 +131,6 @@ def test_ctrl_c_reaches_ray_workers_as_a_request_to_checkpoint(tmp_path: Path) -
     finally:
         process.kill()
     assert process.returncode == 130, err
-    assert err.splitlines()[-1].endswith(f"Go on with:  scaling sweep run {spec} --executor ray")
+    assert err.splitlines()[-1].endswith(f"Go on with:  scaling sweep run {spec} --executor ray --slots 2")
     assert "Traceback" not in err
     assert list((tmp_path / "store" / "runs").glob("*/training/checkpoint.safetensors"))

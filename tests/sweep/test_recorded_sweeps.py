@@ -1,0 +1,31 @@
+"""The sweeps that are committed: their results are those of their table, and their commands can be typed."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from scaling.units import parse_duration
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+RECORDED = sorted(p.parent for p in SWEEPS.glob("*/runs.csv"))
+
+
+@pytest.mark.parametrize("folder", RECORDED, ids=lambda p: p.name)
+def test_every_recorded_result_is_a_row_of_the_table_and_the_reverse(folder: Path) -> None:
+    with (folder / "runs.csv").open() as file:
+        rows = {row["run_id"] for row in csv.DictReader(file)}
+    assert rows
+    assert {p.stem for p in (folder / "results").glob("*.json")} == rows
+
+
+def test_every_deadline_that_a_sweep_proposes_is_a_time() -> None:
+    texts = [p.read_text() for p in SWEEPS.rglob("*") if p.suffix in (".toml", ".sh", ".md")]
+    texts.append((SWEEPS.parent / "scaling/cli/sweep_run.py").read_text())
+    found = [m for t in texts for m in re.findall(r"--deadline \"?(?:\$\{\w+:-)?(\d\w*)", t)]
+    found += re.findall(r"end by then: (\w+), (\w+)\.", texts[-1])[0]
+    assert len(found) >= 4
+    assert all(parse_duration(time) >= 60 for time in found)
