@@ -61,6 +61,10 @@ class FitError(DataError):
     """The runs are readable but cannot determine what was asked."""
 
 
+class StorageError(ScalingError):
+    """A file cannot be written: no room, no permission, a file system that went away. No fault of what was written."""
+
+
 class LawError(ScalingError):
     """A law cannot answer: no interior optimum, a loss below its floor, a damaged law file."""
 

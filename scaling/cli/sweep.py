@@ -144,17 +144,25 @@ def retry(spec: Path, store: Path | None) -> None:
     """Free the runs that failed or ran out of memory, so that the next `run` tries them again."""
     planned, kept = design_of(spec), store_of(spec, store)
     freed = kept.free_failed(run.run_id for run in planned.runs)
-    click.echo(f"{len(freed)} runs are free again. Go on with:  scaling sweep run {spec}")
+    if freed:
+        click.echo(f"{len(freed)} runs are free again. Go on with:  scaling sweep run {spec}")
+    else:
+        click.echo(f"no run has failed in {kept.root}; nothing to free.")
 
 
 @sweep.command(epilog="Try: scaling sweep index store")
 @click.argument("store", type=click.Path(path_type=Path))
 def index(store: Path) -> None:
-    """Write STORE/runs.csv and runs.parquet from the runs of a store."""
+    """Write STORE/runs.csv and runs.parquet from the runs of a store (or of the store in a sweep's folder)."""
     from scaling.sweep.results import write_index
     from scaling.sweep.store import Store
 
-    for path in write_index(Store(store)).values():
+    place = store if (store / "runs").is_dir() else store / "store"
+    if not (place / "runs").is_dir():
+        raise UsageError(
+            f"there is no store at {store}; `scaling sweep run SPEC` makes one, beside the spec."
+        )
+    for path in write_index(Store(place)).values():
         click.echo(str(path))
 
 

@@ -20,8 +20,10 @@ from scaling.cli.sweep_progress import (
     require_torch,
     typed_again,
 )
+from scaling.errors import UsageError
 
 EXIT_SOME_FAILED = 4
+LEAST_LEASE_TIMEOUT_S = 4.0
 
 
 def run_options(command: Any) -> Any:
@@ -106,6 +108,13 @@ def run_sweep(
     from scaling.units import parse_duration
 
     require_torch(executor)
+    deadline_s = None if deadline is None else parse_duration(deadline)
+    lease_timeout_s = parse_duration(lease_timeout)
+    if lease_timeout_s < LEAST_LEASE_TIMEOUT_S:
+        raise UsageError(
+            f"--lease-timeout must be at least {LEAST_LEASE_TIMEOUT_S:g} s, got {lease_timeout}: workers say that they "
+            "are alive four times in it."
+        )
     planned = design_of(spec)
     if logs:
         planned = replace(planned, spec=replace(planned.spec, log=logs))
@@ -118,7 +127,7 @@ def run_sweep(
     for finding in check_design(planned):
         if finding.severity != "note" and not quiet:
             note(f"{finding.code}: {finding.message}")
-    kept = Store(store_of(spec, store).root, lease_timeout_s=parse_duration(lease_timeout))
+    kept = Store(store_of(spec, store).root, lease_timeout_s=lease_timeout_s)
     line = ProgressLine(enabled=not quiet, design=planned)
     chosen = executor_of(executor, kept, planned, partition=partition, gpus_per_slot=gpus_per_slot, pack=pack)
     supervisor = Supervisor(
@@ -126,7 +135,7 @@ def run_sweep(
         design=planned,
         executor=chosen,
         n_slots=slots or chosen.default_slots(),
-        deadline_s=None if deadline is None else parse_duration(deadline),
+        deadline_s=deadline_s,
         on_progress=line.show,
         pack=pack,
     )

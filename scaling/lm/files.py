@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scaling.errors import ScalingError
+from scaling.errors import StorageError
 
 if TYPE_CHECKING:  # tokenizers and corpora come here too, without torch
     from torch import Tensor
@@ -38,7 +38,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
     """Write a safetensors file.
 
     Raises:
-        ScalingError: there is no room, or no permission.
+        StorageError: there is no room, or no permission.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -46,6 +46,6 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
     try:
         save_file(dict(tensors), path, metadata=metadata)
     except SafetensorError as error:
-        raise ScalingError(
+        raise StorageError(
             f"{path.parent} could not be written to ({error}). Check its free space and permissions."
         ) from error

@@ -63,9 +63,11 @@ class Supervisor:
         """Until everything is done, failed, or out of time.
 
         Raises:
-            StoreError: workers end at once, again and again, without doing anything; with what they said last.
+            StoreError: the store cannot be written; or workers end at once, again and again, without doing anything,
+                with what they said last.
             KeyboardInterrupt: passed on after all workers have checkpointed and stopped.
         """
+        self._check_writable()
         add_runs(self.store, self.design)
         started = time.monotonic()
         try:
@@ -81,6 +83,17 @@ class Supervisor:
             interrupted=interrupted,
             n_workers_lost=self._n_lost,
         )
+
+    def _check_writable(self) -> None:
+        """On a store that can only be read, time stands still: leases of dead workers would be waited for for ever."""
+        try:
+            self.store.root.mkdir(parents=True, exist_ok=True)
+            self.store.now()
+        except OSError as error:
+            raise StoreError(
+                f"{self.store.root} cannot be written ({error.strerror}), and a sweep writes there. Give another "
+                "--store, or only look: `scaling sweep status`, `show` and `export` read."
+            ) from error
 
     def _supervise(self, started: float) -> bool:
         """True when the deadline ended it."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scaling.errors import StorageError
 from scaling.sweep.design import Design, PlannedRun, Unit
 from scaling.sweep.packs import pack_units
 from scaling.sweep.store import Lease, Store, StoreError
@@ -188,7 +189,7 @@ class Worker:
             except (KeyboardInterrupt, SystemExit):
                 self._release(claims, "the worker was told to stop")
                 raise
-            except (OSError, ImportError):
+            except (OSError, ImportError, StorageError):
                 # a full disk, a lost mount, no torch: no fault of the run, which stays free; this worker ends
                 with suppress(OSError):
                     self._release(claims, "its worker could not read, write or import")

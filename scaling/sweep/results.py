@@ -153,10 +153,12 @@ def count_states(store: Store) -> dict[str, int]:
 
 def export_results(store: Store, run_ids: Iterable[str], folder: Path) -> tuple[Path, int]:
     """One small JSON a run in folder/results (configuration and result), and folder/runs.csv: what one commits."""
-    folder.mkdir(parents=True, exist_ok=True)
-    results = folder / "results"
-    results.mkdir(exist_ok=True)
     wanted = list(run_ids)
+    runs = load_store_runs(
+        store, run_ids=wanted
+    )  # refuses, before anything is written, when none is finished
+    results = folder / "results"
+    results.mkdir(parents=True, exist_ok=True)
     n = 0
     for run_id in wanted:
         path = store.run_dir(run_id) / "result.json"
@@ -166,7 +168,6 @@ def export_results(store: Store, run_ids: Iterable[str], folder: Path) -> tuple[
             both = {"config": config, "result": {**read_json(path), **names}}
             (results / f"{run_id}.json").write_text(json.dumps(both, indent=1, sort_keys=True) + "\n")
             n += 1
-    runs = load_store_runs(store, run_ids=wanted)
     return runs.save(folder / "runs.csv", overwrite=True), n
 
 

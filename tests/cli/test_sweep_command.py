@@ -85,8 +85,9 @@ def test_run_then_show_status_export_and_fit_table(spec: Path, tmp_path: Path) -
     again = tmp_path / "again"
     assert "put 6 results" in invoke("restore", str(tmp_path / "out"), "--store", str(again))
     assert "tiny: 6 done" in invoke("status", str(spec), "--store", str(again))
-    assert "runs.csv" in invoke("index", str(tmp_path / "store"))
-    assert "0 runs are free again" in invoke("retry", str(spec))
+    for place in (tmp_path / "store", tmp_path):
+        assert "store/runs.csv" in invoke("index", str(place))
+    assert "no run has failed" in invoke("retry", str(spec))
     assert "6 runs: 6 done" in invoke("run", str(spec), "--executor", "inline", "--quiet")
 
 
@@ -128,6 +129,8 @@ def test_a_failed_run_gives_exit_code_4_and_its_reason(
     assert "ValueError: planted" in captured.err
     assert "scaling sweep retry" in captured.out
     assert run(["sweep", "export", str(spec), "-o", str(spec.parent / "out")]) == 3
+    assert not (spec.parent / "out").exists(), "refused before anything is written"
+    assert "6 runs are free again" in invoke("retry", str(spec))
 
 
 def test_a_missing_torch_is_said_before_any_run_is_begun(
@@ -175,6 +178,12 @@ def test_an_interrupt_leaves_a_resumable_sweep_and_prints_the_command(spec: Path
         (["design", "absent.toml"], 2, "scaling sweep init"),
         (["run", "absent.toml"], 2, "scaling sweep init"),
         (["verify", "absent.toml"], 2, "scaling sweep init"),
+        (["run", "absent.toml", "--executor", "kubernetes"], 2, "'slurm', 'ray'"),
+        (["run", "absent.toml", "--lease-timeout", "1s"], 2, "at least 4 s"),
+        (["run", "absent.toml", "--deadline", "soon"], 2, "90min"),
+        (["retry", "absent.toml"], 2, "scaling sweep init"),
+        (["index", "absent"], 2, "no store at absent"),
+        (["restore", "absent"], 2, "scaling sweep export"),
         (["import", "nanochat", "x.csv", "-o", "y.csv"], 2, "--bytes-per-token"),
         (["import", "tensorboard", "x", "-o", "y.csv"], 2, "--params"),
         (["import", "hf-trainer", "x", "-o", "y.csv"], 3, "trainer_state.json"),
@@ -199,6 +208,15 @@ def test_mistakes_are_one_line_that_says_what_to_do(
     monkeypatch.chdir(tmp_path)
     assert run(["sweep", *arguments]) == code
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("executor", ["local", "slurm"])
+def test_a_share_of_a_gpu_that_cannot_be_had_is_refused(
+    spec: Path, executor: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert run(["sweep", "run", str(spec), "--executor", executor, "--gpus-per-slot", "0.5", "--quiet"]) == 2
+    assert {"local": "shows no GPU", "slurm": "whole GPUs"}[executor] in capsys.readouterr().err
 
 
 def test_status_before_any_run_says_how_to_start(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -249,8 +252,6 @@ def test_a_run_that_always_fails_does_not_stop_the_others(
 def test_a_run_that_takes_its_worker_down_is_given_up(
     tmp_path: Path, undisturbed: tuple[Design, dict[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-
     from scaling.sweep import worker
 
     design, _ = undisturbed
@@ -282,6 +283,74 @@ def test_workers_that_can_do_nothing_end_the_sweep_with_what_they_said(
     supervisor = Supervisor(store=store, design=design, executor=Broken(store, design), n_slots=2, poll_s=0.0)
     with pytest.raises(StoreError, match="No space left on device"):
         supervisor.run()
+
+
+def test_a_full_disk_ends_the_sweep_and_fails_no_run(
+    tmp_path: Path, undisturbed: tuple[Design, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of over 8 kB cannot be written (EFBIG stands for ENOSPC), so every checkpoint fails, but no small record."""
+    import resource
+
+    from scaling.sweep import worker
+
+    def work(*arguments: Any, **options: Any) -> int:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+        return run_worker(*arguments, **options)
+
+    run_worker = worker.run_worker
+    monkeypatch.setattr(worker, "run_worker", work)
+    design, expected = undisturbed
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match="workers ended without finishing a run"):
+        run_forked(store, design, n_slots=2)
+    status = look(store, design)
+    assert not status.n_failed
+    assert not status.counts.get("running")
+    monkeypatch.undo()
+    run_inline(store, design)
+    assert losses(store, design) == expected
+
+
+def test_a_store_that_cannot_be_written_is_refused_at_once(
+    tmp_path: Path, undisturbed: tuple[Design, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time stands still on a read-only store: leases of dead workers would never be taken back."""
+    design, _ = undisturbed
+    store = Store(tmp_path)
+    run_id = store.add(design.runs[0].config)
+    assert store.claim(run_id, owner="dead") is not None
+
+    def refuse(self: Path, *arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(
+        Path, "touch", refuse
+    )  # root may write anywhere, so the file system's answer is imitated
+    with pytest.raises(StoreError, match=r"cannot be written \(Read-only file system\)"):
+        run_forked(store, design)
+
+
+def test_a_spec_edited_mid_way_leaves_the_sweep_under_way_alone_and_shares_its_runs(
+    tmp_path: Path, undisturbed: tuple[Design, dict[str, float]]
+) -> None:
+    """While the small sweep runs, a budget is added and the larger one started beside it on the same store."""
+    design, expected = undisturbed
+    store = Store(tmp_path)
+    smaller = plan(with_budgets(design.spec, design.spec.grid.budgets[:2]))
+    larger: list[Report] = []
+    edited = threading.Thread(target=lambda: larger.append(run_forked(store, design, n_slots=2)))
+
+    def edit(executor: ForkExecutor) -> None:
+        if not edited.ident and look(store, smaller).counts.get("running"):
+            edited.start()
+
+    first = run_forked(store, smaller, n_slots=2, on_progress=edit)
+    edited.join()
+    assert first.status.counts == {"done": len(smaller.runs)}
+    assert larger[0].status.counts == {"done": len(design.runs)}
+    assert losses(store, design) == expected
+    assert all(store.record(r.run_id).attempts == 1 for r in smaller.runs)
 
 
 def test_workers_that_still_queue_when_all_is_done_are_cancelled(
