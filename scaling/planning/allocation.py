@@ -220,7 +220,7 @@ def _best_for_loss(law: Law, problem: Problem) -> Allocation:
     n_params = _minimise(cost, fresh, problem)
     if cost(n_params) == math.inf:
         unique = inputs.get("n_tokens_unique")
-        raise PlanError(
+        raise LawError(
             f"no size reaches a loss of {target:.4g} on {format_tokens(unique)} unique tokens, however often they are "
             "repeated. Give more --unique-tokens or a higher loss."
             if unique

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from scaling.errors import LawError, PlanError
+from scaling.errors import LawError
 from scaling.laws.kaplan import KaplanFloorLaw
 from scaling.planning.allocation import Problem, solve
 from scaling.planning.checks import unit_warnings
@@ -30,7 +30,7 @@ def test_a_reachable_loss_on_few_unique_tokens_has_a_plan_and_an_open_interval()
 
 def test_a_loss_beyond_any_repetition_names_the_tokens_and_no_size() -> None:
     law = with_decays(find_law("besiroglu"))
-    with pytest.raises(PlanError, match=r"no size reaches a loss of 2\.1 on 10B unique tokens"):
+    with pytest.raises(LawError, match=r"no size reaches a loss of 2\.1 on 10B unique tokens"):
         solve(law, Problem(target_loss=2.1, inputs=(("n_tokens_unique", 10e9),)))
 
 

@@ -88,7 +88,7 @@ def test_a_sweep_on_ray_prints_what_a_local_one_prints(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("6 runs: 6 done; ")
     assert done.stdout.splitlines()[1:] == [
-        f"table of runs: {tmp_path}/store/runs.csv", f"fit it:  scaling fit {tmp_path}/store/runs.csv --method isoflop",
+        f"table of runs: {tmp_path}/store/runs.csv", f"fit it:  scaling sweep fit {spec}",
     ]  # fmt: skip
     assert done.stderr == ""
     refused = subprocess.run(
