@@ -53,8 +53,10 @@ def _logs(folder: Path, loss_tag: str) -> Iterator[Log]:
         tags = events.Tags()["scalars"]
         if loss_tag not in tags:
             raise DataError(f"{place} has no scalar {loss_tag!r}; it has {', '.join(tags) or 'none'}.")
-        # of a run that was stopped and went on, the later event of a step counts
-        last = max(events.Scalars(loss_tag), key=lambda e: (e.step, e.wall_time))
+        # Several event files of a run (stopped, and went on) are read in the order of their names, where ".10" comes
+        # before ".9": so the last event is that of the highest step, and of a step done twice the later one.
+        final = {tag: max(events.Scalars(tag), key=lambda e: (e.step, e.wall_time)) for tag in tags}
+        last = final[loss_tag]
         name = place.name if place == folder else place.relative_to(folder).as_posix()
-        values = {tag: events.Scalars(tag)[-1].value for tag in tags}
+        values = {tag: event.value for tag, event in final.items()}
         yield Log(name=name, identity=name, values=values, step=int(last.step), loss=float(last.value))
