@@ -21,23 +21,27 @@ import torch
 from numpy.typing import NDArray
 
 from scaling.architecture import Architecture
+from scaling.fitting.generic.fit import fit_law
+from scaling.laws import Law
 from scaling.lm.budget import choose_shape
 from scaling.lm.corpus import ShardCorpus, SyntheticCorpus, load_corpus
 from scaling.lm.evaluation import load_validation_block
-from scaling.lm.recipes import Recipe, Schedule, choose_recipe
-from scaling.lm.run import RunSpec, TrainingOptions
+from scaling.lm.recipes import OptimizerName, Recipe, Schedule
+from scaling.lm.run import RunResult, RunSpec, TrainingOptions
 from scaling.lm.training import train, train_branches
+from scaling.plots import style
+from scaling.runs import Runs
 
 Ids = NDArray[np.int64]
 
 
 def learn_synthetic(lengths: list[int], out: Path | None) -> None:
-    """Excess loss of a 100k-parameter model against tokens, and its power law."""
+    """Loss of a 100k-parameter model against tokens, and the power law by which it falls."""
     shape = Architecture(n_layers=2, d_model=56, n_heads=2, vocab_size=256, context_length=64)
     spec = RunSpec(
         architecture=shape,
         corpus="synthetic:bits=7,seed=0",
-        recipe=Recipe(learning_rate=5e-3, batch_size=32),
+        recipe=Recipe(learning_rate=1e-2, batch_size=32, optimizer="muon"),
         schedule=Schedule(kind="wsd", warmup_steps=50),
         n_steps=lengths[-1],
         n_eval_windows=2048,
@@ -48,37 +52,53 @@ def learn_synthetic(lengths: list[int], out: Path | None) -> None:
     print(f"{spec.n_params:,} parameters; E = {entropy:.5f} nats/token")
     with tempfile.TemporaryDirectory() as folder:
         results = train_branches(spec, lengths, folder, options=TrainingOptions(device="cpu", log_every=100))
-    tokens = np.array([r.n_tokens for r in results], dtype=float)
-    excess = np.array([r.excess for r in results], dtype=float)
-    error = np.array([r.excess_standard_error for r in results], dtype=float)
     for r in results:
         print(
             f"{r.n_tokens:>12,} tokens  loss {r.loss:.4f}  excess {r.excess:.4f} ± {r.excess_standard_error:.4f}"
         )
-    slope, intercept = np.polyfit(np.log(tokens), np.log(excess), 1)
-    scatter = np.std(np.log(excess) - slope * np.log(tokens) - intercept)
-    print(f"excess ~ tokens^{slope:.3f}; scatter about the line {scatter:.1%}")
+    runs = Runs(
+        n_params=np.array([r.n_params for r in results], dtype=float),
+        n_tokens=np.array([r.n_tokens for r in results], dtype=float),
+        flops=np.array([r.flops for r in results]),
+        # the excess is free of the noise of which tokens were drawn for validation
+        loss=np.array([r.excess + entropy for r in results]),
+        run_id=tuple(r.run_id for r in results),
+    )
+    fit = fit_law(runs, "tokens_power_law_floor")
+    law = fit.coefficients
+    scatter = np.std(np.log(runs.loss / fit.law.loss(runs.n_params, runs.n_tokens)))
+    print(
+        f"loss = {law['E']:.4f} + (D_c / D)^{law['alpha']:.3f}: floor {law['E'] - entropy:.4f} above E, "
+        f"scatter {scatter:.2%} of the loss"
+    )
     if out is not None:
-        draw(tokens, excess, error, slope, intercept, out)
+        draw(results, entropy, fit.law, out)
 
 
-def draw(tokens: NDArray, excess: NDArray, error: NDArray, slope: float, intercept: float, out: Path) -> None:
+def draw(results: list[RunResult], entropy: float, law: Law, out: Path) -> None:
     import matplotlib.pyplot as plt
 
-    figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
-    ax.errorbar(tokens, excess, yerr=1.96 * error, fmt="o", color="black", label="measured (95 %)")
-    ax.plot(tokens, np.exp(intercept) * tokens**slope, color="tab:blue", label=f"tokens^{slope:.2f}")
-    ax.set(
-        xscale="log",
-        yscale="log",
-        xlabel="training tokens",
-        ylabel="loss above the true entropy (nats/token)",
-    )
-    ax.legend(frameon=False)
-    figure.savefig(out, dpi=150)
+    tokens = np.array([r.n_tokens for r in results], dtype=float)
+    excess = np.array([r.excess for r in results], dtype=float)
+    error = np.array([r.excess_standard_error for r in results], dtype=float)
+    fine = np.geomspace(tokens[0] / 1.3, tokens[-1] * 1.3, 200)
+    floor = law.coefficients["E"] - entropy
+    with style.context():
+        figure, ax = plt.subplots(figsize=(style.WIDTH, style.HEIGHT), layout="constrained")
+        fitted = law.loss(np.full_like(fine, results[0].n_params), fine) - entropy
+        ax.plot(fine, fitted, color=style.FIT, label=f"floor + (D_c / D)^{law.coefficients['alpha']:.2f}")
+        ax.axhline(
+            floor, color=style.FIT, linestyle=style.EXTRAPOLATED, linewidth=1, label=f"floor {floor:.3f}"
+        )
+        ax.errorbar(tokens, excess, yerr=1.96 * error, fmt="o", color=style.INK, label="measured (95 %)")
+        ax.set(xscale="log", yscale="log", xlabel="training tokens", ylabel="loss above E (nats/token)")
+        ax.set_title(f"{results[0].n_params:,} parameters learn a language of known entropy")
+        ax.legend(frameon=False)
+        figure.savefig(out, dpi=150)
+        plt.close(figure)
 
 
-def learn_stdlib(minutes: float, seed: int) -> None:
+def learn_stdlib(minutes: float, optimizer: OptimizerName, seed: int) -> None:
     """A 1.3M-parameter model after `minutes` of CPU time against the trigram, on the same validation tokens."""
     corpus = load_corpus("stdlib")
     assert isinstance(corpus, ShardCorpus)
@@ -92,8 +112,8 @@ def learn_stdlib(minutes: float, seed: int) -> None:
         f"{trigram * bits:.3f} bits/byte"
     )
 
-    recipe = choose_recipe("steplaw", shape, n_tokens=3e6, batch_size=16)
-    probe = RunSpec(architecture=shape, corpus="stdlib", recipe=recipe, n_steps=4, n_eval_windows=2)
+    recipe = Recipe(learning_rate=1e-2, batch_size=8, optimizer=optimizer)
+    probe = RunSpec(architecture=shape, corpus="stdlib", recipe=recipe, n_steps=30, n_eval_windows=2)
     options = TrainingOptions(device="cpu", log_every=20)
     train(probe.replace(n_steps=1), options=options)
     start = time.process_time()
@@ -107,10 +127,9 @@ def learn_stdlib(minutes: float, seed: int) -> None:
     start = time.process_time()
     result = train(spec, options=options)
     spent = (time.process_time() - start) / 60
-    print(
-        f"transformer ({result.n_params:,} parameters, {result.n_tokens:,} tokens, {spent:.1f} CPU minutes): "
-        f"{result.loss:.3f} ± {result.loss_standard_error:.3f} nats/token, {result.bits_per_byte:.3f} bits/byte"
-    )
+    print(f"{result.n_params:,} parameters, {optimizer}, {result.n_tokens:,} tokens, {spent:.1f} CPU minutes")
+    loss = f"{result.loss:.3f} ± {result.loss_standard_error:.3f} nats/token"
+    print(f"transformer: {loss}, {result.bits_per_byte:.3f} bits/byte")
     print(f"difference: {result.loss - trigram:+.3f} nats/token (negative: the transformer is better)")
 
 
@@ -166,15 +185,21 @@ def main() -> None:
     parser.add_argument("what", choices=["synthetic", "stdlib"])
     parser.add_argument("--minutes", type=float, default=10, help="CPU minutes (stdlib)")
     parser.add_argument(
-        "--steps", type=int, nargs="+", default=[125, 250, 500, 1000, 2000, 4000], help="lengths (synthetic)"
+        "--steps",
+        type=int,
+        nargs="+",
+        default=[125, 177, 250, 354, 500, 707, 1000, 1414, 2000, 2828, 4000],
+        help="lengths (synthetic)",
     )
+    parser.add_argument("--optimizer", choices=["muon", "adamw"], default="muon", help="stdlib")
     parser.add_argument("--out", type=Path, help="figure (synthetic)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    learn_synthetic(args.steps, args.out) if args.what == "synthetic" else learn_stdlib(
-        args.minutes, args.seed
-    )
+    if args.what == "synthetic":
+        learn_synthetic(args.steps, args.out)
+    else:
+        learn_stdlib(args.minutes, args.optimizer, args.seed)
 
 
 if __name__ == "__main__":
