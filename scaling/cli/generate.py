@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scaling.cli.output import note, print_json
+from scaling.cli.output import note, print_json, printable
 from scaling.errors import UsageError
 
 
@@ -61,7 +62,7 @@ def generate(folder: Path, prompt: str | None, ids: str | None, n: int, as_json:
         return
     for g in found:
         click.echo(f"--- {g.sample_index}  ln p {g.logprob:.2f}  {g.finish_reason}")
-        click.echo((prompt or "") + g.text if g.text is not None else " ".join(map(str, g.ids)))
+        click.echo(_shown((prompt or "") + g.text) if g.text is not None else " ".join(map(str, g.ids)))
 
 
 def _strategy(wish: dict[str, Any]) -> Any:
@@ -86,15 +87,22 @@ def _strategy(wish: dict[str, Any]) -> Any:
 def _start(prompt: str | None, ids: str | None, tokenizer: Any, folder: Path) -> list[int]:
     """Token ids to begin with."""
     if ids is not None:
+        if prompt:
+            raise UsageError("a text and --ids contradict each other; give one.")
         try:
-            return [int(word) for word in ids.replace(",", " ").split()]
-        except ValueError as error:
-            raise UsageError(f"--ids takes whole numbers, as in '12 5 7'; got {ids!r}.") from error
+            found = [int(word) for word in ids.replace(",", " ").split()]
+        except ValueError:
+            found = []
+        if not found:
+            raise UsageError(f"--ids takes whole numbers, as in '12 5 7'; got {ids!r}.")
+        return found
     if tokenizer is None:
         raise UsageError(
             f"{folder} has no tokenizer.json (a synthetic corpus has no text); pass --ids '0 130'."
         )
-    return list(tokenizer.encode(prompt)) if prompt else [tokenizer.end_of_text]
+    from scaling.lm.text import encode_prompt
+
+    return encode_prompt(tokenizer, prompt) if prompt else [tokenizer.end_of_text]
 
 
 def _print_stream(
@@ -104,10 +112,15 @@ def _print_stream(
 
     pieces = stream(model, start, tokenizer, strategy, **limits)
     first = next(pieces)  # whatever is wrong with the wish or the model is told before anything is printed
-    click.echo(prompt + first.text, nl=False)
+    click.echo(_shown(prompt + first.text), nl=False)
     for piece in pieces:
-        click.echo(piece.text, nl=False)
+        click.echo(_shown(piece.text), nl=False)
     click.echo()
+
+
+def _shown(text: str) -> str:
+    """As it is into a file or pipe; to a terminal, nothing that could command it."""
+    return printable(text) if sys.stdout.isatty() else text
 
 
 def _as_dict(g: Any) -> dict[str, Any]:

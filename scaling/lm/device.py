@@ -35,13 +35,7 @@ class Device:
 
 def choose_device(name: str = "auto", precision: Precision = "auto") -> Device:
     """The device to train on; precision "auto" is float32 on a CPU and what a probe finds faster on a GPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(
-            f"device {name!r}: this torch sees no GPU. Use --device cpu, or install a CUDA build of torch."
-        )
-    device = torch.device(name)
+    device = find_device(name)
     if precision == "auto":
         # a CPU is not asked: a probe on a busy one could answer otherwise when the run is resumed
         dtype = torch.float32 if device.type == "cpu" else _faster_dtype(str(device))
@@ -53,6 +47,28 @@ def choose_device(name: str = "auto", precision: Precision = "auto") -> Device:
         else f"cpu, {torch.get_num_threads()} threads"
     )
     return Device(device=device, dtype=dtype, name=label, peak_flops_per_s=_peak(device, dtype))
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; "auto" is a GPU where there is one.
+
+    Raises:
+        UsageError: torch knows no such device, or sees none here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(
+            f"device {name!r}: this torch sees no GPU. Use --device cpu, or install a CUDA build of torch."
+        )
+    try:
+        probe = torch.zeros(1, device=name)
+        probe.item()  # the meta device makes tensors, but has no numbers
+        return probe.device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(
+            f"device {name!r} is none that can be used here; try cpu, cuda or cuda:1."
+        ) from error
 
 
 @lru_cache(maxsize=8)

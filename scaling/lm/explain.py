@@ -14,6 +14,7 @@ from scaling.errors import UsageError
 from scaling.lm.beam import Beam, BeamTree
 from scaling.lm.decoding import StepModel, generate
 from scaling.lm.sampling import Sample, Temperature, TopK, TopP
+from scaling.lm.text import encode_prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ def explain_decoding(
     """
     if not temperatures or n_bars < 1:
         raise UsageError(f"there is nothing to show at temperatures {list(temperatures)} with {n_bars} bars.")
-    ids = list(tokenizer.encode(prompt))
+    ids = encode_prompt(tokenizer, prompt)
     if not ids:
         raise UsageError("the prompt is empty; give a text to continue.")
     beam = Beam(n_beams, trace=True)

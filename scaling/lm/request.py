@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scaling.errors import UsageError
-from scaling.lm.text import TextTail, Tokenizer
+from scaling.lm.text import TextTail, Tokenizer, encode_prompt
 
 if TYPE_CHECKING:
     from scaling.lm.beam import BeamTree
@@ -174,7 +174,7 @@ def _ids(prompt: Any, tokenizer: Tokenizer | None) -> tuple[int, ...]:
     if isinstance(prompt, str):
         if tokenizer is None:
             raise UsageError("a text prompt needs a tokenizer: pass one, or pass token ids.")
-        return tuple(tokenizer.encode(prompt))
+        return tuple(encode_prompt(tokenizer, prompt))
     ids = _as_list(prompt)
     if not all(map(_is_whole, ids)):
         raise UsageError(f"a prompt is a text or whole token ids, got {prompt!r}.")

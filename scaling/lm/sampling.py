@@ -54,7 +54,7 @@ class Temperature:
     def __post_init__(self) -> None:
         if not MIN_TEMPERATURE <= self.tau < float("inf"):
             raise UsageError(
-                f"temperature must be finite and > 0, got {self.tau}; for the limit 0 use Greedy()."
+                f"temperature must be finite and > 0, got {self.tau}; for the limit 0 use Greedy() (--greedy)."
             )
 
     def __call__(self, logits: Tensor, context: Context | None = None) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from scaling.errors import UsageError
+
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what a decoder shows for the first bytes of a character
 
 
@@ -14,6 +16,19 @@ class Tokenizer(Protocol):
     def encode(self, text: str, /) -> Sequence[int]: ...
 
     def decode(self, ids: Sequence[int], /) -> str: ...
+
+
+def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Ids of a text to continue.
+
+    Raises:
+        UsageError: it is no text: it came from bytes that are not UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the prompt {text!r} is not UTF-8; save or type it as UTF-8.") from error
+    return list(tokenizer.encode(text))
 
 
 class TextTail:

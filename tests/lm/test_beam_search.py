@@ -104,25 +104,51 @@ def test_length_penalty_prefers_the_longer_text():
     assert long.score == pytest.approx(long.logprob / len(long.ids))
 
 
-def test_first_stops_before_a_better_text_is_found():
+RULES = TableModel(  # totals: "." .30, "a." .245, "ab." .41 (then nothing ends but at the last step)
+    "ab.",
+    {
+        "": {"a": 0.7, ".": 0.3},
+        "a": {"b": 0.65, ".": 0.35},
+        "ab": {"b": 0.1, ".": 0.9},
+        "b": {"b": 1.0},
+    },
+)
+PATIENCE = TableModel(".ab", {"": {".": 0.6, "a": 0.4}, "a": {"b": 1.0}, "b": {"b": 1.0}})
+
+
+def test_first_stops_where_n_texts_are_finished_though_a_better_one_is_ahead():
     found = {
-        rule: generate(STOPPING, [""], STOPPING, Beam(1, early_stopping=rule), max_new_tokens=3, eos_id=2)[0]
+        rule: generate(RULES, [""], RULES, Beam(2, early_stopping=rule), max_new_tokens=4, eos_id=2)[0]
         for rule in ("first", "heuristic", "never")
     }
 
-    assert {rule: len(g.ids) for rule, g in found.items()} == {"first": 3, "heuristic": 3, "never": 3}
-    wide = {
+    assert {rule: RULES.decode(g.ids) for rule, g in found.items()} == {
+        "first": ".",
+        "heuristic": "ab.",
+        "never": "ab.",
+    }
+
+
+def test_only_never_waits_for_a_length_that_would_still_pay():
+    # after one token the best beam scores ln .4 / 1, less than the finished ln .6 / 1; at length 4 it is ln .4 / 4
+    found = {
         rule: generate(
-            STOPPING,
+            PATIENCE,
             [""],
-            STOPPING,
-            Beam(2, early_stopping=rule, length_penalty=2.0),
+            PATIENCE,
+            Beam(1, early_stopping=rule, length_penalty=1.0),
             max_new_tokens=4,
-            eos_id=2,
-        )
+            eos_id=0,
+        )[0]
         for rule in ("first", "heuristic", "never")
     }
-    assert wide["first"][0].score <= wide["never"][0].score
+
+    assert {rule: PATIENCE.decode(g.ids) for rule, g in found.items()} == {
+        "first": ".",
+        "heuristic": ".",
+        "never": "abbb",
+    }
+    assert found["never"].score == pytest.approx(math.log(0.4) / 4)
 
 
 def test_finish_reason_and_text_leave_out_the_end_token():

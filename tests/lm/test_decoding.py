@@ -123,6 +123,43 @@ def test_samples_of_one_prompt_differ_and_repeat_by_seed():
     assert generate(model, PROMPTS[0], None, Sample(seed=1), max_new_tokens=6)[0].ids == first[0].ids
 
 
+class Watched:
+    """A model that notes what it is asked."""
+
+    def __init__(self, model) -> None:
+        self.model, self.prompts_read, self.rows_stepped, self.buffers = model, [], [], set()
+
+    def start(self, prompts, n_new_tokens):
+        self.prompts_read.append(len(prompts))
+        logits, state = self.model.start(prompts, n_new_tokens)
+        assert state.capacity == max(map(len, prompts)) + n_new_tokens
+        return logits, state
+
+    def step(self, ids, state):
+        self.rows_stepped.append(len(ids))
+        self.buffers.add(state.held.data_ptr())
+        return self.model.step(ids, state)
+
+
+def test_samples_share_one_reading_of_the_prompt_and_one_cache():
+    watched = Watched(build_model(ARCHITECTURES["gpt2"]))
+    generate(watched, PROMPTS[:2], None, Sample(), max_new_tokens=5, n=3)
+
+    assert watched.prompts_read == [2]
+    assert watched.rows_stepped == [6] * 4
+    assert len(watched.buffers) == 1
+
+
+def test_finished_rows_leave_the_batch():
+    chain = markov_model("abc", [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    stepped = []
+    step = chain.step
+    chain.step = lambda ids, state: stepped.append(len(ids)) or step(ids, state)
+
+    generate(chain, [[0], [1], [2]], None, max_new_tokens=9, eos_id=2)
+    assert stepped == [2, 1]  # "b" ends at once, then "a", then "c"
+
+
 def test_finish_reasons():
     chain = markov_model("abc", [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
 
@@ -199,6 +236,7 @@ def test_the_callers_tensors_and_grad_mode_are_left_alone():
         ({"prompts": [[1]], "tokenizer": Sample()}, "the third argument is the tokenizer"),
         ({"prompts": [[1]], "strategy": Temperature(0.5)}, r"write Sample\(Temperature\(tau=0.5\)\)"),
         ({"prompts": [[1]], "strategy": "greedy"}, "got 'greedy'"),
+        ({"prompts": "\udcff", "tokenizer": Bytes()}, "is not UTF-8"),
         ({"prompts": [[1]], "n": 0, "strategy": Sample()}, "n must be >= 1"),
         ({"prompts": [[1]], "n": 5, "strategy": Beam(4)}, "4 beams cannot give n=5"),
     ],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -75,7 +76,8 @@ def test_beams_are_listed_best_first(folder):
         (["--greedy", "--top-k", "5"], UsageError, "greedy decoding cannot feel"),
         (["--greedy", "--beams", "2"], UsageError, "contradict each other"),
         (["--length-penalty", "1"], UsageError, "belongs to beam search"),
-        (["--ids", "1 b"], UsageError, "whole numbers"),
+        (["--device", "tpu"], UsageError, "device 'tpu' is none"),
+        (["--device", "meta"], UsageError, "device 'meta' is none"),
         (["--seed", "-1"], UsageError, "a seed is a whole number >= 0, got -1"),
         (["--max-new-tokens", "0"], UsageError, "max_new_tokens must be >= 1"),
     ],
@@ -83,6 +85,34 @@ def test_beams_are_listed_best_first(folder):
 def test_contradictions_are_told(folder, arguments, error, message):
     with pytest.raises(error, match=message):
         run(generate, folder, "a", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ids", "1 b"], "takes whole numbers"),
+        (["--ids", ""], "takes whole numbers"),
+        (["--ids", "1 2", "hola"], "contradict each other"),
+        (["\udcff\udcfe"], "is not UTF-8"),
+    ],
+)
+def test_what_is_no_prompt_is_told(folder, arguments, message):
+    with pytest.raises(UsageError, match=message):
+        run(generate, folder, *arguments)
+
+
+def test_a_damaged_model_is_told(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:3000])
+    shutil.copytree(folder, tmp_path / "other")
+    described = tmp_path / "other" / "architecture.json"
+    described.write_text(described.read_text().replace('"n_heads": 2', '"n_heads": 3'))
+
+    with pytest.raises(DataError, match=r"model\.safetensors is not a readable safetensors file"):
+        run(generate, str(tmp_path / "cut"), "a")
+    with pytest.raises(DataError, match=r"architecture\.json describes no architecture"):
+        run(generate, str(tmp_path / "other"), "a")
 
 
 def test_an_error_comes_before_the_prompt_is_echoed(folder):

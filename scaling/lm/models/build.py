@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scaling.architecture import Architecture
-from scaling.errors import DataError
+from scaling.errors import DataError, UsageError
 from scaling.lm.files import whole_file, write_tensors, write_text
 from scaling.lm.models.init import GPT_STD, initialize
 from scaling.lm.models.transformer import Transformer
@@ -124,6 +124,8 @@ def _read_architecture(path: Path) -> Architecture:
         ) from error
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not an architecture file ({error!r}).") from error
+    except UsageError as error:
+        raise DataError(f"{path} describes no architecture: {error}") from error
 
 
 def _some(names: list[str]) -> str:
