@@ -52,6 +52,11 @@ def learn_synthetic(lengths: list[int], out: Path | None) -> None:
     print(f"{spec.n_params:,} parameters; E = {entropy:.5f} nats/token")
     with tempfile.TemporaryDirectory() as folder:
         results = train_branches(spec, lengths, folder, options=TrainingOptions(device="cpu", log_every=100))
+    unfinished = [r for r in results if r.status != "done"]
+    if unfinished:
+        raise SystemExit(
+            f"{unfinished[0].run_id} ended as {unfinished[0].status}; nothing is fitted. Run it again."
+        )
     for r in results:
         print(
             f"{r.n_tokens:>12,} tokens  loss {r.loss:.4f}  excess {r.excess:.4f} ± {r.excess_standard_error:.4f}"
