@@ -132,6 +132,8 @@ def learn_stdlib(minutes: float, optimizer: OptimizerName, seed: int) -> None:
     start = time.process_time()
     result = train(spec, options=options)
     spent = (time.process_time() - start) / 60
+    if result.status != "done":
+        raise SystemExit(f"the run ended as {result.status} after {spent:.1f} CPU minutes. Run it again.")
     print(f"{result.n_params:,} parameters, {optimizer}, {result.n_tokens:,} tokens, {spent:.1f} CPU minutes")
     loss = f"{result.loss:.3f} ± {result.loss_standard_error:.3f} nats/token"
     print(f"transformer: {loss}, {result.bits_per_byte:.3f} bits/byte")

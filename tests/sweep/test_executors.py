@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,27 @@ def kill_one(engine: str, executor: Any) -> None:
     if engine == "local":
         next(iter(executor.processes.values())).kill()
     if engine == "slurm":
-        subprocess.run(["scancel", "--signal=KILL", next(iter(executor.jobs))], check=True)
+        os.kill(process_of_slurm_job(next(iter(executor.jobs))), signal.SIGKILL)
     if engine == "ray":
         import ray
 
         ray.cancel(next(iter(executor.tasks.values())), force=True)
+
+
+def process_of_slurm_job(job_id: str) -> int:
+    """The worker itself, on this one node. (scancel --signal=KILL would first tell it to stop: no crash.)"""
+    root, _, task = job_id.partition("_")
+    job = [f"SLURM_ARRAY_JOB_ID={root}", f"SLURM_ARRAY_TASK_ID={task}"] if task else [f"SLURM_JOB_ID={root}"]
+    wanted = {line.encode() for line in job}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (path / "environ").read_bytes().split(b"\0")
+            command = (path / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it ended meanwhile
+            continue
+        if b"submitit.core._submit" in command and b"python" in command[0] and wanted <= set(environment):
+            return int(path.name)
+    raise AssertionError(f"no process of Slurm job {job_id} on this node")
 
 
 def supervise(
