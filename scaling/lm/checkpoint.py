@@ -74,11 +74,22 @@ def restore_tensors(model: nn.Module, optimizers: Sequence[Optimizer], checkpoin
 
 
 def write_checkpoint(
-    folder: Path, tensors: Mapping[str, Tensor], spec: RunSpec, *, step: int, micro_batch: int
+    folder: Path, tensors: Mapping[str, Tensor], spec: RunSpec, *, step: int, micro_batch: int, corpus: str
 ) -> None:
-    """Write folder/checkpoint.safetensors: complete and flushed to disk before it gets its name."""
-    values = {"step": step, "micro_batch": micro_batch, "run_id": spec.run_id, "trunk_id": spec.trunk_id}
-    state = json.dumps(values)
+    """Write folder/checkpoint.safetensors: complete and flushed to disk before it gets its name.
+
+    Args:
+        corpus: the fingerprint of what the run trains on.
+    """
+    state = json.dumps(
+        {
+            "step": step,
+            "micro_batch": micro_batch,
+            "corpus": corpus,
+            "run_id": spec.run_id,
+            "trunk_id": spec.trunk_id,
+        }
+    )
     metadata = {"format": FORMAT, "state": state, "sha256": _digest(tensors, state)}
     with whole_file(folder / CHECKPOINT_FILE) as temporary:
         write_tensors(tensors, temporary, metadata)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from scaling.accounting import count_params, flops_per_token
-from scaling.errors import UsageError
+from scaling.errors import DataError, UsageError
 from scaling.lm.batches import Batches
 from scaling.lm.checkpoint import (
     Checkpoint,
@@ -48,6 +48,7 @@ class Loop:
         self.batches = Batches(specs, self.device)
         self.learner = self._build_learner()
         found = self._find_checkpoints()
+        self._check_corpora(found)
         self.step = found[0].step if found[0] is not None else 0
         for path, spec in zip(paths, specs):
             if path is not None and self.processes.is_first:
@@ -98,6 +99,16 @@ class Loop:
             read_checkpoint(path, spec, step=common) if path is not None and common else None
             for path, spec in zip(self.paths, self.specs)
         ]
+
+    def _check_corpora(self, found: Sequence[Checkpoint | None]) -> None:
+        """Refuse to go on with other data than before."""
+        for checkpoint, spec, fingerprint in zip(found, self.specs, self.batches.fingerprints):
+            # a checkpoint of an earlier version has none
+            if checkpoint is not None and checkpoint.state.get("corpus", fingerprint) != fingerprint:
+                raise DataError(
+                    f"the corpus {spec.corpus} is not the one {checkpoint.path} was trained on: it was prepared anew. "
+                    "Bring that one back, or start over in another folder."
+                )
 
     def _restore(self, found: Sequence[Checkpoint | None]) -> None:
         """Put checkpoints back into the learner and the watch."""
@@ -183,7 +194,14 @@ class Loop:
                 # every process takes part: shards are gathered
                 tensors = collect_tensors(learner.members[k], learner.optimizers[k]) | seen[k]
                 if self.processes.is_first:
-                    write_checkpoint(path, tensors, spec, step=self.step, micro_batch=learner.micro_batch)
+                    write_checkpoint(
+                        path,
+                        tensors,
+                        spec,
+                        step=self.step,
+                        micro_batch=learner.micro_batch,
+                        corpus=self.batches.fingerprints[k],
+                    )
 
     # ---- the results -------------------------------------------------------------------------------------------
 

@@ -497,6 +497,31 @@ def test_the_folder_of_another_run_is_not_overwritten(tmp_path: Path) -> None:
     assert train(make_spec(), tmp_path, options=EVERY_STEP).status == "done"
 
 
+def test_a_run_does_not_go_on_with_a_corpus_prepared_anew(tmp_path: Path) -> None:
+    from scaling.lm.corpus import prepare_corpus
+    from scaling.lm.corpus.documents import Document
+    from scaling.lm.tokenization import ByteTokenizer
+
+    def prepare(word: str) -> None:
+        documents = [Document(text=f"{word} {k} and {k * k}. " * 30, origin=str(k)) for k in range(40)]
+        prepare_corpus(
+            documents, tmp_path / "data", ByteTokenizer(), source=word, validation_fraction=0.3, force=True
+        )
+
+    prepare("seven")
+    spec = make_spec(
+        architecture=TINY.replace(vocab_size=257), corpus=str(tmp_path / "data"), n_eval_windows=8
+    )
+    train(spec, tmp_path / "run", options=TrainingOptions(device="cpu", stop_after_step=5))
+    before = (tmp_path / "run" / CHECKPOINT_FILE).read_bytes()
+    prepare("eight")
+    with pytest.raises(DataError, match=r"is not the one .* was trained on"):
+        train(spec, tmp_path / "run", options=EVERY_STEP)
+    assert (tmp_path / "run" / CHECKPOINT_FILE).read_bytes() == before
+    prepare("seven")
+    assert train(spec, tmp_path / "run", options=EVERY_STEP).status == "done"
+
+
 def test_a_folder_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
     lock, name = tmp_path / "train.lock", socket.gethostname()
     living = {"pid": os.getpid(), "host": name, "started": None}
