@@ -47,8 +47,8 @@ class UnknownNameError(UsageError):
         near = list(dict.fromkeys(stands_for[n] for n in near_names(name, stands_for)))
         more = f", … ({len(self.known)} in all)" if len(self.known) > MOST_LISTED else ""
         listed = ", ".join(near) if near else ", ".join(self.known[:MOST_LISTED]) + more
-        lead = "did you mean" if near else "known"
-        super().__init__(f"unknown {kind} {name!r}; {lead}: {listed}.{' ' + hint if hint else ''}")
+        choices = f"{'did you mean' if near else 'known'}: {listed}" if self.known else "there are none"
+        super().__init__(f"unknown {kind} {name!r}; {choices}.{' ' + hint if hint else ''}")
 
 
 class DataError(ScalingError):

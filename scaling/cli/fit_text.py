@@ -94,7 +94,9 @@ def _parametric(fit: ParametricFit, runs: Runs) -> None:
     heading("coefficients")
     rows = [(n, _rounded(e), _error(e), _range(e.interval, e.value)) for n, e in fit.estimates.items()]
     rows += [("a of N*", _rounded(a), _error(a), _range(a.interval, a.value))]
-    print_table(["", "value", "std. error", f"{100 * fit.level:g} % interval"], rows)
+    # the bootstrap's errors stand beside the main method's intervals
+    whose = "bootstrap error" if fit.standard_errors_method == "bootstrap" else "std. error"
+    print_table(["", "value", whose, f"{100 * fit.level:g} % interval"], rows)
     heading("how sure")
     print_fields(_certainty(fit))
     if fit.alternatives:

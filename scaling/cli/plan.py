@@ -84,7 +84,7 @@ def _options(rows: tuple[tuple[str, str], ...]) -> Callable[[Any], Any]:
 )
 @click.option("--force", is_flag=True, help="Overwrite the file of --plot.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON (docs/json.md), unrounded.")
-@click.option("--quiet", is_flag=True, help="Print the first sentence only.")
+@click.option("--quiet", is_flag=True, help="Print the answer and its intervals only.")
 @_without_collection()
 def plan(
     law: str,

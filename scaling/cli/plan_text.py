@@ -19,7 +19,7 @@ from scaling.cli.plan_build import (
 )
 from scaling.laws.base import Allocation
 from scaling.planning.alternatives import Alternative
-from scaling.planning.plan import Plan
+from scaling.planning.plan import Inference, Plan
 from scaling.planning.spread import LawAnswer, OtherPapers, law_name, other_papers
 from scaling.planning.uncertainty import Ends
 from scaling.units import (
@@ -54,7 +54,7 @@ def print_plan(plan: Plan, *, all_laws: bool, explain: bool, next_command: str) 
     else:
         line(
             "off optimum",
-            f"a {plan.law.family.name} law does not say what leaving it costs; --law besiroglu does",
+            f"the law {plan.law.family.name} does not say what leaving it costs; --law besiroglu does",
         )
     _print_inference(plan)
     line("data", _data_text(plan))
@@ -85,10 +85,23 @@ def _sentence(plan: Plan) -> str:
         return f"A loss of {budget.target_loss:g} takes {flops} FLOPs: {size}, {ratio}."
     if budget.flops is None and plan.compute is None and plan.is_optimum:
         return f"{size} are compute-optimal at {flops} FLOPs: {ratio}{loss}."
+    if plan.inference is not None and not plan.is_optimum:
+        return f"{size}: {ratio}{loss}; {_lifetime_text(plan.inference)}."
     if not plan.is_optimum:
         waste = f", wasting {_share(plan.wasted_compute)} of the compute" if plan.wasted_compute else ""
         return f"{size}: {ratio}{loss}{waste}. {_optimum_text(plan.optimum, plan)}"
     return f"{size}: {ratio}{loss}."
+
+
+def _lifetime_text(i: Inference) -> str:
+    """What the sizes save, or cost, once their tokens are served."""
+    best = i.training_optimum
+    return (
+        f"serving {format_tokens(i.inference_tokens)} tokens: {format_flops(i.lifetime_flops)} FLOPs in all, "
+        f"{format_percent(abs(i.saved))} {'less' if i.saved >= 0 else 'more'} than the training-optimal model of this "
+        f"loss ({format_params(best.n_params)} on {format_tokens(best.n_tokens)}, "
+        f"{format_flops(i.training_optimum_lifetime_flops)})"
+    )
 
 
 def _counted_params(plan: Plan) -> str:
@@ -285,16 +298,8 @@ def _valley_text(plan: Plan) -> str:
 
 
 def _print_inference(plan: Plan) -> None:
-    i = plan.inference
-    if i is None:
-        return
-    best = i.training_optimum
-    line(
-        "inference",
-        f"serving {format_tokens(i.inference_tokens)} tokens: {format_flops(i.lifetime_flops)} FLOPs in all, "
-        f"{format_percent(i.saved)} less than the training-optimal model of this loss ({format_params(best.n_params)} "
-        f"on {format_tokens(best.n_tokens)}, {format_flops(i.training_optimum_lifetime_flops)})",
-    )
+    if plan.inference is not None and plan.is_optimum:  # of given sizes the headline has said it
+        line("inference", _lifetime_text(plan.inference))
 
 
 def _data_text(plan: Plan) -> str:
@@ -357,5 +362,5 @@ def _print_explanation(plan: Plan) -> None:
 
     heading("How it was computed")
     for step in explain_plan(plan):
-        click.echo(f"  {step.title}: {step.formula}")
+        click.echo(wrap(f"{step.title}: {step.formula}", " " * 6, "  "))
         click.echo(wrap(step.numbers, " " * 6))

@@ -71,11 +71,15 @@ def predict_runs(law: Law, runs: Runs) -> Prediction:
     columns = runs.columns()
     wanted = [i.name for i in law.family.inputs]
     missing = [name for name in wanted if name not in columns]
-    if missing or "loss" not in law.family.outputs or law.family.name == "frontier":
-        what = f"the columns {', '.join(missing)}" if missing else "a law of the loss at any N and D"
+    if missing:
         raise LawError(
-            f"predicting these runs with a {law.family.name} law needs {what}; {runs.source} and this law give none. "
-            "Add the column, or use a Chinchilla law."
+            f"predicting runs with the law {law.family.name} needs the columns {', '.join(missing)}, which "
+            f"{runs.source} has not. Add them, or use a Chinchilla law."
+        )
+    if "loss" not in law.family.outputs or law.family.name == "frontier":
+        raise LawError(
+            f"the law {law.family.name} knows the loss of the best split of a budget only, not of any N and D. "
+            "Predict runs with a law of the surface: scaling fit RUNS.csv -o fit.json"
         )
     inputs = {name: np.asarray(columns[name], dtype=np.float64) for name in wanted}
     point = np.array([list(law.coefficients.values())], dtype=np.float64)

@@ -283,6 +283,6 @@ def _on_optimum(law: Law, problem: Problem) -> Allocation:
 def _require_surface(law: Law, when: str) -> None:
     if not has_surface(law):
         raise PlanError(
-            f"a {law.family.name} law knows only the training optimum and cannot plan {when}. "
+            f"the law {law.family.name} knows only the training optimum and cannot plan {when}. "
             "Take a law L(N, D): --law besiroglu, hoffmann or your own parametric fit."
         )

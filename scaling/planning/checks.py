@@ -149,7 +149,7 @@ def range_warnings(law: Law, point: Allocation, *, has_interval: bool) -> tuple[
         value = getattr(point, name, None)
         if value is None or low <= value <= high:
             continue
-        factor, end, side = (value / high, high, "above") if value > high else (low / value, low, "below")
+        factor, end, side = (value / high, high, "beyond") if value > high else (low / value, low, "below")
         formatter = {"flops": format_flops, "n_params": format_params, "n_tokens": format_tokens}[name]
         sentences.append(
             f"{RANGE_NAMES[name]} = {formatter(value)} is {format_count(factor)} times {side} the law's runs "

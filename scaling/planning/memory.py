@@ -168,7 +168,7 @@ def _hint(rows: list[MemoryRow], memory_bytes: float | None, n_devices: int, lea
         "fsdp": "shard everything",
     }[chosen.strategy]
     if chosen.recomputation == "full":
-        reason += ", recompute activations (a third more FLOPs, not in the time and money below)"
+        reason += ", recompute activations (a third more FLOPs, which MFU does not count: say --mfu for what it leaves)"
     if chosen.tensor_parallel > 1:
         reason += f", split layers over {chosen.tensor_parallel} in a host"
     return f"{chosen.label}: {reason}; {format_bytes(chosen.memory.total_bytes)} of {format_bytes(memory_bytes)}{tight}"

@@ -317,7 +317,7 @@ def _repetition_warnings(law: Law, point: Allocation, unique_tokens: float | Non
     times = checks.format_count(epochs)
     if not has_surface(law):
         return (
-            f"data: this plan sees each token {times} times, and a {law.family.name} law does not say what that "
+            f"data: this plan sees each token {times} times, and the law {law.family.name} does not say what that "
             "costs; plan with --law besiroglu to price it.",
         )
     if epochs <= CHEAP_EPOCHS:

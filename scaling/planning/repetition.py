@@ -44,7 +44,7 @@ def with_decays(law: Law) -> Law:
         return law
     if not isinstance(law, ChinchillaLaw):
         raise PlanError(
-            f"a {law.family.name} law does not say what a repeated token is worth. Plan with a law "
+            f"the law {law.family.name} does not say what a repeated token is worth. Plan with a law "
             "E + A/N^alpha + B/D^beta (besiroglu, hoffmann, your own parametric fit), or with more unique tokens."
         )
     decays = find_law("muennighoff").coefficients

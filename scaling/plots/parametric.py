@@ -70,11 +70,11 @@ def plot_slices(fit: ParametricFit, *, ax: Axes | None = None) -> Axes:
     clusters = cluster_budgets(6 * n_params * n_tokens, SLICE_TOLERANCE)
     sizes = np.array([len(clusters.members(i)) for i in range(len(clusters))])
     shown = np.sort(np.argsort(-sizes, kind="stable")[:MOST_SLICES])
+    labels = _budget_labels([float(clusters.flops[i]) for i in shown])
     with style.axes_or_new(ax) as ax:
         ax.set_xscale("log")
-        for i, colour in zip(shown, style.budget_colours(len(shown)), strict=True):
+        for i, colour, label in zip(shown, style.budget_colours(len(shown)), labels, strict=True):
             rows, budget = clusters.members(int(i)), float(clusters.flops[i])
-            label = style.power_of_ten(float(f"{budget:.1g}"))
             ax.plot(n_params[rows], loss[rows], "o", color=colour, markeredgecolor="white", markeredgewidth=0.4,
                     label=label)  # fmt: skip
             N = np.geomspace(n_params[rows].min(), n_params[rows].max() * 1.0001, MAP_POINTS)
@@ -87,6 +87,15 @@ def plot_slices(fit: ParametricFit, *, ax: Axes | None = None) -> Axes:
         ax.set_title("Runs and the fitted law at equal compute")
         ax.legend(title="FLOPs, about", loc="center left", bbox_to_anchor=(1.0, 0.5))
         return ax
+
+
+def _budget_labels(budgets: list[float]) -> list[str]:
+    """With one digit, or with two where one does not tell them apart."""
+    for digits in (1, 2):
+        labels = [style.power_of_ten(float(f"{b:.{digits}g}")) for b in budgets]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
 
 
 def plot_residuals(fit: ParametricFit | LawFit, runs: Runs | None = None, *, ax: Axes | None = None) -> Axes:

@@ -189,6 +189,20 @@ def test_the_line_of_other_laws_says_what_they_were_asked(line: str, asked: str)
     assert asked in text
 
 
+@pytest.mark.parametrize(("params", "said"), [("7B", "% less than"), ("200B", "% more than")])
+def test_given_sizes_are_judged_with_what_they_serve(params: str, said: str) -> None:
+    headline = " ".join(
+        _invoke(f"--params {params} --tokens 2T --inference-tokens 10T --quiet").stdout.split()
+    )
+    assert f"{said} the training-optimal model of this loss" in headline
+    assert "wasting" not in headline
+
+
+def test_an_explanation_fits_the_terminal() -> None:
+    lines = _invoke("--flops 1e22 --unique-tokens 50B --explain").stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

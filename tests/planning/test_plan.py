@@ -57,7 +57,7 @@ def test_extrapolation_is_a_warning_and_interpolation_is_not() -> None:
     assert plan_training(1e20).warnings == ()
     far = plan_training(5.76e23).warnings
     assert "extrapolation" in far[0]
-    assert "times above" in far[0]
+    assert "times beyond" in far[0]
 
 
 @pytest.mark.parametrize(

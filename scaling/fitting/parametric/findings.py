@@ -103,7 +103,7 @@ def _about_runs(a: Analysis) -> Iterator[Finding]:
     if a.groups is not None and a.groups.kind == "trunk" and a.runs.is_curves:
         message = (
             "the table holds training curves; checkpoints before the end of decay are not final losses. "
-            "Fit the last row of each run (--final, in Python runs.final())"
+            "Fit the last row of each run (--final, in Python runs.final()) if those differ in tokens per parameter"
         )
         yield _finding("curves", "warning", message, source="Hoffmann et al. 2022, app. B")
     if a.groups is not None and a.groups.kind == "trunk":
@@ -160,8 +160,8 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
         yield _finding("lack-of-fit", "warning", message)
     if a.budget_effects is not None and a.budget_effects.p_value < BUDGETS_DIFFER:
         p = a.budget_effects.p_value
-        verb = "share an error" if p < SURE else "may share an error"
-        lead = f"runs of one budget {verb} (F test p = {p:.1g})"
+        verb = "lie off the law together" if p < SURE else "may lie off the law together"
+        lead = f"runs of one budget {verb}, not one by one (F test p = {p:.1g})"
         message = f"{lead}: intervals leave out one budget at a time and are wider"
         if a.spread is not None and a.spread.main != "jackknife":
             message = (
