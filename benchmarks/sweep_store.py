@@ -19,10 +19,11 @@ from pathlib import Path
 from scaling.sweep.design import Design, design_sweep, with_budgets
 from scaling.sweep.execute import Supervisor
 from scaling.sweep.executors import LocalExecutor, WorkerCommand
+from scaling.sweep.files import read_json
 from scaling.sweep.plan_file import write_plan
 from scaling.sweep.results import count_states, write_index
 from scaling.sweep.spec import SweepSpec, sweep_from_dict
-from scaling.sweep.store import Store, read_json, run_id_of
+from scaling.sweep.store import Store, run_id_of
 from scaling.sweep.timing import Rate
 from scaling.sweep.worker import measure_rate
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterable, Mapping
 
 MOST_LISTED = 12  # names in a message
@@ -63,6 +65,27 @@ class FitError(DataError):
 
 class StorageError(ScalingError):
     """A file cannot be written: no room, no permission, a file system that went away. No fault of what was written."""
+
+
+_STORAGE_FAULTS = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "ESTALE", "ENODEV", "ENXIO", "ENOTCONN", "ENOLCK", "EMFILE",
+        "ENFILE", "ENOMEM", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH", "EREMOTEIO",
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+
+
+def is_fault_of_storage(error: BaseException) -> bool:
+    """Whether every file there would meet this error (no room, read-only, a mount or server that is gone).
+
+    False for what ails one file: it is missing, a folder, another user's.
+    """
+    if isinstance(error, StorageError):  # safetensors: "No space left on device (os error 28)"
+        told = re.search(r"os error (\d+)", str(error))
+        return told is None or int(told[1]) in _STORAGE_FAULTS
+    return isinstance(error, OSError) and error.errno in _STORAGE_FAULTS
 
 
 class LawError(ScalingError):

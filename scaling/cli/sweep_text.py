@@ -103,20 +103,13 @@ def _cost(design: Design, rate: Rate | None, n_slots: int) -> list[tuple[str, st
 def runs_to_list(design: Design, store: Store, status: Status) -> list[dict[str, Any]]:
     rows = []
     for r in design.runs:
-        result = _result(store, r.run_id)
+        result = store.inspect(r.run_id).result or {}
         rows.append({
             "run_id": r.run_id, "budget": r.budget, "n_params": r.n_params, "n_tokens": r.n_tokens, "seed": r.seed,
             "state": status.states[r.run_id], "loss": result.get("loss"),
             "loss_standard_error": result.get("loss_standard_error"), "excess": result.get("excess"),
         })  # fmt: skip
     return rows
-
-
-def _result(store: Store, run_id: str) -> dict[str, Any]:
-    from scaling.sweep.store import read_json
-
-    path = store.run_dir(run_id) / "result.json"
-    return read_json(path) if path.exists() else {}
 
 
 def print_runs(rows: Sequence[dict[str, Any]]) -> None:
@@ -155,7 +148,7 @@ def print_status(status: Status, store: Store, design: Design, spec: Path) -> No
 
 
 def _failure(store: Store, run_id: str) -> str:
-    failure = store.record(run_id).failure or {}
+    failure = store.inspect(run_id).failure or {}
     return str(failure.get("reason", "unknown"))
 
 

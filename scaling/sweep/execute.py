@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from scaling.sweep.design import Design, Unit
 from scaling.sweep.executors.base import Ended, Executor
+from scaling.sweep.files import StoreError
 from scaling.sweep.loop import add_runs
 from scaling.sweep.packs import pack_units
 from scaling.sweep.progress import FINISHED, FREE, Status, free_units, look
-from scaling.sweep.store import State, Store, StoreError
+from scaling.sweep.store import State, Store
 from scaling.sweep.timing import Rate
 
 POLL_S = 0.25

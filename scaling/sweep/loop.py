@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import StorageError
-from scaling.sweep.design import Design, PlannedRun, Unit
+from scaling.errors import is_fault_of_storage
+from scaling.sweep.design import Design, PlannedRun, Unit, trunk_config
+from scaling.sweep.files import StoreError
 from scaling.sweep.packs import pack_units
-from scaling.sweep.store import Lease, Store, StoreError
+from scaling.sweep.store import Lease, Store, run_id_of
 from scaling.sweep.timing import Rate
 
 FINISHED = ("done", "diverged")
@@ -99,6 +100,7 @@ class Worker:
     """One worker's pass over a design. `stopped` says that it was told to stop (or its time is up).
 
     pack: most runs of one shape and length that are trained as one stacked model, by `train_pack`.
+    trouble: why a run could not be claimed though its folder looks usable; raised when all else is done.
     """
 
     store: Store
@@ -109,6 +111,7 @@ class Worker:
     pack: int = 1
     deadline: float | None = None  # on time.monotonic
     stopped: bool = False
+    trouble: OSError | None = None
 
     def work(self) -> int:
         """Do all units that are free; the number of runs finished."""
@@ -122,6 +125,8 @@ class Worker:
                 n_done += self._units(units, heartbeat)
         finally:
             heartbeat.stop()
+        if self.trouble is not None:
+            raise self.trouble
         return n_done
 
     def _units(self, units: Sequence[Unit], heartbeat: Heartbeat) -> int:
@@ -132,7 +137,7 @@ class Worker:
             held: list[tuple[Unit, Lease | None]] = []
             for unit in wanted:
                 lease = self._hold_trunk(unit, heartbeat, leases)
-                if lease is not None or unit.runs[0].trunk_id is None:
+                if lease is not None or self._has_no_trunk(unit):
                     held.append((unit, lease))
                 elif not held and len(wanted) > 1:
                     time.sleep(GATHERING_S)  # another worker is taking this pack just now: leave it whole
@@ -151,11 +156,26 @@ class Worker:
         if unit.runs[0].trunk_id is None:
             return None
         trunks = self.store.trunks
-        lease = trunks.claim(unit.unit_id, owner=self.owner)
+        lease = self._claim(trunks, trunk_config(unit.runs[0].config))
         if lease is not None:
             leases.callback(trunks.release, lease, "the worker has done what it could of this trunk")
             leases.enter_context(heartbeat.keep(trunks, lease))
         return lease
+
+    def _has_no_trunk(self, unit: Unit) -> bool:
+        """No runs that share, or a trunk whose folder cannot be used: each is then trained from its start."""
+        return unit.runs[0].trunk_id is None or self.store.trunks.inspect(unit.unit_id).is_broken
+
+    def _claim(self, store: Store, config: Mapping[str, Any]) -> Lease | None:
+        """Claim a run or trunk, whose folder is made anew if somebody has removed it."""
+        try:
+            _add(store, config)
+            return store.claim(run_id_of(config), owner=self.owner)
+        except OSError as error:
+            if is_fault_of_storage(error):
+                raise
+            self.trouble = error
+            return None
 
     def _runs(self, runs: Sequence[tuple[PlannedRun, Path | None]], heartbeat: Heartbeat) -> int:
         """Claim runs of one length (each with the folder of its trunk) and train them together."""
@@ -164,7 +184,7 @@ class Worker:
         for run, trunk_folder in runs:
             if left is not None and left < self._seconds(run):
                 continue  # it could not end in time; a shorter one may
-            lease = self.store.claim(run.run_id, owner=self.owner)
+            lease = self._claim(self.store, run.config)
             if lease is not None:
                 job = Job(
                     run=run,
@@ -189,12 +209,13 @@ class Worker:
             except (KeyboardInterrupt, SystemExit):
                 self._release(claims, "the worker was told to stop")
                 raise
-            except (OSError, ImportError, StorageError):
-                # a full disk, a lost mount, no torch: no fault of the run, which stays free; this worker ends
-                with suppress(OSError):
-                    self._release(claims, "its worker could not read, write or import")
-                raise
-            except Exception as error:  # a run may fail in any way: the store says why, the others go on
+            except Exception as error:
+                if isinstance(error, ImportError) or is_fault_of_storage(error):
+                    # a full disk, a lost mount, no torch: no fault of the run, which stays free; this worker ends
+                    with suppress(OSError):
+                        self._release(claims, "its worker could not read, write or import")
+                    raise
+                # a run may fail in any other way, its own files included: the store says why, the others go on
                 if len(claims) > 1:
                     return self._one_by_one(claims, heartbeat)
                 self.store.fail(
@@ -227,7 +248,13 @@ class Worker:
     def _conclude(self, lease: Lease, result: Mapping[str, Any], *, lost: bool) -> int:
         status = result["status"]
         if status in FINISHED:
-            self.store.finish(lease, result)
+            try:
+                self.store.finish(lease, result)
+            except OSError as error:
+                if is_fault_of_storage(error):
+                    raise
+                self.store.fail(lease, "failed", _one_line(error), traceback.format_exc()[-STDERR_TAIL:])
+                return 0
             return 1
         if status == "preempted":
             self.stopped = self.stopped or not lost  # not lost: told to stop, or out of time
@@ -237,8 +264,7 @@ class Worker:
         return 0
 
     def _finished(self, run: PlannedRun) -> bool:
-        folder = self.store.run_dir(run.run_id)
-        return (folder / "result.json").exists()
+        return os.path.exists(self.store.run_dir(run.run_id) / "result.json")
 
     def _seconds(self, run: PlannedRun) -> float:
         """Predicted from the runs done so far; 0 while nothing is known."""
@@ -248,12 +274,19 @@ class Worker:
 
 def add_runs(store: Store, design: Design) -> None:
     """Record every run and trunk of the design in the store; those there already stay as they are."""
-    from scaling.sweep.design import trunk_config
-
     for run in design.runs:
-        store.add(run.config)
+        _add(store, run.config)
         if run.trunk_id is not None:
-            store.trunks.add(trunk_config(run.config))
+            _add(store.trunks, trunk_config(run.config))
+
+
+def _add(store: Store, config: Mapping[str, Any]) -> None:
+    """Record a run; a folder of that name which cannot be used is left to `Store.inspect`."""
+    try:
+        store.add(config)
+    except OSError as error:
+        if is_fault_of_storage(error) or not os.path.lexists(store.run_dir(run_id_of(config))):
+            raise
 
 
 def _one_line(error: BaseException) -> str:

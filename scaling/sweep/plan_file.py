@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from scaling.sweep.design import Cell, Design, design_sweep
+from scaling.sweep.files import StoreError, read_json, write_atomic
 from scaling.sweep.spec import sweep_from_dict
-from scaling.sweep.store import Store, StoreError, read_json, run_id_of, write_atomic
+from scaling.sweep.store import Store, run_id_of
 
 
 def write_plan(store: Store, design: Design) -> Path:

@@ -64,8 +64,7 @@ def look(store: Store, design: Design, known: dict[str, State] | None = None) ->
             states[run.run_id] = known[run.run_id]
             continue
         now = store.reading_time() if now is None else now
-        exists = (store.run_dir(run.run_id) / "config.json").exists()
-        state: State = store.record(run.run_id, now=now).state if exists else "pending"
+        state = store.inspect(run.run_id, now=now).state
         states[run.run_id] = known[run.run_id] = state
     done = sum(_done_flops(store, unit, states) for unit in design.units)
     return Status(states=states, work_flops=design.work_flops, done_flops=done)
@@ -84,7 +83,7 @@ def free_units(store: Store, design: Design, status: Status) -> list[Unit]:
 def _trunk_is_held(store: Store, unit: Unit) -> bool:
     if unit.runs[0].trunk_id is None:
         return False
-    return store.trunks.record(unit.unit_id).state == "running"
+    return store.trunks.inspect(unit.unit_id).state == "running"
 
 
 def marginal_steps(unit: Unit) -> list[int]:

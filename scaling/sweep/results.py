@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -13,9 +14,10 @@ import numpy as np
 
 from scaling.accounting import count_params, flops_per_token
 from scaling.architecture import Architecture
-from scaling.errors import DataError
+from scaling.errors import DataError, is_fault_of_storage
 from scaling.runs import Convention, Runs
-from scaling.sweep.store import RunRecord, State, Store, read_json
+from scaling.sweep.files import StoreError, read_json
+from scaling.sweep.store import RunRecord, State, Store
 
 FLOPS_NAMES = {"6ND": "6ND", "exact_causal": "exact", "palm": "palm"}
 _EXTRAS = (
@@ -26,13 +28,24 @@ _EXTRAS = (
 
 
 def load_store_runs(store: Store, *, run_ids: Iterable[str] | None = None) -> Runs:
-    """The finished runs of a store (or those named) as a table; diverged ones are left out and noted.
+    """The finished runs of a store (or those named) as a table; diverged ones are left out and noted, as are those
+    whose files cannot be read.
 
     Raises:
         DataError: no run is finished, or the runs count N or C in different ways.
     """
     wanted = store.run_ids() if run_ids is None else list(run_ids)
-    records = [r for i in wanted if (r := store.finished(i)) is not None]
+    records, notes = [], []
+    for run_id in wanted:
+        try:
+            record = store.finished(run_id)
+        except (StoreError, OSError) as error:
+            if is_fault_of_storage(error):
+                raise
+            notes.append(f"left out: {error}")
+            continue
+        if record is not None:
+            records.append(record)
     done = [r for r in records if r.state == "done"]
     diverged = [r.run_id for r in records if r.state == "diverged"]
     if not done:
@@ -47,8 +60,9 @@ def load_store_runs(store: Store, *, run_ids: Iterable[str] | None = None) -> Ru
             f"{store.root} holds runs counted in different ways: {sorted(conventions)}. "
             "Export one sweep: give its SPEC."
         )
-    notes = (f"diverged, left out: {', '.join(diverged)}",) if diverged else ()
-    return _to_runs(rows, source=str(store.root), notes=notes)
+    if diverged:
+        notes.append(f"diverged, left out: {', '.join(diverged)}")
+    return _to_runs(rows, source=str(store.root), notes=tuple(notes))
 
 
 def run_row(record: RunRecord) -> dict[str, Any]:
@@ -140,7 +154,7 @@ def indexed_states(store: Store) -> dict[str, State]:
         if not header.startswith("run_id,"):
             return {}
         ids = (line.split(",", 1)[0] for line in file)
-        return {i: "done" for i in ids if (store.run_dir(i) / "result.json").exists()}
+        return {i: "done" for i in ids if os.path.exists(store.run_dir(i) / "result.json")}
 
 
 def count_states(store: Store) -> dict[str, int]:
@@ -148,7 +162,7 @@ def count_states(store: Store) -> dict[str, int]:
     known = indexed_states(store)
     ids = store.run_ids()
     now = store.reading_time()
-    return dict(Counter(str(known[i] if i in known else store.record(i, now=now).state) for i in ids))
+    return dict(Counter(str(known[i] if i in known else store.inspect(i, now=now).state) for i in ids))
 
 
 def export_results(store: Store, run_ids: Iterable[str], folder: Path) -> tuple[Path, int]:

@@ -31,17 +31,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from scaling.errors import ScalingError
+from scaling.errors import is_fault_of_storage
+from scaling.sweep.files import StoreError, link_atomic, read_json, write_atomic
 
 State = Literal["pending", "running", "stale", "done", "diverged", "failed", "oom", "preempted"]
 
 LEASE_TIMEOUT_S = 60.0  # four missed heartbeats
 HEARTBEAT_S = 15.0
 ID_DIGITS = 16  # 64 bits: a collision among 10^5 runs has probability 3e-10
-
-
-class StoreError(ScalingError):
-    """The store cannot be read or written, or holds something else than its rules allow."""
 
 
 class LeaseLostError(StoreError):
@@ -83,7 +80,10 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One run as the store has it. `attempts` counts its leases."""
+    """One run as the store has it. `attempts` counts its leases.
+
+    is_broken: its own files cannot be read or written, which only a person can mend; its state is then failed.
+    """
 
     run_id: str
     config: Mapping[str, Any]
@@ -92,6 +92,7 @@ class RunRecord:
     result: Mapping[str, Any] | None = None
     failure: Mapping[str, Any] | None = None
     owner: str | None = None
+    is_broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,35 @@ class Store:
             owner=_owner(lease),
         )  # fmt: skip
 
+    def inspect(self, run_id: str, *, now: float | None = None) -> RunRecord:
+        """`record`, where a run that is not there yet is pending, and one with broken files has failed and says why.
+
+        So that one folder that cannot be used stops no other run. Faults of the disk itself are raised.
+        """
+        folder = self.run_dir(run_id)
+        try:
+            if not os.path.lexists(folder):
+                return RunRecord(run_id=run_id, config={}, state="pending", attempts=0)
+            self._check_usable(folder)
+            if not os.path.lexists(folder / "config.json"):  # it is being added just now
+                return RunRecord(run_id=run_id, config={}, state="pending", attempts=0)
+            return self.record(run_id, now=now)
+        except (StoreError, OSError) as error:
+            if is_fault_of_storage(error):
+                raise
+            failure = {"state": "failed", "reason": str(error)}
+            return RunRecord(
+                run_id=run_id, config={}, state="failed", attempts=0, failure=failure, is_broken=True
+            )
+
+    def _check_usable(self, folder: Path) -> None:
+        """A folder of its own, which one may write where one may write at all (a read-only store is read)."""
+        needed = os.R_OK | os.X_OK | (os.W_OK if os.access(self.runs_dir, os.W_OK) else 0)
+        if not folder.is_dir():
+            raise StoreError(f"{folder} is not a folder. Move it away; the run will be done again.")
+        if not os.access(folder, needed):
+            raise StoreError(f"{folder} may not be read and written. Mend its permissions, or move it away.")
+
     def finished(self, run_id: str) -> RunRecord | None:
         """The record of a run that has a result, else None; its attempts are not counted.
 
@@ -188,17 +218,18 @@ class Store:
             )
         now = self.reading_time()
         for run_id in self.run_ids():
-            if (self.run_dir(run_id) / "config.json").exists():  # else another process is adding it just now
-                yield self.record(run_id, now=now)
+            record = self.inspect(run_id, now=now)
+            if record.config or record.is_broken:  # else another process is adding it just now
+                yield record
 
     def claim(self, run_id: str, *, retry_failed: bool = False, owner: str | None = None) -> Lease | None:
         """Take the run if it is free: pending, stale, or preempted (or failed, when asked). None if it is not.
 
         owner: the name of the worker, host:pid unless given.
         """
-        record = self.record(run_id)
+        record = self.inspect(run_id)
         free = {"pending", "stale", "preempted"} | ({"failed", "oom"} if retry_failed else set())
-        if record.state not in free:
+        if record.is_broken or not record.config or record.state not in free:
             return None
         lease = Lease(
             run_id=run_id,
@@ -233,9 +264,13 @@ class Store:
     ) -> None:
         """Record why this lease ended without a result; a preempted run is free to be claimed again."""
         body = {"state": state, "reason": reason, "stderr_tail": stderr_tail, "lease": lease.number}
-        write_atomic(
-            self.run_dir(lease.run_id) / f"failure-{lease.number}.json", json.dumps(body, indent=1) + "\n"
-        )
+        path = self.run_dir(lease.run_id) / f"failure-{lease.number}.json"
+        try:
+            write_atomic(path, json.dumps(body, indent=1) + "\n")
+        except OSError as error:
+            if is_fault_of_storage(error):
+                raise
+            # else its folder is gone or closed to us: `inspect` says so
 
     def release(self, lease: Lease, reason: str) -> None:
         """Give a lease back so that the next worker need not wait for its heartbeat to go stale."""
@@ -246,7 +281,7 @@ class Store:
         """Make failed and oom runs claimable again; the ids of those freed."""
         freed = []
         for run_id in run_ids:
-            if self.run_dir(run_id).is_dir() and self.record(run_id).state in ("failed", "oom"):
+            if self.inspect(run_id).state in ("failed", "oom"):
                 lease = self.claim(run_id, retry_failed=True, owner="retry")
                 if lease is not None:
                     self.fail(lease, "preempted", "freed by retry")
@@ -259,7 +294,12 @@ class Store:
         """Give back what a worker held (of `run_ids`, or at all) that is known to be dead; the ids of the runs."""
         released = []
         for run_id in self.run_ids() if run_ids is None else run_ids:
-            names = set(os.listdir(self.run_dir(run_id)))
+            try:
+                names = set(os.listdir(self.run_dir(run_id)))
+            except OSError as error:
+                if is_fault_of_storage(error):
+                    raise
+                continue  # gone, or closed to us: `inspect` says so
             number = _highest(names, "lease-")
             if number == 0 or "result.json" in names or f"failure-{number}.json" in names:
                 continue
@@ -269,85 +309,6 @@ class Store:
                 self.fail(lease, "preempted", reason, stderr_tail)
                 released.append(run_id)
         return released
-
-
-# --- files ---
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write beside, flush to disk, rename: a reader sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        _create_exclusively(temporary, text)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def link_atomic(path: Path, text: str) -> bool:
-    """Like write_atomic, but an existing file stays: the first writer wins. Returns whether it was us."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        _create_exclusively(temporary, text)
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def read_json(path: Path | str) -> dict[str, Any]:
-    """A JSON object from a file of the store."""
-    try:
-        with open(path, "rb") as file:
-            value = json.loads(file.read())
-    except ValueError as error:
-        raise StoreError(f"{path} is damaged: {error}. Move it away; the run will be done again.") from error
-    if not isinstance(value, dict):
-        raise StoreError(
-            f"{path} is damaged: expected a JSON object. Move it away; the run will be done again."
-        )
-    return value
-
-
-def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one line in a single write; after a torn line (a kill, a full disk) a fresh line is begun."""
-    line = json.dumps(row, allow_nan=False) + "\n"
-    with path.open("ab+") as file:
-        if file.tell() > 0:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                line = "\n" + line
-        file.write(line.encode())
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; a torn one is passed over."""
-    rows = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                rows.append(row)
-    return rows
-
-
-def _create_exclusively(path: Path, text: str) -> None:
-    """Create and fsync a file; on any error it does not stay behind half-written."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _finished(

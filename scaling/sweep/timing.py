@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scaling.sweep.design import Design, Unit
-from scaling.sweep.store import Store, StoreError, read_json
+from scaling.sweep.files import StoreError, read_json
+from scaling.sweep.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Rate:
         points = []
         for run in design.runs:
             path = store.run_dir(run.run_id) / "result.json"
-            if path.exists():
+            if os.path.exists(path):
                 try:
                     seconds = read_json(path).get("seconds_per_step")
                 except (StoreError, OSError):

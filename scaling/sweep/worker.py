@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -197,10 +198,12 @@ def _take_from_trunk(trunk: Path, own: Path, branch: int) -> int:
 
 def _link(source: Path, target: Path) -> None:
     """A second name for the file (checkpoints are replaced, never written into), under its final name at once."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
+    temporary = target.with_name(
+        f".{target.name}.{uuid.uuid4().hex}.tmp"
+    )  # hosts share a store, and process ids
     os.link(source, temporary)
     os.replace(temporary, target)
+    temporary.unlink(missing_ok=True)  # to rename one name of a file to another name of it does nothing
 
 
 def _checkpoint_step(path: Path) -> int | None:

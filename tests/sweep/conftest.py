@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scaling.sweep.design import Design
 from scaling.sweep.spec import SweepSpec, sweep_from_dict
 
 TINY: dict[str, Any] = {
@@ -60,3 +61,17 @@ def write_toml(path: Path, values: dict[str, Any]) -> Path:
 @pytest.fixture
 def tiny_toml(tmp_path: Path) -> Path:
     return write_toml(tmp_path / "sweep.toml", TINY)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Design, dict[str, float]]:
+    """The tiny sweep trained in one go, one run after the other, and the loss of each run."""
+    from running import losses, plan, run_inline
+
+    from scaling.sweep.store import Store
+
+    design = plan(tiny_spec(grid={"budgets": [4e7, 8e7, 1.6e8]}))
+    store = Store(tmp_path_factory.mktemp("undisturbed"))
+    report = run_inline(store, design)
+    assert report.status.counts == {"done": len(design.runs)}
+    return design, losses(store, design)

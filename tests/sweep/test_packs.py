@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import tiny_spec
-from test_execute import ForkExecutor, run_inline
+from running import ForkExecutor, run_inline
 
 from scaling.sweep.design import Design, design_sweep, with_budgets
 from scaling.sweep.execute import Supervisor

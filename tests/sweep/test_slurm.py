@@ -16,10 +16,11 @@ from scaling.sweep.execute import Supervisor
 from scaling.sweep.executors import InlineExecutor, WorkerCommand
 from scaling.sweep.executors.base import ExecutorError
 from scaling.sweep.executors.slurm import SlurmExecutor
+from scaling.sweep.files import read_json
 from scaling.sweep.plan_file import write_plan
 from scaling.sweep.progress import Status
 from scaling.sweep.results import load_store_runs
-from scaling.sweep.store import Store, read_json
+from scaling.sweep.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling.sweep.store import (
-    LeaseLostError,
-    Store,
-    StoreError,
-    append_jsonl,
-    canonical_json,
-    read_json,
-    read_jsonl,
-    run_id_of,
-)
+from scaling.sweep.files import StoreError, read_json
+from scaling.sweep.store import LeaseLostError, Store, canonical_json, run_id_of
 
 CONFIG = {"n": 1, "rate": 0.5}
 fork = multiprocessing.get_context("fork")
@@ -173,15 +165,6 @@ def test_trunks_are_claimed_beside_the_runs_and_free_again_when_released(store: 
     assert store.run_ids() == []
     store.trunks.release(lease, "done for now")
     assert store.trunks.claim(trunk_id) is not None
-
-
-def test_a_torn_line_is_passed_over_and_the_next_begins_afresh(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    append_jsonl(path, {"step": 1})
-    with path.open("ab") as file:
-        file.write(b'{"step": 2, "lo')  # the writer was killed here
-    append_jsonl(path, {"step": 3})
-    assert [row["step"] for row in read_jsonl(path)] == [1, 3]
 
 
 def test_damaged_files_are_named(store: Store) -> None:

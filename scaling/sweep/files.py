@@ -1,0 +1,66 @@
+"""Small files of a store, and what one error says: is it the file's, or the disk's?"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from scaling.errors import ScalingError
+
+
+class StoreError(ScalingError):
+    """The store cannot be read or written, or holds something else than its rules allow."""
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write beside, flush to disk, rename: a reader sees the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        _create_exclusively(temporary, text)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def link_atomic(path: Path, text: str) -> bool:
+    """Like write_atomic, but an existing file stays: the first writer wins. Returns whether it was us."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        _create_exclusively(temporary, text)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def read_json(path: Path | str) -> dict[str, Any]:
+    """A JSON object from a file of the store."""
+    try:
+        with open(path, "rb") as file:
+            value = json.loads(file.read())
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {error}. Move it away; the run will be done again.") from error
+    if not isinstance(value, dict):
+        raise StoreError(
+            f"{path} is damaged: expected a JSON object. Move it away; the run will be done again."
+        )
+    return value
+
+
+def _create_exclusively(path: Path, text: str) -> None:
+    """Create and fsync a file; on any error it does not stay behind half-written."""
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
