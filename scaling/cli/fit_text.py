@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -285,7 +286,7 @@ def _next(largest: float, law_file: Path | None, command: str) -> None:
     if law_file is None:
         click.echo(f"next  {command} -o fit.json && scaling plan --flops {flops} --law fit.json")
     else:
-        click.echo(f"next  scaling plan --flops {flops} --law {law_file}")
+        click.echo(f"next  scaling plan --flops {flops} --law {shlex.quote(str(law_file))}")
 
 
 # --- small pieces ---

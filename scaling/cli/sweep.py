@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scaling.cli.output import print_json
+from scaling.cli.output import note, print_json, warn
 from scaling.cli.sweep_fit import fit
+from scaling.cli.sweep_hints import command_line, typed
 from scaling.cli.sweep_import import import_
+from scaling.cli.sweep_options import SPEC, STORE
 from scaling.cli.sweep_run import resume, run
 from scaling.cli.sweep_verify import verify
 from scaling.errors import UsageError
 
-SPEC = click.argument("spec", type=click.Path(path_type=Path))
-STORE = click.option(
-    "--store", type=click.Path(path_type=Path), help="Folder of the runs  [default: store, beside the spec]."
-)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+WATCH_S = 2.0
 
 
 @click.group()
@@ -42,11 +42,24 @@ def design_of(spec_path: Path) -> Any:
     return design_sweep(spec, vocab_size=vocab_size, n_tokens_unique=unique)
 
 
-def store_of(spec_path: Path, store: Path | None) -> Any:
-    from scaling.sweep.store import Store
+def store_of(spec_path: Path, store: Path | None, lease_timeout_s: float | None = None) -> Any:
+    from scaling.sweep.store import LEASE_TIMEOUT_S, Store
 
     folder = spec_path if spec_path.is_dir() else spec_path.parent
-    return Store((store or folder / "store").resolve())
+    return Store((store or folder / "store").resolve(), lease_timeout_s=lease_timeout_s or LEASE_TIMEOUT_S)
+
+
+def finished_runs(planned: Any, kept: Any) -> Any:
+    """The table of the spec's own runs, those left out noted; an error that says how to get some."""
+    from scaling.sweep.results import NothingFinishedError, load_store_runs
+
+    try:
+        runs = load_store_runs(kept, run_ids=[r.run_id for r in planned.runs])
+    except NothingFinishedError as error:
+        raise NothingFinishedError(f"{error} That is:  {typed('run')}") from error
+    for text in runs.notes:
+        note(text)
+    return runs
 
 
 @sweep.command(epilog="Try: scaling sweep init my-sweep/sweep.toml")
@@ -62,7 +75,7 @@ def init(path: Path, force: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().parent.name).strip("-._")
     path.write_text(TEMPLATE.format(name=name or "sweep"))
-    click.echo(f"wrote {path}. Next:  scaling sweep design {path}")
+    click.echo(f"wrote {path}. Next:  {command_line('design', path)}")
 
 
 @sweep.command(epilog="Try: scaling sweep design sweep.toml")
@@ -89,7 +102,7 @@ def design(spec: Path, slots: int | None, measure: bool, as_json: bool) -> None:
     if as_json:
         print_json(design_to_dict(planned, findings, rate, n_slots))
     else:
-        print_design(planned, findings, rate, n_slots, spec)
+        print_design(planned, findings, rate, n_slots)
 
 
 @sweep.command(epilog="Try: scaling sweep show sweep.toml")
@@ -112,29 +125,33 @@ def show(spec: Path, store: Path | None, as_json: bool) -> None:
 @sweep.command(epilog="Try: scaling sweep status sweep.toml")
 @SPEC
 @STORE
-@click.option("--watch", is_flag=True, help="Refresh until everything is finished.")
+@click.option("--watch", is_flag=True, help="Refresh until everything is finished, with the time left.")
 @JSON
 def status(spec: Path, store: Path | None, watch: bool, as_json: bool) -> None:
     """Count runs by state; say why runs failed and how the work goes on."""
     import time
 
-    from scaling.cli.sweep_text import print_status, status_to_dict
+    from scaling.cli.sweep_progress import TimeLeft
+    from scaling.cli.sweep_text import status_lines, status_to_dict
     from scaling.sweep.progress import look
     from scaling.sweep.results import indexed_states
 
     planned, kept = design_of(spec), store_of(spec, store)
     if not kept.root.is_dir():
-        raise UsageError(f"there is no store at {kept.root}; start with:  scaling sweep run {spec}")
+        raise UsageError(f"there is no store at {kept.root}; start with:  {typed('run')}")
+    time_left, started, shown = TimeLeft(), time.monotonic(), None
     while True:
         found = look(kept, planned, indexed_states(kept))
+        seconds = time_left.seconds(found.fraction, time.monotonic() - started)
         if as_json:
-            print_json(status_to_dict(found, kept, planned))
-        else:
-            print_status(found, kept, planned, spec)
-        under_way = found.counts.get("running", 0) or found.counts.get("pending", 0)
-        if not watch or not under_way:
+            print_json(status_to_dict(found, kept, planned, seconds))
+        elif (lines := status_lines(found, kept, planned, seconds)) != shown:
+            for line in lines:
+                click.echo(line)
+            shown = lines
+        if not watch or not found.n_open:
             return
-        time.sleep(2)
+        time.sleep(WATCH_S)
 
 
 @sweep.command(epilog="Try: scaling sweep retry sweep.toml")
@@ -143,10 +160,13 @@ def status(spec: Path, store: Path | None, watch: bool, as_json: bool) -> None:
 def retry(spec: Path, store: Path | None) -> None:
     """Free the runs that failed or ran out of memory, so that the next `run` tries them again."""
     planned, kept = design_of(spec), store_of(spec, store)
+    broken = [i for r in planned.runs if (i := kept.inspect(r.run_id)).is_broken]
+    for record in broken:
+        warn(f"{record.run_id} cannot be freed: {(record.failure or {})['reason']}")
     freed = kept.free_failed(run.run_id for run in planned.runs)
     if freed:
-        click.echo(f"{len(freed)} runs are free again. Go on with:  scaling sweep run {spec}")
-    else:
+        click.echo(f"{len(freed)} runs are free again. Go on with:  {typed('run')}")
+    elif not broken:
         click.echo(f"no run has failed in {kept.root}; nothing to free.")
 
 
@@ -172,16 +192,18 @@ def index(store: Path) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 def export(spec: Path, store: Path | None, output: Path) -> None:
     """Write what one commits or sends: results/<run>.json and runs.csv, without checkpoints."""
-    from scaling.sweep.results import export_results
+    from scaling.sweep.recorded import PROOF_FOLDER, export_results
 
     planned, kept = design_of(spec), store_of(spec, store)
-    table, n = export_results(kept, [r.run_id for r in planned.runs], output)
-    click.echo(f"wrote {n} results and {table}. Fit them:  scaling fit {table} --method isoflop")
     known = {r.run_id for r in planned.runs}
+    done = export_results(kept, finished_runs(planned, kept), known, output, name=planned.spec.name)
+    proof = f", {done.n_proof} of its proof in results/{PROOF_FOLDER}" if done.n_proof else ""
+    again = shlex.join(["scaling", "fit", str(done.table), "--method", "isoflop"])
+    click.echo(f"wrote {done.n_results} results{proof} and {done.table}. Fit them:  {again}")
     if others := [p for p in (output / "results").glob("*.json") if p.stem not in known]:
         click.echo(
             f"warning: {len(others)} more files in {output / 'results'} belong to no run of this spec (an older one?), "
-            f"{others[0].name} for one; `scaling sweep restore` would bring them back.",
+            f"{others[0].name} for one; `{command_line('restore', output)}` would bring them back.",
             err=True,
         )
 
@@ -191,12 +213,14 @@ def export(spec: Path, store: Path | None, output: Path) -> None:
 @STORE
 def restore(folder: Path, store: Path | None) -> None:
     """Put exported results (FOLDER/results) back into a store, to extend a recorded sweep."""
-    from scaling.sweep.results import import_results
+    from scaling.sweep.recorded import import_results
 
     if not (folder / "results").is_dir():
         raise UsageError(f"there is no folder {folder / 'results'}; `scaling sweep export` writes one.")
     kept = store_of(folder, store)
-    click.echo(f"put {import_results(kept, folder)} results into {kept.root}")
+    done = import_results(kept, folder)
+    proof = f" and {done.n_proof} of its proof" if done.n_proof else ""
+    click.echo(f"put {done.n_results} results{proof} into {kept.root}")
 
 
 for command in (run, resume, fit, verify, import_):

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
-import click
-from click.core import ParameterSource
-
+from scaling.cli.sweep_options import EXECUTORS
 from scaling.errors import UnknownNameError, UsageError
 from scaling.units import format_duration, format_percent
 
 WIDTH = 20
 QUIET_FRACTION = 0.1  # a log file gets a line a tenth
+LEAST_DONE = 0.01  # of all FLOPs, before the time left is told
+
+
+@dataclass
+class TimeLeft:
+    """Seconds left, from the FLOPs done since the first look; None until there is something to go by."""
+
+    _start_fraction: float | None = None
+
+    def seconds(self, fraction: float, elapsed_s: float) -> float | None:
+        if self._start_fraction is None:
+            self._start_fraction = fraction
+        done = fraction - self._start_fraction
+        return elapsed_s * (1 - fraction) / done if done > LEAST_DONE else None
 
 
 @dataclass
@@ -27,23 +38,18 @@ class ProgressLine:
     """One line on stderr, rewritten in a terminal; the time left from the FLOPs done so far."""
 
     enabled: bool
-    design: Any
-    _start_fraction: float | None = None
+    time_left: TimeLeft = field(default_factory=TimeLeft)
     _shown: float = -1.0
 
     def show(self, status: Any, elapsed_s: float) -> None:
         if not self.enabled:
             return
-        if self._start_fraction is None:
-            self._start_fraction = status.fraction
+        seconds = self.time_left.seconds(status.fraction, elapsed_s)
         terminal = sys.stderr.isatty()
         if not terminal and status.fraction - self._shown < QUIET_FRACTION:
             return
         self._shown = status.fraction
-        done_now = status.fraction - self._start_fraction
-        left = (
-            f"{format_duration(elapsed_s * (1 - status.fraction) / done_now)} left" if done_now > 0.01 else ""
-        )
+        left = "" if seconds is None else f"{format_duration(seconds)} left"
         bar = "#" * round(status.fraction * WIDTH)
         failed = f"  {status.n_failed} failed" if status.n_failed else ""
         text = (
@@ -84,7 +90,6 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 
 EXIT_INTERRUPTED = 130
-EXECUTORS = ("local", "inline", "slurm", "ray")
 
 
 def executor_of(
@@ -139,21 +144,3 @@ def _slurm(command: Any, partition: str | None, gpus_per_slot: float | None) -> 
         )
     parameters = {"gpus_per_node": 1} if gpus_per_slot else {}
     return SlurmExecutor(command=command, partition=partition, parameters=parameters)
-
-
-def typed_again() -> str:
-    """The command that is running, with every option that was given, as one types it to go on."""
-    context = click.get_current_context()
-    words, options = context.command_path.split(), []
-    for parameter in context.command.params:
-        value = context.params[str(parameter.name)]
-        if context.get_parameter_source(str(parameter.name)) is not ParameterSource.COMMANDLINE:
-            continue
-        if isinstance(parameter, click.Argument):
-            words.append(str(value))
-        elif isinstance(parameter, click.Option) and parameter.is_flag:
-            options.append(parameter.opts[-1])
-        else:
-            for item in value if parameter.multiple else [value]:
-                options += [parameter.opts[-1], str(item)]
-    return shlex.join(["scaling", *words[1:], *options])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,160 +11,127 @@ from typing import Any
 import click
 
 from scaling.cli.output import note
+from scaling.cli.sweep_hints import command_line, typed, typed_again
+from scaling.cli.sweep_options import RunOptions, run_options
 from scaling.cli.sweep_progress import (
-    EXECUTORS,
     EXIT_INTERRUPTED,
     ProgressLine,
     executor_of,
     interrupted_by_sigterm,
     require_torch,
-    typed_again,
 )
-from scaling.errors import UsageError
 
 EXIT_SOME_FAILED = 4
-LEAST_LEASE_TIMEOUT_S = 4.0
-
-
-def run_options(command: Any) -> Any:
-    """The arguments of `run`, which `resume` shares."""
-    options = [
-        click.argument("spec", type=click.Path(path_type=Path)),
-        click.option(
-            "--store",
-            type=click.Path(path_type=Path),
-            help="Folder of the runs  [default: store, beside the spec].",
-        ),
-        click.option("--executor", type=click.Choice(EXECUTORS), default="local", show_default=True),
-        click.option(
-            "--slots",
-            type=click.IntRange(1),
-            help="Workers at once  [default: the CPU cores, or 4 a GPU; 4 for slurm; what a Ray cluster holds].",
-        ),
-        click.option(
-            "--gpus-per-slot",
-            type=click.FloatRange(0),
-            help="0.25: four workers share a GPU; 0: none  [default: 0.25 local, 1 ray, 0 slurm].",
-        ),
-        click.option(
-            "--pack",
-            type=click.IntRange(1),
-            default=1,
-            show_default=True,
-            help="Runs of one shape and length that a worker trains as one stacked model, to fill a GPU.",
-        ),
-        click.option("--deadline", metavar="TIME", help="Start nothing that cannot end by then: 25min, 2h."),
-        click.option("--partition", help="Slurm partition."),
-        click.option(
-            "--lease-timeout", default="60s", show_default=True, help="Silence after which a worker is dead."
-        ),
-        click.option(
-            "--log",
-            "logs",
-            multiple=True,
-            type=click.Choice(["tensorboard", "wandb", "mlflow"]),
-            help="Follow the runs live there too, in the store; may be repeated  [default: log of the spec].",
-        ),
-        click.option("--quiet", is_flag=True, help="No progress on stderr."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.command(epilog="Try: scaling sweep run sweep.toml")
 @run_options
-def run(spec: Path, store: Path | None, **options: Any) -> int:
+def run(spec: Path, store: Path | None, options: RunOptions) -> int:
     """Train everything the spec asks for and the store lacks. Run it again to go on after any interruption."""
-    return run_sweep(spec, store, **options)
+    return run_sweep(spec, store, options)
 
 
 @click.command(epilog="Try: scaling sweep resume sweep.toml")
 @run_options
-def resume(spec: Path, store: Path | None, **options: Any) -> int:
+def resume(spec: Path, store: Path | None, options: RunOptions) -> int:
     """Go on with a sweep: another name for `run`, which never repeats what is done."""
-    return run_sweep(spec, store, **options)
+    return run_sweep(spec, store, options)
 
 
-def run_sweep(
-    spec: Path,
-    store: Path | None,
-    *,
-    executor: str,
-    slots: int | None,
-    gpus_per_slot: float | None,
-    pack: int,
-    deadline: str | None,
-    partition: str | None,
-    lease_timeout: str,
-    logs: tuple[str, ...],
-    quiet: bool,
-) -> int:
-    """Check, run, report."""
+def run_sweep(spec: Path, store: Path | None, options: RunOptions) -> int:
+    """Check, train, report."""
     from scaling.cli.sweep import design_of, store_of
     from scaling.sweep.checks import check_design
-    from scaling.sweep.execute import Supervisor
-    from scaling.sweep.store import Store
-    from scaling.units import parse_duration
 
-    require_torch(executor)
-    deadline_s = None if deadline is None else parse_duration(deadline)
-    lease_timeout_s = parse_duration(lease_timeout)
-    if lease_timeout_s < LEAST_LEASE_TIMEOUT_S:
-        raise UsageError(
-            f"--lease-timeout must be at least {LEAST_LEASE_TIMEOUT_S:g} s, got {lease_timeout}: workers say that they "
-            "are alive four times in it."
+    planned, kept = design_of(spec), store_of(spec, store, options.lease_timeout_s)
+    report = train(planned, kept, options, findings=check_design(planned))
+    return EXIT_INTERRUPTED if report is None else _conclude(report, planned, kept)
+
+
+def train(planned: Any, kept: Any, options: RunOptions, *, findings: Any = ()) -> Any:
+    """The report of a sweep that has run here; None when it was interrupted, which is said.
+
+    A sweep whose runs are all finished needs neither torch nor a store that can be written.
+    """
+    from scaling.sweep.execute import Report, Supervisor
+    from scaling.sweep.progress import look
+
+    status = look(kept, planned)
+    if status.n_finished == len(planned.runs):
+        return Report(status=status, wall_s=0.0, interrupted=False, n_workers_lost=0)
+    require_torch(options.executor)
+    kept.require_writable()
+    if options.logs:
+        planned = replace(planned, spec=replace(planned.spec, log=options.logs))
+    _tell_missing_tools(planned.spec.log)
+    if not options.quiet:
+        _tell_findings(findings)
+    line = ProgressLine(enabled=not options.quiet)
+    chosen = executor_of(
+        options.executor, kept, planned, partition=options.partition, gpus_per_slot=options.gpus_per_slot,
+        pack=options.pack,
+    )  # fmt: skip
+    supervisor = Supervisor(
+        store=kept,
+        design=planned,
+        executor=chosen,
+        n_slots=options.slots or chosen.default_slots(),
+        deadline_s=options.deadline_s,
+        on_progress=line.show,
+        pack=options.pack,
+    )
+    try:
+        with closing(line), interrupted_by_sigterm():
+            return supervisor.run()
+    except KeyboardInterrupt:
+        click.echo(
+            f"interrupted; every run has kept its last checkpoint. Go on with:  {typed_again()}", err=True
         )
-    planned = design_of(spec)
-    if logs:
-        planned = replace(planned, spec=replace(planned.spec, log=logs))
-    for tool in planned.spec.log:
+        return None
+
+
+def _tell_missing_tools(tools: tuple[str, ...]) -> None:
+    for tool in tools:
         if find_spec(tool) is None:
             extra = "logs" if tool == "tensorboard" else tool
             note(
                 f"{tool} is not installed here: runs go on without it. pip install 'isoflop[{extra}]' brings it."
             )
-    for finding in check_design(planned):
-        if finding.severity != "note" and not quiet:
+
+
+def _tell_findings(findings: Any) -> None:
+    """Errors in full; warnings counted, with the command that shows them."""
+    for finding in findings:
+        if finding.severity == "error":
             note(f"{finding.code}: {finding.message}")
-    kept = Store(store_of(spec, store).root, lease_timeout_s=lease_timeout_s)
-    line = ProgressLine(enabled=not quiet, design=planned)
-    chosen = executor_of(executor, kept, planned, partition=partition, gpus_per_slot=gpus_per_slot, pack=pack)
-    supervisor = Supervisor(
-        store=kept,
-        design=planned,
-        executor=chosen,
-        n_slots=slots or chosen.default_slots(),
-        deadline_s=deadline_s,
-        on_progress=line.show,
-        pack=pack,
-    )
-    again = typed_again()
-    try:
-        with interrupted_by_sigterm():
-            report = supervisor.run()
-    except KeyboardInterrupt:
-        line.close()
-        click.echo(f"interrupted; every run has kept its last checkpoint. Go on with:  {again}", err=True)
-        return EXIT_INTERRUPTED
-    line.close()
-    return _conclude(report, kept, planned, spec, again)
+    n = sum(finding.severity == "warning" for finding in findings)
+    if n:
+        doubt = "1 doubt" if n == 1 else f"{n} doubts"
+        spec = click.get_current_context().params["spec"]
+        click.echo(f"{doubt} about this design; read with:  {command_line('design', spec)}", err=True)
 
 
-def _conclude(report: Any, kept: Any, planned: Any, spec: Path, again: str) -> int:
+def _conclude(report: Any, planned: Any, kept: Any) -> int:
     from scaling.cli.sweep_text import print_report
-    from scaling.sweep.results import load_store_runs
 
     status = report.status
-    table = kept.root / "runs.csv"
-    if status.counts.get("done"):
-        load_store_runs(kept, run_ids=[r.run_id for r in planned.runs]).save(table, overwrite=True)
-    print_report(report, table, spec)
+    print_report(report, _write_table(planned, kept) if status.counts.get("done") else None)
     if report.interrupted:
-        click.echo(f"out of time; go on with:  {again}", err=True)
+        click.echo(f"out of time; go on with:  {typed_again()}", err=True)
         return EXIT_INTERRUPTED
     if status.n_failed:
-        see = shlex.join(["scaling", "sweep", "status", str(spec), "--store", str(kept.root)])
-        click.echo(f"{status.n_failed} runs failed; see why:  {see}", err=True)
+        failed = "1 run" if status.n_failed == 1 else f"{status.n_failed} runs"
+        click.echo(f"{failed} failed; see why:  {typed('status')}", err=True)
         return EXIT_SOME_FAILED
     return 0
+
+
+def _write_table(planned: Any, kept: Any) -> Path | None:
+    """STORE/runs.csv anew; None where the store can only be read."""
+    from scaling.cli.sweep import finished_runs
+
+    runs = finished_runs(planned, kept)
+    if not kept.is_writable():
+        note(f"{kept.root} cannot be written: its table of runs stays as it is.")
+        return None
+    return Path(runs.save(kept.root / "runs.csv", overwrite=True))

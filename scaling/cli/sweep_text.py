@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.cli.output import heading, paragraph, print_fields, print_table, warn
+from scaling.cli.output import heading, paragraph, print_fields, print_table
+from scaling.cli.sweep_hints import typed
 from scaling.units import format_duration, format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ def design_to_dict(
     }  # fmt: skip
 
 
-def print_design(
-    design: Design, findings: Sequence[Finding], rate: Rate | None, n_slots: int, spec: Path
-) -> None:
+def print_design(design: Design, findings: Sequence[Finding], rate: Rate | None, n_slots: int) -> None:
     """Grid, cost, findings, next command."""
     heading(f"Sweep {design.spec.name}: {len(design.runs)} runs at {len(design.spec.grid.budgets)} budgets")
     rows = []
@@ -71,8 +70,7 @@ def print_design(
         paragraph("none", "  ")
     for f in findings:
         paragraph(f"{f.severity}: {f.message} [{f.code}]", "  ")
-    click.echo()
-    paragraph(f"Run it:  scaling sweep run {spec}")
+    click.echo(f"\nRun it:  {typed('run')}")
 
 
 def _cost(design: Design, rate: Rate | None, n_slots: int) -> list[tuple[str, str]]:
@@ -128,23 +126,37 @@ def print_runs(rows: Sequence[dict[str, Any]]) -> None:
     )  # fmt: skip
 
 
-def status_to_dict(status: Status, store: Store, design: Design) -> dict[str, Any]:
+def status_to_dict(
+    status: Status, store: Store, design: Design, seconds_left: float | None
+) -> dict[str, Any]:
     failures = [
         {"run_id": i, "state": s, "reason": _failure(store, i)}
         for i, s in status.states.items()
         if s in ("failed", "oom")
     ]
-    return {"kind": "sweep_status", "name": design.spec.name, **status.to_dict(), "failures": failures}
+    return {
+        "kind": "sweep_status",
+        "name": design.spec.name,
+        **status.to_dict(),
+        "seconds_left": seconds_left,
+        "failures": failures,
+    }
 
 
-def print_status(status: Status, store: Store, design: Design, spec: Path) -> None:
+def status_lines(status: Status, store: Store, design: Design, seconds_left: float | None) -> list[str]:
+    """Counts, why runs failed, and the command that goes on where nobody is at work."""
     counts = ", ".join(f"{n} {state}" for state, n in sorted(status.counts.items()))
-    click.echo(f"{design.spec.name}: {counts}; {format_percent(status.fraction)} of the work done")
+    running = status.counts.get("running", 0)
+    left = f"; {format_duration(seconds_left)} left" if running and seconds_left is not None else ""
+    lines = [f"{design.spec.name}: {counts}; {format_percent(status.fraction)} of the work done{left}"]
     for run_id, state in status.states.items():
         if state in ("failed", "oom"):
-            warn(f"{run_id} {state}: {_failure(store, run_id)}")
+            lines.append(f"{run_id} {state}: {_failure(store, run_id)}")
     if status.n_failed:
-        click.echo(f"try them again:  scaling sweep retry {spec}")
+        lines.append(f"try them again:  {typed('retry')}")
+    if status.n_open and not running:
+        lines.append(f"nothing runs; go on with:  {typed('run')}")
+    return lines
 
 
 def _failure(store: Store, run_id: str) -> str:
@@ -152,11 +164,13 @@ def _failure(store: Store, run_id: str) -> str:
     return str(failure.get("reason", "unknown"))
 
 
-def print_report(report: Report, table: Path, spec: Path) -> None:
+def print_report(report: Report, table: Path | None) -> None:
     status = report.status
     counts = ", ".join(f"{n} {state}" for state, n in sorted(status.counts.items()))
     lost = f"; {report.n_workers_lost} workers lost on the way" if report.n_workers_lost else ""
-    click.echo(f"{len(status.states)} runs: {counts}; {format_duration(report.wall_s)}{lost}")
-    if status.counts.get("done"):
+    took = f"; {format_duration(report.wall_s)}" if report.wall_s else ", nothing to do"
+    click.echo(f"{len(status.states)} runs: {counts}{took}{lost}")
+    if table is not None:
         click.echo(f"table of runs: {table}")
-        click.echo(f"fit it:  scaling sweep fit {spec}")
+    if status.counts.get("done"):
+        click.echo(f"fit it:  {typed('fit')}")

@@ -3,90 +3,121 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.cli.output import heading, note, paragraph, print_json, print_table
-from scaling.units import format_flops, format_params, format_tokens
+from scaling.cli.output import print_json
+from scaling.cli.sweep_hints import typed_again
+from scaling.cli.sweep_options import RunOptions, run_options
+from scaling.cli.sweep_progress import EXIT_INTERRUPTED, require_torch
+from scaling.cli.sweep_run import EXIT_SOME_FAILED, train
+
+if TYPE_CHECKING:
+    from scaling.fitting.parametric.result import ParametricFit
+    from scaling.runs import Runs
+    from scaling.sweep.design import Design
+    from scaling.sweep.store import Store
+    from scaling.sweep.verify import Proof
 
 
-def verify_sweep(
-    planned: Any,
-    kept: Any,
-    *,
-    budget: float | None,
+@click.command(epilog="Try: scaling sweep verify sweep.toml --budget 1e12 --dry-run")
+@run_options
+@click.option("--budget", metavar="FLOPS", help="Of the proof  [default: 10 times the largest of the sweep].")
+@click.option(
+    "--without",
+    type=click.Choice(["20-tokens", "kaplan"]),
+    multiple=True,
+    help="A rule of thumb not to train.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be trained, and what that costs here.")
+@click.option("--measure/--no-measure", default=True, help="In a dry run: time a few steps, for the hours.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(
+    spec: Path,
+    store: Path | None,
+    options: RunOptions,
+    budget: str | None,
     without: tuple[str, ...],
-    slots: int,
     dry_run: bool,
+    measure: bool,
     as_json: bool,
-    quiet: bool,
 ) -> int:
-    """Fit, plan, train, compare, print."""
-    from scaling.cli.sweep_progress import (
-        EXIT_INTERRUPTED,
-        ProgressLine,
-        executor_of,
-        interrupted_by_sigterm,
-        require_torch,
-        typed_again,
-    )
+    """Prove the law: train what it plans at a larger budget, beside 20 tokens per parameter and Kaplan's advice."""
+    from scaling.cli.sweep import design_of, finished_runs, store_of
     from scaling.fitting.isoflop.fit import fit_isoflop
-    from scaling.fitting.parametric.fit import fit_parametric
-    from scaling.sweep.execute import Supervisor
-    from scaling.sweep.results import load_store_runs
-    from scaling.sweep.verify import EXTRAPOLATION, KAPLAN, TWENTY, plan_proof, true_entropy
+    from scaling.sweep.verify import EXTRAPOLATION, KAPLAN, TWENTY, plan_proof
+    from scaling.units import parse_flops
 
-    runs = load_store_runs(kept, run_ids=[r.run_id for r in planned.runs])
-    optimum = fit_isoflop(runs)
-    surface = fit_parametric(runs)
+    planned, kept = design_of(spec), store_of(spec, store, options.lease_timeout_s)
+    runs = finished_runs(planned, kept)
     names = {"20-tokens": TWENTY, "kaplan": KAPLAN}
     proof = plan_proof(
         planned,
-        optimum,
-        budget or EXTRAPOLATION * planned.spec.grid.budgets[-1],
+        fit_isoflop(runs),
+        EXTRAPOLATION * planned.spec.grid.budgets[-1] if budget is None else parse_flops(budget),
         without=[names[w] for w in without],
     )
     if dry_run:
-        _print_plan(proof)
+        _tell_plan(proof, options, measure=measure, as_json=as_json)
         return 0
-    require_torch("local")
-    line = ProgressLine(enabled=not quiet, design=proof.design)
-    supervisor = Supervisor(
-        store=kept,
-        design=proof.design,
-        executor=executor_of("local", kept, proof.design, partition=None),
-        n_slots=slots,
-        on_progress=line.show,
-    )
-    try:
-        with interrupted_by_sigterm():
-            report = supervisor.run()
-    except KeyboardInterrupt:
-        line.close()
-        click.echo(
-            f"interrupted; every run has kept its last checkpoint. Go on with:  {typed_again()}", err=True
-        )
+    return _prove(proof, kept, runs, options, as_json=as_json)
+
+
+def _tell_plan(proof: Proof, options: RunOptions, *, measure: bool, as_json: bool) -> None:
+    from scaling.cli.sweep_verify_text import plan_to_dict, print_plan
+    from scaling.sweep.timing import Rate, usable_cores
+
+    n_slots, rate = options.slots or usable_cores(), None
+    if measure:
+        from scaling.sweep.worker import measure_rate
+
+        require_torch("local")
+        rate = Rate.from_points(measure_rate(proof.design))
+    if as_json:
+        print_json(plan_to_dict(proof, rate, n_slots))
+    else:
+        print_plan(proof, rate, n_slots)
+
+
+def _prove(proof: Proof, kept: Store, runs: Runs, options: RunOptions, *, as_json: bool) -> int:
+    """Train, compare, print. The runs of a proof stay in the store, marked: no fit of the sweep takes them."""
+    from scaling.cli.sweep_verify_text import print_proof
+    from scaling.fitting.parametric.fit import fit_parametric
+    from scaling.sweep.recorded import record_proof
+    from scaling.sweep.verify import true_entropy
+
+    surface = fit_parametric(runs)
+    if kept.is_writable():
+        record_proof(kept, proof)
+    report = train(proof.design, kept, options)
+    if report is None:
         return EXIT_INTERRUPTED
-    line.close()
-    rows = _rows(proof, kept, surface)
+    rows = _rows(proof, kept, surface) if report.status.counts.get("done") else []
     floor = {"fitted_E": surface.law.coefficients.get("E"), "true_entropy": true_entropy(runs)}
     if as_json:
+        left_out = dict(proof.left_out)
         print_json(
-            {
-                "kind": "sweep_proof",
-                "budget": proof.budget,
-                "rows": rows,
-                "left_out": dict(proof.left_out),
-                **floor,
-            }
+            {"kind": "sweep_proof", "budget": proof.budget, "rows": rows, "left_out": left_out, **floor}
         )
     else:
-        _print_proof(proof, rows, runs, floor)
-    return 4 if report.status.n_failed else 0
+        print_proof(proof, rows, runs, floor)
+    return _end_of(report, kept, proof.design)
 
 
-def _rows(proof: Any, kept: Any, surface: Any) -> list[dict[str, Any]]:
+def _end_of(report: Any, kept: Store, design: Design) -> int:
+    """The exit code; on stderr, what is missing and the command that goes on."""
+    for run_id, state in report.status.states.items():
+        if state in ("failed", "oom"):
+            reason = (kept.inspect(run_id).failure or {}).get("reason", "unknown")
+            click.echo(f"{run_id} {state}: {reason}", err=True)
+    if report.interrupted:
+        click.echo(f"out of time; go on with:  {typed_again()}", err=True)
+        return EXIT_INTERRUPTED
+    return EXIT_SOME_FAILED if report.status.n_failed else 0
+
+
+def _rows(proof: Proof, kept: Store, surface: ParametricFit) -> list[dict[str, Any]]:
     """One row an advice: what was trained, predicted (with the interval of a new run) and measured."""
     from scaling.fitting.parametric.prediction import predict
     from scaling.sweep.results import load_store_runs
@@ -112,87 +143,3 @@ def _rows(proof: Any, kept: Any, surface: Any) -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda r: r["loss"])
-
-
-def _print_plan(proof: Any) -> None:
-    heading(f"The proof at {format_flops(proof.budget)} FLOPs would train")
-    runs = {r.run_id: r for r in proof.design.runs}
-    print_table(
-        ["advice", "N", "tokens D", "steps"],
-        [
-            [name, format_params(runs[i].n_params), format_tokens(runs[i].n_tokens), str(runs[i].n_steps)]
-            for name, i in proof.run_ids.items()
-        ],
-    )
-    for name, why in proof.left_out.items():
-        note(f"{name} is left out: {why}")
-
-
-def _print_proof(proof: Any, rows: list[dict[str, Any]], runs: Any, floor: dict[str, float | None]) -> None:
-    times = proof.budget / (runs.flops if runs.budget is None else runs.budget).max()
-    heading(f"The proof at {format_flops(proof.budget)} FLOPs, {times:.3g} times the sweep's largest budget")
-    table = []
-    for r in rows:
-        band = r["prediction_interval"]
-        interval = "" if band is None else f"{band[0]:.3f} to {band[1]:.3f}"
-        table.append(
-            [
-                r["advice"], format_params(r["n_params"]), format_tokens(r["n_tokens"]), f"{r['loss']:.4f}",
-                f"{r['predicted_loss']:.4f}", interval,
-            ]
-        )  # fmt: skip
-    print_table(["advice", "N", "tokens D", "measured loss", "predicted", "95 % for one run"], table)
-    click.echo()
-    if len(rows) > 1:
-        gap = rows[1]["loss"] - rows[0]["loss"]
-        paragraph(f"Lowest: {rows[0]['advice']}, by {gap:.4f} nats/token over {rows[1]['advice']}.")
-    if floor["true_entropy"] is not None and floor["fitted_E"] is not None:
-        paragraph(
-            f"Floor: fitted E = {floor['fitted_E']:.3f}; the true entropy of the corpus on the validation tokens is "
-            f"{floor['true_entropy']:.4f} nats/token."
-        )
-    for name, why in proof.left_out.items():
-        note(f"{name} is left out: {why}")
-
-
-@click.command(epilog="Try: scaling sweep verify sweep.toml --budget 1e12 --dry-run")
-@click.argument("spec", type=click.Path(path_type=Path))
-@click.option(
-    "--store", type=click.Path(path_type=Path), help="Folder of the runs  [default: store, beside the spec]."
-)
-@click.option("--budget", metavar="FLOPS", help="Of the proof  [default: 10 times the largest of the sweep].")
-@click.option(
-    "--without",
-    type=click.Choice(["20-tokens", "kaplan"]),
-    multiple=True,
-    help="A rule of thumb not to train.",
-)
-@click.option("--slots", type=click.IntRange(1), help="Runs at once  [default: the CPU cores].")
-@click.option("--dry-run", is_flag=True, help="Only say what would be trained.")
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(
-    spec: Path,
-    store: Path | None,
-    budget: str | None,
-    without: tuple[str, ...],
-    slots: int | None,
-    dry_run: bool,
-    quiet: bool,
-    as_json: bool,
-) -> int:
-    """Prove the law: train what it plans at a larger budget, beside 20 tokens per parameter and Kaplan's advice."""
-    from scaling.cli.sweep import design_of, store_of
-    from scaling.sweep.timing import usable_cores
-    from scaling.units import parse_flops
-
-    return verify_sweep(
-        design_of(spec),
-        store_of(spec, store),
-        budget=None if budget is None else parse_flops(budget),
-        without=without,
-        slots=slots or usable_cores(),
-        dry_run=dry_run,
-        as_json=as_json,
-        quiet=quiet,
-    )

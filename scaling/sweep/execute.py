@@ -68,7 +68,7 @@ class Supervisor:
                 with what they said last.
             KeyboardInterrupt: passed on after all workers have checkpointed and stopped.
         """
-        self._check_writable()
+        self.store.require_writable()
         add_runs(self.store, self.design)
         started = time.monotonic()
         try:
@@ -84,17 +84,6 @@ class Supervisor:
             interrupted=interrupted,
             n_workers_lost=self._n_lost,
         )
-
-    def _check_writable(self) -> None:
-        """On a store that can only be read, time stands still: leases of dead workers would be waited for for ever."""
-        try:
-            self.store.root.mkdir(parents=True, exist_ok=True)
-            self.store.now()
-        except OSError as error:
-            raise StoreError(
-                f"{self.store.root} cannot be written ({error.strerror}), and a sweep writes there. Give another "
-                "--store, or only look: `scaling sweep status`, `show` and `export` read."
-            ) from error
 
     def _supervise(self, started: float) -> bool:
         """True when the deadline ended it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from scaling.accounting import count_params, flops_per_token
 from scaling.architecture import Architecture
 from scaling.errors import DataError, is_fault_of_storage
 from scaling.runs import Convention, Runs
-from scaling.sweep.files import StoreError, read_json
+from scaling.sweep.files import StoreError
 from scaling.sweep.store import RunRecord, State, Store
 
 FLOPS_NAMES = {"6ND": "6ND", "exact_causal": "exact", "palm": "palm"}
@@ -27,12 +27,17 @@ _EXTRAS = (
 )  # fmt: skip
 
 
+class NothingFinishedError(DataError):
+    """A sweep of which no run is finished yet."""
+
+
 def load_store_runs(store: Store, *, run_ids: Iterable[str] | None = None) -> Runs:
     """The finished runs of a store (or those named) as a table; diverged ones are left out and noted, as are those
     whose files cannot be read.
 
     Raises:
-        DataError: no run is finished, or the runs count N or C in different ways.
+        NothingFinishedError: no run is finished.
+        DataError: the runs count N or C in different ways.
     """
     wanted = store.run_ids() if run_ids is None else list(run_ids)
     records, notes = [], []
@@ -49,9 +54,9 @@ def load_store_runs(store: Store, *, run_ids: Iterable[str] | None = None) -> Ru
     done = [r for r in records if r.state == "done"]
     diverged = [r.run_id for r in records if r.state == "diverged"]
     if not done:
-        raise DataError(
+        raise NothingFinishedError(
             f"{store.root} holds no finished run ({len(wanted)} asked for, {len(diverged)} diverged). "
-            "Run the sweep first: scaling sweep run SPEC."
+            "Run the sweep first."
         )
     rows = sorted((run_row(r) for r in done), key=lambda r: (r["budget"], r["n_params"], r["seed"]))
     conventions = {(r["params_convention"], r["flops_convention"]) for r in rows}
@@ -133,8 +138,9 @@ def _to_runs(rows: list[dict[str, Any]], *, source: str, notes: tuple[str, ...])
 
 
 def write_index(store: Store) -> dict[str, Path]:
-    """Write STORE/runs.csv, and runs.parquet where pyarrow is installed. Returns what was written."""
-    runs = load_store_runs(store)
+    """Write STORE/runs.csv, and runs.parquet where pyarrow is installed, without runs of proofs (see `recorded`)."""
+    proofs = {path.stem for path in (store.root / "proofs").glob("*.json")}
+    runs = load_store_runs(store, run_ids=[i for i in store.run_ids() if i not in proofs])
     written = {"csv": runs.save(store.root / "runs.csv", overwrite=True)}
     try:
         written["parquet"] = runs.save(store.root / "runs.parquet", overwrite=True)
@@ -163,35 +169,3 @@ def count_states(store: Store) -> dict[str, int]:
     ids = store.run_ids()
     now = store.reading_time()
     return dict(Counter(str(known[i] if i in known else store.inspect(i, now=now).state) for i in ids))
-
-
-def export_results(store: Store, run_ids: Iterable[str], folder: Path) -> tuple[Path, int]:
-    """One small JSON a run in folder/results (configuration and result), and folder/runs.csv: what one commits."""
-    wanted = list(run_ids)
-    runs = load_store_runs(
-        store, run_ids=wanted
-    )  # refuses, before anything is written, when none is finished
-    results = folder / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    n = 0
-    for run_id in wanted:
-        path = store.run_dir(run_id) / "result.json"
-        if path.exists():
-            config = read_json(path.with_name("config.json"))
-            names = {"run_id": run_id, "trunk_id": config.get("trunk_id")}
-            both = {"config": config, "result": {**read_json(path), **names}}
-            (results / f"{run_id}.json").write_text(json.dumps(both, indent=1, sort_keys=True) + "\n")
-            n += 1
-    return runs.save(folder / "runs.csv", overwrite=True), n
-
-
-def import_results(store: Store, folder: Path) -> int:
-    """Put exported results into a store, so that a recorded sweep can be extended without training it again."""
-    n = 0
-    for path in sorted((folder / "results").glob("*.json")):
-        both: Mapping[str, Any] = read_json(path)
-        run_id = store.add(both["config"])
-        lease = None if run_id != path.stem else store.claim(run_id, owner="import")
-        if lease is not None:
-            n += store.finish(lease, both["result"])
-    return n

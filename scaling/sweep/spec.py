@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -251,13 +252,19 @@ def load_sweep(path: str | Path) -> SweepSpec:
         SpecError: the file, the key, what is wrong with it and what is allowed.
     """
     path = Path(path)
+    if path.is_dir() and (path / "runs").is_dir() and not (path / "sweep.toml").exists():
+        raise SpecError(f"{path} is a store of runs; give the sweep.toml they were asked for by.")
     path = path / "sweep.toml" if path.is_dir() else path
     try:
         with path.open("rb") as file:
             values = tomllib.load(file)
     except FileNotFoundError as error:
         raise SpecError(
-            f"there is no spec {path}; `scaling sweep init {path}` writes one to edit."
+            f"there is no spec {path}; `scaling sweep init {shlex.quote(str(path))}` writes one to edit."
+        ) from error
+    except OSError as error:
+        raise SpecError(
+            f"{path} cannot be read: {error.strerror}. Give a sweep.toml or its folder."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} is not TOML: {error}.") from error
@@ -271,6 +278,8 @@ def sweep_from_dict(values: Mapping[str, Any]) -> SweepSpec:
     """A spec from nested dictionaries, as TOML and `SweepSpec.to_dict` give them."""
     values = dict(values)
     version = values.pop("schema_version", None)
+    if version is None:
+        raise SpecError(f"schema_version = {SCHEMA_VERSION} is missing; a sweep's spec begins with it.")
     if version != SCHEMA_VERSION:
         raise SpecError(f"schema_version is {version!r}; this version reads {SCHEMA_VERSION}.")
     given = {k: _section(k, _SECTIONS[k], v) if k in _SECTIONS else v for k, v in values.items()}

@@ -137,6 +137,21 @@ class Store:
         path.touch()
         return path.stat().st_mtime
 
+    def is_writable(self) -> bool:
+        """Whether files may be put into the store; it may also be one that can only be read."""
+        return os.access(self.root, os.W_OK)
+
+    def require_writable(self) -> None:
+        """Refuse a store that can only be read: time stands still there, so leases of dead workers would never end."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.now()
+        except OSError as error:
+            raise StoreError(
+                f"{self.root} cannot be written ({error.strerror}), and a sweep writes there. Give another --store, or "
+                "only look: `scaling sweep status`, `show` and `export` read."
+            ) from error
+
     def reading_time(self) -> float:
         """`now`, or a lower bound of it on a store one may only read."""
         try:

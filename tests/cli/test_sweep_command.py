@@ -11,34 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from scaling.cli import cli, run
-
-SPEC = """
-schema_version = 1
-name = "tiny"
-[corpus]
-name = "synthetic:bits=4,seed=0"
-context_length = 16
-[grid]
-budgets = [4e7, 8e7]
-sizes_per_budget = 3
-size_ratio = 2.0
-optimum_flops = 4e7
-optimum_params = 2000
-[shape]
-d_head = 4
-n_layers = 1
-[recipe]
-batch_tokens = 128
-learning_rate = 0.01
-reference_params = 1000
-[schedule]
-warmup_steps = 2
-[evaluation]
-windows = 8
-"""
+from scaling.cli import run
+from sweeps import SPEC, invoke
 
 
 @pytest.fixture
@@ -46,11 +21,6 @@ def spec(tmp_path: Path) -> Path:
     path = tmp_path / "sweep.toml"
     path.write_text(SPEC)
     return path
-
-
-def invoke(*arguments: str) -> str:
-    result = CliRunner().invoke(cli, ["sweep", *arguments], standalone_mode=False, catch_exceptions=False)
-    return result.output
 
 
 def test_init_writes_a_spec_that_design_accepts(tmp_path: Path) -> None:
@@ -91,27 +61,6 @@ def test_run_then_show_status_export_and_fit_table(spec: Path, tmp_path: Path) -
     assert "6 runs: 6 done" in invoke("run", str(spec), "--executor", "inline", "--quiet")
 
 
-def test_fit_ends_with_valleys_a_law_and_a_plan(tmp_path: Path) -> None:
-    """The template's runs with the losses of a planted law, 20 tokens per parameter throughout."""
-    from scaling.cli.sweep import design_of, store_of
-    from scaling.laws import ChinchillaLaw
-
-    invoke("init", str(tmp_path))
-    design, store = design_of(tmp_path), store_of(tmp_path, None)
-    law = ChinchillaLaw(E=1.4, A=100.0, B=100.0 * 20**0.5, alpha=0.5, beta=0.5)
-    for one in design.runs:
-        lease = store.claim(store.add(one.config))
-        noise = 1 + 0.001 * (int(one.run_id, 16) % 7 - 3)
-        store.finish(lease, {"status": "done", "loss": noise * float(law.loss(one.n_params, one.n_tokens))})
-    printed = invoke("fit", str(tmp_path))
-    assert "from 6 valleys of 38 runs" in printed
-    assert "Plan for 1.6e+12 FLOPs" in printed
-    law_file = json.loads((store.root / "law.json").read_text())
-    assert law_file["law"]["coefficients"]["a"] == pytest.approx(0.5, abs=0.03)  # 0.2 % noise
-    assert (store.root / "valleys.png").stat().st_size > 10_000
-    assert "scaling sweep verify" in printed
-
-
 def test_a_failed_run_gives_exit_code_4_and_its_reason(
     spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,9 +74,9 @@ def test_a_failed_run_gives_exit_code_4_and_its_reason(
     assert run(["sweep", "run", str(spec), "--executor", "inline", "--quiet"]) == 4
     assert "6 runs failed" in capsys.readouterr().err
     assert run(["sweep", "status", str(spec)]) == 0
-    captured = capsys.readouterr()
-    assert "ValueError: planted" in captured.err
-    assert "scaling sweep retry" in captured.out
+    printed = capsys.readouterr().out
+    assert "ValueError: planted" in printed
+    assert f"try them again:  scaling sweep retry {spec}\n" in printed
     assert run(["sweep", "export", str(spec), "-o", str(spec.parent / "out")]) == 3
     assert not (spec.parent / "out").exists(), "refused before anything is written"
     assert "6 runs are free again" in invoke("retry", str(spec))

@@ -13,7 +13,8 @@ from running import ForkExecutor, losses, plan, run_forked, run_inline
 from scaling.sweep.design import Design, with_budgets
 from scaling.sweep.execute import Report
 from scaling.sweep.progress import look
-from scaling.sweep.results import count_states, export_results, import_results, load_store_runs, write_index
+from scaling.sweep.recorded import export_results, import_results
+from scaling.sweep.results import count_states, load_store_runs, write_index
 from scaling.sweep.store import Store
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'isoflop[train]'")
@@ -119,18 +120,19 @@ def test_results_can_be_exported_and_taken_back(
     design, expected = undisturbed
     store = Store(tmp_path / "store")
     run_inline(store, design)
-    table, n = export_results(store, [r.run_id for r in design.runs], tmp_path / "recorded")
-    assert n == len(design.runs)
+    table, n = load_store_runs(store, run_ids=list(expected)), len(design.runs)
+    recorded = export_results(store, table, expected, tmp_path / "recorded", name="tiny")
+    assert (recorded.n_results, recorded.n_proof) == (n, 0)
     again = Store(tmp_path / "again")
     again.root.mkdir()
-    assert import_results(again, tmp_path / "recorded") == n
+    assert import_results(again, tmp_path / "recorded").n_results == n
     assert losses(again, design) == expected
     first, second = load_store_runs(store), load_store_runs(again)
     assert first.run_id == second.run_id
     assert (first.loss == second.loss).all()
     assert first.convention.flops == "6ND"
     assert len(set(first.trunk_id or ())) < len(first)
-    assert table.read_text().startswith("run_id,n_params")
+    assert (tmp_path / "recorded" / "runs.csv").read_text().startswith("run_id,n_params")
     # a result that was moved away is not done, whatever the index says
     write_index(again)
     first_id = design.runs[0].run_id

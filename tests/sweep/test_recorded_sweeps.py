@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -24,8 +25,18 @@ def test_every_recorded_result_is_a_row_of_the_table_and_the_reverse(folder: Pat
 
 def test_every_deadline_that_a_sweep_proposes_is_a_time() -> None:
     texts = [p.read_text() for p in SWEEPS.rglob("*") if p.suffix in (".toml", ".sh", ".md")]
-    texts.append((SWEEPS.parent / "scaling/cli/sweep_run.py").read_text())
+    texts.append((SWEEPS.parent / "scaling/cli/sweep_options.py").read_text())
     found = [m for t in texts for m in re.findall(r"--deadline \"?(?:\$\{\w+:-)?(\d\w*)", t)]
     found += re.findall(r"end by then: (\w+), (\w+)\.", texts[-1])[0]
     assert len(found) >= 4
     assert all(parse_duration(time) >= 60 for time in found)
+
+
+@pytest.mark.parametrize("folder", [f for f in RECORDED if (f / "proof.json").exists()], ids=lambda p: p.name)
+def test_every_run_of_a_recorded_proof_is_there_apart_from_the_sweeps_own(folder: Path) -> None:
+    proof = json.loads((folder / "proof.json").read_text())
+    recorded = {p.stem: json.loads(p.read_text()) for p in (folder / "results" / "proof").glob("*.json")}
+    assert {r["run_id"]: r["loss"] for r in proof["rows"]} == {
+        i: r["result"]["loss"] for i, r in recorded.items()
+    }
+    assert {r["proof"]["budget"] for r in recorded.values()} == {proof["budget"]}

@@ -1,0 +1,86 @@
+"""`scaling sweep fit` and `verify`: a law, a plan, its proof, and where the runs of a proof are kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scaling.cli import run
+from sweeps import finish, invoke, planted
+
+
+def test_fit_ends_with_valleys_a_law_and_a_plan(tmp_path: Path) -> None:
+    _, store = planted(tmp_path)
+    printed = invoke("fit", str(tmp_path))
+    assert "from 6 valleys of 38 runs" in printed
+    assert "Plan for 1.6e+12 FLOPs" in printed
+    law_file = json.loads((store.root / "law.json").read_text())
+    assert law_file["law"]["coefficients"]["a"] == pytest.approx(0.5, abs=0.03)  # 0.2 % noise
+    assert (store.root / "valleys.png").stat().st_size > 10_000
+    assert f"prove it:  scaling sweep verify {tmp_path}\n" in printed
+
+
+def test_fit_writes_where_it_is_told(tmp_path: Path) -> None:
+    _, store = planted(tmp_path)
+    before = sorted(p.name for p in store.root.iterdir())
+    invoke("fit", str(tmp_path), "-o", str(tmp_path / "out"))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["law.json", "runs.csv", "valleys.png"]
+    assert sorted(p.name for p in store.root.iterdir()) == before
+
+
+def test_a_dry_run_says_what_a_proof_costs_and_trains_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    _, store = planted(tmp_path)
+    assert run(["sweep", "verify", str(tmp_path), "--dry-run", "--json", "--slots", "2"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["kind"], plan["budget"], plan["n_slots"]) == ("sweep_proof_plan", 1.6e12, 2)
+    assert [r["advice"] for r in plan["runs"]] == [
+        "this sweep's law", "20 tokens per parameter", "Kaplan et al. 2020",
+    ]  # fmt: skip
+    assert all(r["flops"] == pytest.approx(1.6e12, rel=0.01) for r in plan["runs"])
+    runs = {r["run_id"]: r for r in plan["runs"]}.values()
+    assert len(runs) == 2  # the planted law says 20 tokens per parameter too
+    assert plan["work_flops"] == pytest.approx(sum(r["work_flops"] for r in runs))
+    longest = max(r["seconds"] for r in runs)
+    assert longest <= plan["wall_s"] <= sum(r["seconds"] for r in runs)
+    assert run(["sweep", "verify", str(tmp_path), "--dry-run", "--no-measure"]) == 0
+    assert "FLOPs to execute" in capsys.readouterr().out
+    assert not (store.root / "proofs").exists()
+
+
+def test_runs_of_a_proof_are_recorded_apart_and_never_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trained once (here: given their loss), they come back from what was exported, and no fit of the sweep has them."""
+    from scaling.fitting.isoflop.fit import fit_isoflop
+    from scaling.sweep.recorded import record_proof
+    from scaling.sweep.results import load_store_runs
+    from scaling.sweep.store import Store
+    from scaling.sweep.verify import plan_proof
+
+    design, store = planted(tmp_path / "first")
+    own = [r.run_id for r in design.runs]
+    proof = plan_proof(design, fit_isoflop(load_store_runs(store, run_ids=own)), 1.6e12)
+    record_proof(store, proof)
+    finish(store, proof.design)
+    invoke("index", str(store.root))
+    assert len((store.root / "runs.csv").read_text().splitlines()) == 1 + 38
+    printed = invoke("export", str(tmp_path / "first"), "-o", str(tmp_path / "out"))
+    assert "wrote 38 results, 2 of its proof in results/proof" in printed
+    assert {p.stem for p in (tmp_path / "out/results/proof").glob("*.json")} == set(proof.run_ids.values())
+    assert len((tmp_path / "out/runs.csv").read_text().splitlines()) == 1 + 38
+
+    again = Store(tmp_path / "again")
+    restored = invoke("restore", str(tmp_path / "out"), "--store", str(again.root))
+    assert "put 38 results and 2 of its proof into" in restored
+    here = [str(tmp_path / "first"), "--store", str(again.root)]
+    capsys.readouterr()
+    assert run(["sweep", "verify", *here, "--json"]) == 0  # nothing is left to train
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {r["run_id"] for r in rows} == set(proof.run_ids.values())
+    assert "from 6 valleys of 38 runs" in invoke("fit", *here)
+    assert "2 of its proof" in invoke("export", *here, "-o", str(tmp_path / "out again"))
