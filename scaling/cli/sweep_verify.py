@@ -100,7 +100,7 @@ def _prove(proof: Proof, kept: Store, runs: Runs, options: RunOptions, *, as_jso
         print_json(
             {"kind": "sweep_proof", "budget": proof.budget, "rows": rows, "left_out": left_out, **floor}
         )
-    else:
+    elif rows:
         print_proof(proof, rows, runs, floor)
     return _end_of(report, kept, proof.design)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from scaling.errors import is_fault_of_storage
 from scaling.sweep.design import Design, Unit
 from scaling.sweep.executors.base import Ended, Executor
 from scaling.sweep.files import StoreError
@@ -64,8 +66,8 @@ class Supervisor:
         """Until everything is done, failed, or out of time.
 
         Raises:
-            StoreError: the store cannot be written; or workers end at once, again and again, without doing anything,
-                with what they said last.
+            StoreError: the store cannot be written, any more or at all; or workers end at once, again and again,
+                without doing anything, with what they said last.
             KeyboardInterrupt: passed on after all workers have checkpointed and stopped.
         """
         self.store.require_writable()
@@ -73,9 +75,15 @@ class Supervisor:
         started = time.monotonic()
         try:
             interrupted = self._supervise(started)
-        except BaseException:
+        except BaseException as error:
             self.executor.stop()
-            self._bury(self.executor.ended())
+            with suppress(OSError):  # on a full disk leases stay, and go stale
+                self._bury(self.executor.ended())
+            if is_fault_of_storage(error):
+                raise StoreError(
+                    f"{self.store.root}: {getattr(error, 'strerror', None) or error}. What is finished is safe: make "
+                    "room or mend the disk, and run the same command again."
+                ) from error
             raise
         status = look(self.store, self.design, self._known)
         return Report(

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Job:
     """One run to train: what it is, and its folders. `deadline` is a time of time.monotonic.
 
     log, project: tools that follow the run live, and what they file it under.
+    micro_batch: what memory is known to hold of this shape; None: as far as is known, the whole batch.
     """
 
     run: PlannedRun
@@ -43,6 +44,7 @@ class Job:
     should_stop: Callable[[], bool]
     log: tuple[str, ...] = ()
     project: str = ""
+    micro_batch: int | None = None
 
 
 Trainer = Callable[[Job], Mapping[str, Any]]
@@ -199,7 +201,8 @@ class Worker:
         return self._train(claims, heartbeat) if claims else 0
 
     def _train(self, claims: Sequence[Claim], heartbeat: Heartbeat) -> int:
-        jobs = [job for _, job in claims]
+        known = known_micro_batch(self.store, self.design, claims[0][1].run, n_packed=len(claims))
+        jobs = [replace(job, micro_batch=known) for _, job in claims]
         heartbeat.lost = False
         with ExitStack() as kept:
             for lease, _ in claims:
@@ -270,6 +273,18 @@ class Worker:
         """Predicted from the runs done so far; 0 while nothing is known."""
         rate = Rate.from_store(self.store, self.design)
         return 0.0 if rate is None else rate.seconds(run.n_steps, run.flops_per_step)
+
+
+def known_micro_batch(store: Store, design: Design, run: PlannedRun, *, n_packed: int) -> int | None:
+    """The smallest micro-batch to which finished runs of this shape were halved, packed alike; None: none was."""
+    halved = []
+    for other in design.runs:
+        if all(other.config[k] == run.config[k] for k in ("architecture", "batch_sequences", "precision")):
+            result = store.inspect(other.run_id).result or {}
+            micro_batch = result.get("micro_batch") or run.config["batch_sequences"]
+            if micro_batch < run.config["batch_sequences"] and result.get("n_packed", 1) == n_packed:
+                halved.append(int(micro_batch))
+    return min(halved, default=None)
 
 
 def add_runs(store: Store, design: Design) -> None:

@@ -108,15 +108,19 @@ def _train(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     started = time.perf_counter()
     branch = branch_step(jobs[0].run.config["schedule"])
     first_step = min(_begin(job, branch) for job in jobs)
+    micro_batch = jobs[0].micro_batch if first_step == 0 else None  # a checkpoint says it itself
     if jobs[0].trunk_folder is not None and first_step < branch:
-        results = train_packed(specs, folders, options=_options(jobs, stop_after_step=branch))
+        results = train_packed(
+            specs, folders, options=_options(jobs, micro_batch=micro_batch, stop_after_step=branch)
+        )
         for job, folder, result in zip(jobs, folders, results):
             if result.status == "preempted" and result.step == branch and job.trunk_folder is not None:
                 _link(folder / CHECKPOINT, job.trunk_folder / f"step-{branch}.safetensors")
         at_branch = all(str(r.reason).startswith("stop_after_step") for r in results)
         if not at_branch or jobs[0].should_stop():
             return [_record(r.to_dict(), job, len(jobs), started) for r, job in zip(results, jobs)]
-    results = train_packed(specs, folders, options=_options(jobs))
+        micro_batch = None
+    results = train_packed(specs, folders, options=_options(jobs, micro_batch=micro_batch))
     return [_record(r.to_dict(), job, len(jobs), started) for r, job in zip(results, jobs)]
 
 
@@ -166,7 +170,9 @@ def to_run_spec(config: Mapping[str, Any]) -> Any:
     )
 
 
-def _options(jobs: Sequence[Job], stop_after_step: int | None = None) -> Any:
+def _options(
+    jobs: Sequence[Job], *, micro_batch: int | None = None, stop_after_step: int | None = None
+) -> Any:
     from scaling.lm.run import LogTo, TrainingOptions
 
     job = jobs[0]
@@ -175,6 +181,7 @@ def _options(jobs: Sequence[Job], stop_after_step: int | None = None) -> Any:
     names = tuple(j.run.run_id for j in jobs)
     return TrainingOptions(
         device=os.environ.get("SCALING_DEVICE", "auto"),
+        micro_batch=micro_batch,
         checkpoint_every=max(20, steps),
         stop_after_step=stop_after_step,
         deadline_s=None if job.deadline is None else job.deadline - time.monotonic(),
