@@ -21,6 +21,7 @@ from scaling.lm.models.layers import (
     SelfAttention,
     View,
     build_norm,
+    embedding,
     rotation_at,
     sinusoid_at,
 )
@@ -68,10 +69,10 @@ class Stack(nn.Module):
         super().__init__()
         self.architecture, self.causal = a, causal
         if a.positions == "learned":
-            self.positions = nn.Embedding(a.n_positions, a.d_embedding)
+            self.positions = embedding(a.n_positions, a.d_embedding)
         self.has_segments = a.n_segments > 0 and not cross
         if self.has_segments:
-            self.segments = nn.Embedding(a.n_segments, a.d_embedding)
+            self.segments = embedding(a.n_segments, a.d_embedding)
         if a.embedding_norm:
             self.embedding_norm = build_norm(a, a.d_embedding)
         if a.d_embedding != a.d_model:

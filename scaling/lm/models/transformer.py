@@ -14,6 +14,7 @@ from scaling.architecture import Architecture
 from scaling.errors import UsageError
 from scaling.lm.models.cache import KVCache
 from scaling.lm.models.heads import MaskedTokenHead, Pooler, ReplacedTokenHead
+from scaling.lm.models.layers import embedding
 from scaling.lm.models.stack import Stack
 from scaling.lm.models.step import packed_product, packing_pays, plain_product, unroll
 
@@ -34,7 +35,7 @@ class Transformer(nn.Module):
             )
         self.architecture = a
         self.decoder_start_id = 0  # T5's padding; BART's is 2
-        self.tokens = nn.Embedding(a.vocab_size, a.d_embedding)
+        self.tokens = embedding(a.vocab_size, a.d_embedding)
         if a.kind != "decoder":
             self.encoder = Stack(a, n_layers=a.n_layers, causal=False)
         if a.kind == "decoder":
