@@ -49,7 +49,7 @@ def embedding(n_rows: int, width: int) -> nn.Embedding:
     nn.Embedding(n_rows, width) draws some by normal_, which on the meta device imports torch._dynamo: 0.7 s of the
     first model of a process that only generates.
     """
-    return nn.Embedding.from_pretrained(torch.empty(n_rows, width), freeze=False)
+    return nn.Embedding(n_rows, width, _weight=torch.empty(n_rows, width))
 
 
 def activation_function(a: Architecture) -> Callable[[Tensor], Tensor]:
