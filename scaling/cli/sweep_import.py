@@ -16,6 +16,16 @@ from scaling.errors import DataError, UnitError, UsageError
 TOOLS = ("wandb", "mlflow", "tensorboard", "hf-trainer", "nanochat")
 SIZES = ("n_params", "n_tokens", "tokens_per_step", "n_steps", "flops")
 WANDB_PROJECT = re.compile(r"[\w.-]+/[\w.-]+")
+OF_LOGS = {
+    "loss", "params", "params_convention", "tokens", "tokens_per_step", "steps", "flops", "flops_convention", "sizes",
+}  # fmt: skip
+TAKEN = {
+    "wandb": OF_LOGS | {"step_key"},
+    "mlflow": OF_LOGS | {"experiment"},
+    "tensorboard": OF_LOGS,
+    "hf-trainer": {"params", "params_convention", "tokens_per_step", "sizes"},
+    "nanochat": {"bytes_per_token"},
+}  # options by tool
 VALUE = "A number, or the name of a value the runs have logged"
 
 
@@ -50,6 +60,9 @@ def import_(tool: str, source: str, output: Path, force: bool, **told: Any) -> N
     SOURCE: a folder with offline runs, an exported CSV or entity/project (wandb); a folder, an SQLite file or a URI
     (mlflow); a folder (tensorboard, hf-trainer); results.csv (nanochat).
     """
+    for name, value in told.items():
+        if value is not None and name not in TAKEN[tool]:
+            raise UsageError(f"--{name.replace('_', '-')} says nothing about {tool}; leave it out.")
     runs = _IMPORTERS[tool](source, told)
     runs.save(output, overwrite=force)
     for text in runs.notes:

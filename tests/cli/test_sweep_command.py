@@ -143,6 +143,21 @@ def test_an_interrupt_leaves_a_resumable_sweep_and_prints_the_command(spec: Path
             2,
             "--tokens",
         ),
+        (
+            ["import", "nanochat", "x.csv", "-o", "y.csv", "--bytes-per-token", "3"],
+            3,
+            "x.csv cannot be read as a CSV",
+        ),
+        (
+            ["import", "nanochat", "x.csv", "-o", "y.csv", "--params", "3"],
+            2,
+            "--params says nothing about nanochat",
+        ),
+        (
+            ["import", "hf-trainer", "x", "-o", "y.csv", "--loss", "v"],
+            2,
+            "--loss says nothing about hf-trainer",
+        ),
         (["import", "neptune", "x", "-o", "y.csv"], 2, "wandb"),
     ],
 )

@@ -303,8 +303,7 @@ def mlflow_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
     folder = tmp_path_factory.mktemp("mlflow")
     path = folder / "mlruns" if request.param == "folder" else folder / "mlflow.db"
-    path.mkdir() if request.param == "folder" else path.touch()
-    client = connect(path)
+    client = connect(path.as_uri() if request.param == "folder" else f"sqlite:///{path}")
     experiment = client.create_experiment("sweep", artifact_location=(folder / "artifacts").as_uri())
     log_to_mlflow(client, experiment, "big", 100, "FAILED", n_params=2_000_000)
     log_to_mlflow(client, experiment, "small", 200, "FINISHED", n_params=1_000_000)
@@ -408,3 +407,21 @@ def test_the_last_event_counts_in_whatever_order_the_files_of_a_run_are_read(tmp
     )  # fmt: skip
     assert logged.loss.tolist() == [2.0]
     assert logged.n_tokens.tolist() == [6400.0]
+
+
+def test_what_is_no_mlflow_store_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    """MLflow itself makes a database of an empty file, and names its retries at length where no server answers."""
+    pytest.importorskip("mlflow")
+    options: dict[str, Any] = {
+        "loss_key": "v",
+        "n_params": 1.0,
+        "params_convention": "total",
+        "n_tokens": 1.0,
+    }
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    with pytest.raises(DataError, match="neither a folder nor an SQLite file"):
+        from_mlflow(empty, **options)
+    assert empty.stat().st_size == 0
+    with pytest.raises(DataError, match="holds no MLflow experiment"):
+        from_mlflow(tmp_path, **options)

@@ -31,7 +31,9 @@ def from_hf_trainer(
     """
     folder = Path(folder)
     if n_params is not None and params_convention is None:
-        raise ConventionError("say what n_params counts: params_convention='total' or 'non_embedding'.")
+        raise ConventionError(
+            "say what n_params counts: params_convention (--params-convention) 'total' or 'non_embedding'."
+        )
     paths = sorted(folder.rglob("trainer_state.json"))
     if not paths:
         raise DataError(f"no trainer_state.json below {folder}; give the output folder of a Trainer.")
@@ -54,11 +56,13 @@ def _run(
     seen = state.get("num_input_tokens_seen") or 0
     n_tokens = float(seen) if seen else (tokens_per_step or 0.0) * step
     if not n_tokens > 0:
-        raise DataError(f"{path} does not record tokens (num_input_tokens_seen is 0); pass tokens_per_step.")
+        raise DataError(
+            f"{path} does not record tokens (num_input_tokens_seen is 0); give tokens_per_step (--tokens-per-step)."
+        )
     if n_params is None:
         N = float(state.get("total_flos") or 0.0) / (FLOPS_PER_PARAM_TOKEN * n_tokens)
         if not N > 0:
-            raise DataError(f"{path} has no total_flos; pass n_params and params_convention.")
+            raise DataError(f"{path} has no total_flos; give n_params (--params) and params_convention.")
     else:
         N = of_run(n_params, run_id, "n_params")
     return LoggedRun(

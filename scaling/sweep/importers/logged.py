@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -69,6 +69,18 @@ class LoggedRun:
         return self.ended_well is not False
 
 
+class Told(TypedDict, total=False):
+    """The fields of `Sizes`, as every importer of logged values takes them."""
+
+    n_params: Known | None
+    params_convention: Params | None
+    n_tokens: Known | None
+    tokens_per_step: Known | None
+    n_steps: Known | None
+    flops: Known | None
+    flops_convention: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
     """How N, D and C of every run are known.
@@ -81,8 +93,8 @@ class Sizes:
         flops: C, counted as flops_convention says; None takes 6ND.
     """
 
-    n_params: Known | None
-    params_convention: Params | None
+    n_params: Known | None = None
+    params_convention: Params | None = None
     n_tokens: Known | None = None
     tokens_per_step: Known | None = None
     n_steps: Known | None = None
@@ -105,7 +117,9 @@ class Sizes:
                 "one of them, a number or the name of a value."
             )
         if self.flops is not None and self.flops_convention is None:
-            raise ConventionError("say how flops are counted: flops_convention, such as '6ND' or 'exact'.")
+            raise ConventionError(
+                "say how flops are counted: flops_convention (--flops-convention), '6ND', 'exact' or 'source'."
+            )
 
     def of(self, log: Log) -> LoggedRun:
         """The sizes of one run."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
-from scaling.sweep.importers.logged import Known, Log, Params, Sizes
+from scaling.sweep.importers.logged import Log, Sizes, Told
 from scaling.sweep.store import canonical_json
 
 PAGE = 1000  # runs asked for at once
@@ -21,31 +21,17 @@ def from_mlflow(
     *,
     loss_key: str,
     experiment: str | None = None,
-    n_params: Known | None = None,
-    params_convention: Params | None = None,
-    tokens_per_step: Known | None = None,
-    n_tokens: Known | None = None,
-    n_steps: Known | None = None,
-    flops: Known | None = None,
-    flops_convention: str | None = None,
+    **told: Unpack[Told],
 ) -> Runs:
     """Runs from MLflow: the last `loss_key` of each run whose status is FINISHED.
 
     Args:
         source: a folder (mlruns), an SQLite file, a tracking URI, or an MlflowClient.
         experiment: its name; None takes all.
-        n_params, tokens_per_step, n_tokens, n_steps, flops: as in `Sizes`; a name is that of a parameter or metric.
+        told: n_params, params_convention and the other fields of `Sizes`; a name is that of a parameter or metric.
     A run that was relaunched has another id but the same name and parameters: these two together are its identity.
     """
-    sizes = Sizes(
-        n_params=n_params,
-        params_convention=params_convention,
-        tokens_per_step=tokens_per_step,
-        n_tokens=n_tokens,
-        n_steps=n_steps,
-        flops=flops,
-        flops_convention=flops_convention,
-    )
+    sizes = Sizes(**told)
     client, where = (connect(source), str(source)) if isinstance(source, str | Path) else (source, "MLflow")
     logs = [log for log in (_log(client, run, loss_key) for run in _runs(client, experiment, where)) if log]
     if not logs:
@@ -82,7 +68,7 @@ def tracking_uri(source: str | Path) -> str:
     if path.is_dir():
         return path.resolve().as_uri()
     with path.open("rb") as file:
-        if file.read(len(SQLITE_HEADER)) not in (SQLITE_HEADER, b""):
+        if file.read(len(SQLITE_HEADER)) != SQLITE_HEADER:  # MLflow would make a database of an empty file
             raise DataError(
                 f"{path} cannot be read as an MLflow store: it is neither a folder nor an SQLite file."
             )
@@ -91,11 +77,16 @@ def tracking_uri(source: str | Path) -> str:
 
 def _runs(client: Any, experiment: str | None, where: str) -> Iterator[Any]:
     """Runs that are not deleted, oldest first."""
-    found = client.search_experiments()
+    try:
+        found = client.search_experiments()
+    except Exception as error:  # a server that is not there, an old database: MLflow raises many kinds
+        raise DataError(f"{where} does not answer as an MLflow store: {_first_line(error)}") from error
+    if not found:
+        raise DataError(f"{where} holds no MLflow experiment; give the folder mlruns itself.")
     chosen = [e.experiment_id for e in found if experiment is None or e.name == experiment]
     if not chosen:
         names = ", ".join(sorted(e.name for e in found))
-        raise DataError(f"{where} has no experiment {experiment!r}; it has {names or 'none'}.")
+        raise DataError(f"{where} has no experiment {experiment!r}; it has {names}.")
     token = None
     while True:
         page = client.search_runs(

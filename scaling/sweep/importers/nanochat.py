@@ -20,8 +20,11 @@ def from_nanochat(path: str | Path, *, bytes_per_token: float) -> Runs:
     N is params_total where the table has it. Rows of zeros are runs that crashed; they are left out and noted.
     """
     path = Path(path)
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a CSV; give nanochat's results.csv ({error}).") from error
     needed = ("depth", "tokens_trained", "val_bpb")
     if not rows or any(name not in rows[0] for name in needed):
         raise DataError(

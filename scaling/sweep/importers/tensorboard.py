@@ -4,39 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Unpack
 
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
-from scaling.sweep.importers.logged import Known, Log, Params, Sizes
+from scaling.sweep.importers.logged import Log, Sizes, Told
 
 
 def from_tensorboard(
     folder: str | Path,
     *,
     loss_tag: str,
-    n_params: Known | None = None,
-    params_convention: Params | None = None,
-    tokens_per_step: Known | None = None,
-    n_tokens: Known | None = None,
-    n_steps: Known | None = None,
-    flops: Known | None = None,
-    flops_convention: str | None = None,
+    **told: Unpack[Told],
 ) -> Runs:
     """Runs from TensorBoard: every folder below `folder` with event files is one run, its loss the last of `loss_tag`.
 
     Args:
-        n_params, tokens_per_step, n_tokens, n_steps, flops: as in `Sizes`; a name is that of a scalar, whose last
+        told: n_params, params_convention and the other fields of `Sizes`; a name is that of a scalar, whose last
             value it is.
     """
-    sizes = Sizes(
-        n_params=n_params,
-        params_convention=params_convention,
-        tokens_per_step=tokens_per_step,
-        n_tokens=n_tokens,
-        n_steps=n_steps,
-        flops=flops,
-        flops_convention=flops_convention,
-    )
+    sizes = Sizes(**told)
     return sizes.runs(_logs(Path(folder), loss_tag), source=str(folder))
 
 

@@ -13,11 +13,11 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
-from scaling.sweep.importers.logged import Known, Log, Params, Sizes
+from scaling.sweep.importers.logged import Log, Sizes, Told
 from scaling.sweep.store import canonical_json
 
 IDENTITY = b":W&B"
@@ -31,33 +31,19 @@ def from_wandb(
     source: str | Path | Iterable[Any],
     *,
     loss_key: str,
-    n_params: Known | None = None,
-    params_convention: Params | None = None,
-    tokens_per_step: Known | None = None,
-    n_tokens: Known | None = None,
-    n_steps: Known | None = None,
-    flops: Known | None = None,
-    flops_convention: str | None = None,
     step_key: str = "_step",
+    **told: Unpack[Told],
 ) -> Runs:
     """Runs from W&B: the last `loss_key` of each run that finished.
 
     Args:
         source: a folder with offline runs anywhere below it; a CSV exported from the table of runs; or runs of the
             API, `wandb.Api().runs("entity/project")`.
-        n_params, tokens_per_step, n_tokens, n_steps, flops: as in `Sizes`; a name is that of a configuration value
+        told: n_params, params_convention and the other fields of `Sizes`; a name is that of a configuration value
             ("model.n_params" for nested ones) or of a logged one.
         step_key: what counts steps, where it is not W&B's own counter ("train/global_step" of transformers).
     """
-    sizes = Sizes(
-        n_params=n_params,
-        params_convention=params_convention,
-        tokens_per_step=tokens_per_step,
-        n_tokens=n_tokens,
-        n_steps=n_steps,
-        flops=flops,
-        flops_convention=flops_convention,
-    )
+    sizes = Sizes(**told)
     if not isinstance(source, str | Path):
         logs = [_from_api(run, loss_key, step_key) for run in source]
         return sizes.runs(_with_loss(logs, loss_key, "the W&B API"), source="the W&B API")
@@ -166,8 +152,10 @@ def _from_csv(path: Path, loss_key: str, step_key: str) -> Iterator[Log | None]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise DataError(f"there is no W&B folder or CSV at {path} ({error}).") from error
+    except FileNotFoundError as error:
+        raise DataError(f"there is no W&B folder or CSV at {path}.") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a CSV exported from W&B ({error}).") from error
     if not rows or "Name" not in rows[0] or loss_key not in rows[0]:
         found = ", ".join(rows[0]) if rows else "no row"
         raise DataError(f"{path} needs the columns Name and {loss_key}; it has {found}.")
