@@ -13,6 +13,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SLOW = (
+    "sweeps.md",
+)  # trains, some ten seconds a block; later blocks need the earlier ones, so all are marked
 _BLOCK = re.compile(
     r"(?P<mark><!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w+)\n(?P<body>.*?)^```", re.S | re.M
 )
@@ -25,7 +28,8 @@ def _blocks(language: str) -> list[object]:
         for number, match in enumerate(_BLOCK.finditer(path.read_text(encoding="utf-8"))):
             note = match["note"] or ""
             if match["language"] == language and not note.startswith(("ci:", "not run:", "output:")):
-                found.append(pytest.param(match["body"], id=f"{path.name}-{number}"))
+                marks = [pytest.mark.slow] if path.name in SLOW else []
+                found.append(pytest.param(match["body"], id=f"{path.name}-{number}", marks=marks))
     return found
 
 
