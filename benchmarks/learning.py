@@ -91,12 +91,17 @@ def draw(results: list[RunResult], entropy: float, law: Law, out: Path) -> None:
     with style.context():
         figure, ax = plt.subplots(figsize=(style.WIDTH, style.HEIGHT), layout="constrained")
         fitted = law.loss(np.full_like(fine, results[0].n_params), fine) - entropy
-        ax.plot(fine, fitted, color=style.FIT, label=f"floor + (D_c / D)^{law.coefficients['alpha']:.2f}")
+        exponent = f"{law.coefficients['alpha']:.2f}"
+        ax.plot(fine, fitted, color=style.FIT, label=rf"floor + $(D_c / D)^{{{exponent}}}$")
         ax.axhline(
             floor, color=style.FIT, linestyle=style.EXTRAPOLATED, linewidth=1, label=f"floor {floor:.3f}"
         )
         ax.errorbar(tokens, excess, yerr=1.96 * error, fmt="o", color=style.INK, label="measured (95 %)")
-        ax.set(xscale="log", yscale="log", xlabel="training tokens", ylabel="loss above E (nats/token)")
+        ax.set(xscale="log", yscale="log", ylabel="loss above E (nats/token)")
+        ax.set_yticks([0.1, 0.2, 0.3, 0.5, 1.0], labels=["0.1", "0.2", "0.3", "0.5", "1"])
+        ax.minorticks_off()
+        ax.set_ylim(min(floor, excess.min()) / 1.3, excess.max() * 1.4)
+        style.tokens_axis(ax.xaxis)
         ax.set_title(f"{results[0].n_params:,} parameters learn a language of known entropy")
         ax.legend(frameon=False)
         figure.savefig(out, dpi=150)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from scaling.cli.output import note, print_json, printable
 from scaling.errors import UsageError
@@ -77,6 +78,9 @@ def _strategy(wish: dict[str, Any]) -> Any:
         raise UsageError("--greedy and --beams contradict each other; choose one.")
     if wish["length_penalty"] is not None and wish["beams"] is None:
         raise UsageError("--length-penalty belongs to beam search; add --beams 4.")
+    seeded = click.get_current_context().get_parameter_source("seed") is ParameterSource.COMMANDLINE
+    if seeded and (wish["greedy"] or wish["beams"] is not None):
+        raise UsageError("--seed belongs to sampling; --greedy and --beams draw nothing.")
     if wish["greedy"]:
         return Greedy(*transforms)
     if wish["beams"] is not None:

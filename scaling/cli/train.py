@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from scaling.cli.corpus import tell_preparation
 from scaling.cli.output import note, print_json, warn
@@ -39,6 +40,12 @@ REMEDIES = {
 @click.option("--optimizer", type=click.Choice(["adamw", "muon"]), default="adamw")
 @click.option("--schedule", type=click.Choice(["wsd", "cosine", "linear", "constant"]), default="wsd")
 @click.option("--seed", type=int, default=0, help="Of the initial weights and of the data order.")
+@click.option("--context", type=int, help="Tokens of a window instead of the preset's.")
+@click.option("--warmup", type=int, help="Steps of warm-up.  [default: a twentieth of the run]")
+@click.option("--weight-decay", type=float, help="Of AdamW and Muon instead of the recipe's.")
+@click.option(
+    "--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", help="Of the matmuls."
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the run; default runs/<preset>-<run id>."
 )
@@ -51,6 +58,12 @@ REMEDIES = {
     multiple=True,
     type=click.Choice(["tensorboard", "wandb", "mlflow"]),
     help="Follow it live there too, beside OUT; may be repeated.",
+)
+@click.option(
+    "--eval-every", type=int, help="Steps between looks at the validation loss, beside the one at the end."
+)
+@click.option(
+    "--checkpoint-every", type=int, default=200, help="Steps between checkpoints: what a kill can lose."
 )
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1.")
 @click.option("--threads", type=int, help="CPU threads.")
@@ -65,6 +78,9 @@ def train(
     as_json: bool,
     threads: int | None,
     shard: bool,
+    device: str,
+    eval_every: int | None,
+    checkpoint_every: int,
     **wish: Any,
 ) -> None:
     """Train a small language model and report its loss with its standard error.
@@ -80,11 +96,18 @@ def train(
     from scaling.lm.run import LogTo, TrainingOptions
     from scaling.lm.training import train as run_training
 
+    if resume:
+        _refuse_plan_with_resume(resume)
     _check_numbers({**wish, "threads": threads})
     if threads:
         use_threads(threads)
     options = TrainingOptions(
-        device=wish["device"], checkpoint_every=200, progress=True, stop_on_interrupt=True, shard=shard
+        device=device,
+        eval_every=eval_every,
+        checkpoint_every=checkpoint_every,
+        progress=True,
+        stop_on_interrupt=True,
+        shard=shard,
     )
     spec = _read_spec(resume) if resume else _plan(wish, options)
     folder = resume or out or Path("runs") / f"{wish['preset']}-{spec.run_id}"
@@ -104,14 +127,36 @@ def train(
         raise click.exceptions.Exit(INTERRUPTED if result.status == "preempted" else FAILED)
 
 
+# what says how a run is carried out; all else says which run it is
+CARRIED_OUT = ("resume", "logs", "device", "threads", "shard", "as_json", "eval_every", "checkpoint_every")
+
+
+def _refuse_plan_with_resume(folder: Path) -> None:
+    """A run goes on as it was planned: an option that would change it is not passed over."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in CARRIED_OUT
+        and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)} cannot be changed: the run in {folder} goes on as it was planned. Leave "
+            f"{'it' if len(given) == 1 else 'them'} out, or start another run without --resume."
+        )
+
+
 def _check_numbers(wish: dict[str, Any]) -> None:
     """Numbers that no run can have, told by the name of their option."""
-    for name in ("minutes", "learning_rate", "batch_size", "threads"):
+    for name in ("minutes", "learning_rate", "batch_size", "threads", "context"):
         value = wish[name]
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UsageError(f"--{name.replace('_', '-')} must be a number above 0; got {value:g}.")
-    if wish["seed"] < 0:
-        raise UsageError(f"--seed must be a whole number >= 0; got {wish['seed']}.")
+    for name in ("seed", "warmup", "weight_decay"):
+        value = wish[name]
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"--{name.replace('_', '-')} must be 0 or more; got {value:g}.")
 
 
 def _plan(wish: dict[str, Any], options: Any) -> Any:
@@ -122,8 +167,10 @@ def _plan(wish: dict[str, Any], options: Any) -> Any:
     if (wish["minutes"] is None) == (wish["tokens"] is None):
         raise UsageError("say how long to train: --minutes 2 or --tokens 5M (one of them).")
     tell_preparation(wish["corpus"])
-    architecture = choose_shape(wish["preset"], vocab_size=load_corpus(wish["corpus"]).vocab_size)
+    corpus = load_corpus(wish["corpus"])
+    architecture = choose_shape(wish["preset"], vocab_size=corpus.vocab_size, context_length=wish["context"])
     given = {
+        "weight_decay": wish["weight_decay"],
         "learning_rate": wish["learning_rate"],
         "batch_size": wish["batch_size"],
         "optimizer": wish["optimizer"],
@@ -136,6 +183,8 @@ def _plan(wish: dict[str, Any], options: Any) -> Any:
         recipe=wish["recipe"],
         schedule=wish["schedule"],
         changes={k: v for k, v in given.items() if v is not None},
+        warmup_steps=wish["warmup"],
+        precision=wish["precision"],
         seed=wish["seed"],
         options=options,
     )
@@ -160,10 +209,22 @@ def _read_spec(folder: Path) -> Any:
 
 
 def _tell_plan(spec: Any, folder: Path) -> None:
+    from scaling.lm.corpus import load_corpus
+    from scaling.lm.epochs import CHEAP_EPOCHS, epochs_of
+    from scaling.units import format_params, format_tokens
+
     note(
-        f"{spec.n_params / 1e6:.2f}M parameters, {spec.n_tokens:,} tokens in {spec.n_steps} steps of "
+        f"{format_params(spec.n_params)} parameters, {spec.n_tokens:,} tokens in {spec.n_steps} steps of "
         f"{spec.tokens_per_step:,}, learning rate {spec.recipe.learning_rate:.2g} ({spec.recipe.name}) → {folder}"
     )
+    for share in epochs_of(load_corpus(spec.corpus), spec.n_tokens):
+        if share.epochs <= 1:
+            continue
+        tell = warn if share.epochs > CHEAP_EPOCHS else note
+        tell(
+            f"{share.name} has {format_tokens(share.n_tokens_unique)} tokens and is read {share.epochs:.3g} times"
+            + (f"; beyond {CHEAP_EPOCHS:g} a repeated token teaches visibly less." if tell is warn else ".")
+        )
 
 
 def _tell_end(result: Any, folder: Path, logs: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from scaling.architecture import Architecture, find_preset
 from scaling.errors import UsageError
 from scaling.lm.recipes import Recipe, Schedule, ScheduleKind, choose_recipe
-from scaling.lm.run import RunSpec, TrainingOptions
+from scaling.lm.run import Precision, RunSpec, TrainingOptions
 
 WARMUP_FRACTION = 0.05
 _PROBE_STEPS = 4
@@ -16,9 +16,17 @@ _EVAL_WINDOWS, _EVAL_SHARE = 256, 0.1  # a tenth of the tokens, forward only: at
 _SPARE = 0.92  # of the time goes to steps; the rest to the start, the evaluation and a slower machine
 
 
-def choose_shape(preset: str, *, vocab_size: int) -> Architecture:
-    """A published or named shape ("tiny", "mini", "gpt2") with the vocabulary of the corpus."""
-    return find_preset(preset).replace(vocab_size=vocab_size)
+def choose_shape(preset: str, *, vocab_size: int, context_length: int | None = None) -> Architecture:
+    """A published or named shape ("tiny", "mini", "gpt2") with the vocabulary of the corpus.
+
+    Raises:
+        UsageError: no such shape, or one that is there to be counted only.
+    """
+    from scaling.lm.models.transformer import check_buildable
+
+    shape = find_preset(preset)
+    check_buildable(shape)
+    return shape.replace(vocab_size=vocab_size, context_length=context_length or shape.context_length)
 
 
 def plan_run(
@@ -30,6 +38,8 @@ def plan_run(
     recipe: str = "steplaw",
     schedule: str = "wsd",
     changes: dict[str, Any] | None = None,
+    warmup_steps: int | None = None,
+    precision: Precision = "auto",
     seed: int = 0,
     options: TrainingOptions | None = None,
 ) -> RunSpec:
@@ -39,6 +49,7 @@ def plan_run(
         recipe: a name of `scaling.lm.recipes.RECIPES`; the batch it asks for is capped so that at least 50 steps
             remain.
         changes: fields of Recipe that override the rule.
+        warmup_steps: None is a twentieth of the steps.
     """
     if (n_tokens is None) == (seconds is None):
         raise UsageError("a run needs either a number of tokens or a time, not both.")
@@ -56,13 +67,14 @@ def plan_run(
     chosen = dataclasses.replace(chosen, batch_size=per_process * n_processes)
     chosen = dataclasses.replace(chosen, **(changes or {}))
     n_steps = max(1, round(n_tokens / (chosen.batch_size * context)))
-    warmup = round(WARMUP_FRACTION * n_steps)
+    warmup = round(WARMUP_FRACTION * n_steps) if warmup_steps is None else warmup_steps
     return RunSpec(
         architecture=architecture,
         corpus=corpus,
         recipe=chosen,
         schedule=Schedule(kind=cast(ScheduleKind, schedule), warmup_steps=warmup),
         n_steps=n_steps,
+        precision=precision,
         init_seed=seed,
         data_seed=seed,
         n_eval_windows=int(min(_EVAL_WINDOWS, max(16, _EVAL_SHARE * n_tokens / context))),

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
@@ -109,6 +110,18 @@ def _peak(device: torch.device, dtype: torch.dtype) -> float | None:
         return find_accelerator(torch.cuda.get_device_name(device)).peak_flops_per_s
     except UsageError:  # a GPU the table does not list has no MFU; its throughput is still reported
         return None
+
+
+def free_memory_bytes(device: torch.device) -> int | None:
+    """What can still be allocated there; None where the system does not say."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def keep_memory() -> bool:

@@ -37,20 +37,33 @@ class Processes:
         """Mean of a number over processes, the same in all of them."""
         return float(self.mean(torch.tensor(value, dtype=torch.float64, device=_collective_device())))
 
-    def any(self, flag: bool) -> bool:
-        """Whether any process says so: all must stop at the same step."""
-        if self.count == 1:
-            return flag
-        seen = torch.tensor(float(flag), device=_collective_device())
-        torch.distributed.all_reduce(seen)
-        return bool(seen > 0)
-
     def no_sync(self, module: Any) -> AbstractContextManager[None]:
         """Do not exchange gradients of a part of the batch that is not the last (DDP)."""
         if self.count > 1 and hasattr(module, "no_sync"):
             context: AbstractContextManager[None] = module.no_sync()
             return context
         return nullcontext()
+
+
+class Vote:
+    """Whether any process wants to stop; all hear it at the same step.
+
+    Of several processes the answer is that of the vote before: read at once, it would make every step wait for the
+    device; a step later it is there already.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self._before: Tensor | None = None
+
+    def cast(self, flag: bool) -> bool:
+        if self.processes.count == 1:
+            return flag
+        answer = self._before is not None and bool(self._before > 0)
+        # filled on the device: a copy from the host would wait as well
+        self._before = torch.full((), float(flag), device=_collective_device())
+        torch.distributed.all_reduce(self._before)
+        return answer
 
 
 def launched() -> tuple[int, int]:

@@ -23,14 +23,16 @@ from scaling.lm.checkpoint import (
     restore_tensors,
     write_checkpoint,
 )
-from scaling.lm.device import choose_device, keep_memory
-from scaling.lm.distributed import join_processes
+from scaling.lm.device import choose_device, free_memory_bytes, keep_memory
+from scaling.lm.distributed import Vote, join_processes
+from scaling.lm.epochs import epochs_of
 from scaling.lm.evaluation import Evaluation, evaluate
 from scaling.lm.folder import METRICS_FILE, take_folder, write_end
 from scaling.lm.learner import Learner
 from scaling.lm.models import Transformer, build_model, load_weights
 from scaling.lm.run import RunResult, RunSpec, Status, TrainingOptions
 from scaling.lm.watch import Watch
+from scaling.units import format_bytes, format_params
 
 
 class Loop:
@@ -63,6 +65,7 @@ class Loop:
         )
         self._restore(found)
         self.stop_requested: str | None = None
+        self._stop_vote = Vote(self.processes)
 
     # ---- the start ---------------------------------------------------------------------------------------------
 
@@ -72,15 +75,42 @@ class Loop:
             raise UsageError(
                 f"a batch of {batch} windows cannot be shared by {self.processes.count} processes."
             )
+        self._check_memory()
         local = batch // self.processes.count
         on_gpu = self.device.device.type == "cuda"
-        return Learner(
-            self.specs,
-            self.device,
-            self.processes,
-            micro_batch=min(options.micro_batch or local, local),
-            compile_loss=on_gpu if options.compile is None else options.compile,
-            stack=on_gpu if options.stack is None else options.stack,
+        try:
+            return Learner(
+                self.specs,
+                self.device,
+                self.processes,
+                micro_batch=min(options.micro_batch or local, local),
+                compile_loss=on_gpu if options.compile is None else options.compile,
+                stack=on_gpu if options.stack is None else options.stack,
+            )
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise UsageError(f"the model cannot be built: {self._needs()}, and memory ran out.") from error
+
+    def _check_memory(self) -> None:
+        """Refuse a model that cannot train here, before it fills the memory."""
+        free = free_memory_bytes(self.device.device)
+        if free is not None and self._state_bytes() > free:
+            raise UsageError(
+                f"the model cannot be trained here: {self._needs()}, and {format_bytes(free)} are free. Choose a "
+                "smaller shape or a larger device."
+            )
+
+    def _state_bytes(self) -> float:
+        """Weights, gradients and optimizer state in float32: the least a device must hold (Muon keeps one moment)."""
+        moments = 1 if self.spec.recipe.optimizer == "muon" else 2
+        per_param = 4 * (2 + moments) / (self.processes.count if self.processes.shard else 1)
+        return len(self.specs) * self.spec.n_params * max(4.0, per_param)
+
+    def _needs(self) -> str:
+        return (
+            f"{format_params(self.spec.n_params)} parameters need {format_bytes(self._state_bytes())} for weights, "
+            "gradients and optimizer"
         )
 
     def _find_checkpoints(self) -> list[Checkpoint | None]:
@@ -182,7 +212,7 @@ class Loop:
         deadline = self.options.deadline_s
         if deadline is not None and self.watch.wall_s > deadline:
             self.request_stop(f"the deadline of {deadline:g} s")
-        return self.processes.any(self.stop_requested is not None)
+        return self._stop_vote.cast(self.stop_requested is not None)
 
     def save(self) -> None:
         """Write a checkpoint of every member."""
@@ -252,6 +282,7 @@ class Loop:
             evaluation = None
         counts, n_tokens = count_params(spec.architecture), self.step * spec.tokens_per_step
         rate = self.watch.tokens_per_s(self.step)
+        drawn = epochs_of(self.batches.corpora[k], n_tokens) if n_tokens else ()
         return RunResult(
             run_id=spec.run_id,
             trunk_id=spec.trunk_id,
@@ -274,6 +305,7 @@ class Loop:
             micro_batch=self.learner.micro_batch,
             device=self.device.name,
             precision=self.device.precision,
+            epochs=max((s.epochs for s in drawn), default=None),
         )
 
     def _end_of(self, k: int, status: Status, evaluation: Evaluation | None) -> tuple[Status, str | None]:

@@ -72,6 +72,9 @@ class Schedule:
 
     wsd holds the peak and falls in the last `decay_fraction` of the steps as 1 - sqrt(t), which matches a cosine
     of the same length (Haegele et al. 2024, arXiv:2405.18392): runs of several lengths share its flat trunk.
+
+    t counts from 1, so the last step has the final rate. With final_fraction 0, the default, that step moves nothing:
+    one batch of a run, the price of ending at the formula's end whatever the length. (They count from 0.)
     """
 
     kind: ScheduleKind = "cosine"

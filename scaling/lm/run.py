@@ -217,6 +217,9 @@ class RunResult:
     micro_batch: int
     device: str
     precision: str
+    epochs: float | None = (
+        None  # times the corpus was read, of a mixture the source read most; None: without end
+    )
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema_version": SCHEMA_VERSION, "kind": "run_result", **dataclasses.asdict(self)}
@@ -228,4 +231,7 @@ class RunResult:
                 f"this is not a run result of schema version {SCHEMA_VERSION} (kind {values.get('kind')!r}, "
                 f"version {values.get('schema_version')!r})."
             )
-        return cls(**{f.name: values[f.name] for f in dataclasses.fields(cls)})
+        absent = {f.name for f in dataclasses.fields(cls) if f.default is None} - set(
+            values
+        )  # of earlier versions
+        return cls(**{f.name: values[f.name] for f in dataclasses.fields(cls) if f.name not in absent})

@@ -56,6 +56,7 @@ class Watch:
         self._norms: list[Tensor] = []
         self._started = self._since = time.perf_counter()
         self.first_step, self.training_s = step, 0.0
+        self._n_restored = 0  # of what is kept, steps that another process made
 
     @property
     def wall_s(self) -> float:
@@ -84,13 +85,14 @@ class Watch:
             device = self.device.device
             self._losses = list(torch.stack([t[_LOSSES] for t in tensors], 1).to(device))
             self._norms = list(torch.stack([t[_NORMS] for t in tensors], 1).to(device))
+            self._n_restored = len(self._losses)
 
     def look(self, step: int) -> None:
         """Read what was kept (the only wait for the device), log it and judge it."""
         losses = self.processes.mean(torch.stack(self._losses)).double().cpu().numpy()
         norms = torch.stack(self._norms).double().cpu().numpy()
-        n = len(self._losses)
-        self._losses, self._norms = [], []
+        n = len(self._losses) - self._n_restored  # steps made here, in the time measured here
+        self._losses, self._norms, self._n_restored = [], [], 0
         now = time.perf_counter()
         elapsed, self._since = now - self._since, now
         self.training_s += elapsed
@@ -126,7 +128,9 @@ class Watch:
 
     def tokens_per_s(self, step: int) -> float | None:
         """Tokens of one run per second of training, since this process took it up."""
-        spent = self.training_s + (time.perf_counter() - self._since if self._losses else 0.0)
+        spent = self.training_s + (
+            time.perf_counter() - self._since if len(self._losses) > self._n_restored else 0.0
+        )
         return (step - self.first_step) * self.specs[0].tokens_per_step / spent if spent > 0 else None
 
     def mfu(self, tokens_per_s: float) -> float | None:

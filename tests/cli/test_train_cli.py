@@ -188,7 +188,7 @@ def test_a_diverged_run_ends_1_and_says_what_to_change(tmp_path: Path) -> None:
         (["train", "--tokens", "1M", "--learning-rate", "0"], "--learning-rate must be a number above 0"),
         (["train", "--tokens", "1M", "--learning-rate", "inf"], "--learning-rate must be a number above 0"),
         (["train", "--tokens", "1M", "--batch-size", "-3"], "--batch-size must be a number above 0; got -3"),
-        (["train", "--tokens", "1M", "--seed", "-1"], "--seed must be a whole number >= 0"),
+        (["train", "--tokens", "1M", "--seed", "-1"], "--seed must be 0 or more"),
         (["corpus", "mixture", "--share", "web:1"], "name:weight:tokens"),
         (["tokenize", "explain", "x", "--tokenizer", "byte"], "no merges to explain"),
     ],
@@ -198,3 +198,48 @@ def test_wrong_requests_are_explained(args: list[str], message: str) -> None:
     result = run(*args)
     assert isinstance(result.exception, ScalingError)
     assert message in str(result.exception)
+
+
+def test_a_run_that_is_resumed_takes_no_other_plan(tmp_path: Path) -> None:
+    from scaling.architecture import Architecture
+    from scaling.lm import Recipe, RunSpec, TrainingOptions, train
+
+    shape = Architecture(n_layers=1, d_model=16, n_heads=2, vocab_size=32, context_length=16)
+    recipe = Recipe(learning_rate=1e-3, batch_size=2)
+    spec = RunSpec(architecture=shape, corpus="synthetic:bits=4", recipe=recipe, n_steps=4, n_eval_windows=2)
+    train(spec, tmp_path, options=TrainingOptions(device="cpu", stop_after_step=2))
+    asked = run(
+        "train", "--resume", str(tmp_path), "--learning-rate", "1", "--tokens", "99M", "--threads", "1"
+    )
+    assert isinstance(asked.exception, UsageError)
+    assert "--tokens, --learning-rate cannot be changed" in str(asked.exception)
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_a_shape_that_can_only_be_counted_is_refused_before_a_run_is_announced(tmp_path: Path) -> None:
+    refused = run("train", "--preset", "chinchilla", "--tokens", "1M", "--out", str(tmp_path / "run"))
+    assert isinstance(refused.exception, UsageError)
+    assert "can be counted but not built" in str(refused.exception)
+    assert "parameters" not in refused.stderr
+
+
+def test_options_of_a_run_reach_it_and_repeated_data_is_told(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": f"document {i} says {i * i}"}) for i in range(300)]
+    (tmp_path / "docs.jsonl").write_text("\n".join(lines))
+    corpus, out = str(tmp_path / "corpus"), tmp_path / "run"
+    run("corpus", "prepare", str(tmp_path / "docs.jsonl"), "--tokenizer", "byte", "--out", corpus)
+    trained = run(
+        "train", "--corpus", corpus, "--tokens", "40k", "--batch-size", "8", "--context", "32", "--warmup", "7",
+        "--weight-decay", "0.3", "--precision", "float32", "--eval-every", "50", "--out", str(out), "--json",
+    )  # fmt: skip
+    assert trained.exit_code == 0, trained.exception
+    config = json.loads((out / "config.json").read_text())
+    assert config["architecture"]["context_length"] == 32
+    assert config["schedule"]["warmup_steps"] == 7
+    assert config["recipe"]["weight_decay"] == 0.3
+    assert config["precision"] == "float32"
+    kinds = [json.loads(line)["kind"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert kinds.count("evaluation") == 1 + (40_000 // 256 - 1) // 50
+    result = json.loads(trained.stdout)
+    assert result["epochs"] > 4
+    assert f"is read {result['epochs']:.3g} times; beyond 4" in " ".join(trained.stderr.split())

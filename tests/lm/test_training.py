@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from small_runs import EVERY_STEP, LLAMA, TINY, make_spec, same_weights, step_losses
 from torch import nn
 
 from scaling.architecture import Architecture
@@ -30,38 +31,10 @@ from scaling.lm.learner import Learner
 from scaling.lm.metrics import MetricsLog, read_metrics
 from scaling.lm.models import build_model, load_model
 from scaling.lm.optim import gradient_norm
-from scaling.lm.recipes import Recipe, Schedule
+from scaling.lm.recipes import OptimizerName, Recipe, Schedule
 from scaling.lm.run import RunResult, RunSpec, TrainingOptions
 from scaling.lm.signals import stop_signals
 from scaling.lm.training import train, train_branches, train_packed
-
-TINY = Architecture(n_layers=2, d_model=16, n_heads=2, vocab_size=32, context_length=16)
-LLAMA = Architecture(
-    n_layers=1, d_model=16, n_heads=4, n_kv_heads=2, d_ff=32, vocab_size=32, context_length=16, norm="rms",
-    activation="swiglu", positions="rope", qkv_bias=False, attention_output_bias=False, mlp_bias=False,
-    tie_embeddings=False,
-)  # fmt: skip
-EVERY_STEP = TrainingOptions(device="cpu", log_every=1)
-
-
-def make_spec(**changes: object) -> RunSpec:
-    values: dict = {
-        "architecture": TINY,
-        "corpus": "synthetic:bits=4",
-        "recipe": Recipe(learning_rate=3e-3, batch_size=8),
-        "schedule": Schedule(kind="wsd", warmup_steps=3),
-        "n_steps": 30,
-        "n_eval_windows": 32,
-    }
-    return RunSpec(**(values | changes))
-
-
-def step_losses(folder: Path) -> list[float]:
-    return [line["loss"] for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "train"]
-
-
-def same_weights(a: Path, b: Path) -> bool:
-    return (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
 
 
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
@@ -579,13 +552,24 @@ def test_gradients_are_clipped_to_the_norm_of_the_recipe() -> None:
     assert gradient_norm(learner.members[0].parameters()).item() == pytest.approx(0.01, rel=1e-3)
 
 
-def test_learner_step_makes_no_host_copy_of_the_loss() -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_step_reads_no_number_back_from_the_device(
+    optimizer: OptimizerName, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from scaling.lm.device import choose_device
     from scaling.lm.distributed import Processes
 
-    learner = Learner(
-        [make_spec()], choose_device("cpu"), Processes(), micro_batch=8, compile_loss=False, stack=False
-    )
-    loss, norm = learner.step(torch.randint(0, 32, (1, 8, 17)), [1e-3])
-    assert isinstance(loss, torch.Tensor)
+    spec = make_spec(recipe=Recipe(learning_rate=1e-3, batch_size=8, optimizer=optimizer))
+    device = choose_device("cpu")
+    learner = Learner([spec], device, Processes(), micro_batch=4, compile_loss=False, stack=True)
+    ids = torch.randint(0, 32, (1, 8, 17))
+    learner.step(ids, [1e-3])  # makes the state of the optimizers
+
+    def wait(*_: object) -> None:
+        raise AssertionError("a GPU would have to be waited for here")
+
+    with monkeypatch.context() as patched:
+        for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__"):
+            patched.setattr(torch.Tensor, name, wait)
+        loss, norm = learner.step(ids, [1e-3])
     assert loss.shape == norm.shape == (1,)

@@ -386,15 +386,21 @@ def test_nanochat_rows_of_zeros_are_crashed_runs(tmp_path: Path) -> None:
         from_nanochat(path, bytes_per_token=4.0)
 
 
-def test_the_last_event_counts_in_whatever_order_the_files_of_a_run_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("went_on", [False, True])
+def test_the_last_event_counts_in_whatever_order_the_files_of_a_run_are_read(
+    tmp_path: Path, went_on: bool
+) -> None:
     """A run that went on has two event files; TensorBoard reads them by name, and names may sort the wrong way."""
     pytest.importorskip("tensorboard", reason="pip install 'isoflop[logs]'")
-    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     for suffix, step in ((".9", 100), (".10", 200)):  # ".10" is read first
         writer = EventFileWriter(str(tmp_path / "r"), filename_suffix=suffix)
+        if went_on:  # as SummaryWriter(purge_step=...) begins: what stands behind that step was lost
+            start = SessionLog(status=SessionLog.START)
+            writer.add_event(Event(wall_time=step, step=step - 50, session_log=start))
         tags = {"eval/loss": 4.0 - step / 100, "n_tokens": 32.0 * step, "n_params": 1000.0, "n_steps": 200.0}
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in tags.items()]
         writer.add_event(Event(wall_time=step, step=step, summary=Summary(value=values)))

@@ -19,6 +19,12 @@ from scaling.lm.models.stack import Stack
 from scaling.lm.models.step import packed_product, packing_pays, plain_product, unroll
 
 
+def check_buildable(a: Architecture) -> None:
+    """Refuse a shape of the table that is there to be counted only (Gopher, Chinchilla)."""
+    if a.positions == "transformer_xl":
+        raise UsageError("transformer_xl positions can be counted but not built; use 'rope' or 'learned'.")
+
+
 class Transformer(nn.Module):
     """A decoder, an encoder or an encoder-decoder. Make one with `build_model`, which also sets its weights.
 
@@ -29,10 +35,7 @@ class Transformer(nn.Module):
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
-        if a.positions == "transformer_xl":
-            raise UsageError(
-                "transformer_xl positions can be counted but not built; use 'rope' or 'learned'."
-            )
+        check_buildable(a)
         self.architecture = a
         self.decoder_start_id = 0  # T5's padding; BART's is 2
         self.tokens = embedding(a.vocab_size, a.d_embedding)

@@ -36,7 +36,10 @@ def _logs(folder: Path, loss_tag: str) -> Iterator[Log]:
     if not places:
         raise DataError(f"no event files below {folder}.")
     for place in places:
-        events = EventAccumulator(str(place), size_guidance={"scalars": 0}).Reload()
+        # a file that begins with "purge from step s" would purge what was read before it: later steps, read first
+        events = EventAccumulator(
+            str(place), size_guidance={"scalars": 0}, purge_orphaned_data=False
+        ).Reload()
         tags = events.Tags()["scalars"]
         if loss_tag not in tags:
             raise DataError(f"{place} has no scalar {loss_tag!r}; it has {', '.join(tags) or 'none'}.")
