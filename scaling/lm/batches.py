@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 import torch
@@ -27,7 +26,8 @@ class Batches:
             _check_vocabulary(spec, corpus)
         self._sources = [_window_source(c, s, device) for c, s in zip(self.corpora, specs)]
         self.blocks = _validation_blocks(specs, self.corpora)
-        self.fingerprints = [_fingerprint(c, b) for c, b in zip(self.corpora, self.blocks)]
+        prints = {name: corpus.fingerprint for name, corpus in names.items()}
+        self.fingerprints = [prints[s.corpus] for s in specs]
 
     def windows(self, first: int, count: int) -> Tensor:
         """`count` windows of every run from number `first` of its order on, (K, B, T + 1), on the device."""
@@ -40,13 +40,6 @@ def _check_vocabulary(spec: RunSpec, corpus: Corpus) -> None:
             f"the corpus {corpus.name} has {corpus.vocab_size} token ids but the model only "
             f"{spec.architecture.vocab_size}; set vocab_size to at least {corpus.vocab_size}."
         )
-
-
-def _fingerprint(corpus: Corpus, block: ValidationBlock) -> str:
-    """Tells a corpus from what may be prepared later under its name: another text, another tokenizer."""
-    total = hashlib.sha256(f"{corpus.vocab_size} {corpus.n_tokens_unique}".encode())
-    total.update(block.ids.tobytes())
-    return total.hexdigest()[:16]
 
 
 def _window_source(corpus: Corpus, spec: RunSpec, device: Device) -> Callable[[int, int], Tensor]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
+from scaling.lm.corpus.digests import hash_file, hash_parts
 from scaling.lm.corpus.documents import open_documents, stdlib_documents
 from scaling.lm.corpus.hashing import derive_key
 from scaling.lm.corpus.mixture import MixtureWindows, normalise
@@ -44,6 +45,10 @@ class Corpus(Protocol):
 
     @property
     def tokenizer(self) -> Tokenizer | None: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that name the ids, training and validation, wherever they lie."""
 
     def training_windows(self, context_length: int, *, seed: int) -> Windows: ...
 
@@ -77,6 +82,10 @@ class SyntheticCorpus:
     @property
     def tokenizer(self) -> None:
         return None
+
+    @property
+    def fingerprint(self) -> str:
+        return hash_parts("synthetic", self.language.bits, self.language.seed)
 
     def training_windows(self, context_length: int, *, seed: int) -> SyntheticWindows:
         return SyntheticWindows(
@@ -119,6 +128,14 @@ class ShardCorpus:
     @property
     def n_tokens_unique(self) -> int:
         return self.stream("train").n_tokens
+
+    @property
+    def fingerprint(self) -> str:
+        index = load_index(self.folder)
+        shards = {name: [s["sha256"] for s in split["shards"]] for name, split in index["splits"].items()}
+        return hash_parts(
+            "shards", index["vocab_size"], index["tokenizer"]["hash"], shards["train"], shards["validation"]
+        )
 
     def stream(self, split: str) -> TokenStream:
         """All shards of "train" or "validation" as one stream."""
@@ -172,6 +189,11 @@ class TokenFileCorpus:
     def n_tokens_unique(self) -> int:
         return self._stream(self.train).n_tokens
 
+    @property
+    def fingerprint(self) -> str:
+        files = [[hash_file(file) for file in split] for split in (self.train, self.validation)]
+        return hash_parts("token files", self.vocab_size, self.dtype, *files)
+
     def _stream(self, files: tuple[Path, ...]) -> TokenStream:
         shards = [open_shard(file, dtype=self.dtype) for file in files]
         return TokenStream(shards, vocab_size=self.vocab_size, name=str(files[0]))
@@ -220,6 +242,10 @@ class MixtureCorpus:
     def n_tokens_unique(self) -> int | None:
         counts = [c.n_tokens_unique for c in self.corpora]
         return None if any(n is None for n in counts) else sum(n for n in counts if n is not None)
+
+    @property
+    def fingerprint(self) -> str:
+        return hash_parts("mixture", normalise(self.weights), [c.fingerprint for c in self.corpora])
 
     def training_windows(self, context_length: int, *, seed: int) -> MixtureWindows:
         parts = tuple(c.training_windows(context_length, seed=seed) for c in self.corpora)
