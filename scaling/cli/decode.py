@@ -74,8 +74,9 @@ def explain(
     if as_json:
         print_json(seen.to_dict())
         return
+    widest = max(bar.probability for panel in seen.next_token for bar in panel.bars)
     for panel in seen.next_token:
-        _print_bars(panel, seen)
+        _print_bars(panel, seen, widest)
     _print_tree(seen, tokenizer)
 
 
@@ -87,7 +88,8 @@ def _draw(seen: Explanation, tokenizer: Any, figure: Path) -> None:
     click.echo(f"wrote {figure}", err=True)
 
 
-def _print_bars(panel: NextToken, seen: Explanation) -> None:
+def _print_bars(panel: NextToken, seen: Explanation, widest: float) -> None:
+    """Bars of one scale at all temperatures."""
     heading(
         f"temperature {panel.temperature:g}: top-{seen.top_k} keeps {100 * panel.top_k_mass:.3g} % of the probability, "
         f"the nucleus of {seen.top_p:g} {panel.n_nucleus:,} tokens"
@@ -97,13 +99,19 @@ def _print_bars(panel: NextToken, seen: Explanation) -> None:
             _quoted(bar.piece),
             f"{bar.probability:.3g}",
             _kept(bar),
-            "█" * round(_BAR_WIDTH * bar.probability / panel.bars[0].probability),
+            _bar(bar.probability / widest),
         ]
         for bar in panel.bars
     ]
     if panel.n_others:
         rows.append([f"{panel.n_others:,} others", f"{panel.others_mass:.3g}", "", ""])
     print_table(["token", "p", "kept by", ""], rows, left=4)
+
+
+def _bar(share: float) -> str:
+    """Down to an eighth of a character."""
+    eighths = round(8 * _BAR_WIDTH * share)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 def _kept(bar: Any) -> str:
@@ -113,7 +121,7 @@ def _kept(bar: Any) -> str:
 
 def _print_tree(seen: Explanation, tokenizer: Any) -> None:
     """Each candidate below its parent, with the total ln p of its text."""
-    heading(f"beam search, N = {seen.n_beams}: ● goes on, ■ is finished, · is dropped; total ln p")
+    heading(f"beam search, N = {seen.n_beams}: ● goes on, ■ ends here, · is dropped; total ln p")
     children: dict[tuple[int, ...], list[BeamNode]] = {}
     for step in seen.tree.steps:
         for node in step:

@@ -33,8 +33,12 @@ _TOP_K: Any = {"color": style.INK, "linestyle": (0, (3, 2)), "linewidth": 1.0}
 _NUCLEUS: Any = {"color": style.ACCENT, "linestyle": "-", "linewidth": 1.4}
 
 
-def plot_next_token(seen: NextToken, *, ax: Axes) -> Axes:
-    """Bars of the most probable tokens, best on top; lines below the last one that top-k and the nucleus keep."""
+def plot_next_token(seen: NextToken, *, ax: Axes, widest: float | None = None) -> Axes:
+    """Bars of the most probable tokens, best on top; lines below the last one that top-k and the nucleus keep.
+
+    Args:
+        widest: the probability that fills the panel, for panels to compare; None is that of this panel's best token.
+    """
     bars = seen.bars
     places = range(len(bars))
     fills = [(_NEITHER, _ONE, _BOTH)[bar.in_top_k + bar.in_nucleus] for bar in bars]
@@ -49,7 +53,7 @@ def plot_next_token(seen: NextToken, *, ax: Axes) -> Axes:
             ax.axhline(n_kept - 0.5, **line)
     ax.set_yticks(places, [label(bar.piece) for bar in bars], **_PLAIN)
     ax.set_ylim(len(bars) - 0.4, -0.6)
-    ax.set_xlim(0, 1.38 * max(widths))
+    ax.set_xlim(0, 1.38 * (widest or max(widths)))
     ax.set_xticks([])
     ax.grid(visible=False)
     ax.tick_params(axis="y", length=0, pad=2)
@@ -91,7 +95,7 @@ def plot_beam_tree(
     ax.set_yticks([])
     ax.grid(visible=False)
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel("new token")
+    ax.set_xlabel("new token; dotted is dropped, framed ends here")
     return ax
 
 
@@ -150,14 +154,15 @@ def draw_explanation(seen: Explanation, tokenizer: Any) -> Figure:
         bars: Any = figure.add_subfigure(grid_spec[0])
         columns = min(n_panels, PANELS_A_ROW)
         grid = bars.subplots(n_rows, columns, squeeze=False, sharey=True).ravel()
+        widest = max(bar.probability for panel in seen.next_token for bar in panel.bars)
         for ax, panel in zip(grid, seen.next_token):
-            plot_next_token(panel, ax=ax)
+            plot_next_token(panel, ax=ax, widest=widest)  # one scale: a higher temperature is seen to flatten
         for ax in grid[n_panels:]:
             ax.set_visible(False)
         _legend(bars, seen)
         ax = figure.add_subfigure(grid_spec[1]).subplots()
         plot_beam_tree(seen.tree, tokenizer.decode, ax=ax, prompt=seen.prompt, best=seen.best_ids)
-        ax.set_title(f"beam search, N = {seen.n_beams}: total ln p; dotted is dropped")
+        ax.set_title(f"beam search, N = {seen.n_beams}: total ln p")
     return figure
 
 
@@ -165,12 +170,20 @@ def _legend(figure: Any, seen: Explanation) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    signs: dict[str, Any] = {
-        f"top-k, k = {seen.top_k}": Line2D([], [], **_TOP_K),
-        f"nucleus, p = {seen.top_p:g}": Line2D([], [], **_NUCLEUS),
-    }
-    for name, fill in (("kept by both", _BOTH), ("by one", _ONE), ("by none", _NEITHER)):
-        signs[name] = Patch(facecolor=fill, edgecolor=_BOTH, linewidth=0.5)
+    panels = seen.next_token
+    signs: dict[str, Any] = {}
+    if any(panel.n_top_k < len(panel.bars) for panel in panels):
+        signs[f"top-k, k = {seen.top_k}"] = Line2D([], [], **_TOP_K)
+    if any(panel.n_nucleus < len(panel.bars) for panel in panels):
+        signs[f"nucleus, p = {seen.top_p:g}"] = Line2D([], [], **_NUCLEUS)
+    shown = {bar.in_top_k + bar.in_nucleus for panel in panels for bar in panel.bars}
+    for n_cuts, name, fill in (
+        (2, "kept by both", _BOTH),
+        (1, "kept by one", _ONE),
+        (0, "by none", _NEITHER),
+    ):
+        if n_cuts in shown:
+            signs[name] = Patch(facecolor=fill, edgecolor=_BOTH, linewidth=0.5)
     narrow: Any = {"ncols": len(signs), "columnspacing": 1.2, "handlelength": 1.6}
     figure.legend(signs.values(), signs.keys(), loc="outside upper left", **narrow)
 
