@@ -58,6 +58,11 @@ def write_toml(path: Path, values: dict[str, Any]) -> Path:
     return path
 
 
+def falling(last: int, every: int = 20) -> list[tuple[int, float]]:
+    """A loss that falls, for the logs of other tools."""
+    return [(step, 4.0 - step / 100) for step in range(every, last + 1, every)]
+
+
 @pytest.fixture
 def tiny_toml(tmp_path: Path) -> Path:
     return write_toml(tmp_path / "sweep.toml", TINY)

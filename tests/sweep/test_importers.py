@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import falling
 
 from scaling.errors import DataError, UsageError
 from scaling.sweep.importers import (
@@ -19,7 +17,6 @@ from scaling.sweep.importers import (
     from_mlflow,
     from_nanochat,
     from_tensorboard,
-    from_wandb,
 )
 from scaling.sweep.importers.logged import LoggedRun, to_runs
 
@@ -99,186 +96,6 @@ def test_tensorboard_gives_the_last_loss_of_each_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no entry for run 'b'"):
         from_tensorboard(
             tmp_path, loss_tag="eval/loss", n_params={"a": 1.0}, params_convention="total", tokens_per_step=1
-        )
-
-
-# --- Weights & Biases ---
-
-
-def log_to_wandb(
-    folder: Path,
-    name: str,
-    losses: Sequence[tuple[int, float]],
-    config: dict[str, Any],
-    exit_code: int | None = 0,
-) -> Path:
-    """An offline run written by wandb; exit_code None: its last records are cut off, as a SIGKILL leaves them."""
-    wandb = pytest.importorskip("wandb", reason="pip install 'isoflop[wandb]'")
-    folder.mkdir(exist_ok=True)
-    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
-    run = wandb.init(
-        project="p", name=name, mode="offline", dir=str(folder), config=config, settings=settings
-    )
-    for step, loss in losses:
-        run.log({"eval/loss": loss, "n_tokens": step * 500}, step=step)
-    path = Path(run.settings.sync_file)
-    run.finish(exit_code=exit_code or 0)
-    wandb.teardown()  # waits until the file is whole
-    if exit_code is None:
-        path.write_bytes(path.read_bytes()[:-10])
-    return path
-
-
-def falling(last: int, every: int = 20) -> list[tuple[int, float]]:
-    return [(step, 4.0 - step / 100) for step in range(every, last + 1, every)]
-
-
-@pytest.fixture(scope="module")
-def wandb_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sizes; "big" crashed once and was started again; one was killed, one diverged, one logged nothing."""
-    folder = tmp_path_factory.mktemp("wandb")
-    small, big = {"model": {"n_params": 1e6}, "steps": 200}, {"model": {"n_params": 2e6}, "steps": 200}
-    log_to_wandb(folder, "big", falling(100), big, exit_code=1)
-    log_to_wandb(folder, "small", falling(200), small)
-    log_to_wandb(folder, "big", falling(200), big)
-    log_to_wandb(folder, "killed", falling(140), {**small, "seed": 1}, exit_code=None)
-    log_to_wandb(folder, "diverged", [(180, 3.0), (200, math.nan)], {**small, "seed": 2})
-    silent = log_to_wandb(folder, "silent", [], {**small, "seed": 3})
-    silent.with_name("run-empty.wandb").touch()  # killed before its first record
-    return folder
-
-
-def test_wandb_offline_runs_give_each_finished_run_once(wandb_folder: Path) -> None:
-    runs = from_wandb(
-        wandb_folder,
-        loss_key="eval/loss",
-        n_params="model.n_params",
-        params_convention="total",
-        n_tokens="n_tokens",
-    )
-    assert dict(zip(runs.run_id, runs.n_params)) == {"big": 2e6, "small": 1e6}
-    assert runs.loss.tolist() == pytest.approx([2.0, 2.0])
-    assert runs.n_tokens.tolist() == [100_000, 100_000]
-    assert (runs.convention.params, runs.convention.flops) == ("total", "6ND")
-    notes = " ".join(runs.notes)
-    assert "killed at step 140" in notes
-    assert "not a number, left out: diverged" in notes
-    assert "1 further logs" in notes
-
-
-def test_wandb_planned_steps_count_more_than_how_a_run_ended(wandb_folder: Path) -> None:
-    """A run killed after its last step is finished; one that ended well before it is not."""
-    options: dict[str, Any] = {"loss_key": "eval/loss", "n_params": 1e6, "params_convention": "total"}
-    runs = from_wandb(wandb_folder, tokens_per_step=500, n_steps=140, **options)
-    assert set(runs.run_id) == {"big", "small", "killed"}
-    with pytest.raises(DataError, match="no finished run"):
-        from_wandb(wandb_folder, tokens_per_step=500, n_steps=1000, **options)
-    runs = from_wandb(wandb_folder, tokens_per_step=500, n_steps="steps", **options)
-    assert set(runs.run_id) == {"big", "small"}
-
-
-def test_wandb_asks_for_what_it_cannot_know(wandb_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConventionError, match="what N counts"):
-        from_wandb(wandb_folder, loss_key="eval/loss", n_params=1e6, tokens_per_step=1)
-    with pytest.raises(ConventionError, match="how flops are counted"):
-        from_wandb(
-            wandb_folder,
-            loss_key="eval/loss",
-            n_params=1e6,
-            params_convention="total",
-            tokens_per_step=1,
-            flops=1e9,
-        )
-    options: dict[str, Any] = {"params_convention": "total", "n_tokens": "n_tokens"}
-    with pytest.raises(UsageError, match="which value is N"):
-        from_wandb(wandb_folder, loss_key="eval/loss", **options)
-    with pytest.raises(UsageError, match="one of them"):
-        from_wandb(wandb_folder, loss_key="eval/loss", n_params=1.0, params_convention="total")
-    with pytest.raises(DataError, match=r"no 'n_params' for n_params; it has .*model\.n_params"):
-        from_wandb(wandb_folder, loss_key="eval/loss", n_params="n_params", **options)
-    with pytest.raises(DataError, match="none of 7 runs has logged 'val'"):
-        from_wandb(wandb_folder, loss_key="val", n_params=1e6, **options)
-    with pytest.raises(DataError, match=r"no run-\*\.wandb"):
-        from_wandb(tmp_path, loss_key="val", n_params=1e6, **options)
-    (tmp_path / "run-x.wandb").write_bytes(b"not a log")
-    with pytest.raises(DataError, match="not an offline run"):
-        from_wandb(tmp_path, loss_key="val", n_params=1e6, **options)
-
-
-def test_a_long_wandb_file_is_read_across_its_blocks(tmp_path: Path) -> None:
-    """LevelDB's log format splits records at multiples of 32 KiB."""
-    path = log_to_wandb(
-        tmp_path, "long", [(s, 1.0 + 1.0 / s) for s in range(1, 1501)], {"note": "x" * 70_000}
-    )
-    assert path.stat().st_size > 200_000
-    runs = from_wandb(
-        tmp_path,
-        loss_key="eval/loss",
-        n_params=1e6,
-        params_convention="total",
-        tokens_per_step=1,
-        n_steps=1500,
-    )
-    assert runs.loss[0] == pytest.approx(1.0 + 1.0 / 1500)
-
-
-@dataclass
-class ApiRun:
-    """The part of wandb.apis.public.Run that its documentation names."""
-
-    id: str
-    name: str
-    state: str
-    config: dict[str, Any]
-    rows: list[dict[str, Any]]
-    summary: dict[str, Any] = field(default_factory=dict)
-
-    def scan_history(self, keys: Iterable[str]) -> Iterable[dict[str, Any]]:
-        return ({k: row[k] for k in keys} for row in self.rows if all(k in row for k in keys))
-
-
-def api_run(run_id: str, name: str, last: int, state: str = "finished", **config: Any) -> ApiRun:
-    rows = [{"_step": 3 * s, "train/global_step": s, "eval/loss": loss} for s, loss in falling(last)]
-    return ApiRun(run_id, name, state, {"_wandb": {}, **config}, [*rows, {"_step": 999, "train/loss": 1.0}])
-
-
-def test_wandb_api_runs_are_read_like_files() -> None:
-    runs = from_wandb(
-        [
-            api_run("a1", "a", 80, "crashed", n_params=1e6),
-            api_run("a2", "a", 200, n_params=1e6),
-            api_run("b", "b", 200, n_params=2e6),
-            api_run("c", "c", 120, "running", n_params=2e6),
-            api_run("d", "d", 0, n_params=2e6),
-        ],
-        loss_key="eval/loss", n_params="n_params", params_convention="non_embedding", tokens_per_step=500,
-        step_key="train/global_step",
-    )  # fmt: skip
-    assert runs.run_id == ("a", "b")
-    assert runs.n_tokens.tolist() == [100_000, 100_000]
-    assert runs.convention.params == "non_embedding"
-    assert "c at step 120" in " ".join(runs.notes)
-
-
-def test_wandb_csv_of_the_table_of_runs(tmp_path: Path) -> None:
-    """Columns as the page exports them: Name, State, then configuration and last values."""
-    path = tmp_path / "export.csv"
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["Name", "State", "Notes", "n_params", "_step", "eval/loss", "flops"])
-        table.writerow(["a", "finished", "", "1000000", "200", "2.0", "7e11"])
-        table.writerow(["b", "crashed", "", "2000000", "90", "3.1", "3e11"])
-        table.writerow(["c", "failed", "", "2000000", "", "", ""])
-    runs = from_wandb(
-        path, loss_key="eval/loss", n_params="n_params", params_convention="total", tokens_per_step=500, flops="flops",
-        flops_convention="exact",
-    )  # fmt: skip
-    assert (runs.run_id, runs.flops.tolist(), runs.convention.flops) == (("a",), [7e11], "exact")
-    with pytest.raises(DataError, match="needs the columns Name and val"):
-        from_wandb(path, loss_key="val", n_params=1.0, params_convention="total", tokens_per_step=1)
-    with pytest.raises(DataError, match="no W&B folder or CSV"):
-        from_wandb(
-            tmp_path / "no", loss_key="val", n_params=1.0, params_convention="total", tokens_per_step=1
         )
 
 
