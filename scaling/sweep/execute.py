@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from scaling.errors import is_fault_of_storage
-from scaling.sweep.design import Design, Unit
+from scaling.sweep.design import Design
 from scaling.sweep.executors.base import Ended, Executor
 from scaling.sweep.files import StoreError
 from scaling.sweep.loop import add_runs
 from scaling.sweep.packs import pack_units
-from scaling.sweep.progress import FINISHED, FREE, Status, free_units, look
+from scaling.sweep.pieces import Piece, cut_pieces, steps_left
+from scaling.sweep.progress import FINISHED, FREE, Status, free_pieces, look
 from scaling.sweep.store import State, Store
 from scaling.sweep.timing import Rate
 
@@ -97,6 +98,7 @@ class Supervisor:
         """True when the deadline ended it."""
         closing = False  # the time left is too short for anything that is still free
         finished_at: float | None = None
+        pieces = cut_pieces(pack_units(self.design.units, self.pack))
         while True:
             elapsed = time.monotonic() - started
             left = None if self.deadline_s is None else self.deadline_s - elapsed
@@ -107,14 +109,14 @@ class Supervisor:
             self._judge(fruitless, progressed=status.n_finished > before)
             if self.on_progress is not None:
                 self.on_progress(status, elapsed)
-            free, n_alive = free_units(self.store, self.design, status), self.executor.n_alive()
+            free, n_alive = free_pieces(self.store, pieces, status), self.executor.n_alive()
             if not status.n_open:  # else: free, or in the hands of workers that may not be ours
                 finished_at = elapsed if finished_at is None else finished_at
                 if n_alive == 0 or elapsed - finished_at > LAST_WORKERS_S:
                     self.executor.stop()
                     self._bury(self.executor.ended())
                     return False
-            wanted = min(self.n_slots, n_alive + len(pack_units(free, self.pack))) - n_alive
+            wanted = min(self.n_slots, n_alive + len(free)) - n_alive
             if left is not None and wanted > 0:
                 closing = closing or not self._some_can_end(free, status, left)
             if left is not None and (left <= 0 or (closing and n_alive == 0)):
@@ -125,11 +127,13 @@ class Supervisor:
                 self.executor.start(wanted, left)
             time.sleep(self.poll_s)
 
-    def _some_can_end(self, free: list[Unit], status: Status, left_s: float) -> bool:
+    def _some_can_end(self, free: list[Piece], status: Status, left_s: float) -> bool:
         """Whether a free run can end in the time left, predicted as the workers predict it."""
         rate = Rate.from_store(self.store, self.design)
-        runs = [run for unit in free for run in unit.runs if status.states[run.run_id] in FREE]
-        return rate is None or any(rate.seconds(r.n_steps, r.flops_per_step) <= left_s for r in runs)
+        runs = [run for piece in free for run in piece.runs if status.states[run.run_id] in FREE]
+        return rate is None or any(
+            rate.seconds(steps_left(self.store, r), r.flops_per_step) <= left_s for r in runs
+        )
 
     def _bury(self, ended: list[Ended]) -> int:
         """Give back what ended workers held; give up a run that keeps taking its worker down.

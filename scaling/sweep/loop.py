@@ -1,4 +1,4 @@
-"""What a worker does: take the longest free unit, train its runs in order, write what came of each; then the next.
+"""What a worker does: take the longest piece that is free, train it, write what came of it; then the next.
 
 A worker knows nothing of the others but the store. It can be killed at any moment: its leases go stale (or are given
 back by whoever started it), and the next worker resumes from the last checkpoint.
@@ -7,24 +7,24 @@ back by whoever started it), and the next worker resumes from the last checkpoin
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import is_fault_of_storage
-from scaling.sweep.design import Design, PlannedRun, Unit, trunk_config
-from scaling.sweep.files import StoreError
+from scaling.sweep.design import Design, PlannedRun, Unit, branch_step, trunk_config
+from scaling.sweep.heartbeat import Heartbeat
 from scaling.sweep.packs import pack_units
+from scaling.sweep.pieces import Piece, can_start_alone, cut_pieces, steps_left
 from scaling.sweep.store import Lease, Store, run_id_of
 from scaling.sweep.timing import Rate
 
 FINISHED = ("done", "diverged")
+FAILED = ("failed", "oom")
 STDERR_TAIL = 4000  # characters of a traceback kept in the store
 GATHERING_S = 0.5  # to claim all runs of a pack takes some milliseconds each
 
@@ -33,6 +33,7 @@ GATHERING_S = 0.5  # to claim all runs of a pack takes some milliseconds each
 class Job:
     """One run to train: what it is, and its folders. `deadline` is a time of time.monotonic.
 
+    stops: where the trunk is to be kept on the way, so that other runs can branch off; its lease is then held.
     log, project: tools that follow the run live, and what they file it under.
     micro_batch: what memory is known to hold of this shape; None: as far as is known, the whole batch.
     """
@@ -42,6 +43,7 @@ class Job:
     trunk_folder: Path | None
     deadline: float | None
     should_stop: Callable[[], bool]
+    stops: tuple[int, ...] = ()
     log: tuple[str, ...] = ()
     project: str = ""
     micro_batch: int | None = None
@@ -55,51 +57,8 @@ Claim = tuple[Lease, Job]
 
 
 @dataclass
-class Heartbeat:
-    """Keeps leases alive from a thread; interrupts the training when one of them was taken over."""
-
-    store: Store
-    interval_s: float
-    leases: dict[str, tuple[Store, Lease]] = field(default_factory=dict)
-    lost: bool = False
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def start(self) -> None:
-        threading.Thread(target=self._beat, daemon=True).start()
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    @contextmanager
-    def keep(self, store: Store, lease: Lease) -> Iterator[None]:
-        """Keep `lease` alive inside the block."""
-        key = f"{store.folder}/{lease.run_id}"
-        with self._lock:
-            self.leases[key] = store, lease
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.leases.pop(key, None)  # a run of a pack is kept twice when it is tried alone
-
-    def _beat(self) -> None:
-        while not self._stop.wait(self.interval_s):
-            with self._lock:
-                held = list(self.leases.values())
-            for store, lease in held:
-                try:
-                    store.heartbeat(lease)
-                except StoreError:
-                    self.lost = True
-                    os.kill(os.getpid(), signal.SIGTERM)  # the trainer checkpoints and returns
-                except OSError:
-                    continue  # a file system that hiccups; the lease times out if it stays away
-
-
-@dataclass
 class Worker:
-    """One worker's pass over a design. `stopped` says that it was told to stop (or its time is up).
+    """One worker's work on a design. `stopped` says that it was told to stop (or its time is up).
 
     pack: most runs of one shape and length that are trained as one stacked model, by `train_pack`.
     trouble: why a run could not be claimed though its folder looks usable; raised when all else is done.
@@ -114,76 +73,98 @@ class Worker:
     deadline: float | None = None  # on time.monotonic
     stopped: bool = False
     trouble: OSError | None = None
+    _over: set[str] = field(default_factory=set)
 
     def work(self) -> int:
-        """Do all units that are free; the number of runs finished."""
+        """Take pieces, longest first, until none is left that could be taken; the number of runs finished."""
         heartbeat = Heartbeat(store=self.store, interval_s=self.store.lease_timeout_s / 4)
         heartbeat.start()
+        pieces = cut_pieces(pack_units(self.design.units, self.pack))
         n_done = 0
         try:
-            for units in pack_units(self.design.units, self.pack):
-                if self.stopped:
+            while not self.stopped:
+                n_more = self._take_longest(pieces, heartbeat)
+                if n_more is None:
                     break
-                n_done += self._units(units, heartbeat)
+                n_done += n_more
         finally:
             heartbeat.stop()
         if self.trouble is not None:
             raise self.trouble
         return n_done
 
-    def _units(self, units: Sequence[Unit], heartbeat: Heartbeat) -> int:
-        """Units of one shape, each trunk under its lease: length by length."""
-        wanted = [unit for unit in units if not all(self._finished(run) for run in unit.runs)]
-        n_done = 0
+    def _take_longest(self, pieces: list[Piece], heartbeat: Heartbeat) -> int | None:
+        """Train the first piece of which something can be claimed; None: there is none. Those that are over go."""
+        for piece in list(pieces):
+            if all(self._is_over(run) for run in piece.runs):
+                pieces.remove(piece)
+                continue
+            n_done = (
+                self._trunks(piece, heartbeat) if piece.index is None else self._branches(piece, heartbeat)
+            )
+            if n_done is not None:
+                return n_done
+        return None
+
+    def _branches(self, piece: Piece, heartbeat: Heartbeat) -> int | None:
+        """Runs of one length that can start by themselves."""
+        ready = [run for run in piece.runs if not self._is_over(run) and can_start_alone(self.store, run)]
+        return self._runs([(run, ()) for run in ready], heartbeat)
+
+    def _trunks(self, piece: Piece, heartbeat: Heartbeat) -> int | None:
+        """Trunks of one shape, each under its lease, with the longest run that is left and can end in time."""
+        wanted = [unit for unit in piece.units if any(self._needs_trunk(run) for run in unit.runs)]
         with ExitStack() as leases:
-            held: list[tuple[Unit, Lease | None]] = []
+            held = []
             for unit in wanted:
-                lease = self._hold_trunk(unit, heartbeat, leases)
-                if lease is not None or self._has_no_trunk(unit):
-                    held.append((unit, lease))
+                if self._hold_trunk(unit, heartbeat, leases):
+                    held.append(unit)
                 elif not held and len(wanted) > 1:
                     time.sleep(GATHERING_S)  # another worker is taking this pack just now: leave it whole
-            for runs in zip(*(unit.runs for unit, _ in held)):
-                mine = [
-                    (run, None if lease is None else self.store.trunks.run_dir(unit.unit_id))
-                    for run, (unit, lease) in zip(runs, held)
-                    if lease is None or self.store.trunks.holds(lease)
-                ]
-                if not self.stopped:
-                    n_done += self._runs(mine, heartbeat)
-        return n_done
+            for runs in reversed(list(zip(*(unit.runs for unit in held)))):
+                stops = branching_points(held, last=branch_step(runs[0].config["schedule"]))
+                mine = [(run, stops) for run in runs if self._needs_trunk(run)]
+                n_done = self._runs(mine, heartbeat)
+                if n_done is not None:
+                    return n_done
+        return None
 
-    def _hold_trunk(self, unit: Unit, heartbeat: Heartbeat, leases: ExitStack) -> Lease | None:
-        """The lease of a unit's trunk, kept alive until `leases` closes. None: another has it, or there is no trunk."""
-        if unit.runs[0].trunk_id is None:
-            return None
+    def _needs_trunk(self, run: PlannedRun) -> bool:
+        return not self._is_over(run) and not can_start_alone(self.store, run)
+
+    def _hold_trunk(self, unit: Unit, heartbeat: Heartbeat, leases: ExitStack) -> bool:
+        """Claim a unit's trunk, and keep it alive until `leases` closes; False where another worker has it."""
         trunks = self.store.trunks
         lease = self._claim(trunks, trunk_config(unit.runs[0].config))
-        if lease is not None:
-            leases.callback(trunks.release, lease, "the worker has done what it could of this trunk")
-            leases.enter_context(heartbeat.keep(trunks, lease))
-        return lease
-
-    def _has_no_trunk(self, unit: Unit) -> bool:
-        """No runs that share, or a trunk whose folder cannot be used: each is then trained from its start."""
-        return unit.runs[0].trunk_id is None or self.store.trunks.inspect(unit.unit_id).is_broken
+        if lease is None:
+            return False
+        leases.callback(trunks.release, lease, "the worker has done what it could of this trunk")
+        leases.enter_context(heartbeat.keep(trunks, lease))
+        return True
 
     def _claim(self, store: Store, config: Mapping[str, Any]) -> Lease | None:
         """Claim a run or trunk, whose folder is made anew if somebody has removed it."""
         try:
             _add(store, config)
-            return store.claim(run_id_of(config), owner=self.owner)
+            run_id = run_id_of(config)
+            lease = store.claim(run_id, owner=self.owner)
+            if lease is None and store.inspect(run_id).state in FAILED:
+                self._over.add(run_id)
+            return lease
         except OSError as error:
             if is_fault_of_storage(error):
                 raise
             self.trouble = error
             return None
 
-    def _runs(self, runs: Sequence[tuple[PlannedRun, Path | None]], heartbeat: Heartbeat) -> int:
-        """Claim runs of one length (each with the folder of its trunk) and train them together."""
+    def _runs(self, runs: Sequence[tuple[PlannedRun, tuple[int, ...]]], heartbeat: Heartbeat) -> int | None:
+        """Claim runs of one length (each with the steps where its trunk is to be kept) and train them together.
+
+        Returns how many were finished; None where none could be claimed.
+        """
         left = None if self.deadline is None else self.deadline - time.monotonic()
         claims: list[Claim] = []
-        for run, trunk_folder in runs:
+        for run, stops in runs:
             if left is not None and left < self._seconds(run):
                 continue  # it could not end in time; a shorter one may
             lease = self._claim(self.store, run.config)
@@ -191,14 +172,22 @@ class Worker:
                 job = Job(
                     run=run,
                     folder=self.store.run_dir(run.run_id),
-                    trunk_folder=trunk_folder,
+                    trunk_folder=self._trunk_folder(run),
                     deadline=self.deadline,
                     should_stop=lambda: self.stopped,
+                    stops=stops,
                     log=self.design.spec.log,
                     project=self.design.spec.name,
                 )
                 claims.append((lease, job))
-        return self._train(claims, heartbeat) if claims else 0
+            elif not claims and len(runs) > 1:
+                time.sleep(GATHERING_S)
+        return self._train(claims, heartbeat) if claims else None
+
+    def _trunk_folder(self, run: PlannedRun) -> Path | None:
+        if run.trunk_id is None or self.store.trunks.inspect(run.trunk_id).is_broken:
+            return None
+        return self.store.trunks.run_dir(run.trunk_id)
 
     def _train(self, claims: Sequence[Claim], heartbeat: Heartbeat) -> int:
         known = known_micro_batch(self.store, self.design, claims[0][1].run, n_packed=len(claims))
@@ -266,13 +255,22 @@ class Worker:
         self.store.fail(lease, "oom", str(result.get("reason") or "out of memory"))
         return 0
 
-    def _finished(self, run: PlannedRun) -> bool:
-        return os.path.exists(self.store.run_dir(run.run_id) / "result.json")
+    def _is_over(self, run: PlannedRun) -> bool:
+        """Whether there is nothing left to do for a run: it has a result, or has failed."""
+        if run.run_id not in self._over and os.path.exists(self.store.run_dir(run.run_id) / "result.json"):
+            self._over.add(run.run_id)
+        return run.run_id in self._over
 
     def _seconds(self, run: PlannedRun) -> float:
         """Predicted from the runs done so far; 0 while nothing is known."""
         rate = Rate.from_store(self.store, self.design)
-        return 0.0 if rate is None else rate.seconds(run.n_steps, run.flops_per_step)
+        return 0.0 if rate is None else rate.seconds(steps_left(self.store, run), run.flops_per_step)
+
+
+def branching_points(units: Sequence[Unit], *, last: int) -> tuple[int, ...]:
+    """The steps up to `last` where runs of these units leave their trunks, rising."""
+    steps = {branch_step(run.config["schedule"]) for unit in units for run in unit.runs}
+    return tuple(sorted(step for step in steps if step <= last))
 
 
 def known_micro_batch(store: Store, design: Design, run: PlannedRun, *, n_packed: int) -> int | None:

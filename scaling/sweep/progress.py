@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.sweep.design import Design, Unit
+from scaling.sweep.design import Design, PlannedRun, Unit
+from scaling.sweep.pieces import Piece, can_start_alone
 from scaling.sweep.store import State, Store
 
 FREE = ("pending", "stale", "preempted")
@@ -70,44 +72,32 @@ def look(store: Store, design: Design, known: dict[str, State] | None = None) ->
     return Status(states=states, work_flops=design.work_flops, done_flops=done)
 
 
-def free_units(store: Store, design: Design, status: Status) -> list[Unit]:
-    """Units with a run to do and nobody at work on it."""
-    units = []
-    for unit in design.units:
-        states = {status.states[r.run_id] for r in unit.runs}
-        if states & set(FREE) and "running" not in states and not _trunk_is_held(store, unit):
-            units.append(unit)
-    return units
+def free_pieces(store: Store, pieces: Iterable[Piece], status: Status) -> list[Piece]:
+    """Pieces of which a run could be claimed now."""
+    return [p for p in pieces if any(_is_free(store, p, run, status) for run in p.runs)]
 
 
-def _trunk_is_held(store: Store, unit: Unit) -> bool:
-    if unit.runs[0].trunk_id is None:
+def _is_free(store: Store, piece: Piece, run: PlannedRun, status: Status) -> bool:
+    if status.states[run.run_id] not in FREE:
         return False
-    return store.trunks.inspect(unit.unit_id).state == "running"
-
-
-def marginal_steps(unit: Unit) -> list[int]:
-    """Steps that each run of a unit adds when the ones before it are done."""
-    steps, reached = [], 0
-    for run in unit.runs:
-        if run.trunk_id is None:
-            steps.append(run.n_steps)
-            continue
-        branch = run.n_steps - run.decay_steps
-        steps.append(max(0, branch - reached) + run.decay_steps)
-        reached = max(reached, branch)
-    return steps
+    alone = can_start_alone(store, run)
+    if piece.index is not None or run.trunk_id is None:
+        return alone
+    return not alone and store.trunks.inspect(run.trunk_id).state != "running"
 
 
 def _done_flops(store: Store, unit: Unit, states: dict[str, State]) -> float:
-    total = 0.0
-    for run, steps in zip(unit.runs, marginal_steps(unit)):
+    """Of the trunk as far as the furthest run is, and of each decay."""
+    trunk = decays = 0
+    for run in unit.runs:
+        branch = 0 if run.trunk_id is None else run.n_steps - run.decay_steps
+        reached = 0
         if states[run.run_id] in FINISHED:
-            total += steps * run.flops_per_step
+            reached = run.n_steps
         elif states[run.run_id] == "running":
             reached = _last_step(store.run_dir(run.run_id) / "training" / "metrics.jsonl")
-            total += max(0, reached - (run.n_steps - steps)) * run.flops_per_step
-    return total
+        trunk, decays = max(trunk, min(reached, branch)), decays + max(0, reached - branch)
+    return (trunk + decays) * unit.runs[0].flops_per_step
 
 
 def _last_step(metrics: Path) -> int:

@@ -6,8 +6,9 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
-from scaling.sweep.design import Design, Unit
+from scaling.sweep.design import Design, PlannedRun, Unit
 from scaling.sweep.files import StoreError, read_json
 from scaling.sweep.store import Store
 
@@ -61,12 +62,26 @@ class Rate:
         return n_steps * self.seconds_per_step(flops_per_step)
 
     def total_seconds(self, units: Sequence[Unit], n_slots: int) -> float:
-        """Wall time of the units on slots that each take the longest one left, as the workers do."""
-        ends = [0.0] * max(1, n_slots)
-        for unit in sorted(units, key=lambda u: -u.work_flops):
-            first = min(range(len(ends)), key=ends.__getitem__)
-            ends[first] += self.seconds(unit.n_steps, unit.runs[0].flops_per_step)
-        return max(ends)
+        """Wall time of the units on slots that each take the longest piece that is there, as the workers do."""
+        slots = [0.0] * max(1, n_slots)  # when each is free
+        coming: list[tuple[float, float]] = []  # branches: when they can start, and how long they take
+        there = [(-self._seconds_of(unit.runs[-1]), i) for i, unit in enumerate(units)]  # longest first
+        heapify(there)
+        while there or coming:
+            now = heappop(slots)
+            while coming and (coming[0][0] <= now or not there):
+                at, seconds = heappop(coming)
+                now = max(now, at)
+                heappush(there, (-seconds, -1))
+            longest, i = heappop(there)
+            for run in units[i].runs[:-1] if i >= 0 else ():
+                decay = self.seconds(run.decay_steps, run.flops_per_step)
+                heappush(coming, (now + self._seconds_of(run) - decay, decay))
+            heappush(slots, now - longest)
+        return max(slots)
+
+    def _seconds_of(self, run: PlannedRun) -> float:
+        return self.seconds(run.n_steps, run.flops_per_step)
 
 
 def usable_cores() -> int:

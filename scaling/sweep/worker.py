@@ -23,6 +23,7 @@ from scaling.architecture import Architecture
 from scaling.errors import DataError, ScalingError
 from scaling.sweep.design import Design, branch_step
 from scaling.sweep.loop import Job, Worker
+from scaling.sweep.pieces import trunk_checkpoint, trunk_steps
 from scaling.sweep.plan_file import read_plan
 from scaling.sweep.store import LEASE_TIMEOUT_S, Store
 
@@ -34,20 +35,21 @@ THREADS_OF_A_SLOT = 1  # slots side by side beat threads inside a small model
 
 
 def train_job(job: Job) -> dict[str, Any]:
-    """Train one run: from its own checkpoint, else from its trunk's newest one, else from the start."""
-    folder = _folder(job)
-    try:
-        return _train([job])[0]
-    except (
-        DataError
-    ) as error:  # something damaged there costs the time since the checkpoint before, nothing else
-        if not any(folder.iterdir()):
-            raise
-        print(f"run {job.run.run_id}: {error} Starting it over.", file=sys.stderr)
-        shutil.rmtree(folder)
-        for path in [] if job.trunk_folder is None else job.trunk_folder.glob("step-*.safetensors"):
-            path.unlink(missing_ok=True)
-        return _train([job])[0]
+    """Train one run: from its own checkpoint or its trunk's newest one, whichever is further, else from the start."""
+    while True:
+        folder = _folder(job)
+        try:
+            return _train([job])[0]
+        except (
+            DataError
+        ) as error:  # something damaged costs the time since the checkpoint before, nothing else
+            suspect = _newest_of_trunk(job)
+            if not any(folder.iterdir()) and suspect is None:
+                raise
+            print(f"run {job.run.run_id}: {error} Starting it over.", file=sys.stderr)
+            shutil.rmtree(folder)
+            if suspect is not None and job.trunk_folder is not None:
+                trunk_checkpoint(job.trunk_folder, suspect).unlink(missing_ok=True)
 
 
 def train_pack(jobs: Sequence[Job]) -> list[dict[str, Any]]:
@@ -69,7 +71,7 @@ def _resumable_together(jobs: Sequence[Job]) -> list[list[Job]]:
     packs: list[tuple[set[int], list[Job]]] = []
     for job in jobs:
         folder = _folder(job)
-        _begin(job, branch_step(job.run.config["schedule"]))
+        _begin(job)
         trained = (folder / RESULT).exists()
         steps = {-1} if trained else set(checkpoint_steps(folder).values()) or {0}
         for shared, pack in packs:
@@ -89,35 +91,35 @@ def _folder(job: Job) -> Path:
     return folder
 
 
-def _begin(job: Job, branch: int) -> int:
-    """The step a run will go on from, its trunk's newest checkpoint put in place where it has none of its own."""
+def _begin(job: Job) -> int:
+    """The step a run will go on from, its trunk's newest checkpoint put in place where that is further than its own."""
     folder = _folder(job)
     if (folder / RESULT).exists():
         return int(job.run.n_steps)
-    at = _checkpoint_step(folder / CHECKPOINT)
-    if at is None and job.trunk_folder is not None:
-        return _take_from_trunk(job.trunk_folder, folder / CHECKPOINT, branch)
-    return at or 0
+    at = _checkpoint_step(folder / CHECKPOINT) or 0
+    best = _newest_of_trunk(job)
+    if best is None or best <= at or job.trunk_folder is None:
+        return at
+    _link(trunk_checkpoint(job.trunk_folder, best), folder / CHECKPOINT)
+    return best
 
 
 def _train(jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """One run, or several stacked: up to the branch, where the trunks get a checkpoint; then to the end."""
+    """One run, or several stacked: from stop to stop, where the trunks get a checkpoint; then to the end."""
     from scaling.lm.training import train_packed
 
     specs, folders = [to_run_spec(job.run.config) for job in jobs], [_folder(job) for job in jobs]
     started = time.perf_counter()
-    branch = branch_step(jobs[0].run.config["schedule"])
-    first_step = min(_begin(job, branch) for job in jobs)
+    first_step = min(_begin(job) for job in jobs)
     micro_batch = jobs[0].micro_batch if first_step == 0 else None  # a checkpoint says it itself
-    if jobs[0].trunk_folder is not None and first_step < branch:
-        results = train_packed(
-            specs, folders, options=_options(jobs, micro_batch=micro_batch, stop_after_step=branch)
-        )
+    for stop in (s for s in jobs[0].stops if s > first_step):
+        options = _options(jobs, micro_batch=micro_batch, stop_after_step=stop)
+        results = train_packed(specs, folders, options=options)
         for job, folder, result in zip(jobs, folders, results):
-            if result.status == "preempted" and result.step == branch and job.trunk_folder is not None:
-                _link(folder / CHECKPOINT, job.trunk_folder / f"step-{branch}.safetensors")
-        at_branch = all(str(r.reason).startswith("stop_after_step") for r in results)
-        if not at_branch or jobs[0].should_stop():
+            if result.status == "preempted" and result.step == stop and job.trunk_folder is not None:
+                _link(folder / CHECKPOINT, trunk_checkpoint(job.trunk_folder, stop))
+        at_stop = all(str(r.reason).startswith("stop_after_step") for r in results)
+        if not at_stop or jobs[0].should_stop():
             return [_record(r.to_dict(), job, len(jobs), started) for r, job in zip(results, jobs)]
         micro_batch = None
     results = train_packed(specs, folders, options=_options(jobs, micro_batch=micro_batch))
@@ -194,13 +196,11 @@ def _options(
 # --- trunks: checkpoints that runs share ---
 
 
-def _take_from_trunk(trunk: Path, own: Path, branch: int) -> int:
-    """Put the trunk's newest checkpoint that is not beyond the branch in place; its step, 0 if there is none."""
-    steps = [int(p.stem.removeprefix("step-")) for p in trunk.glob("step-*.safetensors")]
-    best = max((s for s in steps if s <= branch), default=0)
-    if best:
-        _link(trunk / f"step-{best}.safetensors", own)
-    return best
+def _newest_of_trunk(job: Job) -> int | None:
+    """The step of the trunk's newest checkpoint that is not beyond the branch; None where there is none."""
+    branch = branch_step(job.run.config["schedule"])
+    steps = [] if job.trunk_folder is None else trunk_steps(job.trunk_folder)
+    return max((s for s in steps if s <= branch), default=None)
 
 
 def _link(source: Path, target: Path) -> None:

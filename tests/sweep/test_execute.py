@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from conftest import tiny_spec
 from running import ForkExecutor, losses, plan, run_forked, run_inline
 
 from scaling.sweep.design import Design, with_budgets
@@ -161,3 +163,24 @@ def test_a_sweep_is_followed_live_where_its_spec_says_so(
     assert dict(zip(logged.run_id, logged.loss)) == pytest.approx(expected, rel=1e-6)  # float32
     assert dict(zip(logged.run_id, logged.n_tokens)) == dict(zip(table.run_id, table.n_tokens))
     assert dict(zip(logged.run_id, logged.n_params)) == dict(zip(table.run_id, table.n_params))
+
+
+def test_the_branches_of_a_trunk_are_decayed_by_others_while_it_goes_on(tmp_path: Path) -> None:
+    grid = {
+        "budgets": [2e8, 4e8, 1.6e9],
+        "sizes_per_budget": 1,
+        "optimum_flops": 2e8,
+        "optimum_exponent": 0.0,
+    }
+    design = plan(tiny_spec(grid=grid))
+    (unit,) = design.units
+    alone, shared = Store(tmp_path / "alone"), Store(tmp_path / "shared")
+    run_inline(alone, design)
+    run_forked(shared, design, n_slots=2)
+    assert losses(shared, design) == losses(alone, design)
+    leases = [shared.run_dir(run.run_id) / "lease-1.json" for run in unit.runs]
+    owners = [json.loads(lease.read_text())["owner"] for lease in leases]
+    assert owners[2] not in owners[:2]
+    first, _, longest = ((shared.run_dir(run.run_id) / "result.json").stat().st_mtime for run in unit.runs)
+    assert first < longest
+    assert all(shared.record(run.run_id).attempts == 1 for run in unit.runs)

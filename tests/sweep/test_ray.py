@@ -92,7 +92,11 @@ def test_a_sweep_on_ray_prints_what_a_local_one_prints(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert done.stderr == ""
     refused = subprocess.run(
-        [*scaling, "--gpus-per-slot", "1"], capture_output=True, text=True, env=ENV, check=False
+        [*scaling, "--gpus-per-slot", "1", "--store", str(tmp_path / "another")],
+        capture_output=True,
+        text=True,
+        env=ENV,
+        check=False,
     )
     assert refused.returncode == 1
     assert "0 GPU" in refused.stderr

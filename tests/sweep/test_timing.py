@@ -11,7 +11,8 @@ from conftest import tiny_spec
 
 from scaling.sweep.design import Design, design_sweep
 from scaling.sweep.loop import Job, Worker, add_runs
-from scaling.sweep.progress import free_units, look, marginal_steps
+from scaling.sweep.pieces import cut_pieces, steps_left, trunk_checkpoint
+from scaling.sweep.progress import free_pieces, look
 from scaling.sweep.store import Store
 from scaling.sweep.timing import Rate
 
@@ -46,12 +47,21 @@ def test_rates_are_measured_on_one_thread_as_a_slot_trains(design: Design) -> No
     assert all(seconds > 0 for _, seconds in points)
 
 
-def test_wall_time_packs_units_on_slots(design: Design) -> None:
+def test_wall_time_packs_trunks_and_their_branches_on_slots(design: Design) -> None:
     rate = Rate(points=((1.0, 0.01),))
     one, two = rate.total_seconds(design.units, 1), rate.total_seconds(design.units, 2)
-    longest = max(rate.seconds(u.n_steps, u.runs[0].flops_per_step) for u in design.units)
+    longest = max(rate.seconds(r.n_steps, r.flops_per_step) for r in design.runs)
     assert one == pytest.approx(sum(rate.seconds(u.n_steps, u.runs[0].flops_per_step) for u in design.units))
     assert max(longest, one / 2) <= two <= one
+
+
+def test_the_branches_of_one_trunk_are_decayed_side_by_side() -> None:
+    """The trunk with its longest run is the longest way; the decays of the shorter ones fit beside it."""
+    spec = tiny_spec(grid={"budgets": [4e7, 8e7, 1.6e8], "sizes_per_budget": 1, "optimum_exponent": 0.0})
+    (unit,) = design_sweep(spec, vocab_size=32).units
+    rate = Rate(points=((unit.runs[0].flops_per_step, 1.0),))
+    assert rate.total_seconds([unit], 1) == pytest.approx(unit.n_steps)
+    assert rate.total_seconds([unit], 2) == pytest.approx(unit.runs[-1].n_steps)
 
 
 def train_instantly(job: Job) -> dict[str, Any]:
@@ -70,10 +80,42 @@ def test_progress_counts_finished_runs_and_the_steps_of_running_ones(tmp_path: P
     (training / "metrics.jsonl").write_text(json.dumps({"step": 5}) + "\n" + '{"step": 6, "lo')
     status = look(store, design)
     assert status.done_flops == pytest.approx(5 * unit.runs[0].flops_per_step)
-    assert unit not in free_units(store, design, status)
     store.finish(lease, {"status": "done", "loss": 2.0})
-    expected = marginal_steps(unit)[0] * unit.runs[0].flops_per_step
-    assert look(store, design).done_flops == pytest.approx(expected)
+    done = unit.runs[0].n_steps * unit.runs[0].flops_per_step
+    assert look(store, design).done_flops == pytest.approx(done)
+    lease = store.claim(unit.runs[1].run_id)
+    assert lease is not None
+    store.finish(lease, {"status": "done", "loss": 1.9})
+    assert look(store, design).done_flops == pytest.approx(unit.work_flops)
+
+
+def test_a_branch_is_free_when_its_trunk_has_come_to_it_whoever_holds_the_trunk(
+    tmp_path: Path, design: Design
+) -> None:
+    store = Store(tmp_path)
+    add_runs(store, design)
+    unit = next(u for u in design.units if len(u.runs) > 1)
+    pieces = [p for p in cut_pieces([u] for u in design.units) if p.units == (unit,)]
+    assert [p.index for p in pieces] == [None, 1, 0]  # longest first
+
+    def free() -> list[int | None]:
+        return [p.index for p in free_pieces(store, pieces, look(store, design))]
+
+    assert free() == [None]
+    trunk = store.trunks.claim(unit.unit_id)
+    assert trunk is not None
+    assert free() == []
+    first = unit.runs[0]
+    trunk_checkpoint(store.trunks.run_dir(unit.unit_id), first.n_steps - first.decay_steps).touch()
+    assert free() == [0]
+    assert (steps_left(store, first), steps_left(store, unit.runs[1])) == (
+        first.decay_steps,
+        unit.runs[1].n_steps - (first.n_steps - first.decay_steps),
+    )
+    store.trunks.release(trunk, "stopped")
+    assert free() == [None, 0]
+    assert store.claim(first.run_id) is not None
+    assert free() == [None]
 
 
 def test_a_run_that_cannot_end_before_the_deadline_is_not_started(tmp_path: Path, design: Design) -> None:

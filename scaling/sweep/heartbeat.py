@@ -1,0 +1,56 @@
+"""What keeps a worker's leases alive while it trains."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from scaling.sweep.files import StoreError
+from scaling.sweep.store import Lease, Store
+
+
+@dataclass
+class Heartbeat:
+    """Keeps leases alive from a thread; interrupts the training when one of them was taken over."""
+
+    store: Store
+    interval_s: float
+    leases: dict[str, tuple[Store, Lease]] = field(default_factory=dict)
+    lost: bool = False
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self) -> None:
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    @contextmanager
+    def keep(self, store: Store, lease: Lease) -> Iterator[None]:
+        """Keep `lease` alive inside the block."""
+        key = f"{store.folder}/{lease.run_id}"
+        with self._lock:
+            self.leases[key] = store, lease
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.leases.pop(key, None)  # a run of a pack is kept twice when it is tried alone
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self.interval_s):
+            with self._lock:
+                held = list(self.leases.values())
+            for store, lease in held:
+                try:
+                    store.heartbeat(lease)
+                except StoreError:
+                    self.lost = True
+                    os.kill(os.getpid(), signal.SIGTERM)  # the trainer checkpoints and returns
+                except OSError:
+                    continue  # a file system that hiccups; the lease times out if it stays away
