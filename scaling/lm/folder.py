@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, ScalingError, UsageError
 from scaling.lm.checkpoint import remove_leftovers
-from scaling.lm.corpus import Corpus
+from scaling.lm.corpus import Corpus, load_corpus
+from scaling.lm.corpus.corpora import stdlib_folder
 from scaling.lm.files import write_text
 from scaling.lm.models import Transformer, save_model
 from scaling.lm.run import RunResult, RunSpec
@@ -29,7 +30,23 @@ def read_result(path: Path | None, spec: RunSpec) -> RunResult | None:
         raise UsageError(
             f"{path} holds the finished run {result.run_id}, not {spec.run_id}. Use another folder."
         )
+    _check_corpus(path, result, spec)
     return result
+
+
+def _check_corpus(path: Path, result: RunResult, spec: RunSpec) -> None:
+    """Refuse a result whose corpus has changed since under its name; a corpus that is gone is not asked for."""
+    if result.corpus is None or (spec.corpus == "stdlib" and not stdlib_folder().exists()):
+        return
+    try:
+        now = load_corpus(spec.corpus).fingerprint
+    except ScalingError:
+        return
+    if now != result.corpus:
+        raise DataError(
+            f"{path} holds a run that was trained on another corpus {spec.corpus}: it was prepared anew since. Use "
+            "another folder, or bring that corpus back."
+        )
 
 
 def check_owner(path: Path, spec: RunSpec) -> None:

@@ -305,6 +305,7 @@ class Loop:
             micro_batch=self.learner.micro_batch,
             device=self.device.name,
             precision=self.device.precision,
+            corpus=self.batches.fingerprints[k],
             epochs=max((s.epochs for s in drawn), default=None),
         )
 

@@ -217,9 +217,8 @@ class RunResult:
     micro_batch: int
     device: str
     precision: str
-    epochs: float | None = (
-        None  # times the corpus was read, of a mixture the source read most; None: without end
-    )
+    corpus: str | None = None  # fingerprint of what it was trained on; None in results of earlier versions
+    epochs: float | None = None  # times its source read most was read; None where no source has an end
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema_version": SCHEMA_VERSION, "kind": "run_result", **dataclasses.asdict(self)}

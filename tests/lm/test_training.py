@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -492,7 +493,13 @@ def test_a_run_does_not_go_on_with_a_corpus_prepared_anew(tmp_path: Path) -> Non
         train(spec, tmp_path / "run", options=EVERY_STEP)
     assert (tmp_path / "run" / CHECKPOINT_FILE).read_bytes() == before
     prepare("seven")
-    assert train(spec, tmp_path / "run", options=EVERY_STEP).status == "done"
+    done = train(spec, tmp_path / "run", options=EVERY_STEP)
+    assert done.status == "done"
+    prepare("eight")
+    with pytest.raises(DataError, match="trained on another corpus"):
+        train(spec, tmp_path / "run", options=EVERY_STEP)
+    shutil.rmtree(tmp_path / "data")  # nothing to compare with: the result is what there is
+    assert train(spec, tmp_path / "run", options=EVERY_STEP) == done
 
 
 def test_a_folder_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_results_of_earlier_versions_can_be_read(tmp_path: Path) -> None:
     train(make_spec(n_steps=2), tmp_path, options=TrainingOptions(device="cpu"))
     values = json.loads((tmp_path / "result.json").read_text())
     assert values.pop("epochs") is None
+    assert values.pop("corpus")
     assert RunResult.from_dict(values).epochs is None
     del values["loss"]
     with pytest.raises(KeyError):
