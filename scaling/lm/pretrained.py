@@ -8,10 +8,11 @@ from typing import Any
 from scaling.errors import DataError
 from scaling.lm.models import Transformer, load_model
 from scaling.lm.models.build import ARCHITECTURE_FILE, WEIGHTS_FILE
-from scaling.lm.models.convert import load_huggingface
-from scaling.lm.tokenization import load_tokenizer
+from scaling.lm.models.convert import CONFIG_FILE, load_huggingface, read_config
+from scaling.lm.tokenization import load_gpt2, load_tokenizer
+from scaling.lm.tokenization.engine import load_engine_tokenizer
+from scaling.lm.tokenization.files import TOKENIZER_FILE, has_gpt2_files, has_own_rule
 
-TOKENIZER_FILE = "tokenizer.json"
 SMOLLM2 = "smollm2"
 
 
@@ -49,5 +50,13 @@ def load_language_model(folder: str | Path, *, device: str = "cpu") -> tuple[Tra
         if ours
         else load_huggingface(folder, device=str(at))
     )
+    return model.eval(), _load_tokenizer(folder)
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    """Ours, GPT-2's, or the file's own engine where text is split by another rule; None where there is none."""
     file = folder / TOKENIZER_FILE
-    return model.eval(), load_tokenizer(file) if file.exists() else None
+    if file.exists():
+        return load_engine_tokenizer(folder) if has_own_rule(file) else load_tokenizer(file)
+    is_gpt2 = (folder / CONFIG_FILE).exists() and read_config(folder).get("model_type") == "gpt2"
+    return load_gpt2(folder) if is_gpt2 and has_gpt2_files(folder) else None

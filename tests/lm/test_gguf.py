@@ -30,6 +30,10 @@ def neighbours(weight: np.ndarray, n_heads: int) -> np.ndarray:
 @pytest.fixture
 def written(tmp_path):
     """A GGUF file of a small random model, and the model."""
+    return write(tmp_path)
+
+
+def write(tmp_path, *, rule="smollm", with_end=True):
     model = build_model(A, seed=4, init_std=0.2)
     theirs = to_huggingface_tensors(A, "llama", {k: v.detach() for k, v in model.named_parameters()})
     path = tmp_path / "small.gguf"
@@ -45,11 +49,12 @@ def written(tmp_path):
     writer.add_layer_norm_rms_eps(A.norm_eps)
     tokens = list(dict.fromkeys(TOKENS))
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
+    writer.add_tokenizer_pre(rule)
     writer.add_token_list(tokens)
     writer.add_token_types([3] + [1] * (len(tokens) - 1))
     writer.add_token_merges(["u s", "g us"])
-    writer.add_eos_token_id(0)
+    if with_end:
+        writer.add_eos_token_id(0)
     back = {theirs_name: ours for ours, theirs_name in _NAMES.items()}
     top = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
     for name, tensor in theirs.items():
@@ -98,6 +103,22 @@ def test_the_tokenizer_of_the_file_merges_and_splits_digits(written):
         "2",
     ]
     assert tokenizer.encode("<|end|>") == [0]
+
+
+def test_digits_stay_together_under_the_rule_of_gpt2(tmp_path):
+    _, tokenizer = load_gguf(write(tmp_path, rule="gpt-2")[0])
+    pieces = tokenizer.engine.pre_tokenizer.pre_tokenize_str("us 12")
+    assert [piece for piece, _ in pieces] == ["us", "Ġ12"]
+
+
+def test_a_split_rule_that_is_not_built_is_refused_by_name(tmp_path):
+    with pytest.raises(UsageError, match=r"split rule 'llama-bpe' .* only gpt-2"):
+        load_gguf(write(tmp_path, rule="llama-bpe")[0])
+
+
+def test_a_missing_field_is_named_with_its_file(tmp_path):
+    with pytest.raises(DataError, match=r"small\.gguf has no field 'tokenizer\.ggml\.eos_token_id'"):
+        load_gguf(write(tmp_path, with_end=False)[0])
 
 
 def test_files_that_are_no_gguf_are_told(tmp_path):

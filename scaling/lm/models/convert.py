@@ -39,8 +39,8 @@ def load_huggingface(
         UsageError: the configuration asks for something this library does not build.
     """
     folder = Path(folder)
-    config = _read_json(folder / CONFIG_FILE)
-    architecture = architecture_from_huggingface(config)
+    config = read_config(folder)
+    architecture = architecture_from_huggingface(config, source=str(folder / CONFIG_FILE))
     return model_from_tensors(
         architecture, _family(config), _read_tensors(folder), device=device, dtype=dtype, source=str(folder)
     )
@@ -81,15 +81,28 @@ def save_huggingface(model: Transformer, folder: str | Path) -> Path:
     return folder
 
 
-def architecture_from_huggingface(config: Mapping[str, Any]) -> Architecture:
-    """The architecture a config.json describes.
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The config.json of a checkpoint."""
+    return _read_json(Path(folder) / CONFIG_FILE)
+
+
+def architecture_from_huggingface(
+    config: Mapping[str, Any], *, source: str = "the configuration"
+) -> Architecture:
+    """The architecture a config.json describes; `source` names it in errors.
 
     Raises:
         UsageError: a model type or an option we do not build, which is named.
+        DataError: a key is missing.
     """
-    if _family(config) == "llama":
-        return _llama_architecture(config)
-    return _gpt_architecture(config)
+    read = _llama_architecture if _family(config) == "llama" else _gpt_architecture
+    try:
+        return read(config)
+    except KeyError as error:
+        raise DataError(
+            f"{source} has no {error.args[0]!r}, which a model of type {config['model_type']!r} needs. "
+            "Take the config.json that belongs to the weights."
+        ) from error
 
 
 def huggingface_config(a: Architecture) -> dict[str, Any]:
@@ -196,7 +209,10 @@ def _known_activation(name: str) -> Any:
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
     if (folder / INDEX_FILE).exists():
-        shards = sorted(set(_read_json(folder / INDEX_FILE)["weight_map"].values()))
+        index = _read_json(folder / INDEX_FILE)
+        if not isinstance(index.get("weight_map"), dict):
+            raise DataError(f"{folder / INDEX_FILE} has no 'weight_map'; it is damaged. Fetch it again.")
+        shards = sorted(set(index["weight_map"].values()))
         return {name: tensor for shard in shards for name, tensor in read_safetensors(folder / shard).items()}
     if not (folder / WEIGHTS_FILE).exists() and list(folder.glob("*.bin")):
         raise DataError(
@@ -213,5 +229,5 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path} does not exist; a checkpoint folder has {CONFIG_FILE} and {WEIGHTS_FILE}."
         ) from error
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}).") from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is not a JSON object ({error}).") from error

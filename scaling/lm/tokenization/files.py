@@ -14,6 +14,8 @@ from scaling.lm.tokenization.pretokenize import byte_characters
 from scaling.lm.tokenization.simple import ByteTokenizer, CharTokenizer
 
 SCHEMA_VERSION = 1
+TOKENIZER_FILE = "tokenizer.json"
+MERGES_FILES = ("vocab.bpe", "merges.txt")  # as OpenAI and as Hugging Face name it
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> Path:
@@ -34,15 +36,32 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
     """Read a tokenizer: a JSON file of ours or of `tokenizers`, a folder that holds one, or the word "byte".
 
     Raises:
-        DataError: the file is absent, damaged, of a later version, or not byte-level BPE.
+        DataError: the file is absent, damaged, of a later version, or not byte-level BPE split as in GPT-2.
     """
     if str(source) == "byte":
         return ByteTokenizer()
     path = Path(source)
     if path.is_dir():
-        if (path / "vocab.bpe").exists() or (path / "merges.txt").exists():
+        # merges alone do not say how text is split: other models ship a merges.txt too
+        if not (path / TOKENIZER_FILE).exists() and has_gpt2_files(path):
             return load_gpt2(path)
-        path = path / "tokenizer.json"
+        path = path / TOKENIZER_FILE
+    body = _read_object(path)
+    return _from_common(body, path) if "model" in body else _from_ours(body, path)
+
+
+def has_gpt2_files(folder: Path) -> bool:
+    """Whether the folder holds a merge list as GPT-2's was published."""
+    return any((folder / name).exists() for name in MERGES_FILES)
+
+
+def has_own_rule(path: Path) -> bool:
+    """Whether a tokenizer.json is of the `tokenizers` library and not GPT-2's kind: only that library gives its ids."""
+    body = _read_object(path)
+    return "model" in body and departure_from_gpt2(body) is not None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -55,7 +74,7 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
         ) from error
     if not isinstance(body, dict):
         raise DataError(f"the tokenizer {path} must be a JSON object; got {type(body).__name__}.")
-    return _from_common(body, path) if "model" in body else _from_ours(body, path)
+    return body
 
 
 def load_gpt2(folder: str | Path) -> BytePairTokenizer:
@@ -68,7 +87,7 @@ def load_gpt2(folder: str | Path) -> BytePairTokenizer:
     Source: Radford et al. 2019, the released encoder.json and vocab.bpe.
     """
     folder = Path(folder)
-    merges_file = next((folder / n for n in ("vocab.bpe", "merges.txt") if (folder / n).exists()), None)
+    merges_file = next((folder / n for n in MERGES_FILES if (folder / n).exists()), None)
     if merges_file is None:
         raise DataError(f"{folder} holds neither vocab.bpe nor merges.txt, the merge list of GPT-2.")
     back = {c: b for b, c in byte_characters().items()}
@@ -90,7 +109,7 @@ def load_gpt2(folder: str | Path) -> BytePairTokenizer:
 def _check_vocab(tokenizer: BytePairTokenizer, vocab: dict[str, int], path: Path) -> None:
     back = {c: b for b, c in byte_characters().items()}
     for piece, token in vocab.items():
-        if piece == END_OF_TEXT:
+        if (piece, token) == (END_OF_TEXT, tokenizer.end_of_text):
             continue
         spelt = bytes(back[c] for c in piece) if all(c in back for c in piece) else None
         if token >= tokenizer.end_of_text or tokenizer.token_bytes(token) != spelt:
@@ -129,16 +148,43 @@ def _from_ours(body: dict[str, Any], path: Path) -> Tokenizer:
 
 
 def _from_common(body: dict[str, Any], path: Path) -> BytePairTokenizer:
-    """The tokenizer.json of the `tokenizers` library, when it is byte-level BPE in GPT-2's order."""
-    model = body["model"]
-    if model.get("type") != "BPE" or "ByteLevel" not in json.dumps(body.get("pre_tokenizer")):
+    """The tokenizer.json of the `tokenizers` library, when it splits and merges as GPT-2 does."""
+    departure = departure_from_gpt2(body)
+    if departure is not None:
         raise DataError(
-            f"{path} is not byte-level BPE (model {model.get('type')!r}); only that kind can be read."
+            f"{path} is not byte-level BPE as in GPT-2: {departure}; read here it would give other ids. "
+            "Train a vocabulary: scaling tokenize train."
         )
+    model = body["model"]
     back = {c: b for b, c in byte_characters().items()}
     halves = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
     merges = [(bytes(back[c] for c in a), bytes(back[c] for c in b)) for a, b in halves]
     tokenizer = BytePairTokenizer(merges)
-    specials = {token["content"] for token in body.get("added_tokens", [])}
-    _check_vocab(tokenizer, {p: i for p, i in model["vocab"].items() if p not in specials}, path)
+    _check_vocab(tokenizer, model["vocab"], path)
     return tokenizer
+
+
+# What decides the ids, as GPT-2's own tokenizer.json has it; a key that is left out has the first of these values.
+_GPT2_MODEL = {
+    "type": ("BPE",), "dropout": (None, 0.0), "continuing_subword_prefix": (None, ""), "end_of_word_suffix": (None, ""),
+    "byte_fallback": (False,), "ignore_merges": (False,),
+}  # fmt: skip
+_GPT2_SPLIT = {"type": ("ByteLevel",), "add_prefix_space": (False,), "use_regex": (True,)}
+
+
+def departure_from_gpt2(body: dict[str, Any]) -> str | None:
+    """The first setting of a tokenizer.json that gives other ids than GPT-2's rule, None when there is none."""
+    for key, allowed in _GPT2_MODEL.items():
+        if body["model"].get(key, allowed[0]) not in allowed:
+            return f"its model has {key} {body['model'][key]!r}"
+    if body.get("normalizer") is not None:
+        return f"it has the normalizer {body['normalizer'].get('type')!r}"
+    split: dict[str, Any] = body.get("pre_tokenizer") or {"type": None}
+    parts: list[dict[str, Any]] = split["pretokenizers"] if split["type"] == "Sequence" else [split]
+    if len(parts) != 1:
+        return f"its pre_tokenizer is a sequence of {', '.join(str(p.get('type')) for p in parts)}"
+    for key, values in _GPT2_SPLIT.items():
+        if parts[0].get(key, values[0]) not in values:
+            return f"its pre_tokenizer has {key} {parts[0][key]!r}"
+    others = [token["content"] for token in body.get("added_tokens", []) if token["content"] != END_OF_TEXT]
+    return f"it adds the token {others[0]!r}" if others else None
