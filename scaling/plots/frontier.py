@@ -160,6 +160,7 @@ def _points(ax: Axes, fit: Any, quantity: Quantity) -> None:
     if not isinstance(fit, IsoflopFit):
         return
     low_edge, high_edge = ax.get_ylim()
+    drawn = [low_edge, high_edge]
     told = False
     for i, budget in enumerate(fit.used):
         estimate = getattr(budget, quantity)
@@ -167,16 +168,21 @@ def _points(ax: Axes, fit: Any, quantity: Quantity) -> None:
         assert budget.n_tokens is not None
         flops = 6 * budget.n_params.value * budget.n_tokens.value  # the law's C, whatever the table counts
         bounded = estimate.interval.low > 0 and math.isfinite(estimate.interval.high)
-        ends = [max(estimate.interval.low, low_edge), min(estimate.interval.high, high_edge)]
-        if not bounded and quantity != "loss":  # a stub, or it would cross the whole picture
-            ends = [max(ends[0], estimate.value / STUB), min(ends[1], estimate.value * STUB)]
+        ends = [estimate.interval.low, estimate.interval.high]
+        if quantity == "loss":
+            ends = [max(ends[0], low_edge), min(ends[1], high_edge)]
+        else:  # an interval without an end as a stub, or it would cross the whole picture
+            room = ROOM if bounded else STUB
+            ends = [max(ends[0], estimate.value / room), min(ends[1], estimate.value * room)]
+            drawn += ends
         line: Any = "-" if bounded else style.UNBOUNDED
         name = None if bounded or told else "interval without an end"
         told = told or not bounded
         ax.plot([flops] * 2, ends, color=style.ACCENT, linewidth=1.2, linestyle=line, zorder=3, label=name)
         label = f"minima, {100 * fit.level:g} % each" if i == 0 else None
         ax.plot([flops], [estimate.value], "D", label=label, **look)
-    ax.set_ylim(low_edge, high_edge)
+    margin = 1.0 if quantity == "loss" else 1.08
+    ax.set_ylim(min(low_edge, min(drawn) / margin), max(high_edge, max(drawn) * margin))
 
 
 def _label(fit: Any, quantity: Quantity) -> str:
