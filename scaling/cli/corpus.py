@@ -43,12 +43,14 @@ def prepare(
     from itertools import islice
 
     from scaling.lm.corpus import open_documents, prepare_corpus
+    from scaling.lm.corpus.splits import cut_where_few
     from scaling.lm.tokenization import load_tokenizer, train_bpe
     from scaling.units import parse_tokens
 
     def documents() -> Any:
         return open_documents(source, field=options["field"], revision=options["revision"])
 
+    cut_where_few(documents(), options["validation_fraction"])  # refused before a tokenizer is trained
     if path is not None:
         tokenizer = load_tokenizer(path)
     else:
@@ -194,6 +196,12 @@ def _print_index(name: str, index: dict[str, Any]) -> None:
             for split, e in index["splits"].items()
         ],
     )
+    if "cut" in index:
+        cut = index["cut"]
+        note(
+            f"too few texts ({cut['n_texts']}) to split whole: long ones were cut into pieces of at most "
+            f"{cut['n_characters']} characters, at paragraphs where there are any, which are the documents here."
+        )
     if index["n_empty_documents"]:
         note(f"{index['n_empty_documents']} empty documents were left out.")
 

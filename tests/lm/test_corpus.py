@@ -28,7 +28,7 @@ from scaling.lm.corpus import (
     open_shard,
     prepare_corpus,
 )
-from scaling.lm.corpus.prepare import document_fraction
+from scaling.lm.corpus.splits import document_fraction
 from scaling.lm.tokenization import ByteTokenizer, Tokenizer, train_bpe
 
 WORDS = [

@@ -12,8 +12,8 @@ import pytest
 from test_corpus import make_documents
 
 from scaling.errors import DataError
-from scaling.lm.corpus import Document, TokenFileCorpus, load_corpus, prepare_corpus
-from scaling.lm.corpus.prepare import document_fraction
+from scaling.lm.corpus import Document, TokenFileCorpus, digests, load_corpus, prepare_corpus
+from scaling.lm.corpus.splits import document_fraction
 from scaling.lm.tokenization import ByteTokenizer
 
 
@@ -90,3 +90,34 @@ def test_a_run_does_not_go_on_with_another_training_text(tmp_path: Path) -> None
     assert json.loads((data / "index.json").read_text())["splits"]["train"]["n_tokens"] == n_tokens
     with pytest.raises(DataError, match=r"is not the one .* was trained on"):
         train(spec, tmp_path / "run", options=TrainingOptions(device="cpu"))
+
+
+def flip_one_byte(shard: Path) -> None:
+    body = bytearray(shard.read_bytes())
+    body[2000] ^= 1
+    shard.write_bytes(body)
+
+
+@pytest.mark.parametrize("opened_before", [False, True])
+def test_a_flipped_byte_is_noticed_when_the_corpus_is_opened(opened_before: bool, tmp_path: Path) -> None:
+    corpus = load_corpus(prepare(tmp_path))
+    if opened_before:
+        corpus.training_windows(16, seed=0)
+    flip_one_byte(tmp_path / "train_000000.bin")
+    os.utime(tmp_path / "train_000000.bin", ns=(0, 0))
+    with pytest.raises(DataError, match=r"train_000000\.bin is not the file that was prepared"):
+        corpus.training_windows(16, seed=0)
+
+
+def test_sound_shards_are_read_once_and_their_copies_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_corpus(prepare(tmp_path / "a")).training_windows(16, seed=0)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    read: list[Path] = []
+    monkeypatch.setattr(digests, "hash_file", lambda path, skip: read.append(path))
+    load_corpus(tmp_path / "a").training_windows(16, seed=0)
+    assert read == []
+    with pytest.raises(DataError):  # this stand-in for the hash finds nothing sound
+        load_corpus(tmp_path / "b").training_windows(16, seed=0)
+    assert read == [tmp_path / "b" / "train_000000.bin"]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
-from scaling.lm.corpus.digests import hash_file, hash_parts
+from scaling.lm.corpus.digests import hash_file, hash_parts, verify_shards
 from scaling.lm.corpus.documents import open_documents, stdlib_documents
 from scaling.lm.corpus.hashing import derive_key
 from scaling.lm.corpus.mixture import MixtureWindows, normalise
@@ -127,7 +127,7 @@ class ShardCorpus:
 
     @property
     def n_tokens_unique(self) -> int:
-        return self.stream("train").n_tokens
+        return int(load_index(self.folder)["splits"]["train"]["n_tokens"])
 
     @property
     def fingerprint(self) -> str:
@@ -138,11 +138,12 @@ class ShardCorpus:
         )
 
     def stream(self, split: str) -> TokenStream:
-        """All shards of "train" or "validation" as one stream."""
+        """All shards of "train" or "validation" as one stream; each is compared with its SHA-256 once."""
         entry = load_index(self.folder)["splits"].get(split)
         if entry is None:
             raise DataError(f"{self.folder} has no split {split!r}.")
         shards = [open_shard(self.folder / shard["file"]) for shard in entry["shards"]]
+        verify_shards(self.folder, entry["shards"])
         return TokenStream(shards, vocab_size=self.vocab_size, name=f"{self.folder} ({split})")
 
     def training_windows(self, context_length: int, *, seed: int) -> StreamWindows:

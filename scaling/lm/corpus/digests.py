@@ -5,9 +5,19 @@ Reading costs 0.7 CPU-seconds per GB (Intel Xeon with SHA extensions).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from scaling.errors import DataError
+from scaling.lm.corpus.shards import HEADER_BYTES
+from scaling.lm.files import write_text
+
+VERIFIED_FILE = ".verified.json"  # which shards were read and found sound, as they lay on the disk then
 
 _CHUNK_BYTES = 2**24
 
@@ -15,11 +25,11 @@ _CHUNK_BYTES = 2**24
 def hash_file(path: Path, *, skip: int = 0) -> str:
     """SHA-256 of the file from byte `skip` on; read again only when its size or time of change is another."""
     found = path.stat()
-    return _hash_bytes(path.resolve(), skip, found.st_size, found.st_mtime_ns)
+    return _hash_bytes(path.resolve(), skip, found.st_size, (found.st_mtime_ns, found.st_ctime_ns))
 
 
 @lru_cache(maxsize=4096)
-def _hash_bytes(path: Path, skip: int, size: int, changed_ns: int) -> str:
+def _hash_bytes(path: Path, skip: int, size: int, changed_ns: tuple[int, int]) -> str:
     """`size` and `changed_ns` are what the cache goes by."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -32,3 +42,37 @@ def _hash_bytes(path: Path, skip: int, size: int, changed_ns: int) -> str:
 def hash_parts(*parts: object) -> str:
     """16 hexadecimal digits that name these parts, in order."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def verify_shards(folder: Path, entries: Iterable[Mapping[str, Any]]) -> None:
+    """Compare shards with their index, reading only those that were not found sound before.
+
+    Size, inode and time of change tell whether a file is still the one that was read; a copy is read anew.
+
+    Raises:
+        DataError: a shard has other ids than were prepared.
+    """
+    known = _read_verified(folder)
+    marks = dict(known)
+    for entry in entries:
+        path = folder / entry["file"]
+        found = path.stat()
+        mark = [entry["sha256"], found.st_size, found.st_ino, found.st_ctime_ns]
+        if known.get(path.name) == mark:
+            continue
+        if hash_file(path, skip=HEADER_BYTES) != entry["sha256"]:
+            raise DataError(
+                f"{path} is not the file that was prepared: its SHA-256 is not that of index.json, so it is damaged "
+                "or was changed. Bring it back, or prepare the corpus again."
+            )
+        marks[path.name] = mark
+    if marks != known:
+        with contextlib.suppress(OSError):  # where nothing may be written the next process reads them again
+            write_text(folder / VERIFIED_FILE, json.dumps(marks) + "\n")
+
+
+def _read_verified(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / VERIFIED_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}

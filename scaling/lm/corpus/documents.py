@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import sysconfig
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,15 +124,29 @@ def _text_documents(path: Path, field: str) -> Iterator[Document]:
 
 
 def _jsonl_documents(path: Path, field: str) -> Iterator[Document]:
-    with _open_text(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"line {number} of {path} is not JSON: {error}.") from error
-            yield Document(text=_text_of(row, field, f"line {number} of {path}"), origin=f"{path}#{number}")
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"line {number} of {path} is not JSON: {error}.") from error
+        yield Document(text=_text_of(row, field, f"line {number} of {path}"), origin=f"{path}#{number}")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, gzipped or not; where it is damaged it is said after which line."""
+    number = 0
+    try:
+        with _open_text(path) as lines:
+            for line in lines:
+                number += 1
+                yield line
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} cannot be read after line {number} ({error}): it is cut short, damaged or not UTF-8. "
+            "Fetch or make it again."
+        ) from error
 
 
 def _open_text(path: Path) -> TextIO:
@@ -169,4 +184,12 @@ def _text_of(row: Any, field: str, where: str) -> str:
         raise DataError(f"{where} has no {field!r}; it has {known}. Name the text with --field.")
     if row[field] is not None and not isinstance(row[field], str):
         raise DataError(f"{where}: {field!r} is a {type(row[field]).__name__}, not text.")
-    return row[field] or ""
+    text = row[field] or ""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where} holds half of a surrogate pair (U+{ord(text[error.start]):04X}), which is no character. "
+            "Leave the row out or put U+FFFD in its place."
+        ) from error
+    return text

@@ -7,12 +7,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, UsageError
 from scaling.lm.corpus.documents import Document
 from scaling.lm.corpus.shards import MAX_VOCAB_SIZE, ShardWriter, open_shard
+from scaling.lm.corpus.splits import cut_where_few, document_fraction
 from scaling.lm.tokenization import Tokenizer, save_tokenizer
 
 SCHEMA_VERSION = 1
@@ -38,7 +40,9 @@ def prepare_corpus(
 
     Each document is followed by the end-of-text id. A document goes to validation when the first 8 bytes of the
     SHA-256 of its text, as a fraction, are below `validation_fraction`: adding or reordering documents moves none,
-    and copies of one text never straddle the split.
+    and copies of one text never straddle the split. Where a split would stay empty (one book, a few files), long
+    texts are cut into pieces of 512 to 4096 characters first, at paragraphs, and each piece counts as a document;
+    `cut` of the index says so.
 
     Args:
         documents: in order; empty ones are left out and counted.
@@ -60,11 +64,12 @@ def prepare_corpus(
         raise UsageError(f"{folder} is not empty; pass --force to replace it.")
     if folder.exists() and any(folder.iterdir()) and not (folder / INDEX_FILE).exists():
         raise UsageError(f"{folder} is not empty and holds no corpus; it will not be replaced.")
+    documents, cut = cut_where_few(documents, validation_fraction)
     work = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     work.mkdir(parents=True)
     try:
         index = _write(documents, work, tokenizer, validation_fraction, n_tokens_max, n_shard_tokens)
-        index |= {"source": source, "revision": revision}
+        index |= {"source": source, "revision": revision} | ({"cut": asdict(cut)} if cut else {})
         (work / INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
@@ -114,11 +119,6 @@ def _write(
         "n_empty_documents": n_empty,
         "splits": entries,
     }
-
-
-def document_fraction(body: bytes) -> float:
-    """A number in [0, 1) that depends on the text alone."""
-    return int.from_bytes(hashlib.sha256(body).digest()[:8], "big") / 2**64
 
 
 class _SplitWriter:
