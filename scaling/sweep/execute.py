@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from scaling.errors import is_fault_of_storage
 from scaling.sweep.design import Design
@@ -109,28 +110,30 @@ class Supervisor:
             self._judge(fruitless, progressed=status.n_finished > before)
             if self.on_progress is not None:
                 self.on_progress(status, elapsed)
-            free, n_alive = free_pieces(self.store, pieces, status), self.executor.n_alive()
+            n_alive = self.executor.n_alive()
             if not status.n_open:  # else: free, or in the hands of workers that may not be ours
                 finished_at = elapsed if finished_at is None else finished_at
                 if n_alive == 0 or elapsed - finished_at > LAST_WORKERS_S:
                     self.executor.stop()
                     self._bury(self.executor.ended())
                     return False
-            wanted = min(self.n_slots, n_alive + len(free)) - n_alive
-            if left is not None and wanted > 0:
+            n_idle = max(0, self.n_slots - n_alive)
+            n_wanted = len(list(islice(free_pieces(self.store, pieces, status), n_idle)))
+            if left is not None and n_wanted > 0:
+                free = free_pieces(self.store, pieces, status)
                 closing = closing or not self._some_can_end(free, status, left)
             if left is not None and (left <= 0 or (closing and n_alive == 0)):
                 self.executor.stop()
                 self._bury(self.executor.ended())
                 return True
-            if wanted > 0 and not closing:
-                self.executor.start(wanted, left)
+            if n_wanted > 0 and not closing:
+                self.executor.start(n_wanted, left)
             time.sleep(self.poll_s)
 
-    def _some_can_end(self, free: list[Piece], status: Status, left_s: float) -> bool:
+    def _some_can_end(self, free: Iterable[Piece], status: Status, left_s: float) -> bool:
         """Whether a free run can end in the time left, predicted as the workers predict it."""
         rate = Rate.from_store(self.store, self.design)
-        runs = [run for piece in free for run in piece.runs if status.states[run.run_id] in FREE]
+        runs = (run for piece in free for run in piece.runs if status.states[run.run_id] in FREE)
         return rate is None or any(
             rate.seconds(steps_left(self.store, r), r.flops_per_step) <= left_s for r in runs
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,9 +72,9 @@ def look(store: Store, design: Design, known: dict[str, State] | None = None) ->
     return Status(states=states, work_flops=design.work_flops, done_flops=done)
 
 
-def free_pieces(store: Store, pieces: Iterable[Piece], status: Status) -> list[Piece]:
-    """Pieces of which a run could be claimed now."""
-    return [p for p in pieces if any(_is_free(store, p, run, status) for run in p.runs)]
+def free_pieces(store: Store, pieces: Iterable[Piece], status: Status) -> Iterator[Piece]:
+    """Pieces of which a run could be claimed now; looked for one by one, as it reads the store."""
+    return (p for p in pieces if any(_is_free(store, p, run, status) for run in p.runs))
 
 
 def _is_free(store: Store, piece: Piece, run: PlannedRun, status: Status) -> bool:
