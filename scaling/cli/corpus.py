@@ -38,7 +38,8 @@ def prepare(
     """Turn SOURCE into token shards with an index.
 
     SOURCE is stdlib, a text file or folder, JSONL, Parquet, or a Hugging Face dataset, streamed: the default to try
-    is hf:HuggingFaceFW/fineweb-edu:sample-10BT (ODC-By).
+    is hf:HuggingFaceFW/fineweb-edu:sample-10BT (ODC-By). Token files made elsewhere (nanoGPT's train.bin and val.bin,
+    llm.c's shards, .npy) need no preparation: --corpus tokens:DIR,dtype=uint16,vocab=50257.
     """
     from itertools import islice
 

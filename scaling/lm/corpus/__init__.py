@@ -4,6 +4,7 @@ Use which when:
 
 - `SyntheticLanguage`: no download, unlimited, its entropy known exactly: the loss has a floor you can see.
 - `load_corpus("stdlib")`: real text that every Python has.
+- `load_corpus("tokens:DIR,dtype=uint16,vocab=50257")`: token files made elsewhere (nanoGPT, llm.c, .npy).
 - `prepare_corpus(open_documents(...), ...)`: your own text files, JSONL, Parquet, or a Hugging Face dataset.
 """
 

@@ -19,7 +19,15 @@ from scaling.lm.corpus.digests import hash_file, hash_parts, verify_shards
 from scaling.lm.corpus.documents import open_documents, stdlib_documents
 from scaling.lm.corpus.hashing import derive_key
 from scaling.lm.corpus.mixture import MixtureWindows, normalise
-from scaling.lm.corpus.prepare import TOKENIZER_FILE, load_index, prepare_corpus
+from scaling.lm.corpus.names import (
+    TOKENS,
+    TOKENS_FORM,
+    find_token_files,
+    parse_token_files,
+    require_token_files,
+    split_mixture,
+)
+from scaling.lm.corpus.prepare import INDEX_FILE, TOKENIZER_FILE, load_index, prepare_corpus
 from scaling.lm.corpus.shards import TokenStream, open_shard
 from scaling.lm.corpus.synthetic import SyntheticLanguage
 from scaling.lm.corpus.windows import StreamWindows, SyntheticWindows, Windows
@@ -180,7 +188,7 @@ class TokenFileCorpus:
 
     @property
     def name(self) -> str:
-        return str(self.train[0].parent)
+        return f"{TOKENS}{self.train[0].parent},dtype={self.dtype},vocab={self.vocab_size}"
 
     @property
     def tokenizer(self) -> None:
@@ -268,23 +276,29 @@ def load_corpus(name: str | Path) -> Corpus:
 
     Args:
         name: "synthetic" or "synthetic:bits=7,seed=0"; "stdlib" (prepared once, in the user's cache folder); a
-            folder made by `scaling corpus prepare`; or a mixture "0.7*folder_a+0.3*folder_b".
+            folder made by `scaling corpus prepare`; "tokens:DIR,dtype=uint16,vocab=50257" for token files made
+            elsewhere (these are the defaults, nanoGPT's); or a mixture "0.7*folder_a+0.3*folder_b".
     """
     name = str(name)
-    if re.match(r"^[\d.]+\*", name):
-        parts = [part.split("*", 1) for part in name.split("+")]
-        if any(len(part) != 2 for part in parts):
-            raise UsageError(f"a mixture reads weight*corpus+weight*corpus; got {name!r}.")
-        weights = tuple(_number(weight, name) for weight, _ in parts)
+    parts = split_mixture(name)
+    if parts is not None:
+        weights = tuple(weight for weight, _ in parts)
         return MixtureCorpus(corpora=tuple(load_corpus(part) for _, part in parts), weights=weights)
+    if name.startswith(TOKENS):
+        folder, dtype, vocab_size = parse_token_files(name)
+        files = require_token_files(folder)
+        return TokenFileCorpus(**files, vocab_size=vocab_size, dtype=dtype)
     if name.split(":")[0] == "synthetic":
         return SyntheticCorpus(language=_parse_language(name))
     if name == "stdlib":
         return ShardCorpus(folder=prepare_stdlib())
     if not Path(name).is_dir():
         raise DataError(
-            f"no corpus {name!r}: give 'synthetic', 'stdlib', or a folder made by scaling corpus prepare."
+            f"no corpus {name!r}: give 'synthetic', 'stdlib', a folder made by scaling corpus prepare, "
+            f"or {TOKENS_FORM}."
         )
+    if not (Path(name) / INDEX_FILE).exists() and all(find_token_files(Path(name)).values()):
+        raise DataError(f"{name} is not a prepared corpus but holds token files: name it {TOKENS}{name}.")
     corpus = ShardCorpus(folder=Path(name))
     load_index(corpus.folder)
     return corpus
@@ -298,13 +312,6 @@ def _parse_language(name: str) -> SyntheticLanguage:
             raise UsageError(f"a synthetic corpus reads synthetic:bits=7,seed=0; got {name!r}.")
         values[key] = int(value)
     return SyntheticLanguage(**values)
-
-
-def _number(text: str, name: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise UsageError(f"mixture weights are numbers; got {text!r} in {name!r}.") from error
 
 
 def cache_folder() -> Path:

@@ -78,7 +78,7 @@ def open_shard(path: str | Path, *, dtype: str | None = None) -> NDArray[Any]:
         found = int(header[0]) if len(header) else "nothing"
         raise DataError(
             f"{path} does not start with the magic number {MAGIC} (found {found}). "
-            "A headerless file (nanoGPT's) needs its dtype: --dtype uint16."
+            "A headerless file (nanoGPT's) needs its dtype: name its folder tokens:DIR,dtype=uint16,vocab=50257."
         )
     if header[1] != VERSION:
         raise DataError(
