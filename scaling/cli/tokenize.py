@@ -23,20 +23,25 @@ def tokenize() -> None:
     "train", epilog="Example: scaling tokenize train stdlib --vocab-size 4096 --out tokenizer.json"
 )
 @click.argument("source")
-@click.option("--vocab-size", type=int, default=4096, show_default=True)
+@click.option("--vocab-size", type=int, help="Entries of a bpe vocabulary; 4096 when left out.")
 @click.option("--kind", type=click.Choice(["bpe", "char"]), default="bpe", show_default=True)
 @click.option(
     "--field", default="text", show_default=True, help="Column of JSONL or Parquet that holds the text."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-def train(source: str, vocab_size: int, kind: str, field: str, out: Path, force: bool) -> None:
+def train(source: str, vocab_size: int | None, kind: str, field: str, out: Path, force: bool) -> None:
     """Learn a vocabulary from SOURCE: stdlib, a text file or folder, JSONL, Parquet, hf:owner/name."""
     from scaling.lm.corpus import open_documents
     from scaling.lm.tokenization import CharTokenizer, save_tokenizer, train_bpe
 
     if out.exists() and not force:
         raise UsageError(f"{out} exists; pass --force to replace it.")
+    if kind == "char" and vocab_size is not None:
+        raise UsageError(
+            "--vocab-size is for --kind bpe: a char vocabulary has one entry for every character of the text."
+        )
+    vocab_size = 4096 if vocab_size is None else vocab_size
     texts = (document.text for document in open_documents(source, field=field))
     tokenizer: Any = train_bpe(texts, vocab_size) if kind == "bpe" else CharTokenizer.train(texts)
     save_tokenizer(tokenizer, out)

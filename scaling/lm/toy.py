@@ -44,10 +44,21 @@ class TableModel:
 
     def encode(self, text: str) -> list[int]:
         """Ids of the characters."""
+        unknown = sorted(set(text) - set(self.vocabulary))
+        if unknown:
+            raise UsageError(
+                f"the letters of this table are {self.vocabulary!r}; got {''.join(unknown)!r} in {text!r}."
+            )
         return [self.vocabulary.index(c) for c in text]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Characters of the ids."""
+        unknown = [i for i in ids if not 0 <= i < self.vocab_size]
+        if unknown:
+            raise UsageError(
+                f"ids of this table lie in 0..{self.vocab_size - 1}, for the letters {self.vocabulary!r}; "
+                f"got {unknown[0]}."
+            )
         return "".join(self.vocabulary[i] for i in ids)
 
     def probabilities(self, ids: Sequence[int]) -> list[float]:

@@ -36,6 +36,16 @@ def test_tokenizer_is_trained_used_and_explained(tmp_path: Path) -> None:
     assert "merge 2  low" in explained
 
 
+def test_a_character_vocabulary_takes_no_size(tmp_path: Path) -> None:
+    text = tmp_path / "book.txt"
+    text.write_text("low lower lowest")
+    command = ["tokenize", "train", str(text), "--kind", "char", "--out", str(tmp_path / "tok.json")]
+    refused = run(*command, "--vocab-size", "3")
+    assert isinstance(refused.exception, UsageError)
+    assert "--vocab-size is for --kind bpe" in str(refused.exception)
+    assert "9 entries" in run(*command).stdout  # eight characters and the end of text
+
+
 def test_corpus_is_prepared_shown_and_checked(tmp_path: Path) -> None:
     lines = [json.dumps({"text": f"document {i} says {i * i}"}) for i in range(300)]
     (tmp_path / "docs.jsonl").write_text("\n".join(lines))

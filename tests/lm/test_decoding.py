@@ -272,3 +272,12 @@ def test_what_cannot_be_streamed_or_generated_is_told():
         generate(
             TableModel("ab", {"a": {"b": 1.0}}), "a", TableModel("ab", {"a": {"b": 1.0}}), max_new_tokens=2
         )
+
+
+def test_a_table_names_its_letters_when_asked_for_others() -> None:
+    table = TableModel("ab.", {"": {"a": 0.5, "b": 0.3, ".": 0.2}})
+    with pytest.raises(UsageError, match=r"letters of this table are 'ab\.'; got 'z' in 'az'"):
+        generate(table, ["az"], table)
+    for wrong in (7, -1):
+        with pytest.raises(UsageError, match=rf"lie in 0\.\.2, for the letters 'ab\.'; got {wrong}"):
+            generate(table, [[wrong]])

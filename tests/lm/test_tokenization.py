@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -164,3 +166,15 @@ def test_wrong_requests_are_refused() -> None:
         ByteTokenizer().decode([257])
     with pytest.raises(DataError, match="neither a byte nor an earlier merge"):
         BytePairTokenizer([(b"ab", b"c")])
+
+
+def test_every_assigned_character_is_split_alike_by_both_engines() -> None:
+    pre_tokenizers = pytest.importorskip("tokenizers").pre_tokenizers
+    engine = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    visible = byte_characters()
+    assigned = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) not in ("Cn", "Cs")]
+    assert len(assigned) > 280_000
+    for start in range(0, len(assigned), 10_000):
+        text = "".join(f"a{c}b1{c} " for c in assigned[start : start + 10_000])
+        ours = ["".join(visible[b] for b in word.encode()) for word in split_words(text)]
+        assert ours == [word for word, _ in engine.pre_tokenize_str(text)]

@@ -54,7 +54,10 @@ class Tokenizer(ABC):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the canonical JSON, 16 hexadecimal digits: two tokenizers with one hash give equal ids."""
+        """SHA-256 of the canonical JSON, 16 hexadecimal digits: two tokenizers with one hash give equal ids.
+
+        Byte-pair encoding: for text of characters that the Unicode tables of both engines assign (see `bpe`).
+        """
         text = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -2,7 +2,9 @@
 
 A vocabulary is 256 bytes in GPT-2's order, one entry per merge in the order learnt, and the end of text last.
 Two engines read the same vocabulary and give the same ids (a test compares them): `tokenizers` (Rust) when it is
-installed, else the code here, which is written to be read.
+installed, else the code here, which is written to be read. The one exception: text is split by what is a letter and
+what a number, each engine by the Unicode tables it was built with. Characters that only the newer table knows (Python
+3.11 has Unicode 14: 9,392 code points, such as U+1C89 and U+A7CB) may be split, and so encoded, differently.
 
 Training ties: the more frequent pair first, among equals the pair with the smaller ids. Ours differs from the
 `tokenizers` trainer: none known on text (tests compare merges on random corpora).
@@ -31,7 +33,8 @@ class BytePairTokenizer(Tokenizer):
 
     Args:
         merges: pairs of byte strings in the order learnt; each half is a byte or an earlier merge.
-        engine: "tokenizers", "python", or "auto" (the first that is installed). Ids do not depend on it.
+        engine: "tokenizers", "python", or "auto" (the first that is installed). Ids do not depend on it, but for
+            characters newer than the Unicode tables of one of them (see the head of this module).
     """
 
     kind = "bpe"
