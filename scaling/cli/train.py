@@ -28,7 +28,9 @@ REMEDIES = {
 )
 @click.option("--preset", default="tiny", help="tiny (1.3M), mini (6M), or a published shape (gpt2).")
 @click.option(
-    "--corpus", default="synthetic", help="synthetic[:bits=7,seed=0], stdlib, or a prepared folder."
+    "--corpus",
+    default="synthetic",
+    help="synthetic[:bits=7,seed=0], stdlib, a prepared folder, tokens:FOLDER, or 0.7*A+0.3*B.",
 )
 @click.option("--minutes", type=float, help="Train for about this long on this machine.")
 @click.option("--tokens", help="Train on this many tokens: 5M.")
