@@ -59,6 +59,10 @@ class DataError(ScalingError):
     exit_code = 3
 
 
+class ChangedCorpusError(DataError):
+    """A run was begun on another text than is there now: to go on would mix them, to start over would lose it."""
+
+
 class FitError(DataError):
     """The runs are readable but cannot determine what was asked."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from scaling.accounting import count_params, flops_per_token
-from scaling.errors import DataError, UsageError
+from scaling.errors import ChangedCorpusError, UsageError
 from scaling.lm.batches import Batches
 from scaling.lm.checkpoint import (
     Checkpoint,
@@ -135,7 +135,7 @@ class Loop:
         for checkpoint, spec, fingerprint in zip(found, self.specs, self.batches.fingerprints):
             # a checkpoint of an earlier version has none
             if checkpoint is not None and checkpoint.state.get("corpus", fingerprint) != fingerprint:
-                raise DataError(
+                raise ChangedCorpusError(
                     f"the corpus {spec.corpus} is not the one {checkpoint.path} was trained on: it was prepared anew. "
                     "Bring that one back, or start over in another folder."
                 )

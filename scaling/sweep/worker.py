@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from scaling.architecture import Architecture
-from scaling.errors import DataError, ScalingError
+from scaling.errors import ChangedCorpusError, DataError, ScalingError
 from scaling.sweep.design import Design, branch_step
 from scaling.sweep.loop import Job, Worker
 from scaling.sweep.pieces import trunk_checkpoint, trunk_steps
@@ -40,9 +40,10 @@ def train_job(job: Job) -> dict[str, Any]:
         folder = _folder(job)
         try:
             return _train([job])[0]
-        except (
-            DataError
-        ) as error:  # something damaged costs the time since the checkpoint before, nothing else
+        except ChangedCorpusError:  # started over, it would be a run of another text under the same name
+            raise
+        except DataError as error:
+            # something damaged costs the time since the checkpoint before, nothing else
             suspect = _newest_of_trunk(job)
             if not any(folder.iterdir()) and suspect is None:
                 raise

@@ -14,7 +14,7 @@ import pytest
 from conftest import tiny_spec
 from running import ForkExecutor, losses, plan, run_forked, run_inline
 
-from scaling.sweep.design import Design
+from scaling.sweep.design import Design, with_budgets
 from scaling.sweep.execute import Supervisor
 from scaling.sweep.executors import Ended
 from scaling.sweep.files import StoreError
@@ -225,3 +225,31 @@ def test_a_micro_batch_that_memory_does_not_hold_is_tried_once_per_shape(
     design, store = plan(spec), Store(tmp_path)
     assert run_inline(store, design).status.counts == {"done": 3}
     assert refused == [8, 4]
+
+
+def test_a_run_whose_corpus_has_changed_fails_and_keeps_its_checkpoints(
+    tmp_path: Path, undisturbed: tuple[Design, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unlike damage, which is trained anew: that would give a run of another text under the same name."""
+    from scaling.lm import loop
+
+    design, _ = undisturbed
+    store = Store(tmp_path)
+    smaller = plan(with_budgets(design.spec, design.spec.grid.budgets[:2]))
+    run_inline(store, smaller)
+    kept = sorted(store.trunks.runs_dir.glob("*/step-*.safetensors"))
+    assert kept
+    batches = loop.Batches
+
+    def of_another_text(*arguments: Any) -> Any:
+        made = batches(*arguments)
+        made.fingerprints = ["another text" for _ in made.fingerprints]
+        return made
+
+    monkeypatch.setattr(loop, "Batches", of_another_text)
+    larger = [r for r in design.runs if r.budget == design.spec.grid.budgets[-1]]
+    report = run_inline(store, design)
+    shared = [r for r in larger if any(p.parent.name == r.trunk_id for p in kept)]
+    assert {report.status.states[r.run_id] for r in shared} == {"failed"}
+    assert "is not the one" in (store.inspect(shared[0].run_id).failure or {})["reason"]
+    assert all(path.exists() for path in kept)
