@@ -61,6 +61,9 @@ def train(planned: Any, kept: Any, options: RunOptions, *, findings: Any = ()) -
         return Report(status=status, wall_s=0.0, interrupted=False, n_workers_lost=0)
     require_torch(options.executor)
     kept.require_writable()
+    from scaling.sweep.worker import refuse_other_corpus
+
+    refuse_other_corpus(kept, planned)
     if options.logs:
         planned = replace(planned, spec=replace(planned.spec, log=options.logs))
     _tell_missing_tools(planned.spec.log)

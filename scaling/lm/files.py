@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # tokenizers and corpora come here too, without torch
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A file beside `path` to write: it takes that name when it is complete and on disk, or is removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")  # two hosts may share a process id
     try:
         yield temporary
         with temporary.open("rb") as file:

@@ -241,6 +241,25 @@ def describe_corpus(name: str) -> tuple[int, float | None]:
     return corpus.vocab_size, corpus.n_tokens_unique
 
 
+def refuse_other_corpus(store: Store, design: Design) -> None:
+    """Refuse to add runs to finished ones of another text: a corpus prepared anew keeps its name, not its content."""
+    from scaling.lm.corpus import load_corpus
+
+    name = design.spec.corpus.name
+    now = None
+    for run in design.runs:
+        record = store.finished(run.run_id)
+        before = record.result.get("corpus") if record is not None and record.result else None
+        if before is None:  # not finished, or recorded by an earlier version
+            continue
+        now = now or load_corpus(name).fingerprint
+        if before != now:
+            raise ChangedCorpusError(
+                f"the corpus {name} is not the one that run {run.run_id} of this sweep was trained on: it was prepared "
+                "anew. Bring that one back, or give this sweep another --store."
+            )
+
+
 def measure_rate(design: Design) -> list[tuple[float, float]]:
     """(FLOPs per step, seconds per step) of the smallest, a middle and the largest model, a few steps each.
 

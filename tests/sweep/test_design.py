@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import tiny_spec
+from tiny_sweeps import tiny_spec
 
 from scaling.accounting import count_params
 from scaling.architecture import Architecture

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import tiny_spec
 from running import ForkExecutor, losses, plan, run_forked, run_inline
+from tiny_sweeps import tiny_spec
 
 from scaling.sweep.design import Design, with_budgets
 from scaling.sweep.execute import Report

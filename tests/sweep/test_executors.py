@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import tiny_spec
 from engines import REPOSITORY, need
+from tiny_sweeps import tiny_spec
 
 from scaling.sweep.design import Design, design_sweep
 from scaling.sweep.execute import Supervisor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import tiny_spec
 from running import ForkExecutor, losses, plan, run_forked, run_inline
+from tiny_sweeps import tiny_spec
 
+from scaling.errors import ChangedCorpusError
 from scaling.sweep.design import Design, with_budgets
 from scaling.sweep.execute import Supervisor
 from scaling.sweep.executors import Ended
@@ -22,6 +24,7 @@ from scaling.sweep.loop import Job
 from scaling.sweep.progress import look
 from scaling.sweep.results import load_store_runs
 from scaling.sweep.store import Store
+from scaling.sweep.worker import refuse_other_corpus
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'isoflop[train]'")
 
@@ -253,3 +256,18 @@ def test_a_run_whose_corpus_has_changed_fails_and_keeps_its_checkpoints(
     assert {report.status.states[r.run_id] for r in shared} == {"failed"}
     assert "is not the one" in (store.inspect(shared[0].run_id).failure or {})["reason"]
     assert all(path.exists() for path in kept)
+
+
+def test_runs_are_not_added_to_those_of_another_text(
+    tmp_path: Path, undisturbed: tuple[Design, dict[str, float]]
+) -> None:
+    design, _ = undisturbed
+    store = Store(tmp_path)
+    run_inline(store, design)
+    refuse_other_corpus(store, design)
+    path = store.run_dir(design.runs[0].run_id) / "result.json"
+    result = json.loads(path.read_text())
+    assert result["corpus"]
+    path.write_text(json.dumps(result | {"corpus": "another text"}))
+    with pytest.raises(ChangedCorpusError, match="was prepared anew"):
+        refuse_other_corpus(store, design)

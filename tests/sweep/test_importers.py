@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import falling
+from tiny_sweeps import falling
 
 from scaling.errors import DataError, UsageError
 from scaling.sweep.importers import (

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import tiny_spec
 from running import ForkExecutor, run_inline
+from tiny_sweeps import tiny_spec
 
 from scaling.sweep.design import Design, design_sweep, with_budgets
 from scaling.sweep.execute import Supervisor

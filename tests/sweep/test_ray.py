@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY, tiny_values, write_toml
 from engines import REPOSITORY, need
+from tiny_sweeps import TINY, tiny_values, write_toml
 
 from scaling.errors import UsageError
 from scaling.sweep.executors import WorkerCommand

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import tiny_spec
 from engines import REPOSITORY, need
+from tiny_sweeps import tiny_spec
 
 from scaling.sweep.design import Design, design_sweep
 from scaling.sweep.execute import Supervisor

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import TINY, tiny_spec, tiny_values, write_toml
+from tiny_sweeps import TINY, tiny_spec, tiny_values, write_toml
 
 from scaling.errors import UsageError
 from scaling.sweep.spec import SpecError, load_sweep, sweep_from_dict

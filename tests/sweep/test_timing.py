@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import tiny_spec
+from tiny_sweeps import tiny_spec
 
 from scaling.sweep.design import Design, design_sweep
 from scaling.sweep.loop import Job, Worker, add_runs

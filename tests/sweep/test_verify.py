@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import tiny_spec
+from tiny_sweeps import tiny_spec
 
 from scaling.errors import UsageError
 from scaling.laws.frontier import FrontierLaw
