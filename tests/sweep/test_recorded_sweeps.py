@@ -34,9 +34,8 @@ def test_every_deadline_that_a_sweep_proposes_is_a_time() -> None:
 
 @pytest.mark.parametrize("folder", [f for f in RECORDED if (f / "proof.json").exists()], ids=lambda p: p.name)
 def test_every_run_of_a_recorded_proof_is_there_apart_from_the_sweeps_own(folder: Path) -> None:
-    proof = json.loads((folder / "proof.json").read_text())
+    proofs = [json.loads(path.read_text()) for path in folder.glob("proof*.json")]
     recorded = {p.stem: json.loads(p.read_text()) for p in (folder / "results" / "proof").glob("*.json")}
-    assert {r["run_id"]: r["loss"] for r in proof["rows"]} == {
-        i: r["result"]["loss"] for i, r in recorded.items()
+    assert {(proof["budget"], r["run_id"], r["loss"]) for proof in proofs for r in proof["rows"]} == {
+        (r["proof"]["budget"], run_id, r["result"]["loss"]) for run_id, r in recorded.items()
     }
-    assert {r["proof"]["budget"] for r in recorded.values()} == {proof["budget"]}
