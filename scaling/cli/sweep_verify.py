@@ -136,6 +136,7 @@ def _rows(proof: Proof, kept: Store, surface: ParametricFit) -> list[dict[str, A
                 "advice": name,
                 "run_id": run_id,
                 "n_params": float(measured.n_params[i]),
+                "n_params_non_embedding": float(measured.extras["n_params_non_embedding"][i]),
                 "n_tokens": float(measured.n_tokens[i]),
                 "loss": float(measured.loss[i]),
                 "predicted_loss": float(predicted.loss[i]),

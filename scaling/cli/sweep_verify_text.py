@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaling.accounting import count_params
+from scaling.architecture import Architecture
 from scaling.cli.output import heading, note, paragraph, print_table
+from scaling.sweep.verify import KAPLAN
 from scaling.units import format_duration, format_flops, format_params, format_tokens
 
 if TYPE_CHECKING:
     from scaling.runs import Runs
+    from scaling.sweep.design import PlannedRun
     from scaling.sweep.timing import Rate
     from scaling.sweep.verify import Proof
 
@@ -26,7 +30,8 @@ def plan_to_dict(proof: Proof, rate: Rate | None, n_slots: int) -> dict[str, Any
         "wall_s": None if rate is None else rate.total_seconds(design.units, n_slots),
         "runs": [
             {
-                "advice": name, "run_id": r.run_id, "n_params": r.n_params, "n_tokens": r.n_tokens,
+                "advice": name, "run_id": r.run_id, "n_params": r.n_params,
+                "n_params_non_embedding": non_embedding(r), "n_tokens": r.n_tokens,
                 "n_steps": r.n_steps, "flops": r.flops, "work_flops": r.n_steps * r.flops_per_step,
                 "seconds": None if rate is None else rate.seconds(r.n_steps, r.flops_per_step),
             }
@@ -53,6 +58,7 @@ def print_plan(proof: Proof, rate: Rate | None, n_slots: int) -> None:
         wall = format_duration(rate.total_seconds(design.units, n_slots))
         cost += f"; {wall} on {n_slots} slots here, from a few steps timed just now"
     paragraph(f"{cost}.")
+    _kaplans_count(proof)
     _left_out(proof)
 
 
@@ -79,13 +85,28 @@ def print_proof(proof: Proof, rows: list[dict[str, Any]], runs: Runs, floor: dic
             f"Floor: fitted E = {floor['fitted_E']:.3f}; the true entropy of the corpus on the validation tokens is "
             f"{floor['true_entropy']:.4f} nats/token."
         )
+    _kaplans_count(proof)
     _left_out(proof)
 
 
-def _advised(proof: Proof) -> list[tuple[str, Any]]:
+def _advised(proof: Proof) -> list[tuple[str, PlannedRun]]:
     """Each advice with the run that follows it."""
     runs = {r.run_id: r for r in proof.design.runs}
     return [(name, runs[run_id]) for name, run_id in proof.run_ids.items()]
+
+
+def non_embedding(run: PlannedRun) -> int:
+    return count_params(Architecture.from_dict(dict(run.config["architecture"]))).non_embedding
+
+
+def _kaplans_count(proof: Proof) -> None:
+    """Say that this size is another than N."""
+    run = dict(_advised(proof)).get(KAPLAN)
+    if run is not None:
+        paragraph(
+            f"Kaplan et al. count parameters without embeddings and ask for {format_params(run.n_params_wanted)}: this "
+            f"model has {format_params(non_embedding(run))} of them."
+        )
 
 
 def _left_out(proof: Proof) -> None:

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from scaling.accounting import count_params, flop_parts, flops_per_token
 from scaling.architecture import Architecture
 from scaling.planning.schedule import deepseek_law, step_law
-from scaling.sweep.shapes import choose_shape, shape_fields
-from scaling.sweep.spec import SpecError, SweepSpec
+from scaling.sweep.shapes import choose_shape, count_as, shape_fields
+from scaling.sweep.spec import ParamsConvention, SpecError, SweepSpec
 from scaling.sweep.store import run_id_of
 
 CONFIG_VERSION = 1
@@ -34,7 +34,8 @@ class PlannedRun:
     config: Mapping[str, Any]
     budget: float
     seed: int
-    n_params_wanted: float
+    n_params_wanted: float  # counted as params_wanted says
+    params_wanted: ParamsConvention
     n_params: int
     n_tokens: int
     flops: float
@@ -110,6 +111,7 @@ class Cell(NamedTuple):
     budget: float
     n_params: float  # wanted
     seed: int
+    params: ParamsConvention | None = None  # how n_params is counted; None: as the spec says
 
 
 def grid_cells(spec: SweepSpec) -> list[Cell]:
@@ -138,13 +140,14 @@ def design_sweep(
         cells: other runs than the grid's, under the same recipe.
     """
     runs: dict[str, PlannedRun] = {}
-    shapes: dict[float, tuple[Architecture, int]] = {}
+    shapes: dict[tuple[float, ParamsConvention], Architecture] = {}
     for cell in grid_cells(spec) if cells is None else cells:
-        if cell.n_params not in shapes:
-            shapes[cell.n_params] = choose_shape(
-                cell.n_params, spec.shape, spec.corpus, vocab_size=vocab_size, params=spec.grid.params
+        wanted = cell.n_params, cell.params or spec.grid.params
+        if wanted not in shapes:
+            shapes[wanted], _ = choose_shape(
+                cell.n_params, spec.shape, spec.corpus, vocab_size=vocab_size, params=wanted[1]
             )
-        run = plan_run(spec, cell.budget, cell.n_params, *shapes[cell.n_params], seed=cell.seed)
+        run = plan_run(spec, cell, shapes[wanted])
         runs[run.run_id] = run
     return Design(
         spec=spec, vocab_size=vocab_size, n_tokens_unique=n_tokens_unique, runs=tuple(runs.values())
@@ -173,16 +176,9 @@ def budget_sizes(spec: SweepSpec, budget: float) -> list[float]:
     return [grid.size_ratio ** (first + i) for i in range(n)]
 
 
-def plan_run(
-    spec: SweepSpec,
-    budget: float,
-    n_params_wanted: float,
-    architecture: Architecture,
-    n_params: int,
-    *,
-    seed: int,
-) -> PlannedRun:
+def plan_run(spec: SweepSpec, cell: Cell, architecture: Architecture) -> PlannedRun:
     """One cell of the grid: recipe, number of steps, and the configuration that says it all."""
+    budget, seed, n_params = cell.budget, cell.seed, count_as(architecture, spec.grid.params)
     per_token = flops_of_a_token(spec, architecture, n_params)
     recipe = _recipe(spec, architecture, n_params, budget, per_token)
     batch = int(recipe.pop("batch_sequences"))
@@ -210,7 +206,8 @@ def plan_run(
         config=config,
         budget=budget,
         seed=seed,
-        n_params_wanted=n_params_wanted,
+        n_params_wanted=cell.n_params,
+        params_wanted=cell.params or spec.grid.params,
         n_params=n_params,
         n_tokens=n_steps * batch_tokens,
         flops=n_steps * batch_tokens * per_token,

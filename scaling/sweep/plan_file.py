@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scaling.sweep.design import Cell, Design, design_sweep
+from scaling.sweep.design import Cell, Design, PlannedRun, design_sweep
 from scaling.sweep.files import StoreError, read_json, write_atomic
-from scaling.sweep.spec import sweep_from_dict
+from scaling.sweep.spec import ParamsConvention, sweep_from_dict
 from scaling.sweep.store import Store, run_id_of
 
 
@@ -24,7 +24,7 @@ def write_plan(store: Store, design: Design) -> Path:
         "spec": design.spec.to_dict(),
         "vocab_size": design.vocab_size,
         "n_tokens_unique": design.n_tokens_unique,
-        "cells": [[r.budget, r.n_params_wanted, r.seed] for r in design.runs],
+        "cells": [_cell(r, design.spec.grid.params) for r in design.runs],
     }
     path = store.root / "plans" / f"{run_id_of(plan)}.json"
     if not path.exists():
@@ -50,5 +50,14 @@ def read_plan(path: Path) -> Design:
         sweep_from_dict(plan["spec"]),
         vocab_size=plan["vocab_size"],
         n_tokens_unique=plan["n_tokens_unique"],
-        cells=[Cell(float(budget), float(n_params), int(seed)) for budget, n_params, seed in plan["cells"]],
+        cells=[
+            Cell(float(budget), float(n_params), int(seed), *params)
+            for budget, n_params, seed, *params in plan["cells"]
+        ],
     )
+
+
+def _cell(run: PlannedRun, params: ParamsConvention) -> list[Any]:
+    """How N is counted is said only where it differs from the spec."""
+    cell = [run.budget, run.n_params_wanted, run.seed]
+    return cell if run.params_wanted == params else [*cell, run.params_wanted]

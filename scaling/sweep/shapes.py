@@ -91,7 +91,7 @@ def _exact_ff(
 ) -> float:
     """The real MLP width that hits N: N is linear in d_ff, so two counts give it."""
     first, second = (
-        _count(Architecture.from_dict(shape_fields(d_model, n_layers, w, shape, corpus, vocab)), params)
+        count_as(Architecture.from_dict(shape_fields(d_model, n_layers, w, shape, corpus, vocab)), params)
         for w in (1, 2)
     )
     return 1 + (n_params - first) / (second - first)
@@ -111,8 +111,8 @@ def _round_ff(
     for step in (64, 16, 8, 4, 2, 1):
         d_ff = max(step, round(exact / step) * step)
         a = Architecture.from_dict(shape_fields(d_model, n_layers, d_ff, shape, corpus, vocab))
-        if step == 1 or abs(_count(a, params) / n_params - 1) <= TOLERANCE / 4:
-            return a, _count(a, params)
+        if step == 1 or abs(count_as(a, params) / n_params - 1) <= TOLERANCE / 4:
+            return a, count_as(a, params)
     raise AssertionError(exact)
 
 
@@ -132,7 +132,8 @@ def shape_fields(
     }
 
 
-def _count(architecture: Architecture, params: str) -> int:
+def count_as(architecture: Architecture, params: str) -> int:
+    """N in a convention."""
     counts = count_params(architecture)
     return counts.total if params == "total" else counts.non_embedding
 

@@ -2,12 +2,13 @@
 
 A law is worth its extrapolation. So the sweep's own optimum, 20 tokens per parameter (Hoffmann et al. 2022) and
 Kaplan et al.'s allocation are trained with the same recipe at the same budget, and the losses compared with each
-other and with what the law had predicted.
+other and with what the law had predicted. Each rule of thumb counts parameters as its source does: Hoffmann et al. all
+of them, Kaplan et al. without embeddings (their section 1.3). The budget is spent in the FLOPs of the sweep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,12 +16,14 @@ from scaling.errors import PlanError, UsageError
 from scaling.laws.base import Allocation
 from scaling.reference.published import find_law
 from scaling.runs import Runs
-from scaling.sweep.design import Cell, Design, design_sweep
+from scaling.sweep.design import Cell, Design, design_sweep, flops_of_a_token
+from scaling.sweep.shapes import choose_shape, count_as
 from scaling.sweep.spec import SpecError
 from scaling.units import format_params
 
 EXTRAPOLATION = 10.0  # times the largest budget of the sweep
 TOKENS_PER_PARAM = 20.0
+ROUNDS, SETTLED = 20, 1e-3  # shapes hit N within 2 %
 OURS, TWENTY, KAPLAN = "this sweep's law", "20 tokens per parameter", "Kaplan et al. 2020"
 
 
@@ -60,12 +63,12 @@ def plan_proof(sweep: Design, law: Allocating, budget: float, *, without: Collec
         )
     designs: dict[str, Design] = {}
     left_out: dict[str, str] = {}
-    for name, n_params in _advice(law, budget).items():
-        if name in without:
-            left_out[name] = f"as asked; it wants {format_params(n_params)} parameters."
-            continue
-        cell = Cell(budget, n_params, sweep.spec.seeds.first)
+    for name, advise in _ADVICE.items():
         try:
+            cell = advise(sweep, law, budget)
+            if name in without:
+                left_out[name] = f"as asked; it wants {_size(cell)}."
+                continue
             designs[name] = design_sweep(
                 sweep.spec, vocab_size=sweep.vocab_size, n_tokens_unique=sweep.n_tokens_unique, cells=[cell]
             )
@@ -94,10 +97,38 @@ def true_entropy(runs: Runs) -> float | None:
     return None if excess is None else float((runs.loss - excess).mean())
 
 
-def _advice(law: Allocating, budget: float) -> dict[str, float]:
-    """N of each advice; Kaplan's in the parameters his law counts, which we then take as ours."""
-    return {
-        OURS: law.allocate(budget).n_params,
-        TWENTY: (budget / (6 * TOKENS_PER_PARAM)) ** 0.5,
-        KAPLAN: find_law("kaplan").allocate(budget).n_params,
-    }
+def _ours(sweep: Design, law: Allocating, budget: float) -> Cell:
+    return Cell(budget, law.allocate(budget).n_params, sweep.spec.seeds.first)
+
+
+def _twenty(sweep: Design, _: Allocating, budget: float) -> Cell:
+    """The N, of all parameters, whose budget pays 20 N tokens: N = sqrt(C / (20 k)), k FLOPs a token and parameter.
+
+    k is 6 by rule; counted exactly it depends on the shape, hence on N: so repeat until N stays.
+    """
+    spec, n_params, flops_per_token_param = sweep.spec, 0.0, 6.0
+    for _round in range(ROUNDS):
+        before, n_params = n_params, (budget / (flops_per_token_param * TOKENS_PER_PARAM)) ** 0.5
+        if abs(n_params - before) < SETTLED * n_params:
+            break
+        architecture, n = choose_shape(n_params, spec.shape, spec.corpus, vocab_size=sweep.vocab_size)
+        counted = count_as(architecture, spec.grid.params)
+        flops_per_token_param = flops_of_a_token(spec, architecture, counted) / n
+    return Cell(budget, n_params, spec.seeds.first, "total")
+
+
+def _kaplan(sweep: Design, _: Allocating, budget: float) -> Cell:
+    n_params = find_law("kaplan").allocate(budget).n_params
+    return Cell(budget, n_params, sweep.spec.seeds.first, "non_embedding")
+
+
+_ADVICE: dict[str, Callable[[Design, Allocating, float], Cell]] = {
+    OURS: _ours,
+    TWENTY: _twenty,
+    KAPLAN: _kaplan,
+}
+
+
+def _size(cell: Cell) -> str:
+    kind = "non-embedding parameters" if cell.params == "non_embedding" else "parameters"
+    return f"{format_params(cell.n_params)} {kind}"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tiny_sweeps import tiny_spec
 
+from scaling.accounting import count_params
+from scaling.architecture import Architecture
 from scaling.errors import UsageError
 from scaling.laws.frontier import FrontierLaw
 from scaling.runs import Runs
 from scaling.sweep.design import design_sweep
+from scaling.sweep.plan_file import read_plan, write_plan
+from scaling.sweep.store import Store
 from scaling.sweep.verify import KAPLAN, OURS, TWENTY, plan_proof, true_entropy
 
 
@@ -22,7 +28,31 @@ def test_the_proof_trains_each_advice_at_the_budget() -> None:
     assert ours.n_tokens / ours.n_params == pytest.approx(10, rel=0.05)  # shapes hit N within 2 %
     assert twenty.n_tokens / twenty.n_params == pytest.approx(20, rel=0.05)
     assert all(r.flops == pytest.approx(1e10, rel=0.01) for r in runs.values())
-    assert "vocabulary" in proof.left_out[KAPLAN]  # it asks for fewer parameters than the vocabulary needs
+
+
+def test_kaplans_model_has_his_number_of_parameters_without_embeddings(tmp_path: Path) -> None:
+    """And a worker, which reads the plan of the store, builds the same one."""
+    sweep = design_sweep(tiny_spec(), vocab_size=32)
+    proof = plan_proof(sweep, FrontierLaw.from_tokens_per_param(10.0), 1e13)
+    run = next(r for r in proof.design.runs if r.run_id == proof.run_ids[KAPLAN])
+    counted = count_params(Architecture.from_dict(dict(run.config["architecture"])))
+    asked = 1.3e9 * (1e13 / 8.64e19) ** 0.73  # Kaplan et al. 2020, table 6; a PF-day is 8.64e19 FLOPs
+    assert counted.non_embedding == pytest.approx(asked, rel=0.02)
+    assert run.n_params == counted.total > 1.05 * counted.non_embedding
+    read = read_plan(write_plan(Store(tmp_path), proof.design))
+    assert [r.run_id for r in read.runs] == [r.run_id for r in proof.design.runs]
+
+
+@pytest.mark.parametrize("flops", ["6ND", "exact_causal", "palm"])
+@pytest.mark.parametrize("params", ["total", "non_embedding"])
+def test_twenty_tokens_are_twenty_however_the_sweep_counts(flops: str, params: str) -> None:
+    grid = {"flops": flops, "params": params}
+    sweep = design_sweep(tiny_spec(grid=grid), vocab_size=32)
+    proof = plan_proof(sweep, FrontierLaw.from_tokens_per_param(10.0), 1e10, without=[KAPLAN])
+    run = next(r for r in proof.design.runs if r.run_id == proof.run_ids[TWENTY])
+    counted = count_params(Architecture.from_dict(dict(run.config["architecture"])))
+    assert run.n_tokens / counted.total == pytest.approx(20, rel=0.045)  # N within 2 %, and the whole step
+    assert run.flops == pytest.approx(1e10, rel=0.01)
 
 
 def test_a_rule_of_thumb_can_be_left_out_by_name() -> None:
