@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from scaling.runs import Runs
-from scaling.sweep.files import read_json, write_atomic
-from scaling.sweep.store import Store
+from scaling.sweep.files import StoreError, read_json, write_atomic
+from scaling.sweep.store import Store, run_id_of
 from scaling.sweep.verify import Proof
 
 PROOF_FOLDER = "proof"
@@ -66,11 +66,19 @@ def export_results(store: Store, runs: Runs, run_ids: Iterable[str], folder: Pat
 
 
 def import_results(store: Store, folder: Path) -> Recorded:
-    """Put exported results into a store, so that a recorded sweep can be extended without training it again."""
+    """Put exported results into a store, so that a recorded sweep can be extended without training it again.
+
+    Raises:
+        StoreError: a file is no exported result, or not the one of its name; nothing is put then.
+    """
     results = folder / "results"
-    n_results = sum(_import(store, path) for path in sorted(results.glob("*.json")))
-    n_proof = sum(_import(store, path) for path in sorted((results / PROOF_FOLDER).glob("*.json")))
-    return Recorded(n_results=n_results, n_proof=n_proof)
+    own, proof = (
+        [_read(path) for path in sorted(place.glob("*.json"))] for place in (results, results / PROOF_FOLDER)
+    )
+    return Recorded(
+        n_results=sum(_import(store, recorded) for recorded in own),
+        n_proof=sum(_import(store, recorded) for recorded in proof),
+    )
 
 
 def _export(store: Store, run_id: str, folder: Path, more: Mapping[str, Any]) -> bool:
@@ -84,12 +92,26 @@ def _export(store: Store, run_id: str, folder: Path, more: Mapping[str, Any]) ->
     return True
 
 
-def _import(store: Store, path: Path) -> bool:
-    """Whether the store lacked the result."""
+def _read(path: Path) -> dict[str, Any]:
+    """An exported result whose configuration is the one that its file is named by."""
     recorded = read_json(path)
-    run_id = store.add(recorded["config"])
+    for key in ("config", "result"):
+        if not isinstance(recorded.get(key), dict):
+            raise StoreError(
+                f'{path} is no exported result: it lacks "{key}". Export it again, or move it away.'
+            )
+    run_id = run_id_of(recorded["config"])
     if run_id != path.stem:
-        return False
+        raise StoreError(
+            f"{path} holds the configuration of run {run_id}, not of the run it is named by: it was edited or renamed. "
+            "Bring the exported file back, or move it away."
+        )
+    return recorded
+
+
+def _import(store: Store, recorded: Mapping[str, Any]) -> bool:
+    """Whether the store lacked the result."""
+    run_id = store.add(recorded["config"])
     if "proof" in recorded:
         _mark(store, run_id, recorded["proof"])
     lease = store.claim(run_id, owner="import")
