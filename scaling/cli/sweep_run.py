@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,10 @@ from scaling.cli.sweep_progress import (
     require_torch,
 )
 
+if TYPE_CHECKING:
+    from scaling.sweep.progress import Status
+
+EXIT_ALL_DIVERGED = 3
 EXIT_SOME_FAILED = 4
 
 
@@ -126,7 +130,15 @@ def _conclude(report: Any, planned: Any, kept: Any) -> int:
         failed = "1 run" if status.n_failed == 1 else f"{status.n_failed} runs"
         click.echo(f"{failed} failed; see why:  {typed('status')}", err=True)
         return EXIT_SOME_FAILED
-    return 0
+    return EXIT_ALL_DIVERGED if all_diverged(status) else 0
+
+
+def all_diverged(status: Status) -> bool:
+    """Whether training never held, which is said with what to change."""
+    if status.counts.get("diverged", 0) < len(status.states):
+        return False
+    click.echo("all runs diverged: lower recipe.learning_rate in the spec, then run it again.", err=True)
+    return True
 
 
 def _write_table(planned: Any, kept: Any) -> Path | None:

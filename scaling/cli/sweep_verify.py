@@ -11,7 +11,7 @@ from scaling.cli.output import print_json
 from scaling.cli.sweep_hints import typed_again
 from scaling.cli.sweep_options import RunOptions, run_options
 from scaling.cli.sweep_progress import EXIT_INTERRUPTED, require_torch
-from scaling.cli.sweep_run import EXIT_SOME_FAILED, train
+from scaling.cli.sweep_run import EXIT_ALL_DIVERGED, EXIT_SOME_FAILED, all_diverged, train
 
 if TYPE_CHECKING:
     from scaling.fitting.parametric.result import ParametricFit
@@ -114,7 +114,9 @@ def _end_of(report: Any, kept: Store, design: Design) -> int:
     if report.interrupted:
         click.echo(f"out of time; go on with:  {typed_again()}", err=True)
         return EXIT_INTERRUPTED
-    return EXIT_SOME_FAILED if report.status.n_failed else 0
+    if report.status.n_failed:
+        return EXIT_SOME_FAILED
+    return EXIT_ALL_DIVERGED if all_diverged(report.status) else 0
 
 
 def _rows(proof: Proof, kept: Store, surface: ParametricFit) -> list[dict[str, Any]]:

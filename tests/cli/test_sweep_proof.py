@@ -84,3 +84,16 @@ def test_runs_of_a_proof_are_recorded_apart_and_never_trained_again(
     assert {r["run_id"] for r in rows} == set(proof.run_ids.values())
     assert "from 6 valleys of 38 runs" in invoke("fit", *here)
     assert "2 of its proof" in invoke("export", *here, "-o", str(tmp_path / "out again"))
+
+
+def test_a_sweep_whose_runs_all_diverged_says_what_to_lower_and_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scaling.cli.sweep import design_of, store_of
+
+    invoke("init", str(tmp_path))
+    design, store = design_of(tmp_path), store_of(tmp_path, None)
+    for one in design.runs:
+        store.finish(store.claim(store.add(one.config)), {"status": "diverged", "reason": "loss is nan"})
+    assert run(["sweep", "run", str(tmp_path)]) == 3
+    assert "all runs diverged: lower recipe.learning_rate" in capsys.readouterr().err
