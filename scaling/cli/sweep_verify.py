@@ -14,8 +14,9 @@ from scaling.cli.sweep_progress import EXIT_INTERRUPTED, require_torch
 from scaling.cli.sweep_run import EXIT_ALL_DIVERGED, EXIT_SOME_FAILED, all_diverged, train
 
 if TYPE_CHECKING:
+    from scaling.cli.sweep_verify_text import Basis, Doubts
     from scaling.fitting.parametric.result import ParametricFit
-    from scaling.runs import Runs
+    from scaling.runs import Finding
     from scaling.sweep.design import Design
     from scaling.sweep.store import Store
     from scaling.sweep.verify import Proof
@@ -45,26 +46,40 @@ def verify(
 ) -> int:
     """Prove the law: train what it plans at a larger budget, beside 20 tokens per parameter and Kaplan's advice."""
     from scaling.cli.sweep import design_of, finished_runs, store_of
+    from scaling.cli.sweep_verify_text import Basis
     from scaling.fitting.isoflop.fit import fit_isoflop
+    from scaling.fitting.parametric.fit import fit_parametric
     from scaling.sweep.verify import EXTRAPOLATION, KAPLAN, TWENTY, plan_proof
     from scaling.units import parse_flops
 
     planned, kept = design_of(spec), store_of(spec, store, options.lease_timeout_s)
     runs = finished_runs(planned, kept)
+    law, surface = fit_isoflop(runs), fit_parametric(runs)
     names = {"20-tokens": TWENTY, "kaplan": KAPLAN}
     proof = plan_proof(
         planned,
-        fit_isoflop(runs),
+        law,
         EXTRAPOLATION * planned.spec.grid.budgets[-1] if budget is None else parse_flops(budget),
         without=[names[w] for w in without],
     )
+    doubts = _doubts(proof, law.findings, surface.findings)
     if dry_run:
-        _tell_plan(proof, options, measure=measure, as_json=as_json)
+        _tell_plan(proof, doubts, options, measure=measure, as_json=as_json)
         return 0
-    return _prove(proof, kept, runs, options, as_json=as_json)
+    return _prove(proof, kept, Basis(runs=runs, surface=surface, doubts=doubts), options, as_json=as_json)
 
 
-def _tell_plan(proof: Proof, options: RunOptions, *, measure: bool, as_json: bool) -> None:
+def _doubts(proof: Proof, *of_law: tuple[Finding, ...]) -> Doubts:
+    """Of the law (its valleys and its surface) and of the runs that prove it, errors first."""
+    order = ("error", "warning", "note")
+    law = {(f.code, f.message): f for findings in of_law for f in findings}
+    return {
+        "law": sorted(law.values(), key=lambda f: order.index(f.severity)),
+        "proof": sorted(proof.findings, key=lambda f: order.index(f.severity)),
+    }
+
+
+def _tell_plan(proof: Proof, doubts: Doubts, options: RunOptions, *, measure: bool, as_json: bool) -> None:
     from scaling.cli.sweep_verify_text import plan_to_dict, print_plan
     from scaling.sweep.timing import Rate, usable_cores
 
@@ -75,33 +90,26 @@ def _tell_plan(proof: Proof, options: RunOptions, *, measure: bool, as_json: boo
         require_torch("local")
         rate = Rate.from_points(measure_rate(proof.design))
     if as_json:
-        print_json(plan_to_dict(proof, rate, n_slots))
+        print_json(plan_to_dict(proof, doubts, rate, n_slots))
     else:
-        print_plan(proof, rate, n_slots)
+        print_plan(proof, doubts, rate, n_slots)
 
 
-def _prove(proof: Proof, kept: Store, runs: Runs, options: RunOptions, *, as_json: bool) -> int:
+def _prove(proof: Proof, kept: Store, basis: Basis, options: RunOptions, *, as_json: bool) -> int:
     """Train, compare, print. The runs of a proof stay in the store, marked: no fit of the sweep takes them."""
-    from scaling.cli.sweep_verify_text import print_proof
-    from scaling.fitting.parametric.fit import fit_parametric
+    from scaling.cli.sweep_verify_text import print_proof, proof_to_dict
     from scaling.sweep.recorded import record_proof
-    from scaling.sweep.verify import true_entropy
 
-    surface = fit_parametric(runs)
     if kept.is_writable():
         record_proof(kept, proof)
     report = train(proof.design, kept, options)
     if report is None:
         return EXIT_INTERRUPTED
-    rows = _rows(proof, kept, surface) if report.status.counts.get("done") else []
-    floor = {"fitted_E": surface.law.coefficients.get("E"), "true_entropy": true_entropy(runs)}
+    rows = _rows(proof, kept, basis.surface) if report.status.counts.get("done") else []
     if as_json:
-        left_out = dict(proof.left_out)
-        print_json(
-            {"kind": "sweep_proof", "budget": proof.budget, "rows": rows, "left_out": left_out, **floor}
-        )
+        print_json(proof_to_dict(proof, rows, basis))
     elif rows:
-        print_proof(proof, rows, runs, floor)
+        print_proof(proof, rows, basis)
     return _end_of(report, kept, proof.design)
 
 
@@ -140,9 +148,10 @@ def _rows(proof: Proof, kept: Store, surface: ParametricFit) -> list[dict[str, A
                 "n_params": float(measured.n_params[i]),
                 "n_params_non_embedding": float(measured.extras["n_params_non_embedding"][i]),
                 "n_tokens": float(measured.n_tokens[i]),
-                "loss": float(measured.loss[i]),
+                "loss": (loss := float(measured.loss[i])),
                 "predicted_loss": float(predicted.loss[i]),
                 "prediction_interval": band,
+                "inside": None if band is None else band[0] <= loss <= band[1],
             }
         )
     return sorted(rows, key=lambda r: r["loss"])

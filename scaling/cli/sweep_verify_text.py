@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,17 +11,31 @@ import click
 from scaling.accounting import count_params
 from scaling.architecture import Architecture
 from scaling.cli.output import heading, note, paragraph, print_table
-from scaling.sweep.verify import KAPLAN
+from scaling.fitting.parametric.seed_noise import SeedNoise, seed_noise
+from scaling.sweep.verify import KAPLAN, true_entropy
 from scaling.units import format_duration, format_flops, format_params, format_tokens
 
 if TYPE_CHECKING:
-    from scaling.runs import Runs
+    from scaling.fitting.parametric.result import ParametricFit
+    from scaling.runs import Finding, Runs
     from scaling.sweep.design import PlannedRun
     from scaling.sweep.timing import Rate
     from scaling.sweep.verify import Proof
 
 
-def plan_to_dict(proof: Proof, rate: Rate | None, n_slots: int) -> dict[str, Any]:
+Doubts = Mapping[str, Sequence["Finding"]]  # "law", "proof" → findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """What the proof is set against: the sweep's runs, the surface that predicts, and the doubts."""
+
+    runs: Runs
+    surface: ParametricFit
+    doubts: Doubts
+
+
+def plan_to_dict(proof: Proof, doubts: Doubts, rate: Rate | None, n_slots: int) -> dict[str, Any]:
     """The --json contract of a dry run."""
     design = proof.design
     return {
@@ -38,10 +54,11 @@ def plan_to_dict(proof: Proof, rate: Rate | None, n_slots: int) -> dict[str, Any
             for name, r in _advised(proof)
         ],
         "left_out": dict(proof.left_out),
+        "findings": _findings_to_dict(doubts),
     }  # fmt: skip
 
 
-def print_plan(proof: Proof, rate: Rate | None, n_slots: int) -> None:
+def print_plan(proof: Proof, doubts: Doubts, rate: Rate | None, n_slots: int) -> None:
     heading(f"The proof at {format_flops(proof.budget)} FLOPs would train")
     rows = [
         [
@@ -60,33 +77,109 @@ def print_plan(proof: Proof, rate: Rate | None, n_slots: int) -> None:
     paragraph(f"{cost}.")
     _kaplans_count(proof)
     _left_out(proof)
+    _print_doubts(doubts)
 
 
-def print_proof(proof: Proof, rows: list[dict[str, Any]], runs: Runs, floor: dict[str, float | None]) -> None:
+def proof_to_dict(proof: Proof, rows: list[dict[str, Any]], basis: Basis) -> dict[str, Any]:
+    """The --json contract of a proof."""
+    noise, floor = seed_noise(basis.surface), basis.surface.estimates["E"]
+    return {
+        "kind": "sweep_proof",
+        "budget": proof.budget,
+        "rows": rows,
+        "lowest": [r["advice"] for r in _lowest(rows, noise)],
+        "seed_noise": {
+            "ln_loss_standard_deviation": noise.standard_deviation, "dof": noise.dof, "source": noise.source,
+            "gap": noise.gap(rows[0]["loss"]) if rows else None, "level": noise.level,
+        },
+        "left_out": dict(proof.left_out),
+        "fitted_E": floor.value,
+        "fitted_E_interval": None if floor.interval is None else [floor.interval.low, floor.interval.high],
+        "true_entropy": true_entropy(basis.runs),
+        "findings": _findings_to_dict(basis.doubts),
+    }  # fmt: skip
+
+
+def print_proof(proof: Proof, rows: list[dict[str, Any]], basis: Basis) -> None:
+    runs = basis.runs
     times = proof.budget / (runs.flops if runs.budget is None else runs.budget).max()
     heading(f"The proof at {format_flops(proof.budget)} FLOPs, {times:.3g} times the sweep's largest budget")
     table = []
     for r in rows:
         band = r["prediction_interval"]
-        interval = "" if band is None else f"{band[0]:.3f} to {band[1]:.3f}"
+        interval = (
+            ""
+            if band is None
+            else f"{band[0]:.3f} to {band[1]:.3f}, {'inside' if r['inside'] else 'OUTSIDE'}"
+        )
         table.append(
             [
                 r["advice"], format_params(r["n_params"]), format_tokens(r["n_tokens"]), f"{r['loss']:.4f}",
                 f"{r['predicted_loss']:.4f}", interval,
             ]
         )  # fmt: skip
-    print_table(["advice", "N", "tokens D", "measured loss", "predicted", "95 % for one run"], table)
+    level = f"{100 * basis.surface.level:g} %"
+    print_table(["advice", "N", "tokens D", "measured loss", "predicted", f"{level} for one run"], table)
     click.echo()
     if len(rows) > 1:
-        gap = rows[1]["loss"] - rows[0]["loss"]
-        paragraph(f"Lowest: {rows[0]['advice']}, by {gap:.4f} nats/token over {rows[1]['advice']}.")
-    if floor["true_entropy"] is not None and floor["fitted_E"] is not None:
-        paragraph(
-            f"Floor: fitted E = {floor['fitted_E']:.3f}; the true entropy of the corpus on the validation tokens is "
-            f"{floor['true_entropy']:.4f} nats/token."
-        )
+        paragraph(verdict(rows, seed_noise(basis.surface)))
+    paragraph(_floor(basis))
     _kaplans_count(proof)
     _left_out(proof)
+    _print_doubts(basis.doubts)
+
+
+def verdict(rows: list[dict[str, Any]], noise: SeedNoise) -> str:
+    """Who is lowest, or that nobody is."""
+    tied = _lowest(rows, noise)
+    names = " and ".join(r["advice"] for r in tied)
+    seeds = (
+        f"two seeds of one model differ by up to {noise.gap(rows[0]['loss']):.4f} ({100 * noise.level:g} %, from "
+        f"{noise.source}, {noise.dof} degree{'' if noise.dof == 1 else 's'} of freedom)"
+    )
+    if len({r["run_id"] for r in tied}) > 1:
+        return (
+            f"A tie of {names}: they differ by {tied[-1]['loss'] - tied[0]['loss']:.4f} nats/token; {seeds}."
+        )
+    if len(tied) == len(rows):
+        return f"{names} ask for the same model."
+    after = rows[len(tied)]
+    gap = after["loss"] - rows[0]["loss"]
+    return f"Lowest: {names}, by {gap:.4f} nats/token over {after['advice']}; {seeds}."
+
+
+def _lowest(rows: list[dict[str, Any]], noise: SeedNoise) -> list[dict[str, Any]]:
+    """The rows (sorted by loss) that noise does not tell from the first."""
+    return [r for r in rows if r["loss"] - rows[0]["loss"] <= noise.gap(rows[0]["loss"])]
+
+
+def _floor(basis: Basis) -> str:
+    fitted, entropy = basis.surface.estimates["E"], true_entropy(basis.runs)
+    text = f"Floor: fitted E = {fitted.value:.3f}"
+    ends = fitted.interval
+    if ends is not None:
+        text += f" ({100 * ends.level:g} %: {ends.low:.3f} to {ends.high:.3f})"
+    if entropy is None:
+        return f"{text} nats/token."
+    text += f"; the true entropy of the corpus on the validation tokens is {entropy:.4f} nats/token"
+    return (
+        f"{text}."
+        if ends is None
+        else f"{text}, {'inside' if ends.low <= entropy <= ends.high else 'OUTSIDE'}."
+    )
+
+
+def _findings_to_dict(doubts: Doubts) -> dict[str, list[dict[str, Any]]]:
+    return {about: [f.to_dict() for f in findings] for about, findings in doubts.items()}
+
+
+def _print_doubts(doubts: Doubts) -> None:
+    """Errors and warnings; notes stand in the JSON."""
+    told = [(about, f) for about, findings in doubts.items() for f in findings if f.severity != "note"]
+    if told:
+        heading("Doubts")
+    for about, finding in told:
+        paragraph(f"{about}, {finding.severity}: {finding.message} [{finding.code}]", "  ")
 
 
 def _advised(proof: Proof) -> list[tuple[str, PlannedRun]]:

@@ -25,7 +25,7 @@ REPEATS_MOST = 4.0  # Muennighoff et al. 2023: up to 4 epochs are about as good 
 
 def check_design(design: Design) -> tuple[Finding, ...]:
     """Findings, errors first. An error means that no law can come out of it."""
-    found = [*_grid(design), *_sharing(design), *_valleys(design), *_runs(design), *_noise(design)]
+    found = [*_grid(design), *_sharing(design), *_valleys(design), *check_runs(design), *_noise(design)]
     order = ("error", "warning", "note")
     return tuple(sorted(found, key=lambda f: order.index(f.severity)))
 
@@ -77,7 +77,8 @@ def _valleys(design: Design) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _runs(design: Design) -> Iterator[Finding]:
+def check_runs(design: Design) -> Iterator[Finding]:
+    """What is wrong with single runs, whatever grid they are of."""
     warmup = design.spec.schedule.warmup_steps
     tests: tuple[tuple[str, str, Callable[[PlannedRun], bool], Callable[[PlannedRun], str], str], ...] = (
         ("budget-missed", "warning", lambda r: abs(r.flops / r.budget - 1) > BUDGET_TOLERANCE,

@@ -8,21 +8,23 @@ of them, Kaplan et al. without embeddings (their section 1.3). The budget is spe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from scaling.errors import PlanError, UsageError
 from scaling.laws.base import Allocation
 from scaling.reference.published import find_law
-from scaling.runs import Runs
+from scaling.runs import Finding, Runs
+from scaling.sweep.checks import check_runs
 from scaling.sweep.design import Cell, Design, design_sweep, flops_of_a_token
 from scaling.sweep.shapes import choose_shape, count_as
 from scaling.sweep.spec import SpecError
-from scaling.units import format_params
+from scaling.units import format_flops, format_params
 
 EXTRAPOLATION = 10.0  # times the largest budget of the sweep
 TOKENS_PER_PARAM = 20.0
+LONG = 10.0  # times the longest run of the sweep
 ROUNDS, SETTLED = 20, 1e-3  # shapes hit N within 2 %
 OURS, TWENTY, KAPLAN = "this sweep's law", "20 tokens per parameter", "Kaplan et al. 2020"
 
@@ -38,12 +40,14 @@ class Proof:
     """What will be trained: the runs, and which of them each advice stands for.
 
     left_out: advice that cannot be trained here, with the reason.
+    findings: what is wrong with these runs.
     """
 
     budget: float
     design: Design
     run_ids: Mapping[str, str]
     left_out: Mapping[str, str]
+    findings: tuple[Finding, ...]
 
 
 def plan_proof(sweep: Design, law: Allocating, budget: float, *, without: Collection[str] = ()) -> Proof:
@@ -88,6 +92,7 @@ def plan_proof(sweep: Design, law: Allocating, budget: float, *, without: Collec
         design=design,
         run_ids={name: d.runs[0].run_id for name, d in designs.items()},
         left_out=left_out,
+        findings=(*check_runs(design), *_very_long(design, sweep)),
     )
 
 
@@ -95,6 +100,19 @@ def true_entropy(runs: Runs) -> float | None:
     """The corpus's own nats/token on the validation tokens, where it is known (synthetic): loss minus excess."""
     excess = runs.extras.get("excess")
     return None if excess is None else float((runs.loss - excess).mean())
+
+
+def _very_long(design: Design, sweep: Design) -> Iterator[Finding]:
+    longest = max(sweep.runs, key=lambda r: r.n_steps)
+    for run in design.runs:
+        if run.n_steps > LONG * longest.n_steps:
+            yield Finding(
+                code="very-long-run",
+                severity="warning",
+                message=f"{format_params(run.n_params)} at {format_flops(run.budget)} has {run.n_steps} steps, "
+                f"{run.n_steps / longest.n_steps:.3g} times the longest run of the sweep: the recipe was never tried "
+                "so long. Leave this advice out, or take a smaller budget.",
+            )
 
 
 def _ours(sweep: Design, law: Allocating, budget: float) -> Cell:

@@ -97,3 +97,43 @@ def test_a_sweep_whose_runs_all_diverged_says_what_to_lower_and_is_no_success(
         store.finish(store.claim(store.add(one.config)), {"status": "diverged", "reason": "loss is nan"})
     assert run(["sweep", "run", str(tmp_path)]) == 3
     assert "all runs diverged: lower recipe.learning_rate" in capsys.readouterr().err
+
+
+def test_a_proof_tells_a_winner_from_a_tie() -> None:
+    from scaling.cli.sweep_verify_text import verdict
+    from scaling.fitting.parametric.seed_noise import SeedNoise
+
+    noise = SeedNoise(standard_deviation=0.01, dof=2, source="repeated cells", level=0.95)  # gap 0.125 at 2.0
+    losses = {"law": 2.0, "twenty": 2.1, "kaplan": 2.3}
+    rows = [{"advice": name, "run_id": name, "loss": loss} for name, loss in losses.items()]
+    assert "A tie of law and twenty: they differ by 0.1000 nats/token; two seeds" in verdict(rows, noise)
+    assert "Lowest: law, by 0.3000 nats/token over kaplan" in verdict(rows[::2], noise)
+    same = [rows[0], {**rows[0], "advice": "twenty"}]
+    assert verdict(same, noise) == "law and twenty ask for the same model."
+
+
+def test_a_proof_shows_the_doubts_about_the_law_and_its_own_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scaling.fitting.isoflop.fit import fit_isoflop
+    from scaling.sweep.results import load_store_runs
+    from scaling.sweep.verify import plan_proof
+
+    design, store = planted(tmp_path)
+    runs = load_store_runs(store, run_ids=[r.run_id for r in design.runs])
+    assert run(["sweep", "verify", str(tmp_path), "--dry-run", "--no-measure"]) == 0
+    assert "[very-long-run]" in capsys.readouterr().out  # Kaplan's
+    finish(store, plan_proof(design, fit_isoflop(runs), 1.6e12).design)
+    assert run(["sweep", "verify", str(tmp_path), "--json"]) == 0
+    proof = json.loads(capsys.readouterr().out)
+    assert [f["code"] for f in proof["findings"]["proof"]] == ["very-long-run"]
+    assert "dependent-rows" in {f["code"] for f in proof["findings"]["law"]}
+    low, high = proof["fitted_E_interval"]
+    assert low < 1.4 < high  # planted
+    assert proof["lowest"] == ["this sweep's law", "20 tokens per parameter"]  # one model
+    assert all(r["inside"] == (r["prediction_interval"][0] <= r["loss"] <= r["prediction_interval"][1])
+               for r in proof["rows"])  # fmt: skip
+    assert run(["sweep", "verify", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "Lowest: this sweep's law and 20 tokens per parameter, by" in " ".join(printed.split())
+    assert "Doubts" in printed

@@ -62,6 +62,15 @@ def test_a_rule_of_thumb_can_be_left_out_by_name() -> None:
     assert proof.left_out[TWENTY] == "as asked; it wants 9.13k parameters."  # sqrt(1e10 / 120)
 
 
+def test_a_proof_says_what_is_doubtful_about_its_runs() -> None:
+    sweep = design_sweep(tiny_spec(), vocab_size=32, n_tokens_unique=1e4)
+    proof = plan_proof(sweep, FrontierLaw.from_tokens_per_param(10.0), 1e12, without=[TWENTY])
+    found = {f.code: f.message for f in proof.findings}
+    steps = [r.n_steps for r in proof.design.runs]
+    assert f"has {max(steps)} steps" in found["very-long-run"]
+    assert f"up to {128 * max(steps) / 1e4:.3g} times" in found["data-repeats"]  # 128 tokens a step
+
+
 def test_a_budget_inside_the_sweep_proves_nothing() -> None:
     sweep = design_sweep(tiny_spec(), vocab_size=32)
     with pytest.raises(UsageError, match="must exceed"):
