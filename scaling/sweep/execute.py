@@ -20,6 +20,8 @@ from scaling.sweep.store import State, Store
 from scaling.sweep.timing import Rate
 
 POLL_S = 0.25
+POLL_SHARE = 0.05  # most of the time that looking at the store may take: the cores are the workers'
+LONGEST_POLL_S = 10.0  # so that a dead worker's slot is not idle for longer
 LAST_WORKERS_S = (
     5.0  # when all is done, for workers to see it; then those that still wait in a queue are cancelled
 )
@@ -59,6 +61,7 @@ class Supervisor:
     poll_s: float = POLL_S
     deaths_of_one_run: int = DEATHS_OF_ONE_RUN
     _known: dict[str, State] = field(default_factory=dict)
+    _seconds_per_step: dict[str, float] = field(default_factory=dict)
     _deaths: dict[str, int] = field(default_factory=dict)
     _fruitless: int = 0
     _n_lost: int = 0
@@ -126,13 +129,14 @@ class Supervisor:
                 self.executor.stop()
                 self._bury(self.executor.ended())
                 return True
+            looked_s = time.monotonic() - started - elapsed
             if n_wanted > 0 and not closing:
                 self.executor.start(n_wanted, left)
-            time.sleep(self.poll_s)
+            time.sleep(pause_s(looked_s, left, self.poll_s))
 
     def _some_can_end(self, free: Iterable[Piece], status: Status, left_s: float) -> bool:
         """Whether a free run can end in the time left, predicted as the workers predict it."""
-        rate = Rate.from_store(self.store, self.design)
+        rate = Rate.from_store(self.store, self.design, self._seconds_per_step)
         runs = (run for piece in free for run in piece.runs if status.states[run.run_id] in FREE)
         return rate is None or any(
             rate.seconds(steps_left(self.store, r), r.flops_per_step) <= left_s for r in runs
@@ -175,3 +179,9 @@ class Supervisor:
                 f"{self._fruitless} workers ended without finishing a run; the last one said: "
                 f"{said[-1] if said else 'nothing'}. Repair that and run the same command again."
             )
+
+
+def pause_s(looked_s: float, left_s: float | None, poll_s: float) -> float:
+    """Seconds until the next look at the store, of which one takes `looked_s`: not beyond the deadline."""
+    pause = max(poll_s, min(looked_s * (1 / POLL_SHARE - 1), LONGEST_POLL_S))
+    return pause if left_s is None else min(pause, max(left_s, poll_s))

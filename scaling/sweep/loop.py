@@ -74,6 +74,8 @@ class Worker:
     stopped: bool = False
     trouble: OSError | None = None
     _over: set[str] = field(default_factory=set)
+    _rate: Rate | None = None  # as of the last look; only where there is a deadline
+    _seconds_per_step: dict[str, float] = field(default_factory=dict)
 
     def work(self) -> int:
         """Take pieces, longest first, until none is left that could be taken; the number of runs finished."""
@@ -94,7 +96,14 @@ class Worker:
         return n_done
 
     def _take_longest(self, pieces: list[Piece], heartbeat: Heartbeat) -> int | None:
-        """Train the first piece of which something can be claimed; None: there is none. Those that are over go."""
+        """Train the first piece of which something can be claimed; None: there is none, or no time is left.
+
+        Those that are over go.
+        """
+        if self.deadline is not None:
+            if self.deadline <= time.monotonic():
+                return None
+            self._rate = Rate.from_store(self.store, self.design, self._seconds_per_step)
         for piece in list(pieces):
             if all(self._is_over(run) for run in piece.runs):
                 pieces.remove(piece)
@@ -263,8 +272,9 @@ class Worker:
 
     def _seconds(self, run: PlannedRun) -> float:
         """Predicted from the runs done so far; 0 while nothing is known."""
-        rate = Rate.from_store(self.store, self.design)
-        return 0.0 if rate is None else rate.seconds(steps_left(self.store, run), run.flops_per_step)
+        if self._rate is None:
+            return 0.0
+        return self._rate.seconds(steps_left(self.store, run), run.flops_per_step)
 
 
 def branching_points(units: Sequence[Unit], *, last: int) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -33,18 +34,15 @@ class Rate:
         return cls(points=medians) if medians else None
 
     @classmethod
-    def from_store(cls, store: Store, design: Design) -> Rate | None:
-        """From the finished runs of the design."""
-        points = []
+    def from_store(cls, store: Store, design: Design, known: dict[str, float] | None = None) -> Rate | None:
+        """From the finished runs of the design. `known` remembers their seconds per step between calls."""
+        known = {} if known is None else known
         for run in design.runs:
-            path = store.run_dir(run.run_id) / "result.json"
-            if os.path.exists(path):
-                try:
-                    seconds = read_json(path).get("seconds_per_step")
-                except (StoreError, OSError):
-                    continue
-                points.append((run.flops_per_step, seconds or 0.0))
-        return cls.from_points(points)
+            path = f"{store.runs_dir}{os.sep}{run.run_id}{os.sep}result.json"
+            if run.run_id not in known and os.path.exists(path):
+                with suppress(StoreError, OSError):
+                    known[run.run_id] = read_json(path).get("seconds_per_step") or 0.0
+        return cls.from_points((r.flops_per_step, known[r.run_id]) for r in design.runs if r.run_id in known)
 
     def seconds_per_step(self, flops_per_step: float) -> float:
         (low, at_low), (high, at_high) = self.points[0], self.points[-1]

@@ -90,7 +90,7 @@ def test_nothing_is_started_that_cannot_end_before_the_deadline(
     design, _ = undisturbed
     store = Store(tmp_path)
     slow = Rate(points=((1.0, 1000.0),))
-    monkeypatch.setattr(Rate, "from_store", classmethod(lambda cls, store, design: slow))
+    monkeypatch.setattr(Rate, "from_store", classmethod(lambda cls, store, design, known: slow))
     executor = ForkExecutor(store, design)
     supervisor = Supervisor(
         store=store, design=design, executor=executor, n_slots=2, deadline_s=100.0, poll_s=0.01

@@ -10,6 +10,7 @@ import pytest
 from tiny_sweeps import tiny_spec
 
 from scaling.sweep.design import Design, design_sweep
+from scaling.sweep.execute import pause_s
 from scaling.sweep.loop import Job, Worker, add_runs
 from scaling.sweep.pieces import cut_pieces, steps_left, trunk_checkpoint
 from scaling.sweep.progress import free_pieces, look
@@ -131,6 +132,41 @@ def test_a_run_that_cannot_end_before_the_deadline_is_not_started(tmp_path: Path
     assert late.work() == 0
     early = Worker(store=store, design=design, train=train_instantly, owner="w")
     assert early.work() == len(design.runs) - 1
+
+
+def test_a_worker_short_of_time_reads_each_result_once_and_nothing_past_its_deadline(
+    tmp_path: Path, design: Design, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It once read all results again for every run that it thought of."""
+    import time
+
+    from scaling.sweep import timing
+
+    store = Store(tmp_path)
+    add_runs(store, design)
+    first = store.claim(design.units[0].runs[0].run_id)
+    assert first is not None
+    store.finish(first, {"status": "done", "loss": 1.0, "seconds_per_step": 10.0})
+    read: list[str] = []
+    real = timing.read_json
+
+    def count(path: Any) -> Any:
+        read.append(str(path))
+        return real(path)
+
+    monkeypatch.setattr(timing, "read_json", count)
+    for left_s, n_read in ((-1.0, 0), (5.0, 1)):
+        at = time.monotonic() + left_s
+        worker = Worker(store=store, design=design, train=train_instantly, owner="w", deadline=at)
+        assert worker.work() == 0
+        assert len(read) == n_read
+
+
+def test_looking_at_a_large_store_takes_a_twentieth_of_the_time_and_no_more() -> None:
+    assert pause_s(0.001, None, 0.25) == 0.25
+    assert pause_s(0.1, None, 0.25) == pytest.approx(1.9)
+    assert pause_s(100.0, None, 0.25) == 10.0
+    assert pause_s(0.1, 1.0, 0.25) == 1.0  # the deadline comes first
 
 
 @pytest.mark.parametrize(
