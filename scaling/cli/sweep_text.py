@@ -167,7 +167,8 @@ def _failure(store: Store, run_id: str) -> str:
 def print_report(report: Report, table: Path | None) -> None:
     status = report.status
     counts = ", ".join(f"{n} {state}" for state, n in sorted(status.counts.items()))
-    lost = f"; {report.n_workers_lost} workers lost on the way" if report.n_workers_lost else ""
+    n_lost = report.n_workers_lost
+    lost = f"; {n_lost} worker{'s' * (n_lost > 1)} lost on the way" if n_lost else ""
     took = f"; {format_duration(report.wall_s)}" if report.wall_s else ", nothing to do"
     click.echo(f"{len(status.states)} runs: {counts}{took}{lost}")
     if table is not None:

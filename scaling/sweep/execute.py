@@ -83,7 +83,7 @@ class Supervisor:
         except BaseException as error:
             self.executor.stop()
             with suppress(OSError):  # on a full disk leases stay, and go stale
-                self._bury(self.executor.ended())
+                self._bury(self.executor.ended(), told_to_stop=True)
             if is_fault_of_storage(error):
                 raise StoreError(
                     f"{self.store.root}: {getattr(error, 'strerror', None) or error}. What is finished is safe: make "
@@ -118,7 +118,7 @@ class Supervisor:
                 finished_at = elapsed if finished_at is None else finished_at
                 if n_alive == 0 or elapsed - finished_at > LAST_WORKERS_S:
                     self.executor.stop()
-                    self._bury(self.executor.ended())
+                    self._bury(self.executor.ended(), told_to_stop=True)
                     return False
             n_idle = max(0, self.n_slots - n_alive)
             n_wanted = len(list(islice(free_pieces(self.store, pieces, status), n_idle)))
@@ -127,7 +127,7 @@ class Supervisor:
                 closing = closing or not self._some_can_end(free, status, left)
             if left is not None and (left <= 0 or (closing and n_alive == 0)):
                 self.executor.stop()
-                self._bury(self.executor.ended())
+                self._bury(self.executor.ended(), told_to_stop=True)
                 return True
             looked_s = time.monotonic() - started - elapsed
             if n_wanted > 0 and not closing:
@@ -142,8 +142,10 @@ class Supervisor:
             rate.seconds(steps_left(self.store, r), r.flops_per_step) <= left_s for r in runs
         )
 
-    def _bury(self, ended: list[Ended]) -> int:
+    def _bury(self, ended: list[Ended], *, told_to_stop: bool = False) -> int:
         """Give back what ended workers held; give up a run that keeps taking its worker down.
+
+        A worker that was told to stop is not lost, however it ended.
 
         Returns how many failed of themselves, or were killed before they held anything.
         """
@@ -158,7 +160,7 @@ class Supervisor:
                 if self._deaths[run_id] >= self.deaths_of_one_run:
                     self._give_up(run_id, reason, worker.stderr_tail)
             self.store.trunks.release_dead(worker.owner, reason, run_ids=trunks)
-            if worker.exit_code != 0:
+            if worker.exit_code != 0 and not told_to_stop:
                 self._n_lost += 1
                 self._tail = worker.stderr_tail or self._tail
                 # where nobody knows how a worker ended (a cluster that preempts), it may have given back in time

@@ -15,11 +15,15 @@ from scaling.sweep.store import Lease, Store
 
 @dataclass
 class Heartbeat:
-    """Keeps leases alive from a thread; interrupts the training when one of them was taken over."""
+    """Keeps leases alive from a thread; interrupts the training when one of them was taken over.
+
+    parent: the process that started this one and has to outlive it; when it is gone, the training is interrupted too.
+    """
 
     store: Store
     interval_s: float
     leases: dict[str, tuple[Store, Lease]] = field(default_factory=dict)
+    parent: int | None = None
     lost: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -46,6 +50,9 @@ class Heartbeat:
         while not self._stop.wait(self.interval_s):
             with self._lock:
                 held = list(self.leases.values())
+            if self.parent is not None and os.getppid() != self.parent:
+                self.parent = None  # said once
+                os.kill(os.getpid(), signal.SIGTERM)
             for store, lease in held:
                 try:
                     store.heartbeat(lease)

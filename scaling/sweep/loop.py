@@ -61,6 +61,7 @@ class Worker:
     """One worker's work on a design. `stopped` says that it was told to stop (or its time is up).
 
     pack: most runs of one shape and length that are trained as one stacked model, by `train_pack`.
+    parent: the supervisor's process, without which the worker stops; None: it goes on by itself.
     trouble: why a run could not be claimed though its folder looks usable; raised when all else is done.
     """
 
@@ -71,6 +72,7 @@ class Worker:
     train_pack: PackTrainer | None = None
     pack: int = 1
     deadline: float | None = None  # on time.monotonic
+    parent: int | None = None
     stopped: bool = False
     trouble: OSError | None = None
     _over: set[str] = field(default_factory=set)
@@ -79,7 +81,7 @@ class Worker:
 
     def work(self) -> int:
         """Take pieces, longest first, until none is left that could be taken; the number of runs finished."""
-        heartbeat = Heartbeat(store=self.store, interval_s=self.store.lease_timeout_s / 4)
+        heartbeat = Heartbeat(store=self.store, interval_s=self.store.lease_timeout_s / 4, parent=self.parent)
         heartbeat.start()
         pieces = cut_pieces(pack_units(self.design.units, self.pack))
         n_done = 0

@@ -299,12 +299,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--deadline-at", type=float, default=None, help="on the clock of the store")
     parser.add_argument("--lease-timeout-s", type=float, default=LEASE_TIMEOUT_S)
     parser.add_argument("--pack", type=int, default=1, help="runs of one shape trained as one stacked model")
+    parser.add_argument("--parent", type=int, help="the process id without which this worker stops")
     a = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", str(THREADS_OF_A_SLOT))
     store = Store(a.store, lease_timeout_s=a.lease_timeout_s)
     try:
         deadline = None if a.deadline_at is None else time.monotonic() + a.deadline_at - store.now()
-        return run_worker(store, read_plan(a.plan), owner=a.owner, deadline=deadline, pack=a.pack)
+        plan = read_plan(a.plan)
+        return run_worker(store, plan, owner=a.owner, deadline=deadline, pack=a.pack, parent=a.parent)
     except (ScalingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -314,9 +316,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_worker(
-    store: Store, design: Design, *, owner: str, deadline: float | None = None, pack: int = 1
+    store: Store,
+    design: Design,
+    *,
+    owner: str,
+    deadline: float | None = None,
+    pack: int = 1,
+    parent: int | None = None,
 ) -> int:
-    """Work on the design until nothing is free; SIGTERM and SIGUSR2 checkpoint and stop."""
+    """Work on the design until nothing is free; SIGTERM, SIGUSR2 and the end of `parent` checkpoint and stop."""
     worker = Worker(
         store=store,
         design=design,
@@ -325,6 +333,7 @@ def run_worker(
         deadline=deadline,
         train_pack=train_pack,
         pack=pack,
+        parent=parent,
     )
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from running import ForkExecutor, losses, run_forked, run_inline
 
 from scaling.sweep.design import Design
 from scaling.sweep.execute import Supervisor
+from scaling.sweep.executors import Ended
 from scaling.sweep.progress import look
 from scaling.sweep.store import Store
 
@@ -99,3 +100,39 @@ def test_nothing_is_started_that_cannot_end_before_the_deadline(
     assert report.interrupted
     assert executor.n_started == 0
     assert report.wall_s < 50
+
+
+@dataclass
+class Sleeping:
+    """Workers that do nothing until they are stopped, which kills them."""
+
+    owners: list[str] = field(default_factory=list)
+    stopped: bool = False
+    name: str = "sleeping"
+
+    def default_slots(self) -> int:
+        return 1
+
+    def start(self, n_workers: int, deadline_s: float | None) -> None:
+        self.owners += [f"sleeper-{i}" for i in range(n_workers)]
+
+    def n_alive(self) -> int:
+        return len(self.owners)
+
+    def ended(self) -> list[Ended]:
+        gone, self.owners = (self.owners, []) if self.stopped else ([], self.owners)
+        return [Ended(owner=owner, exit_code=-15) for owner in gone]
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def test_workers_stopped_by_the_deadline_are_not_lost(
+    tmp_path: Path, undisturbed: tuple[Design, dict[str, float]]
+) -> None:
+    executor, (design, _) = Sleeping(), undisturbed
+    report = Supervisor(
+        store=Store(tmp_path), design=design, executor=executor, n_slots=2, deadline_s=0.1, poll_s=0.01
+    ).run()
+    assert executor.stopped
+    assert (report.interrupted, report.n_workers_lost) == (True, 0)

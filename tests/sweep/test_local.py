@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import shlex
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_sweeps import tiny_spec
 
+from scaling.sweep.design import design_sweep
 from scaling.sweep.executors import LocalExecutor, WorkerCommand
 from scaling.sweep.executors.local import visible_gpus
+from scaling.sweep.loop import add_runs
+from scaling.sweep.plan_file import write_plan
+from scaling.sweep.store import Store
 from scaling.sweep.timing import usable_cores
 
 
@@ -103,3 +112,28 @@ def test_without_gpus_there_is_a_slot_a_core_and_no_device_is_forced(
             assert environment["OMP_NUM_THREADS"] == "1"
         finally:
             executor.stop()
+
+
+def test_a_worker_stops_with_a_checkpoint_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
+    """It once went on alone, and starting the sweep again put more workers beside it."""
+    pytest.importorskip("torch")
+    design = design_sweep(tiny_spec(grid={"budgets": [1e11, 2e11], "optimum_flops": 4e8}), vocab_size=32)
+    store = Store(tmp_path)
+    add_runs(store, design)
+    command = WorkerCommand(store=tmp_path, plan=write_plan(store, design), lease_timeout_s=1.0)
+    worker = shlex.join([sys.executable, "-m", "scaling.sweep.worker", *command.arguments("w")])
+    shell = subprocess.Popen(
+        ["sh", "-c", f"{worker} --parent $$ & wait"], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    wait_for(lambda: any(p.stat().st_size for p in tmp_path.glob("runs/*/training/metrics.jsonl")))
+    shell.kill()
+    shell.wait()
+    wait_for(lambda: any(r.state == "preempted" for r in store.records()))
+    assert list(tmp_path.glob("runs/*/training/checkpoint.safetensors"))
+
+
+def wait_for(there: Callable[[], bool], limit_s: float = 60.0) -> None:
+    limit = time.monotonic() + limit_s
+    while not there():
+        assert time.monotonic() < limit
+        time.sleep(0.02)

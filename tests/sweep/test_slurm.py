@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engines import REPOSITORY, need
@@ -128,3 +129,20 @@ def test_without_slurm_the_error_says_what_to_do(tmp_path: Path, monkeypatch: py
     command = WorkerCommand(store=tmp_path, plan=tmp_path / "plan.json", lease_timeout_s=60)
     with pytest.raises(ExecutorError, match="--executor local"):
         SlurmExecutor(command=command)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"partition": "nope"}, "artition"),
+        ({"parameters": {"gpus_per_node": 64}}, "64|onfiguration|generic resource|gres|GRES"),
+    ],
+)
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_what_slurm_refuses_is_said_with_what_to_change(
+    slurm: None, tmp_path: Path, options: dict[str, Any], reason: str, n_workers: int
+) -> None:
+    command = WorkerCommand(store=tmp_path, plan=tmp_path / "plan.json", lease_timeout_s=60)
+    with pytest.raises(ExecutorError, match=rf"(?s)refused.*({reason}).*change --partition"):
+        SlurmExecutor(command=command, **options).start(n_workers, None)

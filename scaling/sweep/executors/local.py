@@ -48,6 +48,7 @@ class LocalExecutor:
             path = self.command.log_path(owner)
             path.parent.mkdir(parents=True, exist_ok=True)
             arguments = self.command.arguments(owner, deadline_at=deadline_at)
+            arguments += ["--parent", str(os.getpid())]  # killed, it leaves no worker behind
             with path.open("wb") as log:
                 self.processes[owner] = subprocess.Popen(
                     [sys.executable, "-m", "scaling.sweep.worker", *arguments],

@@ -7,9 +7,11 @@ its former life held. Job states are read from squeue: without accounting (sacct
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import time
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,11 +72,7 @@ class SlurmExecutor:
     def start(self, n_workers: int, deadline_s: float | None) -> None:
         executor = self._executor(deadline_s)
         task = WorkerTask(command=self.command, deadline_at=self.command.deadline_at(deadline_s))
-        if n_workers == 1:
-            jobs = [executor.submit(task)]
-        else:
-            with executor.batch():
-                jobs = [executor.submit(task) for _ in range(n_workers)]
+        jobs = _submit(executor, task, n_workers)
         self.jobs |= {job.job_id: job for job in jobs}
         self._queued |= {job.job_id for job in jobs}
         self._asked_at = time.monotonic()
@@ -155,6 +153,24 @@ class SlurmExecutor:
         _answers(["scancel", *ids])
         self._queued = set()
         self._asked_at = 0.0
+
+
+def _submit(executor: Any, task: WorkerTask, n_workers: int) -> list[Any]:
+    """The jobs of one array; what sbatch has against it becomes our error."""
+    from submitit.core.utils import FailedJobError
+
+    try:
+        with redirect_stderr(io.StringIO()):  # submitit prints there what it raises
+            if n_workers == 1:
+                return [executor.submit(task)]
+            with executor.batch():
+                return [executor.submit(task) for _ in range(n_workers)]
+    except FailedJobError as error:
+        said = str(error).strip().splitlines() or ["no reason given"]
+        raise ExecutorError(
+            f"Slurm refused the workers ({said[-1]}). See what it has with `sinfo -o '%P %G %l'` (partitions, GPUs, "
+            "time limits), and change --partition, --gpus-per-slot or --deadline to match."
+        ) from error
 
 
 def _answers(command: list[str]) -> bool:
