@@ -16,7 +16,7 @@ from scaling.cli.sweep_import import import_
 from scaling.cli.sweep_options import SPEC, STORE
 from scaling.cli.sweep_run import resume, run
 from scaling.cli.sweep_verify import verify
-from scaling.errors import UsageError
+from scaling.errors import DataError, UsageError
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 WATCH_S = 2.0
@@ -37,7 +37,13 @@ def design_of(spec_path: Path) -> Any:
     tell_preparation(spec.corpus.name)
     vocab_size, unique = spec.corpus.vocab_size, spec.corpus.n_tokens_unique
     if vocab_size is None:
-        vocab_size, found = describe_corpus(spec.corpus.name)
+        try:
+            vocab_size, found = describe_corpus(spec.corpus.name)
+        except DataError as error:
+            raise DataError(
+                f"{error} To work with recorded results only, give corpus.vocab_size and corpus.n_tokens_unique in the "
+                "spec."
+            ) from error
         unique = found if unique is None else unique
     return design_sweep(spec, vocab_size=vocab_size, n_tokens_unique=unique)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scaling.cli import run
-from sweeps import finish, invoke, planted
+from sweeps import SPEC, finish, invoke, planted
 
 
 def test_fit_ends_with_valleys_a_law_and_a_plan(tmp_path: Path) -> None:
@@ -137,3 +137,12 @@ def test_a_proof_shows_the_doubts_about_the_law_and_its_own_runs(
     printed = capsys.readouterr().out
     assert "Lowest: this sweep's law and 20 tokens per parameter, by" in " ".join(printed.split())
     assert "Doubts" in printed
+
+
+def test_an_absent_corpus_names_the_keys_that_stand_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tmp_path / "sweep.toml"
+    spec.write_text(SPEC.replace("synthetic:bits=4,seed=0", "no/such/corpus"))
+    assert run(["sweep", "fit", str(spec)]) == 3
+    assert "corpus.vocab_size and corpus.n_tokens_unique" in " ".join(capsys.readouterr().err.split())

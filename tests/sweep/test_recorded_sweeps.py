@@ -23,6 +23,17 @@ def test_every_recorded_result_is_a_row_of_the_table_and_the_reverse(folder: Pat
     assert {p.stem for p in (folder / "results").glob("*.json")} == rows
 
 
+@pytest.mark.parametrize("folder", RECORDED, ids=lambda p: p.name)
+def test_a_recorded_sweep_is_planned_as_it_was_where_its_corpus_is_absent(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scaling.cli.sweep import design_of
+
+    monkeypatch.chdir(tmp_path)
+    recorded = {p.stem for p in (folder / "results").glob("*.json")}
+    assert {r.run_id for r in design_of(folder).runs} == recorded
+
+
 def test_every_deadline_that_a_sweep_proposes_is_a_time() -> None:
     texts = [p.read_text() for p in SWEEPS.rglob("*") if p.suffix in (".toml", ".sh", ".md")]
     texts.append((SWEEPS.parent / "scaling/cli/sweep_options.py").read_text())
