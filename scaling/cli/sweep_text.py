@@ -53,7 +53,7 @@ def print_design(design: Design, findings: Sequence[Finding], rate: Rate | None,
     rows = []
     for r in design.runs:
         a = r.config["architecture"]
-        seconds = "" if rate is None else format_duration(rate.seconds(r.n_steps, r.flops_per_step))
+        seconds = "" if rate is None else format_duration(rate.run_seconds(r))
         rows.append([
             format_flops(r.budget), format_params(r.n_params), f"{a['d_model']} x {a['n_layers']}", str(a["d_ff"]),
             format_tokens(r.n_tokens), f"{r.n_tokens / r.n_params:.3g}", str(r.n_steps), str(r.seed),

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from scaling.runs import Finding
 from scaling.sweep.design import Design, PlannedRun, budget_sizes
+from scaling.sweep.timing import evaluation_steps
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 BUDGET_TOLERANCE = 0.01
@@ -18,6 +19,7 @@ BRACKET = 2.0  # how far the sizes should reach beyond the expected optimum on e
 WARMUP_MOST = 0.2  # of a run's steps; Porian et al. 2024 trace part of Kaplan's exponent to longer ones
 STEPS_LEAST = 100
 DECAY_STEPS_LEAST = 10
+EVALUATION_MOST = 0.25  # of the FLOPs of the sweep
 VOCABULARY_MOST = 0.5  # of the FLOPs
 SHARE_MOST = 0.65  # of the FLOPs of independent runs; six budgets 1.6 apart on six sizes take 0.57
 REPEATS_MOST = 4.0  # Muennighoff et al. 2023: up to 4 epochs are about as good as new data
@@ -25,7 +27,14 @@ REPEATS_MOST = 4.0  # Muennighoff et al. 2023: up to 4 epochs are about as good 
 
 def check_design(design: Design) -> tuple[Finding, ...]:
     """Findings, errors first. An error means that no law can come out of it."""
-    found = [*_grid(design), *_sharing(design), *_valleys(design), *check_runs(design), *_noise(design)]
+    found = [
+        *_grid(design),
+        *_sharing(design),
+        *_valleys(design),
+        *check_runs(design),
+        *_evaluation(design),
+        *_noise(design),
+    ]
     order = ("error", "warning", "note")
     return tuple(sorted(found, key=lambda f: order.index(f.severity)))
 
@@ -103,6 +112,18 @@ def check_runs(design: Design) -> Iterator[Finding]:
             more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
             yield _finding(code, severity, f"{worst}{more}. {cure}")
     yield from _repeats(design)
+
+
+def _evaluation(design: Design) -> Iterator[Finding]:
+    """Windows that cost much beside the training are paid once a run."""
+    flops = sum(evaluation_steps(r) * r.flops_per_step for r in design.runs)
+    share = flops / (flops + design.work_flops)
+    if share > EVALUATION_MOST:
+        yield _finding(
+            "long-evaluation", "warning",
+            f"evaluation takes {format_percent(share)} of the sweep's FLOPs (they are not in its budgets). "
+            f"Lower evaluation.windows, {design.spec.evaluation.windows} now.",
+        )  # fmt: skip
 
 
 def _repeats(design: Design) -> Iterator[Finding]:

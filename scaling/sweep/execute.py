@@ -138,9 +138,7 @@ class Supervisor:
         """Whether a free run can end in the time left, predicted as the workers predict it."""
         rate = Rate.from_store(self.store, self.design, self._seconds_per_step)
         runs = (run for piece in free for run in piece.runs if status.states[run.run_id] in FREE)
-        return rate is None or any(
-            rate.seconds(steps_left(self.store, r), r.flops_per_step) <= left_s for r in runs
-        )
+        return rate is None or any(rate.run_seconds(r, steps_left(self.store, r)) <= left_s for r in runs)
 
     def _bury(self, ended: list[Ended], *, told_to_stop: bool = False) -> int:
         """Give back what ended workers held; give up a run that keeps taking its worker down.

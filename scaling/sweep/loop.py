@@ -276,7 +276,7 @@ class Worker:
         """Predicted from the runs done so far; 0 while nothing is known."""
         if self._rate is None:
             return 0.0
-        return self._rate.seconds(steps_left(self.store, run), run.flops_per_step)
+        return self._rate.run_seconds(run, steps_left(self.store, run))
 
 
 def branching_points(units: Sequence[Unit], *, last: int) -> tuple[int, ...]:

@@ -59,11 +59,16 @@ class Rate:
     def seconds(self, n_steps: float, flops_per_step: float) -> float:
         return n_steps * self.seconds_per_step(flops_per_step)
 
+    def run_seconds(self, run: PlannedRun, n_steps: float | None = None) -> float:
+        """Of the run's last `n_steps` (None: all) with the evaluation at its end."""
+        steps = run.n_steps if n_steps is None else n_steps
+        return self.seconds(steps + evaluation_steps(run), run.flops_per_step)
+
     def total_seconds(self, units: Sequence[Unit], n_slots: int) -> float:
         """Wall time of the units on slots that each take the longest piece that is there, as the workers do."""
         slots = [0.0] * max(1, n_slots)  # when each is free
         coming: list[tuple[float, float]] = []  # branches: when they can start, and how long they take
-        there = [(-self._seconds_of(unit.runs[-1]), i) for i, unit in enumerate(units)]  # longest first
+        there = [(-self.run_seconds(unit.runs[-1]), i) for i, unit in enumerate(units)]  # longest first
         heapify(there)
         while there or coming:
             now = heappop(slots)
@@ -73,13 +78,15 @@ class Rate:
                 heappush(there, (-seconds, -1))
             longest, i = heappop(there)
             for run in units[i].runs[:-1] if i >= 0 else ():
-                decay = self.seconds(run.decay_steps, run.flops_per_step)
-                heappush(coming, (now + self._seconds_of(run) - decay, decay))
+                decay = self.run_seconds(run, run.decay_steps)
+                heappush(coming, (now + self.run_seconds(run) - decay, decay))
             heappush(slots, now - longest)
         return max(slots)
 
-    def _seconds_of(self, run: PlannedRun) -> float:
-        return self.seconds(run.n_steps, run.flops_per_step)
+
+def evaluation_steps(run: PlannedRun) -> float:
+    """The evaluation of a run in training steps of equal cost: forward only, a third of a step's FLOPs a window."""
+    return float(run.config["evaluation"]["windows"] / (3 * run.config["batch_sequences"]))
 
 
 def usable_cores() -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tiny_sweeps import tiny_spec
 
+from scaling.sweep.checks import check_design
 from scaling.sweep.design import Design, design_sweep
 from scaling.sweep.execute import pause_s
 from scaling.sweep.loop import Job, Worker, add_runs
@@ -51,8 +52,10 @@ def test_rates_are_measured_on_one_thread_as_a_slot_trains(design: Design) -> No
 def test_wall_time_packs_trunks_and_their_branches_on_slots(design: Design) -> None:
     rate = Rate(points=((1.0, 0.01),))
     one, two = rate.total_seconds(design.units, 1), rate.total_seconds(design.units, 2)
-    longest = max(rate.seconds(r.n_steps, r.flops_per_step) for r in design.runs)
-    assert one == pytest.approx(sum(rate.seconds(u.n_steps, u.runs[0].flops_per_step) for u in design.units))
+    longest = max(rate.run_seconds(r) for r in design.runs)
+    steps = [u.n_steps + sum(8 / (3 * r.config["batch_sequences"]) for r in u.runs) for u in design.units]
+    each = zip(design.units, steps)  # steps of training, and those that the evaluations cost
+    assert one == pytest.approx(sum(rate.seconds(n, u.runs[0].flops_per_step) for u, n in each))
     assert max(longest, one / 2) <= two <= one
 
 
@@ -61,8 +64,19 @@ def test_the_branches_of_one_trunk_are_decayed_side_by_side() -> None:
     spec = tiny_spec(grid={"budgets": [4e7, 8e7, 1.6e8], "sizes_per_budget": 1, "optimum_exponent": 0.0})
     (unit,) = design_sweep(spec, vocab_size=32).units
     rate = Rate(points=((unit.runs[0].flops_per_step, 1.0),))
-    assert rate.total_seconds([unit], 1) == pytest.approx(unit.n_steps)
-    assert rate.total_seconds([unit], 2) == pytest.approx(unit.runs[-1].n_steps)
+    evaluation = 8 / (3 * unit.runs[0].config["batch_sequences"])
+    assert rate.total_seconds([unit], 1) == pytest.approx(unit.n_steps + 3 * evaluation)
+    assert rate.total_seconds([unit], 2) == pytest.approx(unit.runs[-1].n_steps + evaluation)
+
+
+def test_a_long_evaluation_is_in_the_time_and_found() -> None:
+    """A forward pass costs a third of a training step on as many windows."""
+    design = design_sweep(tiny_spec(evaluation={"windows": 60_000}), vocab_size=32)
+    run, rate = design.runs[0], Rate(points=((1.0, 0.01),))
+    as_steps = 20_000 / run.config["batch_sequences"]
+    assert rate.run_seconds(run) == pytest.approx(rate.seconds(run.n_steps + as_steps, run.flops_per_step))
+    assert "long-evaluation" in {f.code for f in check_design(design)}
+    assert "long-evaluation" not in {f.code for f in check_design(design_sweep(tiny_spec(), vocab_size=32))}
 
 
 def train_instantly(job: Job) -> dict[str, Any]:
