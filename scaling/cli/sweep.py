@@ -134,9 +134,16 @@ def show(spec: Path, store: Path | None, as_json: bool) -> None:
 @click.option("--watch", is_flag=True, help="Refresh until everything is finished, with the time left.")
 @JSON
 def status(spec: Path, store: Path | None, watch: bool, as_json: bool) -> None:
-    """Count runs by state; say why runs failed and how the work goes on."""
+    """Count runs by state; say why runs failed and how the work goes on.
+
+    Given a store instead of a spec, it counts all runs there, whoever asked for them: quick at any size, from the
+    index where there is one.
+    """
     import time
 
+    if (spec / "runs").is_dir():
+        _count_store(spec, as_json)
+        return
     from scaling.cli.sweep_progress import TimeLeft
     from scaling.cli.sweep_text import status_lines, status_to_dict
     from scaling.sweep.progress import look
@@ -158,6 +165,18 @@ def status(spec: Path, store: Path | None, watch: bool, as_json: bool) -> None:
         if not watch or not found.n_open:
             return
         time.sleep(WATCH_S)
+
+
+def _count_store(folder: Path, as_json: bool) -> None:
+    from scaling.sweep.results import count_states
+    from scaling.sweep.store import Store
+
+    counts = count_states(Store(folder))
+    if as_json:
+        print_json({"kind": "store_status", "n_runs": sum(counts.values()), "states": counts})
+        return
+    listed = ", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()))
+    click.echo(f"{sum(counts.values()):,} runs in {folder}: {listed or 'none'}")
 
 
 @sweep.command(epilog="Try: scaling sweep retry sweep.toml")

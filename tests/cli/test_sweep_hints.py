@@ -98,7 +98,7 @@ def test_errors_of_a_design_are_said_in_full_before_a_run(
         ("note.txt/sweep.toml", "note.txt/sweep.toml cannot be read: Not a directory. Give a sweep.toml or its folder."),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("command", ["run", "status"])
+@pytest.mark.parametrize("command", ["run", "show"])
 def test_a_wrong_path_is_one_line_that_says_what_to_do(
     command: str,
     given: str,

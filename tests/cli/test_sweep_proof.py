@@ -146,3 +146,11 @@ def test_an_absent_corpus_names_the_keys_that_stand_for_it(
     spec.write_text(SPEC.replace("synthetic:bits=4,seed=0", "no/such/corpus"))
     assert run(["sweep", "fit", str(spec)]) == 3
     assert "corpus.vocab_size and corpus.n_tokens_unique" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_store_is_counted_without_its_spec(tmp_path: Path) -> None:
+    design, store = planted(tmp_path / "first")
+    store.claim(store.add({"kind": "run", "of": "another sweep"}))
+    n = len(design.runs)
+    assert invoke("status", str(store.root)).startswith(f"{n + 1} runs in {store.root}: {n} done, 1 running")
+    assert '"done": ' + str(n) in invoke("status", str(store.root), "--json")
