@@ -45,6 +45,7 @@ def fit(spec: Path, store: Path | None, method: str, budget: str | None, output:
     runs.save(table, overwrite=True)
     flops = PLANNED_TIMES * planned.spec.grid.budgets[-1] if budget is None else parse_flops(budget)
     words = [str(table), "--method", method, "-o", str(law), "--plot", str(picture), "--force"]
+    words += ["--anyway"]  # a model of 1,000 parameters is no mistaken unit in a table that the store wrote
     fit_table.main(words, standalone_mode=False)
     heading(f"Plan for {flops:.3g} FLOPs")
     wish = ["--flops", f"{flops:g}", "--law", str(law), "--vocab", str(planned.vocab_size), "--quiet"]

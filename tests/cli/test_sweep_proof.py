@@ -154,3 +154,15 @@ def test_a_store_is_counted_without_its_spec(tmp_path: Path) -> None:
     n = len(design.runs)
     assert invoke("status", str(store.root)).startswith(f"{n + 1} runs in {store.root}: {n} done, 1 running")
     assert '"done": ' + str(n) in invoke("status", str(store.root), "--json")
+
+
+def test_models_of_a_few_hundred_parameters_are_no_mistaken_unit(tmp_path: Path) -> None:
+    from scaling.cli.sweep import design_of, store_of
+    from scaling.errors import ScalingError
+
+    (tmp_path / "sweep.toml").write_text(SPEC.replace("optimum_params = 2000", "optimum_params = 900"))
+    design, store = design_of(tmp_path), store_of(tmp_path, None)
+    finish(store, design)
+    assert sorted(r.n_params for r in design.runs)[len(design.runs) // 2] < 1500
+    with pytest.raises(ScalingError, match="0 of 2: budget 4e7: 3 runs; a parabola valley needs 4"):
+        invoke("fit", str(tmp_path))
