@@ -9,11 +9,13 @@ import numpy as np
 
 from scaling.fitting.isoflop.bias import GridBias
 from scaling.fitting.isoflop.result import BudgetMinimum
+from scaling.fitting.results import Estimate
 from scaling.runs import Finding, Runs
 from scaling.runs.findings import Severity
 from scaling.units import format_flops, format_params, format_tokens
 
 HOFFMANN = "Hoffmann et al. 2022, arXiv:2203.15556, sec. 3.2"
+CLEARLY_WIDER = 1.2  # times an interval
 SHOWN = 3  # refusals in one error
 SIX_ND_TOLERANCE = 0.02  # C / (6 N D) further than this from 1 is another counting, not rounding
 
@@ -42,6 +44,23 @@ def isoflop_findings(
         message = f"the bias of the valley's shape is not known: Approach 3 failed on these runs ({surface_failure})"
         found.append(_finding(runs, "valley-bias-unknown", "warning", message))
     return found
+
+
+def trunk_finding(runs: Runs, by_line: Estimate, by_trunk: Estimate) -> Finding:
+    """The interval that knows of shared trunks, beside the line's; a warning where it is clearly wider."""
+    assert by_trunk.interval is not None
+    assert by_line.interval is not None
+    wide, narrow = by_trunk.interval, by_line.interval
+    message = (
+        "runs of one trunk share most of their training: with one trunk left out at a time the exponent of N* is "
+        f"{wide.low:.3g} to {wide.high:.3g} ({100 * wide.level:g} %), beside {narrow.low:.3g} to {narrow.high:.3g} of "
+        "a line through minima taken for independent."
+    )
+    is_wider = wide.half_width > CLEARLY_WIDER * narrow.half_width
+    source = "Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, ch. 3"
+    return Finding(
+        code="by-trunk", severity="warning" if is_wider else "note", message=message, source=source
+    )
 
 
 def curves_reduced(runs: Runs) -> Finding:

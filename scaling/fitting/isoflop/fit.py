@@ -30,8 +30,10 @@ from scaling.fitting.isoflop.findings import (
     curves_reduced,
     isoflop_findings,
     no_minima_message,
+    trunk_finding,
 )
 from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit, NextRun, RefusedBudget
+from scaling.fitting.isoflop.trunks import exponent_by_trunk
 from scaling.fitting.isoflop.valley import FARTHEST, Valley
 from scaling.fitting.line import fit_line
 from scaling.fitting.loss_frontier import fit_loss_frontier
@@ -87,19 +89,29 @@ def fit_isoflop(
     law, failure = (surface, "") if surface is not None else _fit_surface(runs)
     if law is None and valley == "surface":
         raise FitError(f"valleys from the surface need an Approach 3 fit, which failed: {failure}")
-    groups = budget_runs(runs, clusters, law)
     minimum = min_runs_per_budget or MIN_RUNS[valley]
-    valleys = [fit_budget_valley(g, valley, law, level=level, min_runs=minimum) for g in groups]
-    if not require_bracket:
-        valleys = [_without_bracket(v) for v in valleys]
-    budgets = tuple(_minimum(g, v, level) for g, v in zip(groups, valleys, strict=True))
+
+    def minima(part: Runs) -> tuple[BudgetMinimum, ...]:
+        groups = budget_runs(part, assign_budgets(part, tolerance), law)
+        valleys = [fit_budget_valley(g, valley, law, level=level, min_runs=minimum) for g in groups]
+        if not require_bracket:
+            valleys = [_without_bracket(v) for v in valleys]
+        return tuple(_minimum(g, v, level) for g, v in zip(groups, valleys, strict=True))
+
+    budgets = minima(runs)
     if sum(b.refused is None for b in budgets) < 2:
         raise FitError(no_minima_message(runs, budgets))
     outside = np.flatnonzero(clusters.labels < 0)
     fit = _through_minima(runs, budgets, valley=valley, level=level, surface=law)
+    by_trunk = exponent_by_trunk(
+        runs, fit.params_exponent.value, lambda part: _exponent(minima(part), level), level
+    )
+    found = isoflop_findings(runs, budgets, fit.bias, failure)
+    found += [] if by_trunk is None else [trunk_finding(runs, fit.params_exponent, by_trunk)]
     return replace(
         fit,
-        findings=(*findings, *isoflop_findings(runs, budgets, fit.bias, failure)),
+        by_trunk=by_trunk,
+        findings=(*findings, *found),
         excluded=tuple(runs.run_id[i] for i in outside),
     )
 
@@ -215,6 +227,12 @@ def _minimum(group: BudgetRuns, valley: Valley, level: float) -> BudgetMinimum:
         valley=valley,
         runs=group,
     )
+
+
+def _exponent(budgets: tuple[BudgetMinimum, ...], level: float) -> float | None:
+    """Of N*, or None where fewer than two minima are left."""
+    used = [b for b in budgets if b.refused is None]
+    return _line(used, "n_params", level).exponent.value if len(used) > 1 else None
 
 
 def _line(used: list[BudgetMinimum], name: str, level: float) -> PowerLawFit:

@@ -96,6 +96,9 @@ class IsoflopFit:
     source: str
     convention: Convention
     method: str = "isoflop"
+    by_trunk: Estimate | None = (
+        None  # the exponent of N* with one trunk left out at a time, where runs share trunks
+    )
 
     @property
     def params_exponent(self) -> Estimate:
@@ -151,6 +154,7 @@ class IsoflopFit:
             "n_runs_used": self.n_runs_used,
             "budgets": [b.to_dict() for b in self.budgets],
             "params_exponent": self.params_exponent.to_dict(),
+            "params_exponent_by_trunk": None if self.by_trunk is None else self.by_trunk.to_dict(),
             "tokens_exponent": self.tokens_exponent.to_dict(),
             "params_coefficient": self.params_coefficient.to_dict(),
             "tokens_coefficient": self.tokens_coefficient.to_dict(),
