@@ -19,7 +19,7 @@ from scaling.accounting import count_params, flop_parts, flops_per_token
 from scaling.architecture import Architecture
 from scaling.planning.schedule import deepseek_law, step_law
 from scaling.sweep.shapes import choose_shape, count_as, shape_fields
-from scaling.sweep.spec import ParamsConvention, SpecError, SweepSpec
+from scaling.sweep.spec import MOST_SIZES, ParamsConvention, SpecError, SweepSpec
 from scaling.sweep.store import run_id_of
 
 CONFIG_VERSION = 1
@@ -169,6 +169,12 @@ def budget_sizes(spec: SweepSpec, budget: float) -> list[float]:
             raise SpecError(
                 f"no size has {low:g} to {high:g} tokens per parameter at {budget:g} FLOPs: sizes lie a factor of "
                 f"{grid.size_ratio:g} apart. Widen grid.tokens_per_param_range or lower grid.size_ratio."
+            )
+        if last - first >= MOST_SIZES:
+            raise SpecError(
+                f"{low:g} to {high:g} tokens per parameter hold {last - first + 1} sizes a factor of "
+                f"{grid.size_ratio:g} apart, more than {MOST_SIZES}. Narrow grid.tokens_per_param_range or raise "
+                "grid.size_ratio."
             )
         return [grid.size_ratio**i for i in range(first, last + 1)]
     n = grid.sizes_per_budget

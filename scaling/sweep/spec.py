@@ -7,18 +7,20 @@ import re
 import shlex
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from scaling.errors import UnknownNameError, UsageError
-from scaling.units import parse_flops, parse_params
+from scaling.units import parse_flops, parse_params, parse_tokens
 
 SCHEMA_VERSION = 1
 ScheduleKind = Literal["wsd", "cosine", "linear"]
 FlopsConvention = Literal["6ND", "exact_causal", "palm"]
 ParamsConvention = Literal["total", "non_embedding"]
 RecipeName = Literal["fixed", "steplaw", "deepseek"]
+MOST_SIZES = 200  # at a budget; beyond, the ends of the lattice are no models
 LOG_TOOLS = ("tensorboard", "wandb", "mlflow")
 
 
@@ -71,7 +73,10 @@ class GridSpec:
         if len(set(budgets)) < len(budgets):
             raise SpecError("grid.budgets names one budget twice; each budget once.")
         object.__setattr__(self, "budgets", budgets)
-        _at_least("grid.sizes_per_budget", self.sizes_per_budget, 1)
+        if not 1 <= self.sizes_per_budget <= MOST_SIZES:
+            raise SpecError(
+                f"grid.sizes_per_budget must lie between 1 and {MOST_SIZES}, got {self.sizes_per_budget}."
+            )
         if not 1.05 <= self.size_ratio <= 16:
             raise SpecError(f"grid.size_ratio must lie between 1.05 and 16, got {self.size_ratio}.")
         if self.optimum_flops is not None:
@@ -157,6 +162,13 @@ class RecipeSpec:
         for name in ("batch_tokens", "learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise SpecError(f"recipe.{name} must be > 0, got {getattr(self, name)}.")
+        if not float(self.batch_tokens).is_integer():
+            raise SpecError(f"recipe.batch_tokens must be a whole number, got {self.batch_tokens}.")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SpecError(f"recipe.{name} must lie in [0, 1), got {getattr(self, name)}.")
+        if not self.weight_decay >= 0:
+            raise SpecError(f"recipe.weight_decay must be >= 0, got {self.weight_decay}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +187,8 @@ class ScheduleSpec:
         _at_least("schedule.warmup_steps", self.warmup_steps, 0)
         if not 0 < self.decay_fraction <= 1:
             raise SpecError(f"schedule.decay_fraction must lie in (0, 1], got {self.decay_fraction}.")
+        if not 0 <= self.final_fraction <= 1:
+            raise SpecError(f"schedule.final_fraction must lie in [0, 1], got {self.final_fraction}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,49 +318,69 @@ def _build(prefix: str, cls: type, values: Mapping[str, Any]) -> Any:
     ]  # fmt: skip
     if missing:
         raise SpecError(f"{', '.join(prefix + m for m in missing)} must be given.")
-    checked = {k: _typed(f"{prefix}{k}", known[k].type, v) for k, v in values.items()}
+    hints = get_type_hints(cls)
+    checked = {k: _typed(f"{prefix}{k}", hints[k], v) for k, v in values.items()}
     return cls(**checked)
 
 
-def _typed(name: str, annotation: Any, value: Any) -> Any:
-    """`value` if it fits the annotation (a string, since annotations are postponed)."""
-    text = str(annotation)
-    choices = {"ScheduleKind": ScheduleKind, "FlopsConvention": FlopsConvention, "RecipeName": RecipeName,
-               "ParamsConvention": ParamsConvention}.get(text)  # fmt: skip
-    if choices is not None or text.startswith("Literal"):
-        allowed = get_args(choices) if choices is not None else tuple(re.findall(r'["\'](\w+)["\']', text))
-        if value not in allowed:
-            raise UnknownNameError(name, str(value), allowed)
+def _typed(name: str, hint: Any, value: Any) -> Any:
+    """`value` as the field's type wants it.
+
+    Raises:
+        SpecError: it does not fit.
+        TypeError: a field of a type that is not read here, a mistake of ours.
+    """
+    if get_origin(hint) is UnionType:
+        if value is None:
+            return None
+        (hint,) = (h for h in get_args(hint) if h is not type(None))
+    kind: Any = get_origin(hint) or hint
+    if kind is Literal:
+        if value not in get_args(hint):
+            raise UnknownNameError(name, str(value), get_args(hint))
         return value
-    if value is None and "None" in text:
-        return None
-    if text.startswith("int"):
-        if isinstance(value, bool) or not (
-            isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        ):
-            raise SpecError(f"{name} must be a whole number, got {value!r}.")
-        return int(value)
-    if text.startswith("float"):
-        if isinstance(value, bool) or not isinstance(value, int | float | str) or value != value:
-            raise SpecError(f"{name} must be a number, got {value!r}.")
+    if kind is int:
+        return _whole(name, value)
+    if kind is float:
         return _number(name, value)
-    if text == "str" and not isinstance(value, str):
-        raise SpecError(f"{name} must be text, got {value!r}.")
-    if text.startswith("tuple"):
+    if kind is tuple:
         if not isinstance(value, list | tuple):
             raise SpecError(f"{name} must be a list, got {value!r}.")
         return tuple(value)
-    if text.startswith("Mapping") and not isinstance(value, Mapping):
-        raise SpecError(f"{name} must be a table, got {value!r}.")
+    is_read = kind in (str, Mapping) or is_dataclass(kind)
+    if not is_read:
+        raise TypeError(f"{name} is annotated {hint}, which no spec can hold")
+    if not isinstance(value, kind):
+        raise SpecError(f"{name} must be {'text' if kind is str else 'a table'}, got {value!r}.")
     return value
 
 
-def _number(name: str, value: int | float | str) -> float:
-    if isinstance(value, str):  # "1e18", "20B": quantities may be written as text
-        return parse_flops(value) if name.endswith("flops") else parse_params(value)
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
+        raise SpecError(f"{name} must be a whole number, got {value!r}.")
+    return int(value)
+
+
+def _number(name: str, value: Any) -> float:
+    """A number; a quantity may be written as text: "1e18", "20M"."""
+    if isinstance(value, str):
+        for ending, parse in (("flops", parse_flops), ("params", parse_params), ("tokens", parse_tokens)):
+            if name.endswith(ending):
+                return parse(value)
+        return parse_tokens(value) if name == "corpus.n_tokens_unique" else _plain_number(name, value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise SpecError(f"{name} must be a number, got {value!r}.")
     if not math.isfinite(value):
         raise SpecError(f"{name} must be finite, got {value}.")
     return float(value)
+
+
+def _plain_number(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise SpecError(f"{name} must be a plain number such as 0.01, got {text!r}.") from error
+    return _number(name, value)
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -72,6 +72,8 @@ def test_a_range_of_tokens_per_param_takes_every_size_of_the_lattice_in_it() -> 
     assert spec.grid.expected_optimum(6e12) == pytest.approx((1e12 / 30) ** 0.5)  # 30 is the geometric middle
     with pytest.raises(SpecError, match="no size has 20 to 21 tokens"):
         grid_cells(wide_spec(budgets=[6e12], size_ratio=2.0, **{**grid, "tokens_per_param_range": [20, 21]}))
+    with pytest.raises(SpecError, match="more than 200"):
+        grid_cells(wide_spec(budgets=[6e12], **{**grid, "tokens_per_param_range": [1e-200, 1e200]}))
 
 
 def test_a_trunk_costs_its_longest_run_and_the_other_decays() -> None:

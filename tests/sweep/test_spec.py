@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pytest
 from tiny_sweeps import TINY, tiny_spec, tiny_values, write_toml
 
 from scaling.errors import UsageError
-from scaling.sweep.spec import SpecError, load_sweep, sweep_from_dict
+from scaling.sweep.spec import SpecError, _build, load_sweep, sweep_from_dict
 from scaling.sweep.template import TEMPLATE
 
 
@@ -42,6 +44,14 @@ def test_the_template_is_a_valid_spec(tmp_path: Path) -> None:
         ("grid", {"budget": [1e9]}, "grid.budgets"),
         ("recipe", {"learning_rate": float("nan")}, "number"),
         ("recipe", {"learning_rate": 0}, "> 0"),
+        ("recipe", {"beta1": 1.5}, r"recipe\.beta1 must lie in \[0, 1\)"),
+        ("recipe", {"beta2": 1}, r"recipe\.beta2 must lie in \[0, 1\)"),
+        ("recipe", {"weight_decay": -1}, r"recipe\.weight_decay must be >= 0"),
+        ("recipe", {"batch_tokens": 100.5}, r"recipe\.batch_tokens must be a whole number"),
+        ("recipe", {"learning_rate": "1%"}, r"recipe\.learning_rate must be a plain number"),
+        ("schedule", {"final_fraction": 7}, r"schedule\.final_fraction must lie in \[0, 1\]"),
+        ("grid", {"sizes_per_budget": 100000}, "between 1 and 200"),
+        ("corpus", {"name": 3}, r"corpus\.name must be text"),
         ("recipe", {"name": "steplaws"}, "steplaw"),
         ("schedule", {"kind": "wds"}, "wsd"),
         ("schedule", {"decay_fraction": 0}, "decay_fraction"),
@@ -54,6 +64,24 @@ def test_the_template_is_a_valid_spec(tmp_path: Path) -> None:
 def test_a_wrong_key_or_value_is_named(section: str, changes: dict[str, object], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         sweep_from_dict(tiny_values(**{section: changes}))
+
+
+@dataclass(frozen=True)
+class _Dated:
+    day: date
+
+
+def test_a_field_of_a_type_that_is_not_read_is_our_own_mistake() -> None:
+    with pytest.raises(TypeError, match=r"first\.day is annotated"):
+        _build("first.", _Dated, {"day": "1 May"})
+
+
+def test_quantities_may_be_text_by_what_they_count() -> None:
+    spec = tiny_spec(
+        recipe={"batch_tokens": "4k", "learning_rate": "1e-2"}, corpus={"n_tokens_unique": "2M tokens"}
+    )
+    assert (spec.recipe.batch_tokens, spec.recipe.learning_rate) == (4000, 0.01)
+    assert spec.corpus.n_tokens_unique == 2e6
 
 
 def test_other_versions_and_broken_files_are_refused_by_name(tmp_path: Path) -> None:
