@@ -14,7 +14,7 @@ from scaling.units import format_duration, format_flops, format_params, format_p
 
 if TYPE_CHECKING:
     from scaling.runs import Finding
-    from scaling.sweep.design import Design
+    from scaling.sweep.design import Design, PlannedRun
     from scaling.sweep.execute import Report
     from scaling.sweep.progress import Status
     from scaling.sweep.store import Store
@@ -56,11 +56,25 @@ def print_design(design: Design, findings: Sequence[Finding], rate: Rate | None,
         seconds = "" if rate is None else format_duration(rate.run_seconds(r))
         rows.append([
             format_flops(r.budget), format_params(r.n_params), f"{a['d_model']} x {a['n_layers']}", str(a["d_ff"]),
-            format_tokens(r.n_tokens), f"{r.n_tokens / r.n_params:.3g}", str(r.n_steps), str(r.seed),
+            format_tokens(r.n_tokens), f"{r.n_tokens / r.n_params:.3g}", str(r.n_steps), _batch(design, r),
+            f"{r.config['optimizer']['learning_rate']:.2g}", str(r.seed),
             f"{r.flops / r.budget - 1:+.1%}", seconds,
         ])  # fmt: skip
     print_table(
-        ["budget", "N", "d x layers", "d_ff", "tokens D", "D/N", "steps", "seed", "budget missed", "alone"],
+        [
+            "budget",
+            "N",
+            "d x layers",
+            "d_ff",
+            "tokens D",
+            "D/N",
+            "steps",
+            "batch",
+            "lr",
+            "seed",
+            "missed",
+            "alone",
+        ],
         rows,
     )
     heading("Cost")
@@ -71,6 +85,11 @@ def print_design(design: Design, findings: Sequence[Finding], rate: Rate | None,
     for f in findings:
         paragraph(f"{f.severity}: {f.message} [{f.code}]", "  ")
     click.echo(f"\nRun it:  {typed('run')}")
+
+
+def _batch(design: Design, run: PlannedRun) -> str:
+    """Tokens of a step."""
+    return format_tokens(run.config["batch_sequences"] * design.spec.corpus.context_length)
 
 
 def _cost(design: Design, rate: Rate | None, n_slots: int) -> list[tuple[str, str]]:

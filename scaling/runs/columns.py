@@ -60,6 +60,7 @@ LOSS_IN_OTHER_UNITS = {
 SAYS_TOTAL = {"n_params", "n_params_total", "total_params", "params_total", "total_parameters"}
 NUMERIC = ("n_params", "n_params_nonemb", "n_tokens", "n_tokens_unique", "flops", "loss", "budget", "step")
 
+OUR_HEADER = {"n_params_nonemb": "n_params_non_embedding"}  # as our own tables are written; not worth a word
 _PARSERS = {"n_params": parse_params, "n_params_nonemb": parse_params, "n_tokens": parse_tokens}
 _PARSERS |= {"n_tokens_unique": parse_tokens, "flops": parse_flops, "budget": parse_flops}
 _BRACKETS = re.compile(r"^(.*?)\s*[(\[]\s*(?:in\s+)?([^()\[\]]*?)\s*[)\]]\s*$")
@@ -102,7 +103,9 @@ def match_columns(
         if not exact and len(matches) > 1 and name not in ("run_id", "trunk_id", "step"):
             raise DataError(_ambiguous(name, matches, where))
         found[name] = (exact or matches)[0]
-    return found, tuple(_told_back(m) for m in found.values() if m.header != m.name)
+    return found, tuple(
+        _told_back(m) for m in found.values() if m.header not in (m.name, OUR_HEADER.get(m.name))
+    )
 
 
 def missing_column(name: str, headers: Sequence[str], where: str) -> DataError:

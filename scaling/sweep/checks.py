@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 
 from scaling.runs import Finding
-from scaling.sweep.design import Design, PlannedRun, budget_sizes
+from scaling.sweep.design import Design, PlannedRun, budget_sizes, published_advice
 from scaling.sweep.timing import evaluation_steps
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
@@ -32,11 +32,35 @@ def check_design(design: Design) -> tuple[Finding, ...]:
         *_sharing(design),
         *_valleys(design),
         *check_runs(design),
+        *_recipe(design),
         *_evaluation(design),
         *_noise(design),
     ]
     order = ("error", "warning", "note")
     return tuple(sorted(found, key=lambda f: order.index(f.severity)))
+
+
+def _recipe(design: Design) -> Iterator[Finding]:
+    """What a rule of thumb is asked for outside its range, and a batch that is not the one asked for."""
+    recipe, context = design.spec.recipe, design.spec.corpus.context_length
+    if recipe.name == "fixed":
+        used = int(design.runs[0].config["batch_sequences"]) * context
+        if used != recipe.batch_tokens:
+            yield _finding(
+                "batch-rounded", "note",
+                f"a batch of {recipe.batch_tokens:g} tokens is no whole number of windows of {context}: "
+                f"{used} are used.",
+            )  # fmt: skip
+        return
+    outside = [a for r in design.runs if not (a := published_advice(design.spec, r)).inside]
+    if outside:
+        rates = [r.config["optimizer"]["learning_rate"] for r in design.runs]
+        yield _finding(
+            "recipe-outside", "warning",
+            f"{len(outside)} of {len(design.runs)} runs lie outside the range that {outside[0].name} was fitted on "
+            f"({outside[0].fitted_on}); it gives learning rates from {min(rates):.2g} to {max(rates):.2g}. "
+            "Try a few by hand and set recipe.name = 'fixed'.",
+        )  # fmt: skip
 
 
 def _grid(design: Design) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from scaling.accounting import count_params, flop_parts, flops_per_token
 from scaling.architecture import Architecture
-from scaling.planning.schedule import deepseek_law, step_law
+from scaling.planning.schedule import Advice, deepseek_law, step_law
 from scaling.sweep.shapes import choose_shape, count_as, shape_fields
 from scaling.sweep.spec import MOST_SIZES, ParamsConvention, SpecError, SweepSpec
 from scaling.sweep.store import run_id_of
@@ -294,6 +294,14 @@ def _recipe(
         "clip": r.clip,
         "batch_sequences": max(1, round(batch / spec.corpus.context_length)),
     }
+
+
+def published_advice(spec: SweepSpec, run: PlannedRun) -> Advice:
+    """What the published rule of the recipe says of a run, and whether the run lies in its range."""
+    if spec.recipe.name == "deepseek":
+        return deepseek_law(run.flops)
+    shape = Architecture.from_dict(run.config["architecture"])
+    return step_law(count_params(shape).non_embedding, run.n_tokens)
 
 
 def _budget_of_size(spec: SweepSpec, n_params: float) -> float:

@@ -171,10 +171,23 @@ def test_a_sound_design_has_no_warning() -> None:
         ({"grid": {"budgets": [4e7, 6.4e8]}}, "little-sharing"),
         ({"corpus": {"vocab_size": 200}}, "vocabulary-heavy"),
         ({}, "no-replicates"),
+        ({"recipe": {"batch_tokens": 100, "learning_rate": 0.01}}, "batch-rounded"),
+        ({"recipe": {"name": "steplaw"}}, "recipe-outside"),
+        ({"recipe": {"name": "deepseek"}}, "recipe-outside"),
     ],
 )
 def test_each_planted_fault_is_found(sections: dict[str, dict[str, object]], code: str) -> None:
     assert code in {f.code for f in check_design(plan(tiny_spec(**sections)))}
+
+
+def test_a_recipe_is_not_outside_its_own_range() -> None:
+    big = {"budgets": [6e18, 1.2e19], "tokens_per_param": 20, "sizes_per_budget": 3, "optimum_flops": None,
+           "optimum_params": None, "size_ratio": 1.5}  # fmt: skip
+    shape = {"d_head": 64, "n_layers": 16}
+    design = plan(
+        tiny_spec(grid=big, shape=shape, recipe={"name": "steplaw"}, corpus={"context_length": 2048})
+    )
+    assert "recipe-outside" not in {f.code for f in check_design(design)}
 
 
 def test_repeats_of_a_finite_corpus_are_found() -> None:
