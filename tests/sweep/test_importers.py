@@ -191,6 +191,19 @@ NANOCHAT = (
 )
 
 
+def test_a_wrong_number_of_nanochat_is_told_by_its_line_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    head = "flops_budget,depth,params_total,tokens_trained,val_bpb"
+    path.write_text(f"{head}\n1e18,8,0,0,0\n1e18,10,69000000,2400000000,1.06\n1e18,12,69000000,-5,1.05\n")
+    with pytest.raises(
+        DataError, match=r"results\.csv, line 4, column tokens_trained: '-5' is no number above 0"
+    ):
+        from_nanochat(path, bytes_per_token=4.8)
+    for wrong in (-4.8, 0.0, float("nan"), 4800.0):
+        with pytest.raises(UsageError, match="3 to 6 for most tokenizers"):
+            from_nanochat(path, bytes_per_token=wrong)
+
+
 def test_nanochat_rows_of_zeros_are_crashed_runs(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     path.write_text(NANOCHAT)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling.errors import DataError
+from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import LoggedRun, Params, to_runs
+
+MOST_BYTES_PER_TOKEN = 50.0  # no tokenizer comes near it
 
 
 def from_nanochat(path: str | Path, *, bytes_per_token: float) -> Runs:
@@ -19,6 +21,11 @@ def from_nanochat(path: str | Path, *, bytes_per_token: float) -> Runs:
         bytes_per_token: of the validation text; val_bpb is in bits per byte.
     N is params_total where the table has it. Rows of zeros are runs that crashed; they are left out and noted.
     """
+    if not 0 < bytes_per_token <= MOST_BYTES_PER_TOKEN:
+        raise UsageError(
+            f"bytes_per_token (--bytes-per-token) is how much text a token stands for, 3 to 6 for most tokenizers; got "
+            f"{bytes_per_token:g}."
+        )
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -33,6 +40,10 @@ def from_nanochat(path: str | Path, *, bytes_per_token: float) -> Runs:
     column = next((c for c in ("params_total", "num_params", "num_scaling_params") if c in rows[0]), None)
     if column is None:
         raise DataError(f"{path} has no column with parameters (params_total, num_params).")
+    for line, row in enumerate(rows, start=2):  # the header is line 1
+        for name in (column, "tokens_trained"):
+            if _number(row["val_bpb"]) > 0 and not _number(row[name]) > 0:
+                raise DataError(f"{path}, line {line}, column {name}: {row[name]!r} is no number above 0.")
     crashed = [f"d{r['depth']}" for r in rows if not _number(r["val_bpb"]) > 0]
     logged = [
         LoggedRun(
