@@ -190,3 +190,11 @@ def test_wandb_csv_of_the_table_of_runs(tmp_path: Path) -> None:
         from_wandb(
             tmp_path / "no", loss_key="val", n_params=1.0, params_convention="total", tokens_per_step=1
         )
+
+
+def test_different_runs_of_one_name_are_not_merged(tmp_path: Path) -> None:
+    """Display names are not unique, and an export without IDs has nothing else."""
+    path = tmp_path / "export.csv"
+    path.write_text("Name,State,eval/loss,_step,n\nrun,finished,2.5,100,1e6\nrun,finished,2.4,100,2e6\n")
+    with pytest.raises(DataError, match="different runs"):
+        from_wandb(path, loss_key="eval/loss", n_params="n", params_convention="total", tokens_per_step=1000)

@@ -193,10 +193,16 @@ def to_runs(
         DataError: nothing is finished.
     """
     best: dict[str, LoggedRun] = {}
-    n_logs = 0
+    again: list[str] = []
     for run in logged:
-        n_logs += 1
         other = best.get(run.identity or run.run_id)
+        if other is not None and other.n_params != run.n_params:
+            raise DataError(
+                f"{source}: two logs are named {run.run_id!r}, one of {other.n_params:g} parameters and one of "
+                f"{run.n_params:g}: they are different runs. Export the column ID too, or name them apart."
+            )
+        if other is not None:
+            again.append(run.run_id)
         if other is None or _rank(run) >= _rank(other):
             best[run.identity or run.run_id] = run
     finished = [r for r in best.values() if r.is_finished and math.isfinite(r.loss)]
@@ -207,8 +213,8 @@ def to_runs(
     said = [f"unfinished, left out: {'; '.join(cut)}"] if cut else []
     if diverged:
         said.append(f"the last loss is not a number, left out: {', '.join(diverged)}")
-    if n_logs > len(best):
-        said.append(f"{n_logs - len(best)} further logs of the same runs left out")
+    if again:
+        said.append(f"{len(again)} further logs of the same runs left out: {', '.join(dict.fromkeys(again))}")
     flops = [r.flops for r in finished]
     return Runs.from_arrays(
         n_params=np.array([r.n_params for r in finished]),
