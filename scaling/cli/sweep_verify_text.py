@@ -49,7 +49,7 @@ def plan_to_dict(proof: Proof, doubts: Doubts, rate: Rate | None, n_slots: int) 
                 "advice": name, "run_id": r.run_id, "n_params": r.n_params,
                 "n_params_non_embedding": non_embedding(r), "n_tokens": r.n_tokens,
                 "n_steps": r.n_steps, "flops": r.flops, "work_flops": r.n_steps * r.flops_per_step,
-                "seconds": None if rate is None else rate.seconds(r.n_steps, r.flops_per_step),
+                "seconds": None if rate is None else rate.run_seconds(r),
             }
             for name, r in _advised(proof)
         ],
@@ -64,7 +64,7 @@ def print_plan(proof: Proof, doubts: Doubts, rate: Rate | None, n_slots: int) ->
         [
             name, format_params(r.n_params), format_tokens(r.n_tokens), str(r.n_steps),
             format_flops(r.n_steps * r.flops_per_step),
-            "" if rate is None else format_duration(rate.seconds(r.n_steps, r.flops_per_step)),
+            "" if rate is None else format_duration(rate.run_seconds(r)),
         ]
         for name, r in _advised(proof)
     ]  # fmt: skip
