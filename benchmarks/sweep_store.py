@@ -2,6 +2,7 @@
 
 python benchmarks/sweep_store.py                # index and status at 10^5 runs
 python benchmarks/sweep_store.py --overhead     # a sweep of 30-second runs: time in training steps against everything
+python benchmarks/sweep_store.py --overhead --seeds 3    # the same grid with three seeds: 24 runs
 
 Time in training steps is from the runs' own logs, from the first step to the last: without start-up, evaluation and
 store. A checkpoint written in between, one in some 15 s, counts as a step there.
@@ -19,7 +20,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from scaling.sweep.design import Design, design_sweep, with_budgets
+from scaling.sweep.design import Design, design_sweep, grid_cells, with_budgets
 from scaling.sweep.execute import Supervisor
 from scaling.sweep.executors import LocalExecutor, WorkerCommand
 from scaling.sweep.files import read_json
@@ -27,7 +28,6 @@ from scaling.sweep.plan_file import write_plan
 from scaling.sweep.results import write_index
 from scaling.sweep.spec import SweepSpec, sweep_from_dict
 from scaling.sweep.store import Store, run_id_of
-from scaling.sweep.timing import Rate
 from scaling.sweep.worker import measure_rate
 
 BASE = {
@@ -81,23 +81,27 @@ def measure_index(n_runs: int) -> None:
         print(f"scaling sweep status: {wall:.2f} s wall, {cpu:.2f} s CPU (target 2 s): {said}")
 
 
-def runs_of_seconds(seconds: float) -> Design:
-    """BASE with budgets such that its runs take so long on average, by a few steps timed here and now."""
+def runs_of_seconds(seconds: float, n_seeds: int) -> Design:
+    """BASE with budgets such that its runs take so long on average, by a few steps timed here and now; every run with
+    `n_seeds` seeds.
+    """
     spec = sweep_from_dict(BASE)
     design = design_sweep(spec, vocab_size=256)
-    rate = Rate.from_points(measure_rate(design))
+    rate = measure_rate(design)
     assert rate is not None
     # a trunk counts once
     mean = rate.total_seconds(design.units, n_slots=1) / len(design.runs)
     budgets = [float(f"{b * seconds / mean:.2g}") for b in spec.grid.budgets]
     # the same sizes: only the runs get longer
     grid = replace(spec.grid, optimum_flops=spec.grid.optimum_flops * seconds / mean)
-    return design_sweep(with_budgets(replace(spec, grid=grid), budgets), vocab_size=256)
+    longer = with_budgets(replace(spec, grid=grid), budgets)
+    cells = [cell._replace(seed=seed) for seed in range(n_seeds) for cell in grid_cells(longer)]
+    return design_sweep(longer, vocab_size=256, cells=cells)
 
 
-def measure_overhead(n_slots: int, seconds: float) -> None:
+def measure_overhead(n_slots: int, seconds: float, n_seeds: int) -> None:
     """Seconds of training steps, summed over runs, against slots x wall; the rest by what it was spent on."""
-    design = runs_of_seconds(seconds)
+    design = runs_of_seconds(seconds, n_seeds)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         command = WorkerCommand(store=store.root, plan=write_plan(store, design), lease_timeout_s=60)
@@ -152,8 +156,9 @@ if __name__ == "__main__":
     parser.add_argument("--overhead", action="store_true")
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=30, help="of a run, for --overhead")
+    parser.add_argument("--seeds", type=int, default=1, help="of every run, for --overhead")
     a = parser.parse_args()
     if a.overhead:
-        measure_overhead(a.slots, a.seconds)
+        measure_overhead(a.slots, a.seconds, a.seeds)
     else:
         measure_index(a.runs)

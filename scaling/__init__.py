@@ -41,6 +41,11 @@ _PUBLIC: dict[str, str] = {  # name → module that defines it
     "count_flops": "scaling.accounting",
     "flops_per_token": "scaling.accounting",
     "estimate_memory": "scaling.accounting",
+    # sweeps
+    "load_sweep": "scaling.sweep.spec",
+    "plan_sweep": "scaling.sweep.run",
+    "run_sweep": "scaling.sweep.run",
+    "load_store_runs": "scaling.sweep.results",
     # planning
     "allocate_compute": "scaling.planning.allocation",
     "plan_training": "scaling.planning.plan",

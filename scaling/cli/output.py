@@ -19,11 +19,13 @@ _PERCENT = re.compile(r"(?<=\d) %")
 SCHEMA_VERSION = 1
 
 
-def print_json(payload: Mapping[str, Any]) -> None:
-    """Print `payload` with `schema_version` first. Infinite and undefined numbers become null (JSON has neither)."""
-    click.echo(
-        json.dumps({"schema_version": SCHEMA_VERSION, **json_safe(payload)}, indent=2, allow_nan=False)
-    )
+def print_json(payload: Mapping[str, Any], *, one_line: bool = False) -> None:
+    """Print `payload` with `schema_version` first. Infinite and undefined numbers become null (JSON has neither).
+
+    one_line: for a stream of objects, one a line.
+    """
+    whole = {"schema_version": SCHEMA_VERSION, **json_safe(payload)}
+    click.echo(json.dumps(whole, indent=None if one_line else 2, allow_nan=False))
 
 
 def json_safe(value: Any) -> Any:

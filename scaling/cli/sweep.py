@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 
-from scaling.cli.output import note, print_json, warn
+from scaling.cli.output import print_json, warn
 from scaling.cli.sweep_fit import fit
 from scaling.cli.sweep_hints import command_line, typed
 from scaling.cli.sweep_import import import_
 from scaling.cli.sweep_options import SPEC, STORE
 from scaling.cli.sweep_run import resume, run
+from scaling.cli.sweep_store import design_of, finished_runs, store_of
 from scaling.cli.sweep_verify import verify
-from scaling.errors import DataError, UsageError
+from scaling.errors import UsageError
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 WATCH_S = 2.0
@@ -25,47 +25,6 @@ WATCH_S = 2.0
 @click.group()
 def sweep() -> None:
     """Train many small models, losing nothing, and get a table of runs to fit."""
-
-
-def design_of(spec_path: Path) -> Any:
-    from scaling.cli.corpus import tell_preparation
-    from scaling.sweep.design import design_sweep
-    from scaling.sweep.spec import load_sweep
-    from scaling.sweep.worker import describe_corpus
-
-    spec = load_sweep(spec_path)
-    tell_preparation(spec.corpus.name)
-    vocab_size, unique = spec.corpus.vocab_size, spec.corpus.n_tokens_unique
-    if vocab_size is None:
-        try:
-            vocab_size, found = describe_corpus(spec.corpus.name)
-        except DataError as error:
-            raise DataError(
-                f"{error} To work with recorded results only, give corpus.vocab_size and corpus.n_tokens_unique in the "
-                "spec."
-            ) from error
-        unique = found if unique is None else unique
-    return design_sweep(spec, vocab_size=vocab_size, n_tokens_unique=unique)
-
-
-def store_of(spec_path: Path, store: Path | None, lease_timeout_s: float | None = None) -> Any:
-    from scaling.sweep.store import LEASE_TIMEOUT_S, Store
-
-    folder = spec_path if spec_path.is_dir() else spec_path.parent
-    return Store((store or folder / "store").resolve(), lease_timeout_s=lease_timeout_s or LEASE_TIMEOUT_S)
-
-
-def finished_runs(planned: Any, kept: Any) -> Any:
-    """The table of the spec's own runs, those left out noted; an error that says how to get some."""
-    from scaling.sweep.results import NothingFinishedError, load_store_runs
-
-    try:
-        runs = load_store_runs(kept, run_ids=[r.run_id for r in planned.runs])
-    except NothingFinishedError as error:
-        raise NothingFinishedError(f"{error} That is:  {typed('run')}") from error
-    for text in runs.notes:
-        note(text)
-    return runs
 
 
 @sweep.command(epilog="Try: scaling sweep init my-sweep/sweep.toml")
@@ -93,17 +52,17 @@ def design(spec: Path, slots: int | None, measure: bool, as_json: bool) -> None:
     """Show the grid, its cost in FLOPs and hours on this machine, and what is wrong with it. Trains nothing."""
     from scaling.cli.sweep_text import design_to_dict, print_design
     from scaling.sweep.checks import check_design
-    from scaling.sweep.timing import Rate, usable_cores
+    from scaling.sweep.timing import usable_cores
 
     planned = design_of(spec)
     n_slots = slots or usable_cores()
     rate = None
     if measure:
-        from scaling.cli.sweep_progress import require_torch
+        from scaling.sweep.run import require_torch
         from scaling.sweep.worker import measure_rate
 
-        require_torch("local")
-        rate = Rate.from_points(measure_rate(planned))
+        require_torch()
+        rate = measure_rate(planned)
     findings = check_design(planned)
     if as_json:
         print_json(design_to_dict(planned, findings, rate, n_slots))
@@ -120,10 +79,11 @@ def show(spec: Path, store: Path | None, as_json: bool) -> None:
     from scaling.cli.sweep_text import print_runs, runs_to_list
     from scaling.sweep.progress import look
 
-    planned, kept = design_of(spec), store_of(spec, store)
+    kept = store_of(spec, store)
+    planned = design_of(spec, kept)
     rows = runs_to_list(planned, kept, look(kept, planned))
     if as_json:
-        print_json({"name": planned.spec.name, "store": str(kept.root), "runs": rows})
+        print_json({"kind": "sweep_runs", "name": planned.spec.name, "store": str(kept.root), "runs": rows})
     else:
         print_runs(rows)
 
@@ -134,7 +94,7 @@ def show(spec: Path, store: Path | None, as_json: bool) -> None:
 @click.option("--watch", is_flag=True, help="Refresh until everything is finished, with the time left.")
 @JSON
 def status(spec: Path, store: Path | None, watch: bool, as_json: bool) -> None:
-    """Count runs by state; say why runs failed and how the work goes on.
+    """Count runs by state; say why runs failed and how the work goes on. --watch --json prints a line at each look.
 
     Given a store instead of a spec, it counts all runs there, whoever asked for them: quick at any size, from the
     index where there is one.
@@ -149,7 +109,8 @@ def status(spec: Path, store: Path | None, watch: bool, as_json: bool) -> None:
     from scaling.sweep.progress import look
     from scaling.sweep.results import indexed_states
 
-    planned, kept = design_of(spec), store_of(spec, store)
+    kept = store_of(spec, store)
+    planned = design_of(spec, kept)
     if not kept.root.is_dir():
         raise UsageError(f"there is no store at {kept.root}; start with:  {typed('run')}")
     time_left, started, shown = TimeLeft(), time.monotonic(), None
@@ -157,7 +118,7 @@ def status(spec: Path, store: Path | None, watch: bool, as_json: bool) -> None:
         found = look(kept, planned, indexed_states(kept))
         seconds = time_left.seconds(found.fraction, time.monotonic() - started)
         if as_json:
-            print_json(status_to_dict(found, kept, planned, seconds))
+            print_json(status_to_dict(found, kept, planned, seconds), one_line=watch)
         elif (lines := status_lines(found, kept, planned, seconds)) != shown:
             for line in lines:
                 click.echo(line)
@@ -184,7 +145,8 @@ def _count_store(folder: Path, as_json: bool) -> None:
 @STORE
 def retry(spec: Path, store: Path | None) -> None:
     """Free the runs that failed or ran out of memory, so that the next `run` tries them again."""
-    planned, kept = design_of(spec), store_of(spec, store)
+    kept = store_of(spec, store)
+    planned = design_of(spec, kept)
     broken = [i for r in planned.runs if (i := kept.inspect(r.run_id)).is_broken]
     for record in broken:
         warn(f"{record.run_id} cannot be freed: {(record.failure or {})['reason']}")
@@ -219,7 +181,8 @@ def export(spec: Path, store: Path | None, output: Path) -> None:
     """Write what one commits or sends: results/<run>.json and runs.csv, without checkpoints."""
     from scaling.sweep.recorded import PROOF_FOLDER, export_results
 
-    planned, kept = design_of(spec), store_of(spec, store)
+    kept = store_of(spec, store)
+    planned = design_of(spec, kept)
     known = {r.run_id for r in planned.runs}
     done = export_results(kept, finished_runs(planned, kept), known, output, name=planned.spec.name)
     proof = f", {done.n_proof} of its proof in results/{PROOF_FOLDER}" if done.n_proof else ""

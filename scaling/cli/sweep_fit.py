@@ -11,6 +11,7 @@ import click
 from scaling.cli.output import heading, note
 from scaling.cli.sweep_hints import typed
 from scaling.cli.sweep_options import SPEC, STORE
+from scaling.cli.sweep_store import design_of, finished_runs, store_of
 
 PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling sweep verify` goes
 
@@ -35,10 +36,10 @@ def fit(spec: Path, store: Path | None, method: str, budget: str | None, output:
     """
     from scaling.cli.fit import fit as fit_table
     from scaling.cli.plan import plan
-    from scaling.cli.sweep import design_of, finished_runs, store_of
     from scaling.units import parse_flops
 
-    planned, kept = design_of(spec), store_of(spec, store)
+    kept = store_of(spec, store)
+    planned = design_of(spec, kept)
     runs = finished_runs(planned, kept)
     folder = _folder(kept, output)
     table, law, picture = (folder / name for name in ("runs.csv", "law.json", "valleys.png"))

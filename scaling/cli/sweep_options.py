@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from scaling.errors import UsageError
+from scaling.sweep import EXECUTORS
 from scaling.units import parse_duration
 
-EXECUTORS = ("local", "inline", "slurm", "ray")
 LEAST_LEASE_TIMEOUT_S = 4.0
 
 SPEC = click.argument("spec", type=click.Path(path_type=Path))

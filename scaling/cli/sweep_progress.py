@@ -1,4 +1,4 @@
-"""The live line of `scaling sweep run`, and the choice of its executor."""
+"""The live line of `scaling sweep run`, and how it is interrupted."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
-from scaling.cli.sweep_options import EXECUTORS
-from scaling.errors import UnknownNameError, UsageError
 from scaling.units import format_duration, format_percent
 
+EXIT_INTERRUPTED = 130
 WIDTH = 20
 QUIET_FRACTION = 0.1  # a log file gets a line a tenth
 LEAST_DONE = 0.01  # of all FLOPs, before the time left is told
@@ -64,12 +62,6 @@ class ProgressLine:
             sys.stderr.write("\n")
 
 
-def require_torch(executor: str) -> None:
-    """Say at once what is missing where the training is to run; on a cluster its nodes may have what we lack."""
-    if executor in ("local", "inline") and find_spec("torch") is None:
-        raise UsageError("training needs torch: pip install 'isoflop[train]'.")
-
-
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
     """`kill`, a closing terminal and a batch system end a sweep as Ctrl-C does: workers checkpoint and stop."""
@@ -87,60 +79,3 @@ def interrupted_by_sigterm() -> Iterator[None]:
     finally:
         for number, handler in asked.items():
             signal.signal(number, handler)
-
-
-EXIT_INTERRUPTED = 130
-
-
-def executor_of(
-    name: str,
-    store: Any,
-    design: Any,
-    *,
-    partition: str | None = None,
-    gpus_per_slot: float | None = None,
-    pack: int = 1,
-) -> Any:
-    """The executor by name; the heavy ones are imported only here."""
-    from scaling.sweep.executors import InlineExecutor, WorkerCommand
-    from scaling.sweep.plan_file import write_plan
-
-    command = WorkerCommand(
-        store=store.root, plan=write_plan(store, design), lease_timeout_s=store.lease_timeout_s, pack=pack
-    )
-    if name == "local":
-        return _local(command, gpus_per_slot)
-    if name == "inline":
-        return InlineExecutor(command=command)
-    if name == "slurm":
-        return _slurm(command, partition, gpus_per_slot)
-    if name == "ray":
-        from scaling.sweep.executors.ray import RayExecutor
-
-        return RayExecutor(command=command, gpus_per_slot=gpus_per_slot)
-    raise UnknownNameError("executor", name, EXECUTORS)
-
-
-def _local(command: Any, gpus_per_slot: float | None) -> Any:
-    from scaling.sweep.executors import LocalExecutor
-    from scaling.sweep.executors.local import GPUS_PER_SLOT, visible_gpus
-
-    gpus = () if gpus_per_slot == 0 else visible_gpus()
-    if gpus_per_slot and not gpus:
-        raise UsageError(
-            "this machine shows no GPU (or torch is a CPU build); leave --gpus-per-slot out to train on CPUs."
-        )
-    share = GPUS_PER_SLOT if gpus_per_slot is None else gpus_per_slot
-    return LocalExecutor(command=command, gpus=gpus, gpus_per_slot=share)
-
-
-def _slurm(command: Any, partition: str | None, gpus_per_slot: float | None) -> Any:
-    from scaling.sweep.executors.slurm import SlurmExecutor
-
-    if gpus_per_slot is not None and gpus_per_slot not in (0, 1):
-        raise UsageError(
-            f"Slurm gives a job whole GPUs: --gpus-per-slot 1 (or 0), got {gpus_per_slot:g}. "
-            "Fill one with --pack instead."
-        )
-    parameters = {"gpus_per_node": 1} if gpus_per_slot else {}
-    return SlurmExecutor(command=command, partition=partition, parameters=parameters)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,9 @@ from scaling.cli.sweep_options import RunOptions, run_options
 from scaling.cli.sweep_progress import (
     EXIT_INTERRUPTED,
     ProgressLine,
-    executor_of,
     interrupted_by_sigterm,
-    require_torch,
 )
+from scaling.cli.sweep_store import design_of, finished_runs, store_of
 
 if TYPE_CHECKING:
     from scaling.sweep.progress import Status
@@ -32,64 +30,50 @@ EXIT_SOME_FAILED = 4
 @run_options
 def run(spec: Path, store: Path | None, options: RunOptions) -> int:
     """Train everything the spec asks for and the store lacks. Run it again to go on after any interruption."""
-    return run_sweep(spec, store, options)
+    return check_and_train(spec, store, options)
 
 
 @click.command(epilog="Try: scaling sweep resume sweep.toml")
 @run_options
 def resume(spec: Path, store: Path | None, options: RunOptions) -> int:
     """Go on with a sweep: another name for `run`, which never repeats what is done."""
-    return run_sweep(spec, store, options)
+    return check_and_train(spec, store, options)
 
 
-def run_sweep(spec: Path, store: Path | None, options: RunOptions) -> int:
-    """Check, train, report."""
-    from scaling.cli.sweep import design_of, store_of
+def check_and_train(spec: Path, store: Path | None, options: RunOptions) -> int:
+    """Check, train, report; the exit code."""
     from scaling.sweep.checks import check_design
 
-    planned, kept = design_of(spec), store_of(spec, store, options.lease_timeout_s)
+    kept = store_of(spec, store, options.lease_timeout_s)
+    planned = design_of(spec, kept)
     report = train(planned, kept, options, findings=check_design(planned))
     return EXIT_INTERRUPTED if report is None else _conclude(report, planned, kept)
 
 
 def train(planned: Any, kept: Any, options: RunOptions, *, findings: Any = ()) -> Any:
-    """The report of a sweep that has run here; None when it was interrupted, which is said.
+    """The report of a sweep that has run here; None when it was interrupted, which is said."""
+    from scaling.sweep.run import nothing_to_do, run_sweep
 
-    A sweep whose runs are all finished needs neither torch nor a store that can be written.
-    """
-    from scaling.sweep.execute import Report, Supervisor
-    from scaling.sweep.progress import look
-
-    status = look(kept, planned)
-    if status.n_finished == len(planned.runs):
-        return Report(status=status, wall_s=0.0, interrupted=False, n_workers_lost=0)
-    require_torch(options.executor)
-    kept.require_writable()
-    from scaling.sweep.worker import refuse_other_corpus
-
-    refuse_other_corpus(kept, planned)
-    if options.logs:
-        planned = replace(planned, spec=replace(planned.spec, log=options.logs))
-    _tell_missing_tools(planned.spec.log)
+    if (report := nothing_to_do(kept, planned)) is not None:
+        return report
+    _tell_missing_tools(options.logs or planned.spec.log)
     if not options.quiet:
         _tell_findings(findings)
     line = ProgressLine(enabled=not options.quiet)
-    chosen = executor_of(
-        options.executor, kept, planned, partition=options.partition, gpus_per_slot=options.gpus_per_slot,
-        pack=options.pack,
-    )  # fmt: skip
-    supervisor = Supervisor(
-        store=kept,
-        design=planned,
-        executor=chosen,
-        n_slots=options.slots or chosen.default_slots(),
-        deadline_s=options.deadline_s,
-        on_progress=line.show,
-        pack=options.pack,
-    )
     try:
         with closing(line), interrupted_by_sigterm():
-            return supervisor.run()
+            return run_sweep(
+                planned,
+                store=kept,
+                executor=options.executor,
+                n_slots=options.slots,
+                gpus_per_slot=options.gpus_per_slot,
+                pack=options.pack,
+                deadline_s=options.deadline_s,
+                partition=options.partition,
+                log=options.logs,
+                on_progress=line.show,
+            )
     except KeyboardInterrupt:
         click.echo(
             f"interrupted; every run has kept its last checkpoint. Go on with:  {typed_again()}", err=True
@@ -143,8 +127,6 @@ def all_diverged(status: Status) -> bool:
 
 def _write_table(planned: Any, kept: Any) -> Path | None:
     """STORE/runs.csv anew; None where the store can only be read."""
-    from scaling.cli.sweep import finished_runs
-
     runs = finished_runs(planned, kept)
     if not kept.is_writable():
         note(f"{kept.root} cannot be written: its table of runs stays as it is.")

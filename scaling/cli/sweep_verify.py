@@ -10,8 +10,9 @@ import click
 from scaling.cli.output import print_json
 from scaling.cli.sweep_hints import typed_again
 from scaling.cli.sweep_options import RunOptions, run_options
-from scaling.cli.sweep_progress import EXIT_INTERRUPTED, require_torch
+from scaling.cli.sweep_progress import EXIT_INTERRUPTED
 from scaling.cli.sweep_run import EXIT_ALL_DIVERGED, EXIT_SOME_FAILED, all_diverged, train
+from scaling.cli.sweep_store import design_of, finished_runs, store_of
 
 if TYPE_CHECKING:
     from scaling.cli.sweep_verify_text import Basis, Doubts
@@ -45,14 +46,14 @@ def verify(
     as_json: bool,
 ) -> int:
     """Prove the law: train what it plans at a larger budget, beside 20 tokens per parameter and Kaplan's advice."""
-    from scaling.cli.sweep import design_of, finished_runs, store_of
     from scaling.cli.sweep_verify_text import Basis
     from scaling.fitting.isoflop.fit import fit_isoflop
     from scaling.fitting.parametric.fit import fit_parametric
     from scaling.sweep.verify import EXTRAPOLATION, KAPLAN, TWENTY, plan_proof
     from scaling.units import parse_flops
 
-    planned, kept = design_of(spec), store_of(spec, store, options.lease_timeout_s)
+    kept = store_of(spec, store, options.lease_timeout_s)
+    planned = design_of(spec, kept)
     runs = finished_runs(planned, kept)
     law, surface = fit_isoflop(runs), fit_parametric(runs)
     names = {"20-tokens": TWENTY, "kaplan": KAPLAN}
@@ -81,14 +82,15 @@ def _doubts(proof: Proof, *of_law: tuple[Finding, ...]) -> Doubts:
 
 def _tell_plan(proof: Proof, doubts: Doubts, options: RunOptions, *, measure: bool, as_json: bool) -> None:
     from scaling.cli.sweep_verify_text import plan_to_dict, print_plan
-    from scaling.sweep.timing import Rate, usable_cores
+    from scaling.sweep.timing import usable_cores
 
     n_slots, rate = options.slots or usable_cores(), None
     if measure:
+        from scaling.sweep.run import require_torch
         from scaling.sweep.worker import measure_rate
 
-        require_torch("local")
-        rate = Rate.from_points(measure_rate(proof.design))
+        require_torch()
+        rate = measure_rate(proof.design)
     if as_json:
         print_json(plan_to_dict(proof, doubts, rate, n_slots))
     else:

@@ -67,7 +67,7 @@ def _curve(ax: Axes, budget: BudgetMinimum, at: np.ndarray, colour: str, x: str,
 
 
 def _minima(ax: Axes, fit: IsoflopFit, x: str) -> None:
-    """Diamonds at the minima; bars are their intervals, an end beyond the runs is cut at the runs' range."""
+    """Diamonds at the minima; bars are their intervals, an end beyond the runs is cut there, with an arrow."""
     for budget in fit.used:
         estimate, loss = getattr(budget, x), budget.loss
         assert estimate is not None
@@ -75,6 +75,9 @@ def _minima(ax: Axes, fit: IsoflopFit, x: str) -> None:
         low, high = estimate.interval.low, estimate.interval.high
         sampled = getattr(budget.runs, x)
         ends = [max(low, float(sampled.min())), min(high, float(sampled.max()))]
+        for cut, end, arrow in ((low < ends[0], ends[0], "<"), (high > ends[1], ends[1], ">")):
+            if cut:
+                ax.plot([end], [loss.value], arrow, color=style.ACCENT, markersize=5, zorder=5)
         line: Any = "-" if estimate.interval.bounded and low > 0 else style.UNBOUNDED
         ax.plot(ends, [loss.value] * 2, color=style.ACCENT, linewidth=1.6, linestyle=line, zorder=5)
         ax.plot(
@@ -104,4 +107,7 @@ def _legend(ax: Axes, fit: IsoflopFit, colours: list[str]) -> None:
     if any(not b.n_params.interval.bounded for b in fit.used if b.n_params and b.n_params.interval):
         handles.append(Line2D([], [], color=style.ACCENT, linestyle=style.UNBOUNDED, linewidth=1.6))
         labels.append("interval without an end")
+    if any(b.ends_beyond for b in fit.used):
+        handles.append(Line2D([], [], color=style.ACCENT, marker=">", markersize=5, linestyle=""))
+        labels.append("goes on beyond the runs")
     ax.legend(handles, labels, title="budget (FLOPs)", loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,6 +31,7 @@ SLIPS = (  # ratio C / (6 N D) → the usual slip
 RATIO_MOST = 1e5  # tokens per parameter; no study trains ten times past 1e4
 CERTAIN = 100.0  # no count of parameters or FLOPs differs by that much from another; a unit does
 N_LEAST, D_LEAST = 1e4, 1e5  # fewer parameters or tokens than the smallest study of language models used
+ANY_COUNT = 10.0  # by which counts of FLOPs differ at most
 EMBEDDING_HEAVY = 0.2
 DECAYED_TO = 0.2  # Hoffmann et al. decay to a tenth; above a fifth of the peak the loss is visibly too high
 COOLDOWN_LEAST = 0.1  # Haegele et al.: a cool-down of 10-20 % of the steps matches a cosine
@@ -61,6 +63,8 @@ def _units(final: Runs) -> Iterator[Finding]:
         )
         if (middle := float(np.median(values))) < least
     }
+    if _counted_in_ones(final):
+        low = {}
     certain = len(low) == 2 or ratio > RATIO_MOST or ratio < 1 / CERTAIN
     for name, middle in low.items():
         yield Finding(
@@ -89,6 +93,19 @@ def _units(final: Runs) -> Iterator[Finding]:
             f"{format_tokens(float(np.median(final.n_tokens)))} tokens in the middle): are the columns swapped?",
             rows=rows,
         )
+
+
+def _counted_in_ones(final: Runs) -> bool:
+    """Whether other columns show N and D to be plain counts, however small the models: D is steps times the batch, and
+    6 N D meets the nominal budget.
+    """
+    steps, batch = extra_numbers(final, "n_steps"), extra_numbers(final, "batch_tokens")
+    if steps is None or batch is None or final.budget is None:
+        return False
+    off = np.log(FLOPS_PER_PARAM_TOKEN * final.n_params * final.n_tokens / final.budget)
+    return bool(
+        np.allclose(steps * batch, final.n_tokens, rtol=0.01) and np.all(np.abs(off) < math.log(ANY_COUNT))
+    )
 
 
 def _conventions(final: Runs) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ STEPS_LEAST = 100
 DECAY_STEPS_LEAST = 10
 EVALUATION_MOST = 0.25  # of the FLOPs of the sweep
 VOCABULARY_MOST = 0.5  # of the FLOPs
+MLP_SPREAD_MOST = 1.5  # widest over narrowest d_ff / d_model
 SHARE_MOST = 0.65  # of the FLOPs of independent runs; six budgets 1.6 apart on six sizes take 0.57
 REPEATS_MOST = 4.0  # Muennighoff et al. 2023: up to 4 epochs are about as good as new data
 
@@ -31,6 +32,7 @@ def check_design(design: Design) -> tuple[Finding, ...]:
         *_grid(design),
         *_sharing(design),
         *_valleys(design),
+        *_shapes(design),
         *check_runs(design),
         *_recipe(design),
         *_evaluation(design),
@@ -108,6 +110,22 @@ def _valleys(design: Design) -> Iterator[Finding]:
                 f"reach less than {BRACKET:g} times beyond the expected optimum {format_params(optimum)}; the valley "
                 "may not bracket. Raise grid.size_ratio or grid.sizes_per_budget.",
             )  # fmt: skip
+
+
+def _shapes(design: Design) -> Iterator[Finding]:
+    """The MLP's width is what makes a size hit its N; few widths to choose from leave it much to do."""
+    widths = {
+        r.n_params: r.config["architecture"]["d_ff"] / r.config["architecture"]["d_model"]
+        for r in design.runs
+    }
+    low, high = (f(widths, key=widths.__getitem__) for f in (min, max))
+    if widths[high] > MLP_SPREAD_MOST * widths[low]:
+        yield _finding(
+            "uneven-mlp", "note",
+            f"d_ff is {widths[low]:.2g} d_model at {format_params(low)} and {widths[high]:.2g} at "
+            f"{format_params(high)}, so that sizes hit their N: a valley then compares shapes as well as sizes. A "
+            "smaller shape.d_head (or shape.n_heads), or no fixed shape.n_layers, evens it out.",
+        )  # fmt: skip
 
 
 def check_runs(design: Design) -> Iterator[Finding]:

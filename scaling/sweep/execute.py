@@ -17,7 +17,7 @@ from scaling.sweep.packs import pack_units
 from scaling.sweep.pieces import Piece, cut_pieces, steps_left
 from scaling.sweep.progress import FINISHED, FREE, Status, free_pieces, look
 from scaling.sweep.store import State, Store
-from scaling.sweep.timing import Rate
+from scaling.sweep.timing import Rate, Took
 
 POLL_S = 0.25
 POLL_SHARE = 0.05  # most of the time that looking at the store may take: the cores are the workers'
@@ -61,7 +61,7 @@ class Supervisor:
     poll_s: float = POLL_S
     deaths_of_one_run: int = DEATHS_OF_ONE_RUN
     _known: dict[str, State] = field(default_factory=dict)
-    _seconds_per_step: dict[str, float] = field(default_factory=dict)
+    _took: dict[str, Took] = field(default_factory=dict)
     _deaths: dict[str, int] = field(default_factory=dict)
     _fruitless: int = 0
     _n_lost: int = 0
@@ -136,7 +136,7 @@ class Supervisor:
 
     def _some_can_end(self, free: Iterable[Piece], status: Status, left_s: float) -> bool:
         """Whether a free run can end in the time left, predicted as the workers predict it."""
-        rate = Rate.from_store(self.store, self.design, self._seconds_per_step)
+        rate = Rate.from_store(self.store, self.design, self._took)
         runs = (run for piece in free for run in piece.runs if status.states[run.run_id] in FREE)
         return rate is None or any(rate.run_seconds(r, steps_left(self.store, r)) <= left_s for r in runs)
 

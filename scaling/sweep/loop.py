@@ -21,7 +21,7 @@ from scaling.sweep.heartbeat import Heartbeat
 from scaling.sweep.packs import pack_units
 from scaling.sweep.pieces import Piece, can_start_alone, cut_pieces, steps_left
 from scaling.sweep.store import Lease, Store, run_id_of
-from scaling.sweep.timing import Rate
+from scaling.sweep.timing import Rate, Took
 
 FINISHED = ("done", "diverged")
 FAILED = ("failed", "oom")
@@ -77,7 +77,7 @@ class Worker:
     trouble: OSError | None = None
     _over: set[str] = field(default_factory=set)
     _rate: Rate | None = None  # as of the last look; only where there is a deadline
-    _seconds_per_step: dict[str, float] = field(default_factory=dict)
+    _took: dict[str, Took] = field(default_factory=dict)
 
     def work(self) -> int:
         """Take pieces, longest first, until none is left that could be taken; the number of runs finished."""
@@ -105,7 +105,7 @@ class Worker:
         if self.deadline is not None:
             if self.deadline <= time.monotonic():
                 return None
-            self._rate = Rate.from_store(self.store, self.design, self._seconds_per_step)
+            self._rate = Rate.from_store(self.store, self.design, self._took)
         for piece in list(pieces):
             if all(self._is_over(run) for run in piece.runs):
                 pieces.remove(piece)

@@ -57,6 +57,20 @@ def read_plan(path: Path) -> Design:
     )
 
 
+def known_corpus(store: Store, name: str) -> tuple[int, float | None] | None:
+    """Vocabulary and number of distinct tokens of a corpus, as a plan of this store says; the vocabulary alone where
+    only its runs are here (restored ones). None: the store knows no run on it."""
+    for path in sorted((store.root / "plans").glob("*.json")):
+        plan = read_json(path)
+        if plan["spec"]["corpus"]["name"] == name:
+            return plan["vocab_size"], plan["n_tokens_unique"]
+    for run_id in store.run_ids():
+        config = store.inspect(run_id).config
+        if config.get("corpus") == name:
+            return config["architecture"]["vocab_size"], None
+    return None
+
+
 def _cell(run: PlannedRun, params: ParamsConvention) -> list[Any]:
     """How N is counted is said only where it differs from the spec."""
     cell = [run.budget, run.n_params_wanted, run.seed]

@@ -17,7 +17,7 @@ from scaling.architecture import Architecture
 from scaling.errors import DataError, is_fault_of_storage
 from scaling.runs import Convention, Runs
 from scaling.sweep.files import StoreError
-from scaling.sweep.store import RunRecord, State, Store
+from scaling.sweep.store import RunRecord, State, Store, as_store
 
 FLOPS_NAMES = {"6ND": "6ND", "exact_causal": "exact", "palm": "palm"}
 _EXTRAS = (
@@ -31,7 +31,7 @@ class NothingFinishedError(DataError):
     """A sweep of which no run is finished yet."""
 
 
-def load_store_runs(store: Store, *, run_ids: Iterable[str] | None = None) -> Runs:
+def load_store_runs(store: Store | Path | str, *, run_ids: Iterable[str] | None = None) -> Runs:
     """The finished runs of a store (or those named) as a table; diverged ones are left out and noted, as are those
     whose files cannot be read.
 
@@ -39,6 +39,7 @@ def load_store_runs(store: Store, *, run_ids: Iterable[str] | None = None) -> Ru
         NothingFinishedError: no run is finished.
         DataError: the runs count N or C in different ways.
     """
+    store = as_store(store)
     wanted = store.run_ids() if run_ids is None else list(run_ids)
     records, notes = [], []
     for run_id in wanted:

@@ -328,6 +328,11 @@ class Store:
         return released
 
 
+def as_store(store: Store | Path | str) -> Store:
+    """A store, or the one in a folder, by its absolute path."""
+    return store if isinstance(store, Store) else Store(Path(store).expanduser().resolve())
+
+
 def _finished(
     run_id: str, config: Mapping[str, Any], result: Mapping[str, Any], *, attempts: int = 0
 ) -> RunRecord:

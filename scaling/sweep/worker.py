@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling.architecture import Architecture
 from scaling.errors import ChangedCorpusError, DataError, ScalingError
@@ -26,6 +26,10 @@ from scaling.sweep.loop import Job, Worker
 from scaling.sweep.pieces import trunk_checkpoint, trunk_steps
 from scaling.sweep.plan_file import read_plan
 from scaling.sweep.store import LEASE_TIMEOUT_S, Store
+from scaling.sweep.timing import Rate
+
+if TYPE_CHECKING:
+    from scaling.lm.run import RunResult
 
 CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"
 CHECKPOINT_EVERY_S = 15.0
@@ -107,10 +111,10 @@ def _begin(job: Job) -> int:
 
 def _train(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """One run, or several stacked: from stop to stop, where the trunks get a checkpoint; then to the end."""
+    started = time.perf_counter()
     from scaling.lm.training import train_packed
 
     specs, folders = [to_run_spec(job.run.config) for job in jobs], [_folder(job) for job in jobs]
-    started = time.perf_counter()
     first_step = min(_begin(job) for job in jobs)
     micro_batch = jobs[0].micro_batch if first_step == 0 else None  # a checkpoint says it itself
     for stop in (s for s in jobs[0].stops if s > first_step):
@@ -121,14 +125,16 @@ def _train(jobs: Sequence[Job]) -> list[dict[str, Any]]:
                 _link(folder / CHECKPOINT, trunk_checkpoint(job.trunk_folder, stop))
         at_stop = all(str(r.reason).startswith("stop_after_step") for r in results)
         if not at_stop or jobs[0].should_stop():
-            return [_record(r.to_dict(), job, len(jobs), started) for r, job in zip(results, jobs)]
+            return [_record(r, job, len(jobs), first_step, started) for r, job in zip(results, jobs)]
         micro_batch = None
     results = train_packed(specs, folders, options=_options(jobs, micro_batch=micro_batch))
-    return [_record(r.to_dict(), job, len(jobs), started) for r, job in zip(results, jobs)]
+    return [_record(r, job, len(jobs), first_step, started) for r, job in zip(results, jobs)]
 
 
-def _record(result: dict[str, Any], job: Job, n_packed: int, started: float) -> dict[str, Any]:
-    """The trainer's result under the store's names, with the seconds it took (a pack: all its runs together)."""
+def _record(trained: RunResult, job: Job, n_packed: int, first_step: int, started: float) -> dict[str, Any]:
+    """The trainer's result under the store's names, with the step it was begun at here and the seconds it took since
+    (a pack: all its runs together)."""
+    result = trained.to_dict()
     rate = result.get("tokens_per_s")
     tokens_per_step = result["n_tokens"] / max(1, result["step"])
     return {
@@ -136,6 +142,7 @@ def _record(result: dict[str, Any], job: Job, n_packed: int, started: float) -> 
         "run_id": job.run.run_id,
         "trunk_id": job.run.trunk_id,
         "seconds_per_step": tokens_per_step / rate if rate else None,
+        "first_step": first_step,
         "worker_s": time.perf_counter() - started,
         **({"n_packed": n_packed} if n_packed > 1 else {}),
     }
@@ -260,8 +267,8 @@ def refuse_other_corpus(store: Store, design: Design) -> None:
             )
 
 
-def measure_rate(design: Design) -> list[tuple[float, float]]:
-    """(FLOPs per step, seconds per step) of the smallest, a middle and the largest model, a few steps each.
+def measure_rate(design: Design) -> Rate | None:
+    """Seconds per step of the smallest, a middle and the largest model, a few steps each, and of a start.
 
     On one CPU thread from here on, as a slot trains.
     """
@@ -274,17 +281,19 @@ def measure_rate(design: Design) -> list[tuple[float, float]]:
     use_threads(THREADS_OF_A_SLOT)
     by_size = sorted({r.flops_per_step: r for r in design.runs}.items())
     chosen = {0, len(by_size) // 2, len(by_size) - 1}
-    points = []
+    points, startups = [], []
     for i in sorted(chosen):
         flops, run = by_size[i]
         spec = to_run_spec(run.config)
         seconds = []
         for steps in (2, 2 + MEASURED_STEPS):  # the difference of two runs leaves start-up out
+            started = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
                 options = TrainingOptions(stop_after_step=min(steps, spec.n_steps), log_every=100)
                 seconds.append(train(spec, Path(folder), options=options).wall_s)
         points.append((flops, max(seconds[1] - seconds[0], 1e-6) / MEASURED_STEPS))
-    return points
+        startups.append(max(0.0, time.perf_counter() - started - (2 + MEASURED_STEPS) * points[-1][1]))
+    return Rate.from_points(points, startups)
 
 
 # --- the process ---

@@ -48,7 +48,10 @@ def test_run_then_show_status_export_and_fit_table(spec: Path, tmp_path: Path) -
     assert "tiny: 6 done; 100 % of the work done" in invoke("status", str(spec))
     status = json.loads(invoke("status", str(spec), "--json"))
     assert (status["states"], status["fraction_done"]) == ({"done": 6}, 1.0)
+    watched = invoke("status", str(spec), "--json", "--watch").splitlines()
+    assert [json.loads(line)["kind"] for line in watched] == ["sweep_status"]
     shown = json.loads(invoke("show", str(spec), "--json"))
+    assert (shown["schema_version"], shown["kind"]) == (1, "sweep_runs")
     assert all(r["state"] == "done" and r["loss"] > 0 for r in shown["runs"])
     assert "6 results" in invoke("export", str(spec), "-o", str(tmp_path / "out"))
     assert len(list((tmp_path / "out" / "results").glob("*.json"))) == 6
@@ -85,9 +88,9 @@ def test_a_failed_run_gives_exit_code_4_and_its_reason(
 def test_a_missing_torch_is_said_before_any_run_is_begun(
     spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from scaling.cli import sweep_progress
+    from scaling.sweep import run as sweep_run
 
-    monkeypatch.setattr(sweep_progress, "find_spec", lambda name: None)
+    monkeypatch.setattr(sweep_run, "find_spec", lambda name: None)
     assert run(["sweep", "run", str(spec)]) == 2
     assert "pip install 'isoflop[train]'" in capsys.readouterr().err
     assert not (spec.parent / "store").exists()

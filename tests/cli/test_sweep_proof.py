@@ -89,7 +89,7 @@ def test_runs_of_a_proof_are_recorded_apart_and_never_trained_again(
 def test_a_sweep_whose_runs_all_diverged_says_what_to_lower_and_is_no_success(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from scaling.cli.sweep import design_of, store_of
+    from scaling.cli.sweep_store import design_of, store_of
 
     invoke("init", str(tmp_path))
     design, store = design_of(tmp_path), store_of(tmp_path, None)
@@ -157,7 +157,7 @@ def test_a_store_is_counted_without_its_spec(tmp_path: Path) -> None:
 
 
 def test_models_of_a_few_hundred_parameters_are_no_mistaken_unit(tmp_path: Path) -> None:
-    from scaling.cli.sweep import design_of, store_of
+    from scaling.cli.sweep_store import design_of, store_of
     from scaling.errors import ScalingError
 
     (tmp_path / "sweep.toml").write_text(SPEC.replace("optimum_params = 2000", "optimum_params = 900"))

@@ -16,6 +16,7 @@ from scaling.fitting.isoflop.budgets import ValleyKind
 from scaling.fitting.isoflop.fit import fit_isoflop
 from scaling.fitting.isoflop.result import IsoflopFit
 from scaling.laws import ChinchillaLaw, law_from_dict
+from scaling.plots.isoflop import plot_isoflop
 from scaling.runs import Runs, load_runs
 
 SYMMETRIC = ChinchillaLaw(E=1.69, A=400, B=400, alpha=0.31, beta=0.31)
@@ -384,3 +385,18 @@ def test_any_table_gives_a_fit_or_an_error_in_words(data: st.DataObject) -> None
         assert str(error).endswith(".")
         return
     json.dumps(fit.to_dict(), allow_nan=False)
+
+
+def test_an_interval_that_leaves_the_sizes_tried_is_said_and_its_cut_end_drawn() -> None:
+    fit = fit_isoflop(grid_runs(CHINCHILLA, points=6, width=2.5, noise=0.003, seed=1))
+    beyond = {
+        b.flops for b in fit.used if b.n_params and b.n_params.interval
+        and not (b.runs.n_params.min() <= b.n_params.interval.low <= b.n_params.interval.high <= b.runs.n_params.max())
+    }  # fmt: skip
+    found = [f for f in fit.findings if f.code in ("interval-beyond-sizes", "minimum-unbounded")]
+    assert 0 < len(beyond) < len(fit.used)
+    assert len(found) == len(beyond)
+    arrows = [line for line in plot_isoflop(fit).lines if line.get_marker() in ("<", ">")]
+    assert len(arrows) >= len(beyond)
+    wide = fit_isoflop(grid_runs(CHINCHILLA, noise=0.002, seed=1))
+    assert "interval-beyond-sizes" not in {f.code for f in wide.findings}

@@ -288,6 +288,18 @@ def test_a_unit_slip_that_nothing_else_explains_is_an_error(n_params, n_tokens, 
     assert finding(slip, "unit-slip").severity == severity
 
 
+def test_tiny_models_are_no_slip_where_other_columns_show_plain_counts():
+    """A table of a sweep of models of 1,000 parameters; the same one in thousands is still suspected."""
+    runs = isoflop(budgets=1e8 * BUDGETS / BUDGETS.min())
+    tiny = Runs.from_arrays(
+        n_params=np.full(len(runs), 1e3), n_tokens=runs.flops / 6e3, loss=runs.loss, budget=runs.flops,
+        extras={"n_steps": runs.flops / 6e3 / 64, "batch_tokens": np.full(len(runs), 64.0)},
+    )  # fmt: skip
+    assert "unit-slip" not in codes(tiny)
+    assert "unit-slip" in codes(replace(tiny, n_params=tiny.n_params / 1e3))
+    assert "unit-slip" in codes(replace(tiny, extras={}))
+
+
 def test_a_public_table_in_millions_is_refused(shared_runs):
     runs = load_runs(shared_runs / "epoch_chinchilla.csv")
     slip = Runs.from_arrays(n_params=runs.n_params / 1e6, n_tokens=runs.n_tokens, loss=runs.loss)

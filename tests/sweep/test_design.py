@@ -174,6 +174,7 @@ def test_a_sound_design_has_no_warning() -> None:
         ({"recipe": {"batch_tokens": 100, "learning_rate": 0.01}}, "batch-rounded"),
         ({"recipe": {"name": "steplaw"}}, "recipe-outside"),
         ({"recipe": {"name": "deepseek"}}, "recipe-outside"),
+        ({"shape": {"n_heads": 4, "d_head": 16}}, "uneven-mlp"),
     ],
 )
 def test_each_planted_fault_is_found(sections: dict[str, dict[str, object]], code: str) -> None:

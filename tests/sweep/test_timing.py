@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from scaling.sweep.loop import Job, Worker, add_runs
 from scaling.sweep.pieces import cut_pieces, steps_left, trunk_checkpoint
 from scaling.sweep.progress import free_pieces, look
 from scaling.sweep.store import Store
-from scaling.sweep.timing import Rate
+from scaling.sweep.timing import Rate, Took
 
 
 @pytest.fixture
@@ -41,12 +42,14 @@ def test_rates_are_measured_on_one_thread_as_a_slot_trains(design: Design) -> No
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        points = measure_rate(design)
+        rate = measure_rate(design)
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
-    assert [f for f, _ in points] == sorted({f for f, _ in points})
-    assert all(seconds > 0 for _, seconds in points)
+    assert rate is not None
+    assert [f for f, _ in rate.points] == sorted({f for f, _ in rate.points})
+    assert all(seconds > 0 for _, seconds in rate.points)
+    assert 0 < rate.startup_s < 60
 
 
 def test_wall_time_packs_trunks_and_their_branches_on_slots(design: Design) -> None:
@@ -134,8 +137,6 @@ def test_a_branch_is_free_when_its_trunk_has_come_to_it_whoever_holds_the_trunk(
 
 
 def test_a_run_that_cannot_end_before_the_deadline_is_not_started(tmp_path: Path, design: Design) -> None:
-    import time
-
     store = Store(tmp_path)
     add_runs(store, design)
     first = design.units[0].runs[0]
@@ -152,8 +153,6 @@ def test_a_worker_short_of_time_reads_each_result_once_and_nothing_past_its_dead
     tmp_path: Path, design: Design, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It once read all results again for every run that it thought of."""
-    import time
-
     from scaling.sweep import timing
 
     store = Store(tmp_path)
@@ -214,3 +213,36 @@ def test_a_worker_whose_run_was_taken_over_leaves_it_alone(tmp_path: Path, desig
     worker = Worker(store=store, design=design, train=lose, owner="w")
     worker.work()
     assert {r.owner for r in store.records() if r.state == "running"} == {"another"}
+
+
+def test_the_start_of_a_run_is_what_its_result_leaves_beside_steps_and_evaluation(design: Design) -> None:
+    run = design.runs[0]
+    evaluation = 8 / (3 * run.config["batch_sequences"])  # windows, forward only, in steps
+    result = {"seconds_per_step": 0.5, "step": 20, "first_step": 4, "worker_s": 9.0 + 0.5 * evaluation}
+    assert Took.of(run, result).startup_s == pytest.approx(9.0 - 16 * 0.5)
+    for unsaid in ({"first_step": None}, {"n_packed": 2}):
+        other = {k: v for k, v in {**result, **unsaid}.items() if v is not None}
+        assert Took.of(run, other).startup_s is None
+
+
+def test_predicted_times_hold_the_start_of_a_run(tmp_path: Path, design: Design) -> None:
+    """A worker does not begin a run that the deadline would cut in its start-up."""
+    store = Store(tmp_path)
+    add_runs(store, design)
+    first, other = design.runs[:2]
+    lease = store.claim(first.run_id)
+    assert lease is not None
+    took = {
+        "seconds_per_step": 1e-3,
+        "step": first.n_steps,
+        "first_step": 0,
+        "worker_s": 100 + 1e-3 * first.n_steps,
+    }
+    store.finish(lease, {"status": "done", "loss": 1.0, **took})
+    rate = Rate.from_store(store, design)
+    assert rate is not None
+    assert rate.run_seconds(other) == pytest.approx(100, rel=0.1)
+    late = Worker(
+        store=store, design=design, train=train_instantly, owner="w", deadline=time.monotonic() + 50
+    )
+    assert late.work() == 0

@@ -32,6 +32,7 @@ def isoflop_findings(
     used = [b for b in budgets if b.refused is None]
     found = [_refused(runs, b) for b in budgets if b.refused is not None]
     found += [_unbounded(runs, b) for b in used if b.n_tokens and not _bounded(b)]
+    found += [_reaches_beyond(runs, b) for b in used if _bounded(b) and not _outside(b) and b.ends_beyond]
     found += [_extrapolated(runs, b) if _outside(b) else _lowest_at_edge(runs, b) for b in used if _edge(b)]
     found += [
         f for f in (_moved(runs, budgets, surface_failure), _few(runs, used), _counting(runs, used)) if f
@@ -111,6 +112,20 @@ def _unbounded(runs: Runs, budget: BudgetMinimum) -> Finding:
         "both sides: its interval has an infinite end. Add sizes farther from the optimum, or seeds."
     )
     return _finding(runs, "minimum-unbounded", "warning", message, budget)
+
+
+def _reaches_beyond(runs: Runs, budget: BudgetMinimum) -> Finding:
+    assert budget.n_params is not None
+    assert budget.n_params.interval is not None
+    interval, tried = budget.n_params.interval, budget.runs.n_params
+    add = {"low": "smaller", "high": "larger"}
+    message = (
+        f"the interval of the minimum at {format_flops(budget.flops)} FLOPs, {format_params(interval.low)} to "
+        f"{format_params(interval.high)} parameters, leaves the sizes tried, {format_params(float(tried.min()))} to "
+        f"{format_params(float(tried.max()))}: that end is read off the curve beyond the runs. Add a "
+        f"{' and a '.join(add[end] for end in budget.ends_beyond)} size."
+    )
+    return _finding(runs, "interval-beyond-sizes", "warning", message, budget)
 
 
 def _outside(budget: BudgetMinimum) -> bool:

@@ -61,6 +61,15 @@ class BudgetMinimum:
     def n_runs(self) -> int:
         return len(self.runs)
 
+    @property
+    def ends_beyond(self) -> tuple[str, ...]:
+        """The ends (low, high) of the interval of N* that lie beyond the sizes tried."""
+        if self.n_params is None or self.n_params.interval is None:
+            return ()
+        interval, tried = self.n_params.interval, self.runs.n_params
+        beyond = {"low": interval.low < tried.min(), "high": interval.high > tried.max()}
+        return tuple(end for end, is_beyond in beyond.items() if is_beyond)
+
     def to_dict(self) -> dict[str, Any]:
         found = {"n_params": self.n_params, "n_tokens": self.n_tokens, "loss": self.loss}
         return {

@@ -1,0 +1,71 @@
+"""A sweep from Python: `plan_sweep`, `run_sweep`, `load_store_runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_sweeps import TINY, tiny_spec, tiny_values, write_toml
+
+import scaling
+from scaling.errors import DataError, UnknownNameError
+from scaling.sweep.design import design_sweep
+from scaling.sweep.loop import add_runs
+from scaling.sweep.plan_file import write_plan
+from scaling.sweep.store import Store
+
+GONE = "corpora/gone"  # a corpus that is not on this machine
+
+
+def test_a_sweep_is_run_and_read_in_two_calls(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    spec = write_toml(tmp_path / "sweep.toml", TINY)
+    seen: list[int] = []
+    report = scaling.run_sweep(
+        spec, store=tmp_path / "store", executor="inline", on_progress=lambda s, _: seen.append(s.n_finished)
+    )
+    assert report.status.counts == {"done": 6}
+    assert seen[-1] == 6
+    runs = scaling.load_store_runs(tmp_path / "store")
+    assert sorted(runs.run_id) == sorted(r.run_id for r in scaling.plan_sweep(spec).runs)
+
+
+def test_a_finished_sweep_needs_neither_torch_nor_a_store_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = tiny_spec()
+    store = Store(tmp_path)
+    design = scaling.plan_sweep(spec)
+    for run in design.runs:
+        lease = store.claim(store.add(run.config))
+        assert lease is not None
+        store.finish(lease, {"status": "done", "loss": 2.0})
+    monkeypatch.setattr("scaling.sweep.run.find_spec", lambda name: None)
+    monkeypatch.setattr(Store, "require_writable", lambda self: pytest.fail("nothing is left to write"))
+    assert scaling.run_sweep(spec, store=store).status.n_finished == len(design.runs)
+
+
+def test_an_unknown_executor_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"slrum.*slurm"):
+        scaling.run_sweep(tiny_spec(), store=tmp_path / "store", executor="slrum")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("known_by", ["plan", "runs"])
+def test_the_store_knows_the_vocabulary_of_a_corpus_that_is_not_here(tmp_path: Path, known_by: str) -> None:
+    """Recorded results can be fitted without the text, which may not be passed on."""
+    values = tiny_values(corpus={"name": GONE, "vocab_size": 48, "n_tokens_unique": 1e6})
+    asked = scaling.load_sweep(write_toml(tmp_path / "sweep.toml", values))
+    design = design_sweep(asked, vocab_size=48, n_tokens_unique=1e6)
+    store = Store(tmp_path / "store")
+    if known_by == "plan":
+        write_plan(store, design)
+    else:
+        add_runs(store, design)
+    del values["corpus"]["vocab_size"], values["corpus"]["n_tokens_unique"]
+    spec = write_toml(tmp_path / "sweep.toml", values)
+    found = scaling.plan_sweep(spec, store=store.root)
+    assert {r.run_id for r in found.runs} == {r.run_id for r in design.runs}
+    assert found.n_tokens_unique == (1e6 if known_by == "plan" else None)
+    with pytest.raises(DataError, match=r"corpora/gone.*corpus\.vocab_size"):
+        scaling.plan_sweep(spec, store=tmp_path / "empty")
