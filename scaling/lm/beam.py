@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from scaling.errors import UsageError
-from scaling.lm.request import FinishReason
 from scaling.lm.sampling import Transform, check_transforms
+from scaling.lm.text import FinishReason
 
 _Partial = tuple[tuple[int, ...], tuple[float, ...], float]  # ids, log-probability of each, their sum
 EarlyStopping = Literal["never", "heuristic", "first"]

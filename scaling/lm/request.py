@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from scaling.errors import UsageError
-from scaling.lm.text import TextTail, Tokenizer, encode_prompt
-
-if TYPE_CHECKING:
-    from scaling.lm.beam import BeamTree
+from scaling.lm.beam import BeamTree
+from scaling.lm.text import FinishReason, TextTail, Tokenizer, encode_prompt
 
 Prompts = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
-FinishReason = Literal["eos", "stop", "length"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from scaling.errors import UsageError
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what a decoder shows for the first bytes of a character
+FinishReason = Literal["eos", "stop", "length"]  # why a text ended
 
 
 class Tokenizer(Protocol):
