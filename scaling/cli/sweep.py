@@ -14,7 +14,7 @@ from scaling.cli.sweep_hints import command_line, typed
 from scaling.cli.sweep_import import import_
 from scaling.cli.sweep_options import SPEC, STORE
 from scaling.cli.sweep_run import resume, run
-from scaling.cli.sweep_store import design_of, finished_runs, store_of
+from scaling.cli.sweep_store import design_of, finished_runs, measured_rate, store_of
 from scaling.cli.sweep_verify import verify
 from scaling.errors import UsageError
 
@@ -53,16 +53,12 @@ def design(spec: Path, slots: int | None, measure: bool, as_json: bool) -> None:
     from scaling.cli.sweep_text import design_to_dict, print_design
     from scaling.sweep.checks import check_design
     from scaling.sweep.timing import usable_cores
+    from scaling.sweep.worker import check_corpus
 
     planned = design_of(spec)
     n_slots = slots or usable_cores()
-    rate = None
-    if measure:
-        from scaling.sweep.run import require_torch
-        from scaling.sweep.worker import measure_rate
-
-        require_torch()
-        rate = measure_rate(planned)
+    check_corpus(planned)
+    rate = measured_rate(planned) if measure else None
     findings = check_design(planned)
     if as_json:
         print_json(design_to_dict(planned, findings, rate, n_slots))

@@ -12,6 +12,7 @@ from scaling.cli.output import heading, note
 from scaling.cli.sweep_hints import typed
 from scaling.cli.sweep_options import SPEC, STORE
 from scaling.cli.sweep_store import design_of, finished_runs, store_of
+from scaling.errors import PlanError
 
 PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling sweep verify` goes
 
@@ -50,7 +51,10 @@ def fit(spec: Path, store: Path | None, method: str, budget: str | None, output:
     fit_table.main(words, standalone_mode=False)
     heading(f"Plan for {flops:.3g} FLOPs")
     wish = ["--flops", f"{flops:g}", "--law", str(law), "--vocab", str(planned.vocab_size), "--quiet"]
-    plan.main(wish, standalone_mode=False)
+    try:
+        plan.main(wish, standalone_mode=False)
+    except PlanError as error:  # the law and its picture stand
+        note(f"no plan: {error}")
     click.echo(f"\nlaw: {law}\nvalleys: {picture}\nprove it:  {typed('verify')}")
 
 

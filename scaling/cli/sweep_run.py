@@ -126,9 +126,11 @@ def all_diverged(status: Status) -> bool:
 
 
 def _write_table(planned: Any, kept: Any) -> Path | None:
-    """STORE/runs.csv anew; None where the store can only be read."""
-    runs = finished_runs(planned, kept)
+    """STORE/runs.csv anew, with the runs of all sweeps of the store; None where there is nothing to write or to."""
+    from scaling.sweep.results import write_index
+
+    finished_runs(planned, kept)  # says what is left out
     if not kept.is_writable():
         note(f"{kept.root} cannot be written: its table of runs stays as it is.")
         return None
-    return Path(runs.save(kept.root / "runs.csv", overwrite=True))
+    return write_index(kept)["csv"]

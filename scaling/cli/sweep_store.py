@@ -9,9 +9,10 @@ from scaling.cli.output import note
 from scaling.cli.sweep_hints import typed
 
 if TYPE_CHECKING:
-    from scaling.runs import Runs
+    from scaling.runs import Finding, Runs
     from scaling.sweep.design import Design
     from scaling.sweep.store import Store
+    from scaling.sweep.timing import Rate
 
 
 def design_of(spec_path: Path, store: Store | None = None) -> Design:
@@ -32,6 +33,20 @@ def store_of(spec_path: Path, store: Path | None, lease_timeout_s: float | None 
     return Store((store or folder / "store").resolve(), lease_timeout_s=lease_timeout_s or LEASE_TIMEOUT_S)
 
 
+def measured_rate(planned: Design) -> Rate | None:
+    """A few steps timed here; None where the corpus is not here, which is said."""
+    from scaling.errors import DataError
+    from scaling.sweep.run import require_torch
+    from scaling.sweep.worker import measure_rate
+
+    require_torch()
+    try:
+        return measure_rate(planned)
+    except DataError as error:
+        note(f"no times: {error}")
+        return None
+
+
 def finished_runs(planned: Design, kept: Store) -> Runs:
     """The table of the spec's own runs, those left out noted; an error that says how to get some."""
     from scaling.sweep.results import NothingFinishedError, load_store_runs
@@ -42,4 +57,20 @@ def finished_runs(planned: Design, kept: Store) -> Runs:
         raise NothingFinishedError(f"{error} That is:  {typed('run')}") from error
     for text in runs.notes:
         note(text)
+    if unfinished := unfinished_finding(planned, kept):
+        note(unfinished.message)
     return runs
+
+
+def unfinished_finding(planned: Design, kept: Store) -> Finding | None:
+    """What a fit must say of a sweep that is not finished; None where it is."""
+    from scaling.runs import Finding
+
+    n_left = sum(not (kept.run_dir(run.run_id) / "result.json").exists() for run in planned.runs)
+    if not n_left:
+        return None
+    return Finding(
+        code="unfinished-sweep",
+        severity="warning",
+        message=f"{n_left} of {len(planned.runs)} runs of this sweep are not finished: its law may still move.",
+    )

@@ -12,7 +12,7 @@ from scaling.cli.sweep_hints import typed_again
 from scaling.cli.sweep_options import RunOptions, run_options
 from scaling.cli.sweep_progress import EXIT_INTERRUPTED
 from scaling.cli.sweep_run import EXIT_ALL_DIVERGED, EXIT_SOME_FAILED, all_diverged, train
-from scaling.cli.sweep_store import design_of, finished_runs, store_of
+from scaling.cli.sweep_store import design_of, finished_runs, measured_rate, store_of, unfinished_finding
 
 if TYPE_CHECKING:
     from scaling.cli.sweep_verify_text import Basis, Doubts
@@ -63,11 +63,14 @@ def verify(
         EXTRAPOLATION * planned.spec.grid.budgets[-1] if budget is None else parse_flops(budget),
         without=[names[w] for w in without],
     )
-    doubts = _doubts(proof, law.findings, surface.findings)
+    unfinished = unfinished_finding(planned, kept)
+    doubts = _doubts(proof, law.findings, surface.findings, (unfinished,) if unfinished else ())
     if dry_run:
         _tell_plan(proof, doubts, options, measure=measure, as_json=as_json)
         return 0
-    return _prove(proof, kept, Basis(runs=runs, surface=surface, doubts=doubts), options, as_json=as_json)
+    return _prove(
+        proof, kept, Basis(runs=runs, valleys=law, surface=surface, doubts=doubts), options, as_json=as_json
+    )
 
 
 def _doubts(proof: Proof, *of_law: tuple[Finding, ...]) -> Doubts:
@@ -84,13 +87,8 @@ def _tell_plan(proof: Proof, doubts: Doubts, options: RunOptions, *, measure: bo
     from scaling.cli.sweep_verify_text import plan_to_dict, print_plan
     from scaling.sweep.timing import usable_cores
 
-    n_slots, rate = options.slots or usable_cores(), None
-    if measure:
-        from scaling.sweep.run import require_torch
-        from scaling.sweep.worker import measure_rate
-
-        require_torch()
-        rate = measure_rate(proof.design)
+    n_slots = options.slots or usable_cores()
+    rate = measured_rate(proof.design) if measure else None
     if as_json:
         print_json(plan_to_dict(proof, doubts, rate, n_slots))
     else:

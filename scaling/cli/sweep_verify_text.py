@@ -12,10 +12,11 @@ from scaling.accounting import count_params
 from scaling.architecture import Architecture
 from scaling.cli.output import heading, note, paragraph, print_table
 from scaling.fitting.parametric.seed_noise import SeedNoise, seed_noise
-from scaling.sweep.verify import KAPLAN, true_entropy
+from scaling.sweep.verify import KAPLAN, OURS, true_entropy
 from scaling.units import format_duration, format_flops, format_params, format_tokens
 
 if TYPE_CHECKING:
+    from scaling.fitting.isoflop.result import IsoflopFit
     from scaling.fitting.parametric.result import ParametricFit
     from scaling.runs import Finding, Runs
     from scaling.sweep.design import PlannedRun
@@ -28,9 +29,12 @@ Doubts = Mapping[str, Sequence["Finding"]]  # "law", "proof" → findings
 
 @dataclass(frozen=True, kw_only=True)
 class Basis:
-    """What the proof is set against: the sweep's runs, the surface that predicts, and the doubts."""
+    """What the proof is set against: the sweep's runs, the valleys whose lines planned our model (Approach 2), the
+    surface that predicts every model (Approach 3), and the doubts.
+    """
 
     runs: Runs
+    valleys: IsoflopFit
     surface: ParametricFit
     doubts: Doubts
 
@@ -87,6 +91,7 @@ def proof_to_dict(proof: Proof, rows: list[dict[str, Any]], basis: Basis) -> dic
         "kind": "sweep_proof",
         "budget": proof.budget,
         "rows": rows,
+        "planned": planned_loss(proof.budget, rows, basis.valleys),
         "lowest": [r["advice"] for r in _lowest(rows, noise)],
         "seed_noise": {
             "ln_loss_standard_deviation": noise.standard_deviation, "dof": noise.dof, "source": noise.source,
@@ -119,14 +124,38 @@ def print_proof(proof: Proof, rows: list[dict[str, Any]], basis: Basis) -> None:
             ]
         )  # fmt: skip
     level = f"{100 * basis.surface.level:g} %"
-    print_table(["advice", "N", "tokens D", "measured loss", "predicted", f"{level} for one run"], table)
+    print_table(["advice", "N", "tokens D", "measured loss", "Approach 3", f"{level} for one run"], table)
     click.echo()
+    if (planned := planned_loss(proof.budget, rows, basis.valleys)) is not None:
+        low, high = planned["curve_interval"]
+        beyond = "inside" if planned["inside_curve"] else "outside"
+        paragraph(
+            "The lines through the valleys (Approach 2), which planned our model, put the lowest loss of this budget "
+            f"at {planned['loss']:.4f}, {100 * basis.valleys.level:g} % {low:.3f} to {high:.3f} for the curve, without "
+            f"the noise of one run; measured {planned['measured']:.4f}, {planned['error']:+.1%}: {beyond}."
+        )
     if len(rows) > 1:
         paragraph(verdict(rows, seed_noise(basis.surface)))
     paragraph(_floor(basis))
     _kaplans_count(proof)
     _left_out(proof)
     _print_doubts(basis.doubts)
+
+
+def planned_loss(budget: float, rows: Sequence[Mapping[str, Any]], fit: IsoflopFit) -> dict[str, Any] | None:
+    """The loss that the planning law expects of its own optimum, beside the one measured there.
+
+    None without a frontier of losses (fewer than 4 valleys), or before our model is trained.
+    """
+    measured = next((r["loss"] for r in rows if r["advice"] == OURS), None)
+    if fit.loss_frontier is None or measured is None:
+        return None
+    loss = float(fit.loss_frontier.predict(budget))
+    low, high = (float(end) for end in fit.loss_frontier.band(budget, fit.level))
+    return {
+        "loss": loss, "curve_interval": [low, high], "measured": measured, "error": measured / loss - 1,
+        "inside_curve": low <= measured <= high,
+    }  # fmt: skip
 
 
 def verdict(rows: list[dict[str, Any]], noise: SeedNoise) -> str:

@@ -7,8 +7,8 @@ from itertools import groupby
 
 from scaling.runs import Finding
 from scaling.sweep.design import Design, PlannedRun, budget_sizes, published_advice
-from scaling.sweep.timing import evaluation_steps
-from scaling.units import format_flops, format_params, format_percent, format_tokens
+from scaling.sweep.timing import evaluation_steps, memory_bytes
+from scaling.units import format_bytes, format_flops, format_params, format_percent, format_tokens
 
 BUDGET_TOLERANCE = 0.01
 BUDGETS_ENOUGH = 4  # a line through three minima has one degree of freedom left
@@ -21,6 +21,7 @@ STEPS_LEAST = 100
 DECAY_STEPS_LEAST = 10
 EVALUATION_MOST = 0.25  # of the FLOPs of the sweep
 VOCABULARY_MOST = 0.5  # of the FLOPs
+STATE_BYTES = 16  # a parameter: four float32
 MLP_SPREAD_MOST = 1.5  # widest over narrowest d_ff / d_model
 SHARE_MOST = 0.65  # of the FLOPs of independent runs; six budgets 1.6 apart on six sizes take 0.57
 REPEATS_MOST = 4.0  # Muennighoff et al. 2023: up to 4 epochs are about as good as new data
@@ -33,6 +34,7 @@ def check_design(design: Design) -> tuple[Finding, ...]:
         *_sharing(design),
         *_valleys(design),
         *_shapes(design),
+        *_memory(design),
         *check_runs(design),
         *_recipe(design),
         *_evaluation(design),
@@ -125,6 +127,19 @@ def _shapes(design: Design) -> Iterator[Finding]:
             f"d_ff is {widths[low]:.2g} d_model at {format_params(low)} and {widths[high]:.2g} at "
             f"{format_params(high)}, so that sizes hit their N: a valley then compares shapes as well as sizes. A "
             "smaller shape.d_head (or shape.n_heads), or no fixed shape.n_layers, evens it out.",
+        )  # fmt: skip
+
+
+def _memory(design: Design) -> Iterator[Finding]:
+    """Weights, gradients and AdamW's two moments in float32: what no way of training goes without."""
+    largest = max(design.runs, key=lambda r: r.n_params)
+    needed, here = STATE_BYTES * largest.n_params, memory_bytes()
+    if needed > here:
+        yield _finding(
+            "too-large-for-memory", "warning",
+            f"{format_params(largest.n_params)} at {format_flops(largest.budget)} needs {format_bytes(needed)} for "
+            f"weights, gradients and AdamW alone; this machine has {format_bytes(here)}. Lower the largest budget, or "
+            "run it elsewhere.",
         )  # fmt: skip
 
 

@@ -322,5 +322,5 @@ def with_budgets(spec: SweepSpec, budgets: Sequence[float]) -> SweepSpec:
     return replace(
         spec,
         grid=replace(spec.grid, budgets=tuple(budgets)),
-        seeds=replace(spec.seeds, replicate_budgets=kept),
+        seeds=replace(spec.seeds, replicate_budgets=kept, replicates=spec.seeds.replicates if kept else 1),
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,23 @@ def read_json(path: Path | str) -> dict[str, Any]:
             f"{path} is damaged: expected a JSON object. Move it away; the run will be done again."
         )
     return value
+
+
+def read_result(path: Path | str) -> dict[str, Any]:
+    """The result of a run: a status, and a loss where it is done."""
+    result = read_json(path)
+    check_result(result, path)
+    return result
+
+
+def check_result(result: Mapping[str, Any], path: Path | str) -> None:
+    """Refuse what is no result of a finished run."""
+    status, loss = result.get("status"), result.get("loss")
+    is_number = isinstance(loss, (int, float)) and math.isfinite(loss) and loss > 0
+    if status != "diverged" and not (status == "done" and is_number):
+        raise StoreError(
+            f"{path} is no result: status {status!r}, loss {loss!r}. Move it away; the run will be done again."
+        )
 
 
 def _create_exclusively(path: Path, text: str) -> None:

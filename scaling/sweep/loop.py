@@ -106,7 +106,7 @@ class Worker:
             if self.deadline <= time.monotonic():
                 return None
             self._rate = Rate.from_store(self.store, self.design, self._took)
-        for piece in list(pieces):
+        for piece in list(reversed(pieces) if self._knows_no_times else pieces):
             if all(self._is_over(run) for run in piece.runs):
                 pieces.remove(piece)
                 continue
@@ -116,6 +116,11 @@ class Worker:
             if n_done is not None:
                 return n_done
         return None
+
+    @property
+    def _knows_no_times(self) -> bool:
+        """Whether there is a deadline, and no run yet to judge by: then the shortest first, the likeliest to end."""
+        return self.deadline is not None and self._rate is None
 
     def _branches(self, piece: Piece, heartbeat: Heartbeat) -> int | None:
         """Runs of one length that can start by themselves."""
@@ -132,7 +137,8 @@ class Worker:
                     held.append(unit)
                 elif not held and len(wanted) > 1:
                     time.sleep(GATHERING_S)  # another worker is taking this pack just now: leave it whole
-            for runs in reversed(list(zip(*(unit.runs for unit in held)))):
+            by_length = list(zip(*(unit.runs for unit in held)))
+            for runs in by_length if self._knows_no_times else reversed(by_length):
                 stops = branching_points(held, last=branch_step(runs[0].config["schedule"]))
                 mine = [(run, stops) for run in runs if self._needs_trunk(run)]
                 n_done = self._runs(mine, heartbeat)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from scaling.sweep.design import Design, PlannedRun, Unit
-from scaling.sweep.pieces import Piece, can_start_alone
+from scaling.sweep.pieces import Piece, can_start_alone, trunk_steps
 from scaling.sweep.store import State, Store
 
 FREE = ("pending", "stale", "preempted")
 FINISHED = ("done", "diverged")
+UNDER_WAY = ("running", "stale", "preempted")  # at work, or left with a checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +88,17 @@ def _is_free(store: Store, piece: Piece, run: PlannedRun, status: Status) -> boo
 
 
 def _done_flops(store: Store, unit: Unit, states: dict[str, State]) -> float:
-    """Of the trunk as far as the furthest run is, and of each decay."""
+    """Of the trunk as far as it or the furthest run is, and of each decay."""
     trunk = decays = 0
+    begun = {states[run.run_id] for run in unit.runs} - {"pending"}
+    if begun - set(FINISHED) and unit.runs[0].trunk_id is not None:
+        trunk = max(trunk_steps(store.trunks.run_dir(unit.unit_id)), default=0)
     for run in unit.runs:
         branch = 0 if run.trunk_id is None else run.n_steps - run.decay_steps
         reached = 0
         if states[run.run_id] in FINISHED:
             reached = run.n_steps
-        elif states[run.run_id] == "running":
+        elif states[run.run_id] in UNDER_WAY:
             reached = _last_step(store.run_dir(run.run_id) / "training" / "metrics.jsonl")
         trunk, decays = max(trunk, min(reached, branch)), decays + max(0, reached - branch)
     return (trunk + decays) * unit.runs[0].flops_per_step

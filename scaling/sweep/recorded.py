@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.runs import Runs
-from scaling.sweep.files import StoreError, read_json, write_atomic
+from scaling.sweep.files import StoreError, check_result, read_json, write_atomic
 from scaling.sweep.store import Store, run_id_of
 from scaling.sweep.verify import Proof
 
@@ -100,6 +100,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise StoreError(
                 f'{path} is no exported result: it lacks "{key}". Export it again, or move it away.'
             )
+    check_result(recorded["result"], path)
     run_id = run_id_of(recorded["config"])
     if run_id != path.stem:
         raise StoreError(

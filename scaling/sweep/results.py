@@ -16,7 +16,8 @@ from scaling.accounting import count_params, flops_per_token
 from scaling.architecture import Architecture
 from scaling.errors import DataError, is_fault_of_storage
 from scaling.runs import Convention, Runs
-from scaling.sweep.files import StoreError
+from scaling.sweep.design import Design
+from scaling.sweep.files import StoreError, read_json
 from scaling.sweep.store import RunRecord, State, Store, as_store
 
 FLOPS_NAMES = {"6ND": "6ND", "exact_causal": "exact", "palm": "palm"}
@@ -31,17 +32,26 @@ class NothingFinishedError(DataError):
     """A sweep of which no run is finished yet."""
 
 
-def load_store_runs(store: Store | Path | str, *, run_ids: Iterable[str] | None = None) -> Runs:
-    """The finished runs of a store (or those named) as a table; diverged ones are left out and noted, as are those
-    whose files cannot be read.
+def load_store_runs(
+    store: Store | Path | str, design: Design | None = None, *, run_ids: Iterable[str] | None = None
+) -> Runs:
+    """The finished runs of a store as a table; diverged ones are left out and noted, as are those whose files cannot be
+    read.
 
+    Args:
+        design: take the runs of this sweep. A store may hold others, of an earlier spec or another one.
+        run_ids: take these runs; without it and a design, all but those of proofs, which no fit may see.
     Raises:
-        NothingFinishedError: no run is finished.
+        NothingFinishedError: no run is finished, or there is no such store.
         DataError: the runs count N or C in different ways.
     """
     store = as_store(store)
-    wanted = store.run_ids() if run_ids is None else list(run_ids)
-    records, notes = [], []
+    if not store.root.is_dir():
+        raise NothingFinishedError(f"there is no store at {store.root}. Run the sweep first.")
+    if run_ids is None and design is not None:
+        run_ids = [run.run_id for run in design.runs]
+    wanted = _own_run_ids(store) if run_ids is None else list(run_ids)
+    records, notes = [], [] if run_ids is not None else _several_recipes(store)
     for run_id in wanted:
         try:
             record = store.finished(run_id)
@@ -69,6 +79,25 @@ def load_store_runs(store: Store | Path | str, *, run_ids: Iterable[str] | None 
     if diverged:
         notes.append(f"diverged, left out: {', '.join(diverged)}")
     return _to_runs(rows, source=str(store.root), notes=tuple(notes))
+
+
+def _own_run_ids(store: Store) -> list[str]:
+    """All but the runs of proofs (see `recorded`)."""
+    proofs = {path.stem for path in (store.root / "proofs").glob("*.json")}
+    return [run_id for run_id in store.run_ids() if run_id not in proofs]
+
+
+def _several_recipes(store: Store) -> list[str]:
+    """A note where the store was given specs that differ in more than their grid: one law through their runs means
+    little."""
+    specs = [read_json(path)["spec"] for path in (store.root / "plans").glob("*.json")]
+    shared = ("corpus", "shape", "recipe", "schedule", "evaluation")
+    n = len({json.dumps([spec.get(k) for k in shared], sort_keys=True) for spec in specs})
+    return (
+        [f"the store holds runs of {n} different recipes; give the design to take those of one"]
+        if n > 1
+        else []
+    )
 
 
 def run_row(record: RunRecord) -> dict[str, Any]:
@@ -135,13 +164,13 @@ def _to_runs(rows: list[dict[str, Any]], *, source: str, notes: tuple[str, ...])
         ),
         source=source,
         notes=notes,
+        row=np.arange(2, len(rows) + 2),  # as in the file that `save` writes
     )
 
 
 def write_index(store: Store) -> dict[str, Path]:
     """Write STORE/runs.csv, and runs.parquet where pyarrow is installed, without runs of proofs (see `recorded`)."""
-    proofs = {path.stem for path in (store.root / "proofs").glob("*.json")}
-    runs = load_store_runs(store, run_ids=[i for i in store.run_ids() if i not in proofs])
+    runs = load_store_runs(store)
     written = {"csv": runs.save(store.root / "runs.csv", overwrite=True)}
     try:
         written["parquet"] = runs.save(store.root / "runs.parquet", overwrite=True)

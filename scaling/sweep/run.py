@@ -2,12 +2,13 @@
 
 design = plan_sweep("sweep.toml")
 report = run_sweep(design, store="store")
-fit = fit_isoflop(load_store_runs("store"))
+fit = fit_isoflop(load_store_runs("store", design))
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,7 +67,7 @@ def run_sweep(
     pack: int = 1,
     deadline_s: float | None = None,
     partition: str | None = None,
-    log: tuple[str, ...] = (),
+    log: str | Sequence[str] = (),
     on_progress: Callable[[Status, float], None] | None = None,
 ) -> Report:
     """Train everything the spec asks for and the store lacks; call it again to go on after any interruption.
@@ -86,13 +87,17 @@ def run_sweep(
         log: tools that follow the runs live (tensorboard, wandb, mlflow), instead of the spec's.
         on_progress: called again and again with the status and the seconds since the start.
     Raises:
-        UsageError: torch is missing here, or the executor cannot do what was asked (no such name or share of a GPU).
+        UsageError: a number is out of range, torch is missing here, or the executor cannot do what was asked.
         StoreError: the store cannot be written, or workers fail again and again, with what they said.
         ChangedCorpusError: finished runs of the store were trained on another text of that name.
         KeyboardInterrupt: passed on, after every worker has checkpointed and stopped.
     """
     if isinstance(executor, str) and executor not in EXECUTORS:
         raise UnknownNameError("executor", executor, EXECUTORS)
+    _check_numbers(n_slots=n_slots, pack=pack, deadline_s=deadline_s)
+    if partition is not None and executor != "slurm":
+        raise UsageError(f"a partition is Slurm's; the executor is {executor!r}.")
+    log = (log,) if isinstance(log, str) else tuple(log)
     kept = as_store(store)
     design = spec if isinstance(spec, Design) else plan_sweep(spec, store=kept)
     done = nothing_to_do(kept, design)
@@ -101,8 +106,9 @@ def run_sweep(
     if executor in ("local", "inline"):
         require_torch()
     kept.require_writable()
-    from scaling.sweep.worker import refuse_other_corpus
+    from scaling.sweep.worker import check_corpus, refuse_other_corpus
 
+    check_corpus(design)
     refuse_other_corpus(kept, design)
     if log:
         design = replace(design, spec=replace(design.spec, log=log))
@@ -120,6 +126,15 @@ def run_sweep(
         on_progress=on_progress,
         pack=pack,
     ).run()
+
+
+def _check_numbers(*, n_slots: int | None, pack: int, deadline_s: float | None) -> None:
+    if n_slots is not None and n_slots < 1:
+        raise UsageError(f"n_slots must be at least 1, got {n_slots}.")
+    if pack < 1:
+        raise UsageError(f"pack must be at least 1, got {pack}.")
+    if deadline_s is not None and not (math.isfinite(deadline_s) and deadline_s > 0):
+        raise UsageError(f"deadline_s must be a number of seconds above zero, got {deadline_s}.")
 
 
 def nothing_to_do(store: Store, design: Design) -> Report | None:

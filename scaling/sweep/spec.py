@@ -21,6 +21,14 @@ FlopsConvention = Literal["6ND", "exact_causal", "palm"]
 ParamsConvention = Literal["total", "non_embedding"]
 RecipeName = Literal["fixed", "steplaw", "deepseek"]
 MOST_SIZES = 200  # at a budget; beyond, the ends of the lattice are no models
+SET_BY_SWEEP = {  # fields of the architecture → the keys that say them
+    "context_length": "corpus.context_length",
+    "vocab_size": "corpus.vocab_size",
+    "n_layers": "shape.n_layers",
+    "n_heads": "shape.n_heads or shape.d_head",
+    "d_model": "grid and shape.aspect_ratio",
+    "d_ff": "grid: the MLP is what makes a size hit its N",
+}
 LOG_TOOLS = ("tensorboard", "wandb", "mlflow")
 
 
@@ -134,6 +142,11 @@ class ShapeSpec:
                 _at_least(f"shape.{name}", getattr(self, name), 1)
         if not 1 <= self.aspect_ratio <= 1024:
             raise SpecError(f"shape.aspect_ratio must lie between 1 and 1024, got {self.aspect_ratio}.")
+        for key in sorted(set(self.architecture) & set(SET_BY_SWEEP)):
+            raise SpecError(f"shape.architecture.{key} is the sweep's to set: use {SET_BY_SWEEP[key]}.")
+        kind = self.architecture.get("kind", "decoder")
+        if kind != "decoder":
+            raise SpecError(f"a sweep trains decoders; shape.architecture.kind is {kind!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +214,11 @@ class SeedSpec:
 
     def __post_init__(self) -> None:
         _at_least("seeds.replicates", self.replicates, 1)
+        if self.replicates > 1 and not self.replicate_budgets:
+            raise SpecError(
+                f"seeds.replicates = {self.replicates} repeats nothing without seeds.replicate_budgets, the "
+                "budgets whose middle size is repeated."
+            )
         object.__setattr__(self, "replicate_budgets", tuple(parse_flops(b) for b in self.replicate_budgets))
 
 

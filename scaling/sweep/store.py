@@ -17,6 +17,7 @@ Three rules keep it right on a laptop and on NFS, with workers killed at any mom
 2. **A result appears whole or not at all, and once:** it is written beside and hard-linked into place, which fails
    if the name exists.
 3. **Time is the file system's:** "now" is the mtime of a file just touched in the store, never the local clock.
+   A lease says after how long a silence it is stale, so that two sweeps of one store may use different timeouts.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scaling.errors import is_fault_of_storage
-from scaling.sweep.files import StoreError, link_atomic, read_json, write_atomic
+from scaling.sweep.files import StoreError, link_atomic, read_json, read_result, write_atomic
 
 State = Literal["pending", "running", "stale", "done", "diverged", "failed", "oom", "preempted"]
 
@@ -172,7 +173,7 @@ class Store:
         config = read_json(folder / "config.json")
         number = _highest(names, "lease-")
         if "result.json" in names:
-            return _finished(run_id, config, read_json(folder / "result.json"), attempts=number)
+            return _finished(run_id, config, read_result(folder / "result.json"), attempts=number)
         if number == 0:
             return RunRecord(run_id=run_id, config=config, state="pending", attempts=0)
         if f"failure-{number}.json" in names:
@@ -182,10 +183,11 @@ class Store:
             )
         lease = folder / f"lease-{number}.json"
         age = (self.reading_time() if now is None else now) - lease.stat().st_mtime
-        stale = age > self.lease_timeout_s
+        body = _lease_body(lease)
+        stale = age > body.get("timeout_s", self.lease_timeout_s)
         return RunRecord(
             run_id=run_id, config=config, state="stale" if stale else "running", attempts=number,
-            owner=_owner(lease),
+            owner=body.get("owner", "unknown"),
         )  # fmt: skip
 
     def inspect(self, run_id: str, *, now: float | None = None) -> RunRecord:
@@ -225,7 +227,7 @@ class Store:
         folder = f"{self.runs_dir}{os.sep}{run_id}{os.sep}"
         if not os.path.exists(f"{folder}result.json"):
             return None
-        return _finished(run_id, read_json(f"{folder}config.json"), read_json(f"{folder}result.json"))
+        return _finished(run_id, read_json(f"{folder}config.json"), read_result(f"{folder}result.json"))
 
     def records(self) -> Iterator[RunRecord]:
         """All runs with their states."""
@@ -254,7 +256,11 @@ class Store:
             token=uuid.uuid4().hex,
             path=self.run_dir(run_id) / f"lease-{record.attempts + 1}.json",
         )
-        body = {"token": lease.token, "owner": owner or f"{socket.gethostname()}:{os.getpid()}"}
+        body = {
+            "token": lease.token,
+            "owner": owner or f"{socket.gethostname()}:{os.getpid()}",
+            "timeout_s": self.lease_timeout_s,
+        }
         if not link_atomic(lease.path, json.dumps(body)):
             return None  # another worker was faster
         if (self.run_dir(run_id) / "result.json").exists():  # finished between our look and our lease
@@ -321,7 +327,7 @@ class Store:
             if number == 0 or "result.json" in names or f"failure-{number}.json" in names:
                 continue
             path = self.run_dir(run_id) / f"lease-{number}.json"
-            if _owner(path) == owner:
+            if _lease_body(path).get("owner") == owner:
                 lease = Lease(run_id=run_id, number=number, token="", path=path)
                 self.fail(lease, "preempted", reason, stderr_tail)
                 released.append(run_id)
@@ -345,12 +351,12 @@ def _highest(names: set[str], prefix: str) -> int:
     return max((int(n) for n in numbers if n.isdigit()), default=0)
 
 
-def _owner(lease: Path) -> str:
-    """Whose lease it is; a lease being written just now has no text yet."""
+def _lease_body(lease: Path) -> dict[str, Any]:
+    """Whose lease it is and its timeout; empty where it is damaged or gone."""
     try:
-        return str(json.loads(lease.read_text())["owner"])
-    except (ValueError, KeyError, OSError):
-        return "unknown"
+        return read_json(lease)
+    except (StoreError, OSError):
+        return {}
 
 
 def _newest_mtime(root: Path) -> float:

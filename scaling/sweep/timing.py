@@ -115,6 +115,11 @@ def evaluation_steps(run: PlannedRun) -> float:
     return float(run.config["evaluation"]["windows"] / (3 * run.config["batch_sequences"]))
 
 
+def memory_bytes() -> int:
+    """Main memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def usable_cores() -> int:
     """CPU cores this process may use (fewer than the machine has under taskset, Slurm or a container)."""
     try:

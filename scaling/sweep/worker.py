@@ -25,6 +25,7 @@ from scaling.sweep.design import Design, branch_step
 from scaling.sweep.loop import Job, Worker
 from scaling.sweep.pieces import trunk_checkpoint, trunk_steps
 from scaling.sweep.plan_file import read_plan
+from scaling.sweep.spec import SpecError
 from scaling.sweep.store import LEASE_TIMEOUT_S, Store
 from scaling.sweep.timing import Rate
 
@@ -35,6 +36,7 @@ CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"
 CHECKPOINT_EVERY_S = 15.0
 GUESSED_FLOPS_PER_S = 5e9  # one slow CPU core on tiny models; only decides how often a checkpoint is written
 MEASURED_STEPS = 12
+SAME_CORPUS = 0.01  # a number in a spec may be rounded
 THREADS_OF_A_SLOT = 1  # slots side by side beat threads inside a small model
 
 
@@ -248,6 +250,27 @@ def describe_corpus(name: str) -> tuple[int, float | None]:
     return corpus.vocab_size, corpus.n_tokens_unique
 
 
+def check_corpus(design: Design) -> None:
+    """Compare what a spec says of its corpus with the corpus, where it is here.
+
+    Raises:
+        SpecError: the vocabulary or the number of distinct tokens is another one.
+    """
+    said = design.spec.corpus
+    if said.vocab_size is None and said.n_tokens_unique is None:
+        return  # they were read from it
+    try:
+        vocab_size, unique = describe_corpus(said.name)
+    except DataError:
+        return  # it is where the workers are, or nowhere: they say so
+    pairs = {"vocab_size": (said.vocab_size, vocab_size), "n_tokens_unique": (said.n_tokens_unique, unique)}
+    for key, (value, found) in pairs.items():
+        if value is not None and found is not None and abs(value / found - 1) > SAME_CORPUS:
+            raise SpecError(
+                f"corpus.{key} is {value:g} in the spec, and {said.name} has {found:g}. Leave it out, or mend it."
+            )
+
+
 def refuse_other_corpus(store: Store, design: Design) -> None:
     """Refuse to add runs to finished ones of another text: a corpus prepared anew keeps its name, not its content."""
     from scaling.lm.corpus import load_corpus
@@ -271,6 +294,9 @@ def measure_rate(design: Design) -> Rate | None:
     """Seconds per step of the smallest, a middle and the largest model, a few steps each, and of a start.
 
     On one CPU thread from here on, as a slot trains.
+
+    Raises:
+        DataError: the corpus is not here.
     """
     import tempfile
 

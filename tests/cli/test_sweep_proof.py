@@ -139,6 +139,61 @@ def test_a_proof_shows_the_doubts_about_the_law_and_its_own_runs(
     assert "Doubts" in printed
 
 
+def test_the_law_that_planned_a_proof_is_held_to_its_own_loss(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its lines (Approach 2) plan the model, the surface (Approach 3) predicts it: both are shown."""
+    from scaling.fitting.isoflop.fit import fit_isoflop
+    from scaling.sweep.results import load_store_runs
+    from scaling.sweep.verify import plan_proof
+
+    design, store = planted(tmp_path)
+    fit = fit_isoflop(load_store_runs(store, design))
+    finish(store, plan_proof(design, fit, 1.6e12).design)
+    assert run(["sweep", "verify", str(tmp_path), "--json"]) == 0
+    proof = json.loads(capsys.readouterr().out)
+    planned, ours = proof["planned"], next(r for r in proof["rows"] if r["advice"] == "this sweep's law")
+    assert planned["loss"] == pytest.approx(fit.allocate(1.6e12).loss)
+    assert planned["measured"] == ours["loss"]
+    low, high = planned["curve_interval"]
+    assert planned["inside_curve"] == (low <= ours["loss"] <= high)
+    assert run(["sweep", "verify", str(tmp_path)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"put the lowest loss of this budget at {planned['loss']:.4f}" in printed
+
+
+def test_a_sweep_that_is_not_finished_is_doubted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    design, store = planted(tmp_path)
+    (store.run_dir(design.runs[0].run_id) / "result.json").unlink()
+    assert run(["sweep", "fit", str(tmp_path)]) == 0
+    assert "1 of 38 runs of this sweep are not finished" in capsys.readouterr().err
+    assert run(["sweep", "verify", str(tmp_path), "--dry-run", "--no-measure", "--json"]) == 0
+    assert "unfinished-sweep" in {f["code"] for f in json.loads(capsys.readouterr().out)["findings"]["law"]}
+
+
+def test_a_budget_too_small_to_plan_leaves_the_law_and_its_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted(tmp_path)
+    assert run(["sweep", "fit", str(tmp_path), "--budget", "1e9"]) == 0
+    said = capsys.readouterr()
+    assert "no plan: " in said.err
+    assert "which is not a language model" in " ".join(said.err.split())
+    assert f"law: {tmp_path / 'store' / 'law.json'}" in said.out
+
+
+def test_the_design_of_recorded_results_needs_no_corpus(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    text = SPEC.replace('"synthetic:bits=4,seed=0"', '"no/such/corpus"\nvocab_size = 32')
+    (tmp_path / "sweep.toml").write_text(text)
+    assert run(["sweep", "design", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert "no times: no corpus 'no/such/corpus'" in said.err
+    assert "time here" not in said.out
+
+
 def test_an_absent_corpus_names_the_keys_that_stand_for_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

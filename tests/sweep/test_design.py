@@ -175,6 +175,7 @@ def test_a_sound_design_has_no_warning() -> None:
         ({"recipe": {"name": "steplaw"}}, "recipe-outside"),
         ({"recipe": {"name": "deepseek"}}, "recipe-outside"),
         ({"shape": {"n_heads": 4, "d_head": 16}}, "uneven-mlp"),
+        ({"grid": {"budgets": [4e7, 1e24]}}, "too-large-for-memory"),
     ],
 )
 def test_each_planted_fault_is_found(sections: dict[str, dict[str, object]], code: str) -> None:

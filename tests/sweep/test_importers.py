@@ -173,6 +173,19 @@ def test_a_finished_log_is_taken_before_one_that_got_farther_without_ending() ->
     assert (runs.run_id, runs.step.tolist()) == (("a", "b"), [100, 90])  # type: ignore[union-attr]
 
 
+def test_two_ends_under_one_name_are_two_runs_and_refused() -> None:
+    """An IsoFLOP table named by size once lost all but its longest budget."""
+    ends = [run("20M", n, n_steps_planned=n, ended_well=True) for n in (100, 200)]
+    with pytest.raises(DataError, match=r"two finished logs are named '20M'.*Export the column ID"):
+        to_runs(ends, source="x", params_convention="total")
+    relaunched = [
+        run("20M", 100, ended_well=True),
+        run("20M", 100, ended_well=True),
+        run("20M", 60, ended_well=False),
+    ]
+    assert to_runs(relaunched, source="x", params_convention="total").step.tolist() == [100]  # type: ignore[union-attr]
+
+
 def test_different_runs_of_one_name_are_kept_apart() -> None:
     logs = [run("gpt", 100, identity="gpt 1"), run("gpt", 100, identity="gpt 2")]
     assert to_runs(logs, source="x", params_convention="total").run_id == ("gpt", "gpt-2")

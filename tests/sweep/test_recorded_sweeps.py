@@ -50,3 +50,17 @@ def test_every_run_of_a_recorded_proof_is_there_apart_from_the_sweeps_own(folder
     assert {(proof["budget"], r["run_id"], r["loss"]) for proof in proofs for r in proof["rows"]} == {
         (r["proof"]["budget"], run_id, r["result"]["loss"]) for run_id, r in recorded.items()
     }
+
+
+@pytest.mark.parametrize("folder", RECORDED, ids=lambda p: p.name)
+def test_the_recorded_table_still_gives_the_recorded_law(folder: Path) -> None:
+    from scaling import fit_isoflop, load_runs
+
+    recorded, fit = json.loads((folder / "fit.json").read_text()), fit_isoflop(load_runs(folder / "runs.csv"))
+    for name in ("params_exponent", "tokens_exponent"):
+        now = getattr(fit, name).to_dict()
+        assert now["value"] == pytest.approx(recorded[name]["value"], rel=1e-9)
+        assert now["interval"]["low"] == pytest.approx(recorded[name]["interval"]["low"], rel=1e-6)
+    assert {f.code for f in fit.findings} <= {
+        f["code"] for f in recorded["findings"]
+    }  # with those of the table

@@ -59,6 +59,10 @@ def test_the_template_is_a_valid_spec(tmp_path: Path) -> None:
         ("seeds", {"replicate_budgets": [6e7]}, "grid.budgets lacks"),
         ("corpus", {"context_length": 1}, "at least 2"),
         ("evaluation", {"windows": 0}, "at least 2"),
+        ("seeds", {"replicates": 3}, "repeats nothing without seeds.replicate_budgets"),
+        ("shape", {"architecture": {"context_length": 8}}, "use corpus.context_length"),
+        ("shape", {"architecture": {"d_ff": 3}}, "the MLP is what makes a size hit its N"),
+        ("shape", {"architecture": {"kind": "encoder"}}, "trains decoders"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(section: str, changes: dict[str, object], says: str) -> None:

@@ -179,6 +179,31 @@ def test_damaged_files_are_named(store: Store) -> None:
         list(Store(store.root / "absent").records())
 
 
+@pytest.mark.parametrize(
+    "text", ["{}", '{"status": "done", "loss": NaN}', '{"status": "done", "loss": "3.2"}', '{"loss": 3.2}']
+)
+def test_what_is_no_result_is_named_as_a_damaged_one_is(store: Store, text: str) -> None:
+    run_id = store.add(CONFIG)
+    (store.run_dir(run_id) / "result.json").write_text(text)
+    with pytest.raises(StoreError, match=r"result\.json is no result.*Move it away"):
+        store.record(run_id)
+    assert (store.inspect(run_id).state, store.inspect(run_id).is_broken) == ("failed", True)
+
+
+def test_a_lease_is_judged_by_the_timeout_it_was_taken_with(store: Store) -> None:
+    """Two sweeps of one store with other --lease-timeouts once took each other's live runs over."""
+    hasty = Store(store.root, lease_timeout_s=4)
+    run_id = store.add(CONFIG)
+    assert store.claim(run_id) is not None  # says that it is alive every 15 s
+    age(store, 14)
+    assert hasty.record(run_id).state == "running"
+    assert hasty.claim(run_id) is None
+    age(store, 61)
+    assert hasty.claim(run_id) is not None
+    age(store, 5, number=2)
+    assert store.record(run_id).state == "stale"
+
+
 def _write_on_full_disk(root: Path, lease: object, codes: object) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
     import signal

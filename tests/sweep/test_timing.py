@@ -11,7 +11,7 @@ import pytest
 from tiny_sweeps import tiny_spec
 
 from scaling.sweep.checks import check_design
-from scaling.sweep.design import Design, design_sweep
+from scaling.sweep.design import Design, PlannedRun, design_sweep
 from scaling.sweep.execute import pause_s
 from scaling.sweep.loop import Job, Worker, add_runs
 from scaling.sweep.pieces import cut_pieces, steps_left, trunk_checkpoint
@@ -107,6 +107,21 @@ def test_progress_counts_finished_runs_and_the_steps_of_running_ones(tmp_path: P
     assert look(store, design).done_flops == pytest.approx(unit.work_flops)
 
 
+def test_work_that_was_stopped_counts_as_far_as_its_checkpoint(tmp_path: Path, design: Design) -> None:
+    store = Store(tmp_path)
+    add_runs(store, design)
+    unit = next(u for u in design.units if len(u.runs) > 1)
+    lease = store.claim(unit.runs[1].run_id)
+    assert lease is not None
+    training = store.run_dir(lease.run_id) / "training"
+    training.mkdir()
+    (training / "metrics.jsonl").write_text(json.dumps({"step": 7}) + "\n")
+    store.release(lease, "the deadline came")
+    assert look(store, design).done_flops == pytest.approx(7 * unit.runs[0].flops_per_step)
+    trunk_checkpoint(store.trunks.run_dir(unit.unit_id), 9).touch()
+    assert look(store, design).done_flops == pytest.approx(9 * unit.runs[0].flops_per_step)
+
+
 def test_a_branch_is_free_when_its_trunk_has_come_to_it_whoever_holds_the_trunk(
     tmp_path: Path, design: Design
 ) -> None:
@@ -147,6 +162,28 @@ def test_a_run_that_cannot_end_before_the_deadline_is_not_started(tmp_path: Path
     assert late.work() == 0
     early = Worker(store=store, design=design, train=train_instantly, owner="w")
     assert early.work() == len(design.runs) - 1
+
+
+def test_while_no_time_is_known_a_deadline_takes_the_shortest_first(tmp_path: Path) -> None:
+    """A sweep of runs of seconds once began with its longest trunks and finished nothing before the deadline."""
+    design = design_sweep(tiny_spec(grid={"budgets": [4e7, 8e7, 1.6e8]}), vocab_size=32)
+    trained: list[PlannedRun] = []
+
+    def train(job: Job) -> dict[str, Any]:
+        trained.append(job.run)
+        return {"status": "done", "loss": 1.0, "seconds_per_step": 1e-3}
+
+    for deadline in (time.monotonic() + 1000, None):
+        trained.clear()
+        store = Store(tmp_path / str(deadline is None))
+        add_runs(store, design)
+        worker = Worker(store=store, design=design, train=train, owner="w", deadline=deadline)
+        assert worker.work() == len(design.runs)
+        first, work = trained[0], [r.n_steps * r.flops_per_step for r in design.runs]
+        assert (first.n_steps * first.flops_per_step == max(work)) == (deadline is None)
+        if deadline is not None:
+            assert first.n_steps == min(r.n_steps for r in design.runs if r.n_params == first.n_params)
+            assert trained[1].n_steps * trained[1].flops_per_step >= sorted(work)[-2]  # times are known now
 
 
 def test_a_worker_short_of_time_reads_each_result_once_and_nothing_past_its_deadline(

@@ -201,6 +201,12 @@ def to_runs(
                 f"{source}: two logs are named {run.run_id!r}, one of {other.n_params:g} parameters and one of "
                 f"{run.n_params:g}: they are different runs. Export the column ID too, or name them apart."
             )
+        if other is not None and _are_two(other, run):
+            raise DataError(
+                f"{source}: two finished logs are named {run.run_id!r}, one of {other.n_tokens:g} tokens in "
+                f"{other.step} steps and one of {run.n_tokens:g} in {run.step}: they are different runs. Export the "
+                "column ID too, or name them apart."
+            )
         if other is not None:
             again.append(run.run_id)
         if other is None or _rank(run) >= _rank(other):
@@ -227,6 +233,14 @@ def to_runs(
         source=source,
         notes=(*notes, *said),
     )
+
+
+def _are_two(run: LoggedRun, other: LoggedRun) -> bool:
+    """Whether both reached an end that the log says, and not the same one."""
+    if run.identity is not None and run.identity != run.run_id:
+        return False  # the tool itself says that they are one
+    ended = all(r.is_finished and (r.n_steps_planned is not None or r.ended_well) for r in (run, other))
+    return ended and run.step != other.step
 
 
 def _rank(run: LoggedRun) -> tuple[bool, int, float]:
