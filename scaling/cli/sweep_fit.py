@@ -11,7 +11,7 @@ import click
 from scaling.cli.output import heading, note
 from scaling.cli.sweep_hints import typed
 from scaling.cli.sweep_options import SPEC, STORE
-from scaling.cli.sweep_store import design_of, finished_runs, store_of
+from scaling.cli.sweep_store import design_of, finished_runs, store_of, unfinished_finding
 from scaling.errors import PlanError
 
 PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling sweep verify` goes
@@ -42,6 +42,8 @@ def fit(spec: Path, store: Path | None, method: str, budget: str | None, output:
     kept = store_of(spec, store)
     planned = design_of(spec, kept)
     runs = finished_runs(planned, kept)
+    if unfinished := unfinished_finding(planned, kept):
+        note(unfinished.message)
     folder = _folder(kept, output)
     table, law, picture = (folder / name for name in ("runs.csv", "law.json", "valleys.png"))
     runs.save(table, overwrite=True)

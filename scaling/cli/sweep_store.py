@@ -57,8 +57,6 @@ def finished_runs(planned: Design, kept: Store) -> Runs:
         raise NothingFinishedError(f"{error} That is:  {typed('run')}") from error
     for text in runs.notes:
         note(text)
-    if unfinished := unfinished_finding(planned, kept):
-        note(unfinished.message)
     return runs
 
 
