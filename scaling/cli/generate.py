@@ -59,7 +59,9 @@ def generate(folder: Path, prompt: str | None, ids: str | None, n: int, as_json:
 
     found = continue_texts(model, [start], tokenizer, strategy, n=n, **limits)
     if as_json:
-        print_json({"strategy": repr(strategy), "generations": [_as_dict(g) for g in found]})
+        print_json(
+            {"kind": "generations", "strategy": repr(strategy), "generations": [_as_dict(g) for g in found]}
+        )
         return
     for g in found:
         click.echo(f"--- {g.sample_index}  ln p {g.logprob:.2f}  {g.finish_reason}")

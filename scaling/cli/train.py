@@ -68,7 +68,7 @@ REMEDIES = {
     "--checkpoint-every", type=int, default=200, help="Steps between checkpoints: what a kill can lose."
 )
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1.")
-@click.option("--threads", type=int, help="CPU threads.")
+@click.option("--threads", type=int, help="CPU threads; a run repeats to the last bit with as many.")
 @click.option(
     "--shard", is_flag=True, help="Under torchrun: share the weights out (FSDP2), do not copy them."
 )

@@ -68,6 +68,10 @@ def plan_run(
     chosen = dataclasses.replace(chosen, **(changes or {}))
     n_steps = max(1, round(n_tokens / (chosen.batch_size * context)))
     warmup = round(WARMUP_FRACTION * n_steps) if warmup_steps is None else warmup_steps
+    if warmup >= n_steps > 1:
+        raise UsageError(
+            f"a warm-up of {warmup} steps leaves none of the run's {n_steps}; shorten it, or train longer."
+        )
     return RunSpec(
         architecture=architecture,
         corpus=corpus,

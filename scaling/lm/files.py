@@ -45,8 +45,11 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
     from safetensors.torch import save_file
 
     try:
+        path.touch()
+        mode = path.stat().st_mode  # as any new file here; safetensors would leave it to its owner alone
         save_file(dict(tensors), path, metadata=metadata)
-    except SafetensorError as error:
+        path.chmod(mode)
+    except (SafetensorError, OSError) as error:
         raise StorageError(
             f"{path.parent} could not be written to ({error}). Check its free space and permissions."
         ) from error

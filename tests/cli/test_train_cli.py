@@ -199,6 +199,11 @@ def test_a_diverged_run_ends_1_and_says_what_to_change(tmp_path: Path) -> None:
         (["train", "--tokens", "1M", "--learning-rate", "inf"], "--learning-rate must be a number above 0"),
         (["train", "--tokens", "1M", "--batch-size", "-3"], "--batch-size must be a number above 0; got -3"),
         (["train", "--tokens", "1M", "--seed", "-1"], "--seed must be 0 or more"),
+        (
+            ["train", "--tokens", "20k", "--warmup", "1000"],
+            "a warm-up of 1000 steps leaves none of the run's",
+        ),
+        (["train", "--tokens", "20k", "--context", "1"], "no token of a window of 1 counts"),
         (["corpus", "mixture", "--share", "web:1"], "name:weight:tokens"),
         (["tokenize", "explain", "x", "--tokenizer", "byte"], "no merges to explain"),
     ],

@@ -45,6 +45,13 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(
     assert train(spec, tmp_path, options=saving).loss == train(spec, options=EVERY_STEP).loss
 
 
+def test_whoever_may_read_the_folder_may_read_the_model(tmp_path: Path) -> None:
+    """safetensors leaves its files to their owner alone, unlike every other file of a run."""
+    train(make_spec(), tmp_path, options=EVERY_STEP)
+    modes = {p.stat().st_mode for p in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
 def test_a_flipped_byte_of_a_checkpoint_is_told_and_costs_one_interval(tmp_path: Path) -> None:
     spec = make_spec()
     saving = TrainingOptions(device="cpu", checkpoint_every=10, stop_after_step=20)
