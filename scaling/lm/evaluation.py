@@ -59,8 +59,8 @@ def load_validation_block(corpus: Corpus, context_length: int, n_windows: int) -
     counted = np.ones((n, context_length), dtype=bool) if truth is None else ~np.isnan(truth)
     if not counted.any(axis=1).all():
         raise DataError(
-            f"no token of a window of {context_length} counts in {corpus.name}: its first word has no known odds. Use a "
-            "longer context."
+            f"no token of a window of {context_length} counts in {corpus.name}: its first word has no known odds. "
+            "Use a longer context."
         )
     return ValidationBlock(ids=ids, counted=counted, true_log_p=truth, n_bytes=corpus.count_bytes(ids[:, 1:]))
 
