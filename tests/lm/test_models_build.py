@@ -126,7 +126,14 @@ def test_shared_stacks_are_stored_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "a", [GPT, GPT.replace(tie_embeddings=False, d_ff=40), LLAMA, LLAMA.replace(qkv_bias=True)]
+    "a",
+    [
+        GPT,
+        GPT.replace(tie_embeddings=False, d_ff=40),
+        GPT.replace(scale_attention=False),
+        LLAMA,
+        LLAMA.replace(qkv_bias=True),
+    ],
 )
 def test_hugging_face_files_come_back(a, tmp_path):
     model = build_model(a, seed=5)

@@ -120,7 +120,7 @@ def huggingface_config(a: Architecture) -> dict[str, Any]:
 def _gpt_architecture(config: Mapping[str, Any]) -> Architecture:
     first = config["model_type"] == "openai-gpt"  # GPT-1: post-norm, and its "gelu" is the tanh form
     activation = config.get("afn" if first else "activation_function", "gelu_new")
-    for option in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"):
+    for option in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"):
         if config.get(option):
             raise UsageError(f"{option} of this configuration is not built here.")
     return Architecture(
@@ -133,6 +133,7 @@ def _gpt_architecture(config: Mapping[str, Any]) -> Architecture:
         norm_position="post" if first else "pre",
         norm_eps=config.get("layer_norm_epsilon", 1e-5),
         activation="gelu_tanh" if first and activation == "gelu" else _known_activation(activation),
+        scale_attention=config.get("scale_attn_weights", True),
         tie_embeddings=config.get("tie_word_embeddings", True),
     )
 
@@ -142,6 +143,7 @@ def _gpt2_config(a: Architecture) -> dict[str, Any]:
         "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"],
         "n_layer": a.n_layers, "n_embd": a.d_model, "n_head": a.n_heads, "n_inner": a.d_ff,
         "vocab_size": a.vocab_size, "n_positions": a.context_length, "layer_norm_epsilon": a.norm_eps,
+        "scale_attn_weights": a.scale_attention,
         "activation_function": {"gelu": "gelu", "relu": "relu"}.get(a.activation, "gelu_new"),
         "tie_word_embeddings": a.tie_embeddings, "bos_token_id": None, "eos_token_id": None,
     }  # fmt: skip
