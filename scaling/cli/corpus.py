@@ -44,6 +44,7 @@ def prepare(
     from itertools import islice
 
     from scaling.lm.corpus import open_documents, prepare_corpus
+    from scaling.lm.corpus.documents import left_out
     from scaling.lm.corpus.splits import cut_where_few
     from scaling.lm.tokenization import load_tokenizer, train_bpe
     from scaling.units import parse_tokens
@@ -51,6 +52,9 @@ def prepare(
     def documents() -> Any:
         return open_documents(source, field=options["field"], revision=options["revision"])
 
+    if kinds := left_out(source):
+        listed = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+        note(f"files of other kinds in {source} are not read: {listed}.")
     cut_where_few(documents(), options["validation_fraction"])  # refused before a tokenizer is trained
     if path is not None:
         tokenizer = load_tokenizer(path)

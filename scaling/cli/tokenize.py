@@ -62,11 +62,12 @@ def train(source: str, vocab_size: int | None, kind: str, field: str, out: Path,
 @click.option("--json", "as_json", is_flag=True)
 def encode(text: str | None, path: str, as_json: bool) -> None:
     """Ids of TEXT (of standard input when left out)."""
+    from scaling.lm.text import encode_prompt
     from scaling.lm.tokenization import load_tokenizer
 
     text = sys.stdin.read() if text is None else text
     tokenizer = load_tokenizer(path)
-    ids = tokenizer.encode(text)
+    ids = encode_prompt(tokenizer, text)
     if as_json:
         n_bytes = len(text.encode())
         print_json(
@@ -101,6 +102,7 @@ def decode(ids: tuple[int, ...], path: str) -> None:
 @click.option("--vocab-size", type=int, default=280, show_default=True)
 def explain(text: str, path: str | None, text_file: Path | None, vocab_size: int) -> None:
     """Show the merges that are learnt, and then each word of TEXT from its bytes to its tokens."""
+    from scaling.lm.corpus import open_documents
     from scaling.lm.tokenization import (
         BytePairTokenizer,
         load_tokenizer,
@@ -110,7 +112,7 @@ def explain(text: str, path: str | None, text_file: Path | None, vocab_size: int
     )
 
     if path is None:
-        training_text = text_file.read_text(encoding="utf-8") if text_file else text
+        training_text = "".join(d.text for d in open_documents(str(text_file))) if text_file else text
         click.echo("merges learnt, most frequent pair first (ties: smaller ids)")
         rows = [
             (str(i), _show(s.left), _show(s.right), _show(s.left + s.right), str(s.count), str(s.token))

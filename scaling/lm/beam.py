@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from scaling.errors import UsageError
-from scaling.lm.sampling import Transform, check_transforms
+from scaling.lm.sampling import Transform, check_number, check_transforms
 from scaling.lm.text import FinishReason
 
 _Partial = tuple[tuple[int, ...], tuple[float, ...], float]  # ids, log-probability of each, their sum
@@ -28,7 +28,7 @@ class Beam:
     """Beam search with `n_beams` beams; transforms, if any, act on the log-probabilities as in transformers.
 
     Args:
-        n_beams: N >= 1; 1 is greedy decoding.
+        n_beams: N >= 1; 1 without transforms and length penalty is greedy decoding.
         length_penalty: exponent of the length in the score; 0 ranks by total log-probability.
         early_stopping: "never", "heuristic" or "first", see the module.
         trace: keep every candidate looked at, as `Generation.tree`.
@@ -50,6 +50,7 @@ class Beam:
     ) -> None:
         if isinstance(n_beams, bool) or not isinstance(n_beams, int) or n_beams < 1:
             raise UsageError(f"beam search needs a whole number of beams >= 1, got {n_beams!r}.")
+        check_number("length_penalty", length_penalty)
         if not math.isfinite(length_penalty):
             raise UsageError(f"length_penalty must be finite (0 is none), got {length_penalty}.")
         check_transforms(transforms)

@@ -11,7 +11,7 @@ Strategies: Greedy, Sample (scaling.lm.sampling), Beam (scaling.lm.beam). A mode
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,7 +64,7 @@ def generate(
     *,
     max_new_tokens: int = 64,
     stop: str | Sequence[str] = (),
-    eos_id: int | None = None,
+    eos_id: int | Collection[int] | None = None,
     n: int = 1,
 ) -> list[Generation]:
     """Continue each prompt; n texts a prompt, in order of prompts.
@@ -76,7 +76,7 @@ def generate(
         tokenizer: needed for text prompts, stop strings and `Generation.text`.
         strategy: Greedy() if None.
         stop: strings that end a text.
-        eos_id: token that ends a text; None is the tokenizer's `end_of_text`, if it has one.
+        eos_id: token that ends a text, or several; None is what the tokenizer names (`end_of_text`), if anything.
         n: samples of each prompt from one reading of it; for Beam, its n best texts (fewer where there are fewer).
     Raises:
         UsageError: arguments that contradict each other, an empty prompt, a context too short.
@@ -87,6 +87,11 @@ def generate(
     request = Request.of(prompts, tokenizer, max_new_tokens, stop, eos_id)
     if isinstance(strategy, Beam):
         return _beam_search(model, request, strategy, n)
+    seeds = strategy.seed if isinstance(strategy, Sample) else 0
+    if isinstance(seeds, tuple) and len(seeds) != len(request.prompts):
+        raise UsageError(
+            f"{len(seeds)} seeds for {len(request.prompts)} prompts: give one each, or one for all."
+        )
     rows = request.rows(n)
     for _ in _walk(model, request, rows, strategy, n):
         pass
@@ -101,7 +106,7 @@ def stream(
     *,
     max_new_tokens: int = 64,
     stop: str | Sequence[str] = (),
-    eos_id: int | None = None,
+    eos_id: int | Collection[int] | None = None,
 ) -> Iterator[Piece]:
     """The tokens of one text as they are chosen, equal to what `generate` would return."""
     strategy = Greedy() if strategy is None else strategy

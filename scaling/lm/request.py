@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
@@ -52,7 +52,7 @@ class Request:
     tokenizer: Tokenizer | None
     max_new_tokens: int
     stop: tuple[str, ...]
-    eos_id: int | None
+    eos_ids: frozenset[int]
 
     @classmethod
     def of(
@@ -61,7 +61,7 @@ class Request:
         tokenizer: Tokenizer | None,
         max_new_tokens: int,
         stop: str | Sequence[str],
-        eos_id: int | None,
+        eos_id: int | Collection[int] | None,
     ) -> Request:
         """The request these arguments make.
 
@@ -72,21 +72,19 @@ class Request:
             raise UsageError(f"the third argument is the tokenizer, got {tokenizer!r}; write strategy=... .")
         if not _is_whole(max_new_tokens) or max_new_tokens < 1:
             raise UsageError(f"max_new_tokens must be >= 1 and whole, got {max_new_tokens!r}.")
-        stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
         if not all(isinstance(s, str) for s in stops):
             raise UsageError(f"stop takes strings, got {stop!r}; a token id that ends a text is eos_id.")
         if stops and tokenizer is None:
             raise UsageError("stop strings need a tokenizer: pass one, or use eos_id.")
         if "" in stops:
             raise UsageError("a stop string is empty, which every text contains; leave it out.")
-        if eos_id is None and tokenizer is not None:
-            eos_id = getattr(tokenizer, "end_of_text", None)
         return cls(
             prompts=_prompt_ids(prompts, tokenizer),
             tokenizer=tokenizer,
             max_new_tokens=max_new_tokens,
             stop=stops,
-            eos_id=eos_id,
+            eos_ids=_eos_ids(eos_id, tokenizer),
         )
 
     def rows(self, n: int) -> list[Row]:
@@ -101,7 +99,7 @@ class Request:
         """Text of finished ids: without the end token, cut before a stop string."""
         if self.tokenizer is None:
             return None
-        text = self.tokenizer.decode(list(ids[:-1] if ids and ids[-1] == self.eos_id else ids))
+        text = self.tokenizer.decode(list(ids[:-1] if ids and ids[-1] in self.eos_ids else ids))
         return text[: min((text.find(s) for s in self.stop if s in text), default=len(text))]
 
     def ended(self, ids: Sequence[int]) -> FinishReason | None:
@@ -111,7 +109,7 @@ class Request:
 
     def finish_reason(self, ids: Sequence[int], *, stopped: bool) -> FinishReason | None:
         """The same for a text of which is known whether it has a stop string."""
-        if ids[-1] == self.eos_id:
+        if ids[-1] in self.eos_ids:
             return "eos"
         if stopped:
             return "stop"
@@ -138,7 +136,7 @@ class Row:
         """Add a token; sets `finish_reason` if it is the last."""
         self.ids.append(token)
         self.logprobs.append(logprob)
-        if self.tail is not None and token != self.request.eos_id:
+        if self.tail is not None and token not in self.request.eos_ids:
             self.tail.push(token)
         stopped = self.tail is not None and self.tail.stopped
         self.finish_reason = self.request.finish_reason(self.ids, stopped=stopped)
@@ -156,6 +154,20 @@ class Row:
             prompt_index=self.prompt_index,
             sample_index=self.sample_index,
         )
+
+
+def _eos_ids(eos_id: int | Collection[int] | None, tokenizer: Tokenizer | None) -> frozenset[int]:
+    """The ids that end a text: those given, else those of the tokenizer."""
+    if eos_id is None:
+        eos_id = getattr(tokenizer, "ends_of_text", None) or getattr(tokenizer, "end_of_text", None)
+    if eos_id is None:
+        return frozenset()
+    ids: list[Any] = [eos_id] if _is_whole(eos_id) or isinstance(eos_id, str) else _as_list(eos_id)
+    if not all(_is_whole(i) and i >= 0 for i in ids):
+        raise UsageError(
+            f"eos_id is a token id >= 0 or several, got {eos_id!r}; a text that ends is a stop string."
+        )
+    return frozenset(map(int, ids))
 
 
 def _prompt_ids(prompts: Any, tokenizer: Tokenizer | None) -> list[tuple[int, ...]]:

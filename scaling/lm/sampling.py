@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import ClassVar, Protocol
 
 import torch
@@ -52,6 +53,7 @@ class Temperature:
     on_any_subset: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_number("temperature", self.tau)
         if not MIN_TEMPERATURE <= self.tau < float("inf"):
             raise UsageError(
                 f"temperature must be finite and > 0, got {self.tau}; for the limit 0 use Greedy() (--greedy)."
@@ -156,6 +158,7 @@ class RepetitionPenalty:
     penalty: float
 
     def __post_init__(self) -> None:
+        check_number("repetition penalty", self.penalty)
         if not 0 < self.penalty < float("inf"):
             raise UsageError(f"repetition penalty must be finite and > 0 (1 is none), got {self.penalty}.")
 
@@ -194,8 +197,8 @@ class Sample:
 
     Args:
         transforms: applied in the order written.
-        seed: row i, sample j draws from its own stream (seed, i, j); or one seed per prompt, whose sample j draws
-            from (seed, 0, j). What a row draws never depends on the rows beside it.
+        seed: prompt i, sample j draws from its own stream (seed, i, j): what it draws depends on its place, never on
+            the prompts beside it. Or one seed per prompt, whose sample j draws from (seed, 0, j) wherever it stands.
     """
 
     transforms: tuple[Transform, ...]
@@ -203,11 +206,13 @@ class Sample:
 
     def __init__(self, *transforms: Transform, seed: int | Sequence[int] = 0) -> None:
         check_transforms(transforms)
-        for value in [seed] if isinstance(seed, int) else seed:
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        seeds = list(seed) if isinstance(seed, Sequence) and not isinstance(seed, str) else [seed]
+        for value in seeds:
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
                 raise UsageError(f"a seed is a whole number >= 0, got {value!r}.")
+        whole = tuple(map(int, seeds))
         object.__setattr__(self, "transforms", transforms)
-        object.__setattr__(self, "seed", seed if isinstance(seed, int) else tuple(seed))
+        object.__setattr__(self, "seed", whole if isinstance(seed, Sequence) else whole[0])
 
     def distribution(self, logits: Tensor, context: Context | None = None) -> Tensor:
         """Probabilities (..., V) that tokens are drawn from, given logits (..., V)."""
@@ -297,5 +302,12 @@ def _row_uniforms(seed: int, prompt: int, sample: int, n_steps: int) -> Tensor:
 
 
 def _check_fraction(name: str, value: float) -> None:
+    check_number(name, value)
     if not 0 < value <= 1:
         raise UsageError(f"{name} must lie in (0, 1], got {value}.")
+
+
+def check_number(name: str, value: object) -> None:
+    """Refuse a text or a truth value where a number is meant."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise UsageError(f"{name} must be a number, got {value!r}.")

@@ -20,7 +20,7 @@ class Tokenizer(Protocol):
 
 
 def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Ids of a text to continue.
+    """Ids of a text that a user typed.
 
     Raises:
         UsageError: it is no text: it came from bytes that are not UTF-8.
@@ -28,7 +28,7 @@ def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise UsageError(f"the prompt {text!r} is not UTF-8; save or type it as UTF-8.") from error
+        raise UsageError(f"the text {text!r} is not UTF-8; save or type it as UTF-8.") from error
     return list(tokenizer.encode(text))
 
 

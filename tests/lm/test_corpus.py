@@ -28,8 +28,9 @@ from scaling.lm.corpus import (
     open_shard,
     prepare_corpus,
 )
+from scaling.lm.corpus.documents import left_out
 from scaling.lm.corpus.splits import document_fraction
-from scaling.lm.tokenization import ByteTokenizer, Tokenizer, train_bpe
+from scaling.lm.tokenization import ByteTokenizer, Tokenizer, save_tokenizer, train_bpe
 
 WORDS = [
     "the",
@@ -220,7 +221,68 @@ def test_preparing_refuses_what_cannot_be_right(tmp_path: Path, folder: Path) ->
     (precious / "thesis.tex").write_text("x")
     with pytest.raises(UsageError, match="will not be replaced"):
         prepare_corpus(make_documents(), precious, ByteTokenizer(), source="t", force=True)
+    (precious / "index.json").write_text('{"site": "mine"}')
+    with pytest.raises(UsageError, match="holds no corpus; it will not be replaced"):
+        prepare_corpus(make_documents(), precious, ByteTokenizer(), source="t", force=True)
+    (folder / "notes.md").write_text("x")
+    with pytest.raises(UsageError, match=r"more than a corpus \(notes\.md\); it will not be replaced"):
+        prepare_corpus(make_documents(), folder, ByteTokenizer(), source="t", force=True)
+    (folder / "notes.md").unlink()
+    assert (precious / "thesis.tex").exists()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_another_tokenizer_beside_the_shards_is_refused(folder: Path) -> None:
+    """Its bytes and its text would be wrong, and nothing would say so."""
+    other = train_bpe(["low low lower lowest"], 260)
+    save_tokenizer(other, folder / "tokenizer.json")
+    for look in (check_corpus, lambda f: load_corpus(f).tokenizer):
+        with pytest.raises(DataError, match="is not the tokenizer this corpus was prepared with"):
+            look(folder)
+
+
+@pytest.mark.parametrize("missing", ["splits", "vocab_size", "tokenizer"])
+def test_an_index_without_what_is_needed_is_damaged(folder: Path, missing: str) -> None:
+    index = json.loads((folder / "index.json").read_text())
+    del index[missing]
+    (folder / "index.json").write_text(json.dumps(index))
+    with pytest.raises(DataError, match=rf"index\.json is damaged: KeyError\('{missing}'\)"):
+        check_corpus(folder)
+
+
+def test_preparing_stops_after_the_document_that_reaches_the_limit(tmp_path: Path) -> None:
+    documents = [
+        Document(text=f"{i:03d}" * 10, origin=str(i)) for i in range(300)
+    ]  # 31 tokens each, one batch and more
+    index = prepare_corpus(
+        documents, tmp_path / "a", ByteTokenizer(), source="t", n_tokens_max=1000, validation_fraction=0.3
+    )
+    assert sum(split["n_tokens"] for split in index["splits"].values()) == 33 * 31
+
+
+def test_text_files_keep_their_line_ends_and_lose_their_mark(tmp_path: Path) -> None:
+    (tmp_path / "A.TXT").write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n")
+    (tmp_path / "b.html").write_text("not read")
+    (tmp_path / "c.JSONL").write_bytes(b'\xef\xbb\xbf{"text": "four\\r\\n"}\n')
+    assert [d.text for d in open_documents(str(tmp_path))] == ["one\r\ntwo\rthree\n", "four\r\n"]
+    assert left_out(str(tmp_path)) == {".html": 1}
+
+
+def test_a_validation_block_of_a_mixture_has_no_window_twice(tmp_path: Path) -> None:
+    """Windows read again once made its standard error too small, by the root of the repeats."""
+    small, large = (tmp_path / n for n in ("small", "large"))
+    prepare_corpus(make_documents(60), small, ByteTokenizer(), source="t", validation_fraction=0.3)
+    prepare_corpus(make_documents(600), large, ByteTokenizer(), source="t", validation_fraction=0.3)
+    windows = load_corpus(f"0.5*{small}+0.5*{large}").validation_windows(16)
+    n = windows.n_windows
+    assert n is not None
+    source, number = windows.draws(0, n)  # type: ignore[attr-defined]
+    assert len(set(zip(source.tolist(), number.tolist()))) == n
+    alone = load_corpus(small).validation_windows(16).n_windows
+    assert abs(np.count_nonzero(source == 0) - alone) <= 1  # the small source is read once
+    assert np.array_equal(windows.windows(3, 5), windows.windows(0, 8)[3:])
+    with pytest.raises(UsageError, match="below 1 window in 65536"):
+        _ = load_corpus(f"0.000001*{small}+1*{large}").training_windows(16, seed=0).quotas  # type: ignore[attr-defined]
 
 
 def test_uint16_shards_refuse_larger_vocabularies(tmp_path: Path) -> None:

@@ -32,13 +32,15 @@ def test_mixtures_are_split_at_their_weights(name: str, parts: list | None) -> N
 
 
 def test_a_folder_may_have_a_plus_or_a_star_in_its_name(tmp_path: Path) -> None:
-    for name in ("a+b", "2*c"):
+    for name in ("a+b", "c+d", "2*c"):
         prepare_corpus(
             make_documents(60), tmp_path / name, ByteTokenizer(), source="t", validation_fraction=0.3
         )
-    loaded = load_corpus(f"0.5*{tmp_path}/a+b+0.5*{tmp_path}/a+b")
+    loaded = load_corpus(f"0.5*{tmp_path}/a+b+0.5*{tmp_path}/c+d")
     assert isinstance(loaded, MixtureCorpus)
-    assert [c.name for c in loaded.corpora] == [f"{tmp_path}/a+b"] * 2
+    assert [c.name for c in loaded.corpora] == [f"{tmp_path}/{name}" for name in ("a+b", "c+d")]
+    with pytest.raises(UsageError, match=r"a\+b is twice in a mixture; name it once"):
+        load_corpus(f"0.5*{tmp_path}/a+b+0.2*{tmp_path}/a+b")
     assert load_corpus(tmp_path / "2*c").name == f"{tmp_path}/2*c"
 
 
@@ -95,6 +97,22 @@ def test_shards_of_llm_c_and_npy_are_found_by_their_names(tmp_path: Path) -> Non
     ]
     assert [p.name for p in corpus.validation] == ["fineweb_val_000000.bin"]
     assert corpus.n_tokens_unique == 900
+
+
+def test_token_files_that_do_not_fit_what_is_said_of_them_are_refused_at_once(tmp_path: Path) -> None:
+    folder = write_nano(tmp_path / "nano")
+    ids = np.arange(5000) % 90
+    ids.astype("<u4").tofile(folder / "train.bin")
+    with pytest.raises(DataError, match=r"every second id .* is 0: it looks like uint32 read as uint16"):
+        load_corpus(f"tokens:{folder}").training_windows(8, seed=0)
+    ids[4321] = 95
+    ids.astype("<u2").tofile(folder / "train.bin")
+    with pytest.raises(DataError, match="holds the id 95, outside its vocabulary of 95"):
+        load_corpus(f"tokens:{folder},vocab=95").training_windows(8, seed=0)
+    load_corpus(f"tokens:{folder},vocab=96").training_windows(8, seed=0)
+    np.save(folder / "train.npy", ids)
+    with pytest.raises(DataError, match=r"train\.bin and train\.npy: the same tokens twice"):
+        load_corpus(f"tokens:{folder},vocab=96")
 
 
 def test_a_folder_of_token_files_says_how_to_name_it(tmp_path: Path) -> None:

@@ -7,7 +7,17 @@ import torch
 
 from scaling.architecture import Architecture
 from scaling.errors import UsageError
-from scaling.lm import Beam, Greedy, Sample, Temperature, TopK, build_model, generate, stream
+from scaling.lm import (
+    Beam,
+    Greedy,
+    RepetitionPenalty,
+    Sample,
+    Temperature,
+    TopK,
+    build_model,
+    generate,
+    stream,
+)
 from scaling.lm.text import TextTail
 from scaling.lm.toy import TableModel, markov_model
 
@@ -31,6 +41,7 @@ STRATEGIES = [
     Greedy(),
     Sample(TopK(20), seed=(4, 5, 6)),
     Sample(Temperature(1.5), seed=(1, 2, 3)),
+    Sample(RepetitionPenalty(3.0), seed=(7, 8, 9)),
     Beam(3, length_penalty=1.0),
 ]
 PROMPTS = [[3, 14, 15, 9, 26], [5], [35, 8, 9]]
@@ -171,7 +182,9 @@ def test_finish_reasons():
     assert stopped.ids == (1, 2, 0, 1)
 
 
-@pytest.mark.parametrize("written", ["hola, ¿qué tal? 😀 adiós", "STO STOP fin", "aaab"])
+@pytest.mark.parametrize(
+    "written", ["hola, ¿qué tal? 😀 adiós", "STO STOP fin", "aaab", "a" * 45 + "STOP fin"]
+)
 @pytest.mark.parametrize("stop", [(), ("STOP",), ("tal", "fin"), ("aab",), ("é",)])
 def test_a_stream_says_what_generate_says(written, stop):
     pieces = list(stream(Script(written), "x", Bytes(), stop=stop, max_new_tokens=60))
@@ -225,9 +238,11 @@ def test_the_callers_tensors_and_grad_mode_are_left_alone():
         ({"prompts": [[1]], "stop": "x"}, "stop strings need a tokenizer"),
         ({"prompts": [[1]], "tokenizer": Bytes(), "stop": ["a", ""]}, "stop string is empty"),
         ({"prompts": [[1]], "max_new_tokens": 0}, "max_new_tokens must be >= 1"),
-        ({"prompts": [[1] * 30], "max_new_tokens": 11}, "exceed the context of 40"),
+        ({"prompts": [[1] * 30], "max_new_tokens": 12}, "exceed the context of 40"),
+        ({"prompts": [[1]], "strategy": Sample(seed=[1, 2])}, "2 seeds for 1 prompts"),
+        ({"prompts": [[1]], "eos_id": "b"}, "eos_id is a token id >= 0 or several, got 'b'"),
         ({"prompts": [[1]], "n": 2}, "greedy decoding gives one text"),
-        ({"prompts": [[1], [2]], "strategy": Sample(seed=[1]), "max_new_tokens": 2}, "1 seeds were given"),
+        ({"prompts": [[1], [2]], "strategy": Sample(seed=[1]), "max_new_tokens": 2}, "1 seeds for 2 prompts"),
         ({"prompts": 1.5}, "a text or whole token ids, got 1.5"),
         ({"prompts": [[1.5]]}, r"a text or whole token ids, got \[1.5\]"),
         ({"prompts": torch.tensor([0.5])}, "a text or whole token ids, got 0.5"),
@@ -281,3 +296,23 @@ def test_a_table_names_its_letters_when_asked_for_others() -> None:
     for wrong in (7, -1):
         with pytest.raises(UsageError, match=rf"lie in 0\.\.2, for the letters 'ab\.'; got {wrong}"):
             generate(table, [[wrong]])
+
+
+def test_any_of_several_ends_ends_a_text():
+    model = build_model(ARCHITECTURES["gpt2"], seed=1, init_std=0.3)
+    whole = generate(model, [PROMPTS[0]], None, Sample(seed=1), max_new_tokens=12)[0]
+    for ends in ([whole.ids[4], 10**6], {whole.ids[4]}, torch.tensor([whole.ids[4]])):
+        cut = generate(model, [PROMPTS[0]], None, Sample(seed=1), max_new_tokens=12, eos_id=ends)[0]
+        first = whole.ids.index(whole.ids[4])
+        assert (cut.ids, cut.finish_reason) == (whole.ids[: first + 1], "eos")
+
+
+def test_a_prompt_as_long_as_the_context_has_one_more_token_as_in_transformers():
+    """The last new token is never read."""
+    model = build_model(ARCHITECTURES["gpt2"], seed=1, init_std=0.3)
+    prompt = [i % 50 for i in range(40)]
+    (found,) = generate(model, [prompt], None, Greedy(), max_new_tokens=1)
+    assert found.ids == (int(model(torch.tensor([prompt]))[0, -1].argmax()),)
+    (longer,) = generate(model, [prompt[:30]], None, Greedy(), max_new_tokens=11)
+    assert longer.ids[0] == int(model(torch.tensor([prompt[:30]]))[0, -1].argmax())
+    assert len(longer.ids) == 11

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
-from scaling.lm.corpus.digests import hash_file, hash_parts, verify_shards
+from scaling.lm.corpus.digests import check_ids_of_file, hash_file, hash_parts, verify_shards
 from scaling.lm.corpus.documents import open_documents, stdlib_documents
 from scaling.lm.corpus.hashing import derive_key
 from scaling.lm.corpus.mixture import MixtureWindows, normalise
@@ -27,11 +27,11 @@ from scaling.lm.corpus.names import (
     require_token_files,
     split_mixture,
 )
-from scaling.lm.corpus.prepare import INDEX_FILE, TOKENIZER_FILE, load_index, prepare_corpus
+from scaling.lm.corpus.prepare import INDEX_FILE, load_index, load_own_tokenizer, prepare_corpus
 from scaling.lm.corpus.shards import TokenStream, open_shard
 from scaling.lm.corpus.synthetic import SyntheticLanguage
 from scaling.lm.corpus.windows import StreamWindows, SyntheticWindows, Windows
-from scaling.lm.tokenization import Tokenizer, load_tokenizer, train_bpe
+from scaling.lm.tokenization import Tokenizer, train_bpe
 
 Floats = NDArray[np.float64]
 VALIDATION_SEED = 2005_14165  # fixed: every run of every sweep is measured on the same windows
@@ -122,7 +122,7 @@ class ShardCorpus:
         return str(self.folder)
 
     @cached_property
-    def index(self) -> Mapping[str, object]:
+    def index(self) -> Mapping[str, Any]:
         return load_index(self.folder)
 
     @cached_property
@@ -131,7 +131,7 @@ class ShardCorpus:
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
-        return load_tokenizer(self.folder / TOKENIZER_FILE)
+        return load_own_tokenizer(self.folder, self.index)
 
     @property
     def n_tokens_unique(self) -> int:
@@ -204,6 +204,8 @@ class TokenFileCorpus:
         return hash_parts("token files", self.vocab_size, self.dtype, *files)
 
     def _stream(self, files: tuple[Path, ...]) -> TokenStream:
+        for file in files:
+            check_ids_of_file(file, dtype=self.dtype, vocab_size=self.vocab_size)
         shards = [open_shard(file, dtype=self.dtype) for file in files]
         return TokenStream(shards, vocab_size=self.vocab_size, name=str(files[0]))
 
@@ -231,6 +233,10 @@ class MixtureCorpus:
 
     def __post_init__(self) -> None:
         normalise(self.weights)
+        names = [c.name for c in self.corpora]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise UsageError(f"{twice} is twice in a mixture; name it once, with the sum of its weights.")
         hashes = {c.tokenizer.hash for c in self.corpora if c.tokenizer is not None}
         if len(hashes) > 1:
             raise UsageError(f"all corpora of a mixture need one tokenizer; got {sorted(hashes)}.")
@@ -262,7 +268,7 @@ class MixtureCorpus:
 
     def validation_windows(self, context_length: int) -> MixtureWindows:
         parts = tuple(c.validation_windows(context_length) for c in self.corpora)
-        return MixtureWindows(sources=parts, weights=self.weights, seed=VALIDATION_SEED)
+        return MixtureWindows(sources=parts, weights=self.weights, seed=VALIDATION_SEED, once=True)
 
     def count_bytes(self, targets: NDArray[np.int64]) -> int | None:
         return self.corpora[0].count_bytes(targets)

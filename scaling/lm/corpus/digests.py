@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError
-from scaling.lm.corpus.shards import HEADER_BYTES
+from scaling.lm.corpus.shards import HEADER_BYTES, open_shard
 from scaling.lm.files import write_text
 
 VERIFIED_FILE = ".verified.json"  # which shards were read and found sound, as they lay on the disk then
 
 _CHUNK_BYTES = 2**24
+_CHUNK_IDS = 2**23  # even, so that pairs stay whole
+MANY = 64  # ids that are 0 at every second place by no accident
 
 
 def hash_file(path: Path, *, skip: int = 0) -> str:
@@ -37,6 +39,41 @@ def _hash_bytes(path: Path, skip: int, size: int, changed_ns: tuple[int, int]) -
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def check_ids_of_file(path: Path, *, dtype: str | None, vocab_size: int) -> None:
+    """Refuse a token file whose ids do not fit its vocabulary or its dtype; read once, as by `hash_file`.
+
+    Raises:
+        DataError: an id is outside the vocabulary, or every second id is 0 (uint32 read as uint16).
+    """
+    found = path.stat()
+    key = path.resolve(), dtype, found.st_size, (found.st_mtime_ns, found.st_ctime_ns)
+    largest, smallest, half_empty = _extent_of_ids(*key)
+    if half_empty:
+        raise DataError(
+            f"every second id of {path} is 0: it looks like uint32 read as {dtype}. Say dtype=uint32."
+        )
+    if largest >= vocab_size or smallest < 0:
+        raise DataError(
+            f"{path} holds the id {largest if largest >= vocab_size else smallest}, outside its vocabulary of "
+            f"{vocab_size}. It was made with another tokenizer, or its dtype is declared wrong."
+        )
+
+
+@lru_cache(maxsize=4096)
+def _extent_of_ids(
+    path: Path, dtype: str | None, size: int, changed_ns: tuple[int, int]
+) -> tuple[int, int, bool]:
+    """Largest and smallest id, and whether every second one is 0. The last two arguments are what the cache goes by."""
+    ids = open_shard(path, dtype=dtype)
+    largest = smallest = 0
+    second_used = False
+    for start in range(0, len(ids), _CHUNK_IDS):
+        part = ids[start : start + _CHUNK_IDS]
+        largest, smallest = max(largest, int(part.max())), min(smallest, int(part.min()))
+        second_used = second_used or bool(part[1::2].any())
+    return largest, smallest, len(ids) >= MANY and largest > 0 and not second_used
 
 
 def hash_parts(*parts: object) -> str:

@@ -10,6 +10,7 @@ import io
 import json
 import sysconfig
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ def open_documents(source: str, *, field: str = "text", revision: str | None = N
 
 
 def stdlib_documents(*, tests: bool = False) -> Iterator[Document]:
-    """The .py files of this Python's standard library, in name order: code and English prose, no download.
+    """The .py files of this Python's standard library, in name order: code and English prose, no download. Line ends
+    are made \\n.
 
     Args:
         tests: with its test suites too (about 31 MB instead of 13 MB).
@@ -105,8 +107,18 @@ def _path_documents(path: Path, field: str) -> Iterator[Document]:
         yield from reader(file, field)
 
 
+def left_out(source: str) -> dict[str, int]:
+    """How many files of a folder are not read, by their last suffix."""
+    path = Path(source)
+    if not path.is_dir():
+        return {}
+    return dict(
+        Counter(p.suffix.lower() or "no suffix" for p in path.rglob("*") if p.is_file() and not _reader(p))
+    )
+
+
 def _reader(path: Path) -> Any | None:
-    suffixes = path.suffixes
+    suffixes = [s.lower() for s in path.suffixes]
     if suffixes[-1:] == [".parquet"]:
         return _parquet_documents
     if suffixes[-1:] in ([".jsonl"], [".ndjson"]) or suffixes[-2:] == [".jsonl", ".gz"]:
@@ -116,7 +128,8 @@ def _reader(path: Path) -> Any | None:
 
 def _text_documents(path: Path, field: str) -> Iterator[Document]:
     try:
-        yield Document(text=path.read_text(encoding="utf-8"), origin=str(path))
+        with path.open(encoding="utf-8-sig", newline="") as file:  # line ends stay as they are
+            yield Document(text=file.read(), origin=str(path))
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} is not UTF-8 at byte {error.start}. Convert it (iconv -t UTF-8) first."
@@ -129,7 +142,7 @@ def _jsonl_documents(path: Path, field: str) -> Iterator[Document]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"line {number} of {path} is not JSON: {error}.") from error
         yield Document(text=_text_of(row, field, f"line {number} of {path}"), origin=f"{path}#{number}")
 
@@ -151,9 +164,9 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _open_text(path: Path) -> TextIO:
     return (
-        io.TextIOWrapper(gzip.open(path), encoding="utf-8")
-        if path.suffix == ".gz"
-        else path.open(encoding="utf-8")
+        io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig")
+        if path.suffix.lower() == ".gz"
+        else path.open(encoding="utf-8-sig")
     )
 
 
@@ -170,12 +183,20 @@ def _parquet_documents(path: Path, field: str) -> Iterator[Document]:
         known = ", ".join(file.schema_arrow.names)
         raise DataError(f"{path} has no column {field!r}; it has {known}. Name the text column with --field.")
     number = 0
-    for batch in file.iter_batches(columns=[field]):
+    for batch in _batches(file, field, path):
         for text in batch.column(0).to_pylist():
             yield Document(
                 text=_text_of({field: text}, field, f"row {number} of {path}"), origin=f"{path}#{number}"
             )
             number += 1
+
+
+def _batches(file: Any, field: str, path: Path) -> Iterator[Any]:
+    """The batches of a Parquet file; damage inside names the file."""
+    try:
+        yield from file.iter_batches(columns=[field])
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {error} Fetch or make it again.") from error
 
 
 def _text_of(row: Any, field: str, where: str) -> str:

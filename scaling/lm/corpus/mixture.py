@@ -7,7 +7,7 @@ exact (not merely expected), and any window is computable from (seed, number) al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -76,11 +76,14 @@ class MixtureWindows:
         sources: their windows; one vocabulary and one context length.
         weights: shares of the windows (equal to shares of tokens); rescaled to sum 1.
         seed: order of the sources.
+        once: for a validation block: each source is read from its first window on, and there are as many windows as
+            come before any is read a second time (at most 65,536).
     """
 
     sources: tuple[Windows, ...]
     weights: tuple[float, ...]
     seed: int
+    once: bool = False
 
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.weights):
@@ -103,9 +106,14 @@ class MixtureWindows:
     def context_length(self) -> int:
         return self.sources[0].context_length
 
-    @property
-    def n_windows(self) -> None:
-        return None
+    @cached_property
+    def n_windows(self) -> int | None:
+        if not self.once:
+            return None
+        source, number = self.draws(0, BLOCK)
+        has = np.array([BLOCK if s.n_windows is None else s.n_windows for s in self.sources])
+        again = np.flatnonzero(number >= has[source])
+        return int(again[0]) if len(again) else BLOCK
 
     @cached_property
     def quotas(self) -> NDArray[np.int64]:
@@ -114,10 +122,21 @@ class MixtureWindows:
         quotas: NDArray[np.int64] = np.floor(exact).astype(np.int64)
         order = np.argsort(-(exact - quotas), kind="stable")
         quotas[order[: BLOCK - int(quotas.sum())]] += 1
+        never = [w for w, q in zip(self.weights, quotas) if w > 0 and q == 0]
+        if never:
+            raise UsageError(
+                f"a weight of {never[0]:g} is below 1 window in {BLOCK}: that source would never be read."
+            )
         return quotas
 
     def draws(self, first: int, count: int) -> tuple[Ids, Ids]:
         """For window numbers first .. first + count - 1: the source of each and its number in that source."""
+        if self.once:
+            source, _ = replace(self, once=False).draws(0, first + count)
+            rank = np.empty(len(source), dtype=np.int64)
+            for i in range(len(self.sources)):
+                rank[source == i] = np.arange(np.count_nonzero(source == i))
+            return source[first:], rank[first:]
         numbers = np.arange(first, first + count)
         blocks, positions = numbers // BLOCK, numbers % BLOCK
         ends = np.cumsum(self.quotas)

@@ -87,6 +87,12 @@ def require_token_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     """
     found = find_token_files(folder)
     for split, files in found.items():
+        twice = {p.stem for p in files if p.suffix == ".bin"} & {p.stem for p in files if p.suffix == ".npy"}
+        if twice:
+            name = min(twice)
+            raise DataError(
+                f"{folder} holds {name}.bin and {name}.npy: the same tokens twice? Move one away."
+            )
         if not files:
             short = "val" if split == "validation" else split
             raise DataError(

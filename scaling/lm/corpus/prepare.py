@@ -6,16 +6,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, UsageError
+from scaling.lm.corpus.digests import VERIFIED_FILE
 from scaling.lm.corpus.documents import Document
 from scaling.lm.corpus.shards import MAX_VOCAB_SIZE, ShardWriter, open_shard
-from scaling.lm.corpus.splits import cut_where_few, document_fraction
-from scaling.lm.tokenization import Tokenizer, save_tokenizer
+from scaling.lm.corpus.splits import cut_where_few, document_fraction, require_fraction
+from scaling.lm.tokenization import Tokenizer, load_tokenizer, save_tokenizer
 
 SCHEMA_VERSION = 1
 INDEX_FILE = "index.json"
@@ -48,7 +49,7 @@ def prepare_corpus(
         documents: in order; empty ones are left out and counted.
         folder: written as a whole at the end (a killed preparation leaves nothing under this name).
         source, revision: recorded in the index.
-        n_tokens_max: stop after this many tokens.
+        n_tokens_max: stop after the document that reaches this many tokens.
         force: replace an existing corpus.
     Returns:
         The index: splits with n_tokens, n_bytes, n_documents, bytes_per_token, shards; tokenizer hash; source.
@@ -58,25 +59,46 @@ def prepare_corpus(
         raise UsageError(
             f"shards hold uint16 ids: at most 65536 entries; this tokenizer has {tokenizer.vocab_size}."
         )
-    if not 0 < validation_fraction < 1:
-        raise UsageError(f"the validation fraction must lie between 0 and 1; got {validation_fraction}.")
+    require_fraction(validation_fraction)
     if folder.exists() and any(folder.iterdir()) and not force:
         raise UsageError(f"{folder} is not empty; pass --force to replace it.")
-    if folder.exists() and any(folder.iterdir()) and not (folder / INDEX_FILE).exists():
-        raise UsageError(f"{folder} is not empty and holds no corpus; it will not be replaced.")
+    if folder.exists() and any(folder.iterdir()):
+        _require_only_a_corpus(folder)
     documents, cut = cut_where_few(documents, validation_fraction)
-    work = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    folder = folder.resolve()
+    if folder in (here := Path.cwd(), *here.parents):
+        raise UsageError(
+            f"{folder} is the folder you are in: it cannot be put in place whole. Give one below it."
+        )
+    work, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{what}") for what in ("tmp", "old"))
     work.mkdir(parents=True)
     try:
         index = _write(documents, work, tokenizer, validation_fraction, n_tokens_max, n_shard_tokens)
         index |= {"source": source, "revision": revision} | ({"cut": asdict(cut)} if cut else {})
         (work / INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         if folder.exists():
-            shutil.rmtree(folder)
+            os.replace(folder, old)
         os.replace(work, folder)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        for leftover in (work, old):
+            shutil.rmtree(leftover, ignore_errors=True)
     return index
+
+
+def _require_only_a_corpus(folder: Path) -> None:
+    """Refuse to replace a folder that holds anything but a prepared corpus."""
+    try:
+        index = load_index(folder)
+    except DataError as error:
+        raise UsageError(f"{folder} is not empty and holds no corpus; it will not be replaced.") from error
+    shards = {shard["file"] for split in index["splits"].values() for shard in split["shards"]}
+    others = sorted(
+        p.name for p in folder.iterdir() if p.name not in {*shards, INDEX_FILE, TOKENIZER_FILE, VERIFIED_FILE}
+    )
+    if others:
+        raise UsageError(
+            f"{folder} holds more than a corpus ({others[0]}); it will not be replaced. Move that away."
+        )
 
 
 def _write(
@@ -97,6 +119,8 @@ def _write(
             split = "validation" if document_fraction(body) < validation_fraction else "train"
             splits[split].add([*ids, tokenizer.end_of_text], n_bytes=len(body))
             n_tokens += len(ids) + 1
+            if n_tokens_max is not None and n_tokens >= n_tokens_max:
+                break
         if n_tokens_max is not None and n_tokens >= n_tokens_max:
             break
     if n_tokens == 0:
@@ -184,13 +208,39 @@ def load_index(folder: str | Path) -> dict[str, Any]:
         raise DataError(
             f"{path} has schema version {index.get('schema_version')}; this release reads {SCHEMA_VERSION}."
         )
+    try:
+        for name in SPLITS:
+            for shard in index["splits"][name]["shards"]:
+                _ = shard["file"], shard["sha256"], int(shard["n_tokens"])
+            _ = int(index["splits"][name]["n_tokens"])
+        _ = int(index["vocab_size"]), index["tokenizer"]["hash"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} is damaged: {error!r} is missing or wrong. Prepare the corpus again."
+        ) from error
     return index
 
 
+def load_own_tokenizer(folder: Path, index: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that a corpus was prepared with.
+
+    Raises:
+        DataError: the file beside the shards is another one: bytes and text would be wrong without a sign.
+    """
+    tokenizer = load_tokenizer(folder / TOKENIZER_FILE)
+    if tokenizer.hash != index["tokenizer"]["hash"]:
+        raise DataError(
+            f"{folder / TOKENIZER_FILE} is not the tokenizer this corpus was prepared with (hash {tokenizer.hash}, not "
+            f"{index['tokenizer']['hash']}). Bring that one back, or prepare the corpus again."
+        )
+    return tokenizer
+
+
 def check_corpus(folder: str | Path) -> dict[str, Any]:
-    """Read every shard and compare count, hash and id range with the index; returns the index."""
+    """Read every shard and the tokenizer, and compare count, hash and id range with the index; returns the index."""
     folder = Path(folder)
     index = load_index(folder)
+    load_own_tokenizer(folder, index)
     for split in index["splits"].values():
         for entry in split["shards"]:
             ids = open_shard(folder / entry["file"])

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scaling.errors import DataError, UsageError
 
 MAGIC = 20240520
+LLAMA3_MAGIC = 20240801
 VERSION = 1
 HEADER_BYTES = 256 * 4
 MAX_VOCAB_SIZE = 2**16
@@ -72,9 +73,14 @@ def open_shard(path: str | Path, *, dtype: str | None = None) -> NDArray[Any]:
         return _open_npy(path)
     size = path.stat().st_size
     header = np.fromfile(path, dtype="<i4", count=min(256, size // 4))
-    if dtype is not None and not (len(header) and header[0] == MAGIC):
+    if dtype is not None and not (len(header) and header[0] in (MAGIC, LLAMA3_MAGIC)):
         return _open_headerless(path, dtype, size)
     if len(header) < 256 or header[0] != MAGIC:
+        if len(header) and header[0] == LLAMA3_MAGIC:
+            raise DataError(
+                f"{path} is one of llm.c's files for Llama 3 (magic {LLAMA3_MAGIC}), which hold uint32 ids behind "
+                "their header. Only its uint16 files are read; write these ids as a headerless uint32 .bin or as .npy."
+            )
         found = int(header[0]) if len(header) else "nothing"
         raise DataError(
             f"{path} does not start with the magic number {MAGIC} (found {found}). "

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from scaling.errors import DataError
+from scaling.errors import DataError, UsageError
 from scaling.lm.corpus.documents import Document
 
 MAX_FEW = 10_000  # documents looked at before the work; with more than these a sensible fraction never fails
@@ -29,6 +29,12 @@ def document_fraction(body: bytes) -> float:
     return int.from_bytes(hashlib.sha256(body).digest()[:8], "big") / 2**64
 
 
+def require_fraction(validation_fraction: float) -> None:
+    """Refuse a share that leaves one side nothing."""
+    if not 0 < validation_fraction < 1:
+        raise UsageError(f"the validation fraction must lie between 0 and 1; got {validation_fraction}.")
+
+
 def cut_where_few(
     documents: Iterable[Document], validation_fraction: float
 ) -> tuple[Iterator[Document], Cut | None]:
@@ -37,8 +43,10 @@ def cut_where_few(
     Reads only until both sides have one.
 
     Raises:
+        UsageError: the fraction is not between 0 and 1.
         DataError: even pieces leave one side empty; the message names a fraction that works.
     """
+    require_fraction(validation_fraction)
     remaining = iter(documents)
     first: list[Document] = []
     sides: set[bool] = set()

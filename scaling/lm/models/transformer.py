@@ -193,7 +193,8 @@ class Transformer(nn.Module):
                 )
         longest = max(map(len, prompts))
         apart = self.architecture.kind == "encoder_decoder"
-        total = max(longest, n_new_tokens) if apart else longest + n_new_tokens
+        # the last new token is never read
+        total = max(longest, n_new_tokens) if apart else longest + n_new_tokens - 1
         if total > self.context_length:
             raise UsageError(
                 f"a prompt of {longest} tokens and {n_new_tokens} new ones exceed the context of "

@@ -150,6 +150,12 @@ def to_tokenizers(tokenizer: BytePairTokenizer) -> Any:
     return fast
 
 
+def require_pieces(texts: object) -> None:
+    """Refuse one text where several are meant: its characters would be taken for texts."""
+    if isinstance(texts, str):
+        raise UsageError("the training text comes in pieces: give a list of texts, [text] for one.")
+
+
 def train_bpe(texts: Iterable[str], vocab_size: int, *, engine: Engine = "auto") -> BytePairTokenizer:
     """Learn merges until the vocabulary has `vocab_size` entries (256 bytes, merges, the end of text).
 
@@ -162,6 +168,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int, *, engine: Engine = "auto")
     Raises:
         DataError: the text is empty.
     """
+    require_pieces(texts)
     if vocab_size < N_BYTES + 1:
         raise UsageError(
             f"a byte-level vocabulary needs at least 257 entries (256 bytes, end of text); got {vocab_size}."

@@ -16,10 +16,12 @@ class EngineTokenizer:
     Args:
         engine: a `tokenizers.Tokenizer`.
         end_of_text: the id that ends a text.
+        ends_of_text: every id that does (a chat model has several); that one unless given.
     """
 
-    def __init__(self, engine: Any, end_of_text: int) -> None:
+    def __init__(self, engine: Any, end_of_text: int, ends_of_text: Sequence[int] = ()) -> None:
         self.engine, self.end_of_text = engine, end_of_text
+        self.ends_of_text = tuple(ends_of_text) or (end_of_text,)
 
     @property
     def vocab_size(self) -> int:
@@ -58,7 +60,7 @@ def load_engine_tokenizer(folder: str | Path) -> EngineTokenizer:
             f"no file of {folder} names the end of text; put eos_token_id into its config.json, or eos_token into "
             "its tokenizer_config.json."
         )
-    return EngineTokenizer(engine, end)
+    return EngineTokenizer(engine, end, sorted({end, *_configured_ends(folder)}))
 
 
 def _end_of_text(folder: Path, engine: Any) -> int | None:
@@ -66,9 +68,17 @@ def _end_of_text(folder: Path, engine: Any) -> int | None:
     token = token.get("content") if isinstance(token, dict) else token
     if isinstance(token, str) and engine.token_to_id(token) is not None:
         return int(engine.token_to_id(token))
-    ids = _read(folder / "config.json").get("eos_token_id")
-    first = ids[0] if isinstance(ids, list) and ids else ids
-    return first if isinstance(first, int) else None
+    return next(iter(_configured_ends(folder)), None)
+
+
+def _configured_ends(folder: Path) -> list[int]:
+    """The eos_token_id of the checkpoint, one or several; that for generation goes first."""
+    for name in ("generation_config.json", "config.json"):
+        ids = _read(folder / name).get("eos_token_id")
+        listed = [i for i in (ids if isinstance(ids, list) else [ids]) if type(i) is int]
+        if listed:
+            return listed
+    return []
 
 
 def _read(path: Path) -> dict[str, Any]:

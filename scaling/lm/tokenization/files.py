@@ -102,11 +102,13 @@ def load_gpt2(folder: str | Path) -> BytePairTokenizer:
     tokenizer = BytePairTokenizer(merges)
     vocab_file = next((folder / n for n in ("encoder.json", "vocab.json") if (folder / n).exists()), None)
     if vocab_file is not None:
-        _check_vocab(tokenizer, json.loads(vocab_file.read_text(encoding="utf-8")), vocab_file)
+        _check_vocab(tokenizer, _read_object(vocab_file), vocab_file)
     return tokenizer
 
 
 def _check_vocab(tokenizer: BytePairTokenizer, vocab: dict[str, int], path: Path) -> None:
+    if not isinstance(vocab, dict) or not all(isinstance(i, int) for i in vocab.values()):
+        raise DataError(f"{path} is damaged: a vocabulary gives each piece its whole number. Fetch it again.")
     back = {c: b for b, c in byte_characters().items()}
     for piece, token in vocab.items():
         if (piece, token) == (END_OF_TEXT, tokenizer.end_of_text):
@@ -149,7 +151,10 @@ def _from_ours(body: dict[str, Any], path: Path) -> Tokenizer:
 
 def _from_common(body: dict[str, Any], path: Path) -> BytePairTokenizer:
     """The tokenizer.json of the `tokenizers` library, when it splits and merges as GPT-2 does."""
-    departure = departure_from_gpt2(body)
+    try:
+        departure = departure_from_gpt2(body)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged: {error!r}. Fetch it again.") from error
     if departure is not None:
         raise DataError(
             f"{path} is not byte-level BPE as in GPT-2: {departure}; read here it would give other ids. "
@@ -157,10 +162,15 @@ def _from_common(body: dict[str, Any], path: Path) -> BytePairTokenizer:
         )
     model = body["model"]
     back = {c: b for b, c in byte_characters().items()}
-    halves = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
-    merges = [(bytes(back[c] for c in a), bytes(back[c] for c in b)) for a, b in halves]
-    tokenizer = BytePairTokenizer(merges)
-    _check_vocab(tokenizer, model["vocab"], path)
+    try:
+        halves = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
+        merges = [(bytes(back[c] for c in a), bytes(back[c] for c in b)) for a, b in halves]
+        tokenizer, vocab = BytePairTokenizer(merges), model["vocab"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} is damaged: {error!r} in its merges or vocabulary. Fetch it again."
+        ) from error
+    _check_vocab(tokenizer, vocab, path)
     return tokenizer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from scaling.lm.tokenization.bpe import BytePairTokenizer, learn_merges
+from scaling.lm.tokenization.bpe import BytePairTokenizer, learn_merges, require_pieces
 from scaling.lm.tokenization.pretokenize import byte_order, split_words
 
 
@@ -36,6 +36,7 @@ def trace_training(texts: Iterable[str], n_merges: int) -> Iterator[MergeStep]:
         >>> [(s.left + s.right).decode() for s in trace_training(["low low lower"], 2)]
         ['lo', 'low']
     """
+    require_pieces(texts)
     pieces = [bytes([b]) for b in byte_order()]
     merges = learn_merges(texts, len(pieces) + n_merges)
     for _, merge in zip(range(n_merges), merges):
