@@ -93,26 +93,34 @@ def show(name: str, as_json: bool) -> None:
             "entropy_standard_error": entropy.standard_error,
             "fresh_entropy_nats_per_token": loaded.language.word_entropy / 2,
         }
-        if as_json:
-            print_json(facts)
-        else:
-            print_table(
-                ("", ""), [(k, f"{v:.6g}" if isinstance(v, float) else str(v)) for k, v in facts.items()]
-            )
+        _print_facts(facts, as_json=as_json)
     elif isinstance(loaded, ShardCorpus):
         print_json(dict(loaded.index)) if as_json else _print_index(name, dict(loaded.index))
     else:
-        print_json(
-            {"name": loaded.name, "vocab_size": loaded.vocab_size, "n_tokens_unique": loaded.n_tokens_unique}
-        )
+        facts = {
+            "name": loaded.name,
+            "vocab_size": loaded.vocab_size,
+            "n_tokens_unique": loaded.n_tokens_unique,
+        }
+        _print_facts(facts, as_json=as_json)
+
+
+def _print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(("", ""), [(k, f"{v:.6g}" if isinstance(v, float) else str(v)) for k, v in facts.items()])
 
 
 @corpus.command("check", epilog="Example: scaling corpus check data/stdlib")
 @click.argument("folder", type=click.Path(path_type=Path))
 def check(folder: Path) -> None:
-    """Read every shard of FOLDER and compare it with the index."""
+    """Read every shard of FOLDER (or of stdlib, once it is prepared) and compare it with the index."""
     from scaling.lm.corpus import check_corpus
+    from scaling.lm.corpus.corpora import stdlib_folder
 
+    if str(folder) == "stdlib" and not folder.exists():
+        folder = stdlib_folder()
     index = check_corpus(folder)
     n_shards = sum(len(s["shards"]) for s in index["splits"].values())
     click.echo(f"{folder}: {n_shards} shards are as they were prepared")

@@ -111,8 +111,10 @@ class Supervisor:
             fruitless = self._bury(ended)
             status = look(self.store, self.design, self._known)
             self._judge(fruitless, progressed=status.n_finished > before)
+            telling = time.monotonic()
             if self.on_progress is not None:
                 self.on_progress(status, elapsed)
+            told_s = time.monotonic() - telling
             n_alive = self.executor.n_alive()
             if not status.n_open:  # else: free, or in the hands of workers that may not be ours
                 finished_at = elapsed if finished_at is None else finished_at
@@ -129,7 +131,7 @@ class Supervisor:
                 self.executor.stop()
                 self._bury(self.executor.ended(), told_to_stop=True)
                 return True
-            looked_s = time.monotonic() - started - elapsed
+            looked_s = time.monotonic() - started - elapsed - told_s
             if n_wanted > 0 and not closing:
                 self.executor.start(n_wanted, left)
             time.sleep(pause_s(looked_s, left, self.poll_s))
