@@ -38,16 +38,21 @@ class ProgressLine:
     enabled: bool
     time_left: TimeLeft = field(default_factory=TimeLeft)
     _shown: float = -1.0
+    _told_waiting: bool = False
 
     def show(self, status: Any, elapsed_s: float) -> None:
         if not self.enabled:
             return
         seconds = self.time_left.seconds(status.fraction, elapsed_s)
         terminal = sys.stderr.isatty()
-        if not terminal and status.fraction - self._shown < QUIET_FRACTION:
+        news = status.is_waiting and not self._told_waiting
+        self._told_waiting = status.is_waiting
+        if not terminal and not news and status.fraction - self._shown < QUIET_FRACTION:
             return
         self._shown = status.fraction
         left = "" if seconds is None else f"{format_duration(seconds)} left"
+        if status.is_waiting:
+            left = "waiting for a worker that is not of this command, or for its lease to run out"
         bar = "#" * round(status.fraction * WIDTH)
         failed = f"  {status.n_failed} failed" if status.n_failed else ""
         text = (

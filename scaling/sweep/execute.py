@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from scaling.errors import is_fault_of_storage
@@ -111,11 +111,12 @@ class Supervisor:
             fruitless = self._bury(ended)
             status = look(self.store, self.design, self._known)
             self._judge(fruitless, progressed=status.n_finished > before)
+            n_alive = self.executor.n_alive()
             telling = time.monotonic()
             if self.on_progress is not None:
-                self.on_progress(status, elapsed)
+                all_held = status.n_open > 0 and status.counts.get("running", 0) == status.n_open
+                self.on_progress(replace(status, is_waiting=all_held and n_alive == 0), elapsed)
             told_s = time.monotonic() - telling
-            n_alive = self.executor.n_alive()
             if not status.n_open:  # else: free, or in the hands of workers that may not be ours
                 finished_at = elapsed if finished_at is None else finished_at
                 if n_alive == 0 or elapsed - finished_at > LAST_WORKERS_S:

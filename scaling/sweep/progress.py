@@ -20,11 +20,15 @@ UNDER_WAY = ("running", "stale", "preempted")  # at work, or left with a checkpo
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Runs by state; work as a fraction of the design's FLOPs, the running ones with the steps they have done."""
+    """Runs by state; work as a fraction of the design's FLOPs, the running ones with the steps they have done.
+
+    is_waiting: all that is left is held by workers of somebody else, or of a dead one whose lease has not run out.
+    """
 
     states: dict[str, State]  # run_id → state
     work_flops: float
     done_flops: float
+    is_waiting: bool = False
 
     @property
     def counts(self) -> dict[str, int]:

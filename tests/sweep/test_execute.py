@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ from running import ForkExecutor, losses, plan, run_forked, run_inline
 from tiny_sweeps import tiny_spec
 
 from scaling.sweep.design import Design, with_budgets
-from scaling.sweep.execute import Report
+from scaling.sweep.execute import Report, Supervisor
 from scaling.sweep.progress import look
 from scaling.sweep.recorded import export_results, import_results
 from scaling.sweep.results import count_states, load_store_runs, write_index
@@ -42,6 +43,24 @@ def test_fifty_kills_change_no_loss_by_one_bit(tmp_path: Path) -> None:
     assert report.status.counts == {"done": len(design.runs)}
     assert losses(store, design) == losses(calm, design)
     assert sorted(store.run_ids()) == sorted(r.run_id for r in design.runs)
+
+
+def test_a_sweep_says_when_all_it_lacks_is_held_by_somebody_else(tmp_path: Path) -> None:
+    """After a full disk a dead worker's lease lingers: the command once waited without a word."""
+    design, store = plan(tiny_spec()), Store(tmp_path, lease_timeout_s=0.5)
+    run_inline(store, design)
+    last = design.runs[0].run_id
+    (store.run_dir(last) / "result.json").unlink()
+    os.utime(store.run_dir(last) / "lease-1.json")  # as if its worker had died just now
+    seen: list[bool] = []
+    executor = ForkExecutor(store, design)
+    supervisor = Supervisor(
+        store=store, design=design, executor=executor, n_slots=1, poll_s=0.01,
+        on_progress=lambda status, _: seen.append(status.is_waiting),
+    )  # fmt: skip
+    assert supervisor.run().status.counts == {"done": len(design.runs)}
+    assert seen[0]
+    assert not seen[-1]
 
 
 def test_a_design_without_trunks_gives_the_same_losses_as_with_them(
