@@ -26,7 +26,11 @@ REMEDIES = {
     epilog="Example: scaling train --preset tiny --corpus stdlib --minutes 2 --out runs/tiny",
     context_settings={"show_default": True},
 )
-@click.option("--preset", default="tiny", help="tiny (1.3M), mini (6M), or a published shape (gpt2).")
+@click.option(
+    "--preset",
+    default="tiny",
+    help="tiny (1.3M with 4096 token ids), mini (6M), or a published shape (gpt2).",
+)
 @click.option(
     "--corpus",
     default="synthetic",
@@ -87,8 +91,8 @@ def train(
 ) -> None:
     """Train a small language model and report its loss with its standard error.
 
-    Interrupt it (Ctrl-C, SIGTERM, SIGUSR2) and it writes a checkpoint; --resume goes on, number for number. On
-    several devices: torchrun --nproc-per-node 2 -m scaling train ...
+    Interrupt it (Ctrl-C, SIGTERM, SIGUSR2) and it writes a checkpoint; --resume goes on, number for number with as
+    many threads. On several devices: torchrun --nproc-per-node 2 -m scaling train ...
     """
     try:
         from scaling.lm.device import use_threads
@@ -115,7 +119,9 @@ def train(
     folder = resume or out or Path("runs") / f"{wish['preset']}-{spec.run_id}"
     is_first = launched()[0] == 0  # of several processes, the one that speaks and writes
     if is_first:
-        if not resume:
+        if resume:
+            _tell_other_threads(resume)
+        else:
             _check_free(folder)
         _tell_plan(spec, folder)
     if logs:
@@ -166,6 +172,7 @@ def _plan(wish: dict[str, Any], options: Any) -> Any:
     from scaling.lm.corpus import load_corpus
     from scaling.units import parse_tokens
 
+    choose_shape(wish["preset"], vocab_size=256, context_length=wish["context"])  # a wrong name is told first
     if (wish["minutes"] is None) == (wish["tokens"] is None):
         raise UsageError("say how long to train: --minutes 2 or --tokens 5M (one of them).")
     tell_preparation(wish["corpus"])
@@ -192,11 +199,26 @@ def _plan(wish: dict[str, Any], options: Any) -> Any:
     )
 
 
+def _tell_other_threads(folder: Path) -> None:
+    import torch
+
+    from scaling.lm.checkpoint import checkpoint_threads
+
+    before, now = checkpoint_threads(folder), torch.get_num_threads()
+    if before is not None and before != now:
+        note(
+            f"begun with {before} CPU threads, going on with {now}: sums are added in another order, so the numbers "
+            f"differ in their last digits. --threads {before} repeats them."
+        )
+
+
 def _check_free(folder: Path) -> None:
     """Refuse a folder that is not empty."""
+    from scaling.lm.lock import LOCK_FILE
+
     if (folder / "config.json").exists():
         raise UsageError(f"{folder} already holds a run. Go on with it: scaling train --resume {folder}")
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(p.name != LOCK_FILE for p in folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no run; choose another --out.")
 
 
@@ -205,6 +227,10 @@ def _read_spec(folder: Path) -> Any:
 
     try:
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"no run was begun in {folder}: start it without --resume, with --out {folder}."
+        ) from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder} holds no run to go on with (config.json: {error}).") from error
     return RunSpec.from_dict({k: v for k, v in values.items() if k not in ("schema_version", "kind")})

@@ -86,6 +86,7 @@ def write_checkpoint(
             "step": step,
             "micro_batch": micro_batch,
             "corpus": corpus,
+            "threads": torch.get_num_threads(),
             "run_id": spec.run_id,
             "trunk_id": spec.trunk_id,
         }
@@ -111,6 +112,17 @@ def checkpoint_steps(folder: Path) -> dict[str, int]:
         except (SafetensorError, OSError, KeyError, ValueError):
             continue  # read_checkpoint tells what is wrong with it
     return steps
+
+
+def checkpoint_threads(folder: Path) -> int | None:
+    """With how many CPU threads the newest checkpoint was written; None where there is none or it does not say."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / CHECKPOINT_FILE, framework="pt") as file:
+            return int(json.loads((file.metadata() or {})["state"])["threads"])
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None  # read_checkpoint tells what is wrong with it
 
 
 def copy_checkpoint(source: Path, target: Path, *, last_step: int) -> None:

@@ -50,6 +50,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str,
         save_file(dict(tensors), path, metadata=metadata)
         path.chmod(mode)
     except (SafetensorError, OSError) as error:
+        why = f"{error.strerror} (os error {error.errno})" if isinstance(error, OSError) else str(error)
         raise StorageError(
-            f"{path.parent} could not be written to ({error}). Check its free space and permissions."
+            f"{path.parent} could not be written to ({why}). Check its free space and permissions."
         ) from error

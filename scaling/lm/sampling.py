@@ -218,7 +218,9 @@ class Sample:
         """Probabilities (..., V) that tokens are drawn from, given logits (..., V)."""
         rows = logits.reshape(-1, logits.shape[-1]).float()
         if context is None:
-            context = Context(ids_RT=torch.empty(rows.shape[0], 0, dtype=torch.long), step=0)
+            context = Context(
+                ids_RT=torch.empty(rows.shape[0], 0, dtype=torch.long, device=rows.device), step=0
+            )
         return apply_transforms(self.transforms, rows, context).softmax(-1).reshape(logits.shape)
 
     def noise(self, rows: Sequence[tuple[int, int]], n_steps: int) -> Tensor:

@@ -99,6 +99,31 @@ def test_training_reports_its_loss_and_resumes(tmp_path: Path) -> None:
 WISH = ("train", "--corpus", "synthetic:bits=4", "--tokens", "2048", "--batch-size", "2", "--device", "cpu")
 
 
+def test_another_number_of_threads_and_a_run_that_never_began_are_told(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from scaling.architecture import Architecture
+    from scaling.lm.recipes import Recipe
+    from scaling.lm.run import RunSpec, TrainingOptions
+    from scaling.lm.training import train
+
+    before = torch.get_num_threads()
+    folder = tmp_path / "run"
+    tiny = Architecture(n_layers=1, d_model=16, n_heads=2, vocab_size=256, context_length=16)
+    recipe = Recipe(learning_rate=1e-3, batch_size=4)
+    spec = RunSpec(architecture=tiny, corpus="synthetic", recipe=recipe, n_steps=6, n_eval_windows=4)
+    train(spec, folder, options=TrainingOptions(device="cpu", stop_after_step=3))
+    try:
+        result = run("train", "--resume", str(folder), "--threads", str(before + 1))
+    finally:
+        torch.set_num_threads(before)
+    assert result.exit_code == 0, result.output
+    assert f"begun with {before} CPU threads, going on with {before + 1}" in " ".join(result.output.split())
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / "train.lock").write_text("{}")
+    result = run("train", "--resume", str(tmp_path / "killed"))
+    assert "no run was begun in" in str(result.exception)
+
+
 def test_a_stopped_run_ends_130_and_names_the_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     from scaling.lm import loop

@@ -92,7 +92,7 @@ def _finish(root: Path, run_id: str, value: int, barrier: object) -> None:
     store = Store(root)
     lease = Lease(run_id=run_id, number=1, token="", path=store.run_dir(run_id) / "lease-1.json")
     barrier.wait()  # type: ignore[attr-defined]
-    store.finish(lease, {"status": "done", "loss": value, "padding": "x" * 100_000})
+    store.finish(lease, {"status": "done", "loss": 1 + value, "padding": "x" * 100_000})
 
 
 def test_two_results_at_once_leave_one_whole_result(store: Store) -> None:
