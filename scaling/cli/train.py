@@ -200,12 +200,11 @@ def _plan(wish: dict[str, Any], options: Any) -> Any:
 
 
 def _tell_other_threads(folder: Path) -> None:
-    import torch
+    from scaling.lm.checkpoint import other_threads
 
-    from scaling.lm.checkpoint import checkpoint_threads
-
-    before, now = checkpoint_threads(folder), torch.get_num_threads()
-    if before is not None and before != now:
+    threads = other_threads(folder)
+    if threads is not None:
+        before, now = threads
         note(
             f"begun with {before} CPU threads, going on with {now}: sums are added in another order, so the numbers "
             f"differ in their last digits. --threads {before} repeats them."

@@ -114,15 +114,17 @@ def checkpoint_steps(folder: Path) -> dict[str, int]:
     return steps
 
 
-def checkpoint_threads(folder: Path) -> int | None:
-    """With how many CPU threads the newest checkpoint was written; None where there is none or it does not say."""
+def other_threads(folder: Path) -> tuple[int, int] | None:
+    """CPU threads that wrote the newest checkpoint and those here, where they differ; None too where nobody says."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(folder / CHECKPOINT_FILE, framework="pt") as file:
-            return int(json.loads((file.metadata() or {})["state"])["threads"])
+            before = int(json.loads((file.metadata() or {})["state"])["threads"])
     except (SafetensorError, OSError, KeyError, ValueError):
         return None  # read_checkpoint tells what is wrong with it
+    now = torch.get_num_threads()
+    return None if before == now else (before, now)
 
 
 def copy_checkpoint(source: Path, target: Path, *, last_step: int) -> None:
