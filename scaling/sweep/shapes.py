@@ -11,7 +11,8 @@ from typing import Any
 
 from scaling.accounting import count_params
 from scaling.architecture import Architecture
-from scaling.sweep.spec import CorpusSpec, ParamsConvention, ShapeSpec, SpecError
+from scaling.sweep.spec import CorpusSpec, ParamsConvention, ShapeSpec
+from scaling.sweep.typed import SpecError
 
 TOLERANCE = 0.02  # of N
 FAMILY: dict[str, Any] = {  # Llama's block; [shape.architecture] changes any of it

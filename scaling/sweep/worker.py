@@ -25,9 +25,9 @@ from scaling.sweep.design import Design, branch_step
 from scaling.sweep.loop import Job, Worker
 from scaling.sweep.pieces import trunk_checkpoint, trunk_steps
 from scaling.sweep.plan_file import read_plan
-from scaling.sweep.spec import SpecError
 from scaling.sweep.store import LEASE_TIMEOUT_S, Store
 from scaling.sweep.timing import Rate
+from scaling.sweep.typed import SpecError
 
 if TYPE_CHECKING:
     from scaling.lm.run import RunResult

@@ -11,8 +11,9 @@ import pytest
 from tiny_sweeps import TINY, tiny_spec, tiny_values, write_toml
 
 from scaling.errors import UsageError
-from scaling.sweep.spec import SpecError, _build, load_sweep, sweep_from_dict
+from scaling.sweep.spec import load_sweep, sweep_from_dict
 from scaling.sweep.template import TEMPLATE
+from scaling.sweep.typed import SpecError, build
 
 
 def test_a_spec_survives_the_round_trip_through_its_dictionary() -> None:
@@ -77,7 +78,7 @@ class _Dated:
 
 def test_a_field_of_a_type_that_is_not_read_is_our_own_mistake() -> None:
     with pytest.raises(TypeError, match=r"first\.day is annotated"):
-        _build("first.", _Dated, {"day": "1 May"})
+        build("first.", _Dated, {"day": "1 May"})
 
 
 def test_quantities_may_be_text_by_what_they_count() -> None:
