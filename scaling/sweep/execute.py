@@ -108,9 +108,9 @@ class Supervisor:
             left = None if self.deadline_s is None else self.deadline_s - elapsed
             before = sum(s in FINISHED for s in self._known.values())
             ended = self.executor.ended()
-            fruitless = self._bury(ended)
+            fruitless, n_at_work = self._bury(ended)
             status = look(self.store, self.design, self._known)
-            self._judge(fruitless, progressed=status.n_finished > before)
+            self._judge(fruitless, progressed=n_at_work > 0 or status.n_finished > before)
             n_alive = self.executor.n_alive()
             telling = time.monotonic()
             if self.on_progress is not None:
@@ -143,14 +143,15 @@ class Supervisor:
         runs = (run for piece in free for run in piece.runs if status.states[run.run_id] in FREE)
         return rate is None or any(rate.run_seconds(r, steps_left(self.store, r)) <= left_s for r in runs)
 
-    def _bury(self, ended: list[Ended], *, told_to_stop: bool = False) -> int:
+    def _bury(self, ended: list[Ended], *, told_to_stop: bool = False) -> tuple[int, int]:
         """Give back what ended workers held; give up a run that keeps taking its worker down.
 
         A worker that was told to stop is not lost, however it ended.
 
-        Returns how many failed of themselves, or were killed before they held anything.
+        Returns how many failed of themselves or were killed before they held anything, and how many were killed at
+        work on a run: whose deaths are counted run by run.
         """
-        fruitless = 0
+        fruitless = n_at_work = 0
         trunks = {r.trunk_id for r in self.design.runs if r.trunk_id is not None} if ended else set()
         for worker in ended:
             reason = f"its worker ended with exit code {worker.exit_code}"
@@ -166,7 +167,8 @@ class Supervisor:
                 self._tail = worker.stderr_tail or self._tail
                 # where nobody knows how a worker ended (a cluster that preempts), it may have given back in time
                 fruitless += worker.exit_code is not None and (not worker.was_killed or not held)
-        return fruitless
+                n_at_work += worker.was_killed and bool(held)
+        return fruitless, n_at_work
 
     def _give_up(self, run_id: str, reason: str, stderr_tail: str) -> None:
         lease = self.store.claim(run_id, owner="supervisor")

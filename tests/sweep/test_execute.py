@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from running import ForkExecutor, losses, plan, run_forked, run_inline
+from running import ForkExecutor, losses, n_calls, plan, run_forked, run_inline
 from tiny_sweeps import tiny_spec
 
 from scaling.sweep.design import Design, with_budgets
@@ -24,22 +24,20 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'isoflop[
 
 @pytest.mark.slow
 def test_fifty_kills_change_no_loss_by_one_bit(tmp_path: Path) -> None:
-    """One sweep, four workers; at every look at the store some of those alive are killed, at random."""
+    """One sweep, four workers, each of them killed after a random part of the work until fifty have been.
+
+    No life is longer than a fiftieth of the calls that the undisturbed sweep takes: the fiftieth worker finds work to
+    do on a machine of any speed.
+    """
     design = plan(tiny_spec(grid={"budgets": [4e7, 8e7, 1.6e8, 3.2e8, 6.4e8], "sizes_per_budget": 4}))
     calm, store = Store(tmp_path / "calm"), Store(tmp_path / "killed")
-    run_inline(calm, design)
+    longest_life = n_calls(lambda: run_inline(calm, design)) // 50
     rng = random.Random(0)
-    n_kills = 0
-
-    def kill(executor: ForkExecutor) -> None:
-        nonlocal n_kills
-        alive = [p for p in executor.processes.values() if p.is_alive()]
-        for process in rng.sample(alive, min(rng.randint(0, 3), len(alive), 50 - n_kills)):
-            process.kill()
-            n_kills += 1
-
-    report = run_forked(store, design, on_progress=kill, deaths_of_one_run=10_000)
-    assert n_kills == 50
+    executor = ForkExecutor(
+        store, design, life=lambda n_killed: rng.randint(1, longest_life) if n_killed < 50 else None
+    )
+    report = run_forked(store, design, executor=executor, deaths_of_one_run=10_000)
+    assert executor.n_killed >= 50  # and up to three more, alive when the fiftieth died
     assert report.status.counts == {"done": len(design.runs)}
     assert losses(store, design) == losses(calm, design)
     assert sorted(store.run_ids()) == sorted(r.run_id for r in design.runs)

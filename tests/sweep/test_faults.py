@@ -93,6 +93,30 @@ def test_workers_that_can_do_nothing_end_the_sweep_with_what_they_said(
         supervisor.run()
 
 
+def test_workers_killed_at_work_are_judged_by_their_runs_not_as_workers_that_can_do_nothing(
+    tmp_path: Path,
+) -> None:
+    """Two in three are killed before they hold a run, by a full machine say: the third shows that workers can work."""
+
+    @dataclass
+    class Killed(ForkExecutor):
+        def start(self, n_workers: int, deadline_s: float | None) -> None:
+            self.n_started += 1
+
+        def ended(self) -> list[Ended]:
+            owners = [f"{self.n_started}-{i}" for i in range(3)]
+            free = [r.run_id for r in design.runs if store.record(r.run_id).state == "pending"]
+            if self.n_started and free:
+                store.claim(free[0], owner=owners[0])
+            return [Ended(owner=o, exit_code=-9) for o in owners] if self.n_started else []
+
+    design, store = plan(tiny_spec()), Store(tmp_path)
+    supervisor = Supervisor(
+        store=store, design=design, executor=Killed(store, design), n_slots=1, poll_s=0.0, deaths_of_one_run=1
+    )
+    assert supervisor.run().status.counts == {"failed": len(design.runs)}
+
+
 def a_file_for_a_folder(folder: Path) -> None:
     folder.write_text("")
 
