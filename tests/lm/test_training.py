@@ -237,7 +237,7 @@ def test_two_processes_give_the_loss_of_one(shard: bool, tmp_path: Path) -> None
         text=True,
         check=False,
         timeout=120,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},  # torchrun leaves its logs behind
     )
     assert done.returncode == 0, done.stderr[-3000:]
     one = train(make_spec(n_steps=12), tmp_path / "one", options=EVERY_STEP)
