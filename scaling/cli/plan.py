@@ -300,13 +300,15 @@ def _draw(result: Any, path: str) -> None:
         raise PlanError(
             "this law knows only its optimum, so there is no curve to draw: plan with --law besiroglu."
         )
+    from matplotlib.figure import Figure
+
     from scaling.plots.plan import plot_plan
 
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{os.getpid()}.{name}")
     try:
-        figure = plot_plan(result).get_figure(root=True)
-        assert figure is not None
+        figure = plot_plan(result).figure
+        assert isinstance(figure, Figure)
         figure.savefig(beside, dpi=150, bbox_inches="tight")
         os.replace(beside, path)
     finally:

@@ -106,8 +106,9 @@ def _peak(device: torch.device, dtype: torch.dtype) -> float | None:
         return None
     from scaling.reference.hardware import find_accelerator
 
+    name = torch.cuda.get_device_name(device)
     try:
-        return find_accelerator(torch.cuda.get_device_name(device)).peak_flops_per_s
+        return find_accelerator(name.removeprefix("NVIDIA ").removeprefix("AMD Instinct ")).peak_flops_per_s
     except UsageError:  # a GPU the table does not list has no MFU; its throughput is still reported
         return None
 

@@ -44,6 +44,7 @@ class OneGraph:
         self._eager_loss = self.loss
         self.compile_failure: str | None = None
         if compile_loss:
+            torch._dynamo.reset()  # it stops compiling at the ninth shape of a process
             self.loss = torch.compile(self.loss, dynamic=False)
 
     def reset(self) -> None:

@@ -43,11 +43,15 @@ def linear_cross_entropy(states_ND: Tensor, weight_VD: Tensor, targets_N: Tensor
     """scale x sum over rows of -ln softmax(states weight')[target].
 
     Args:
-        states_ND: last states; the matmuls run in their dtype, the softmax in float32.
+        states_ND: last states; the matmuls run in their dtype (under autocast in its), the softmax in float32.
         weight_VD: output matrix.
         targets_N: ids.
         scale: 1 / N gives the mean; with accumulation, 1 / (rows of the whole batch).
     """
+    if torch.is_autocast_enabled(
+        states_ND.device.type
+    ):  # it passes over the products written into a buffer below
+        states_ND = states_ND.to(torch.get_autocast_dtype(states_ND.device.type))
     if torch.is_grad_enabled() and states_ND.requires_grad:
         loss: Tensor = _LinearCrossEntropy.apply(states_ND, weight_VD, targets_N, scale)  # type: ignore[no-untyped-call]
         return loss

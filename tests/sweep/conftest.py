@@ -10,6 +10,15 @@ from tiny_sweeps import TINY, tiny_spec, write_toml
 from scaling.sweep.design import Design
 
 
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Supervisors of this process look at their store as often as `poll_s` says, on a slow disk too: tests that act
+    at a look would come too late otherwise."""
+    from scaling.sweep import execute
+
+    monkeypatch.setattr(execute, "POLL_SHARE", 1.0)
+
+
 @pytest.fixture
 def tiny_toml(tmp_path: Path) -> Path:
     return write_toml(tmp_path / "sweep.toml", TINY)

@@ -212,7 +212,10 @@ def test_a_worker_short_of_time_reads_each_result_once_and_nothing_past_its_dead
         assert len(read) == n_read
 
 
-def test_looking_at_a_large_store_takes_a_twentieth_of_the_time_and_no_more() -> None:
+def test_looking_at_a_large_store_takes_a_twentieth_of_the_time_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scaling.sweep.execute.POLL_SHARE", 0.05)
     assert pause_s(0.001, None, 0.25) == 0.25
     assert pause_s(0.1, None, 0.25) == pytest.approx(1.9)
     assert pause_s(100.0, None, 0.25) == 10.0
