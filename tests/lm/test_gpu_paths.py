@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'isoflop[train]'")
 
-from small_runs import TINY, make_spec  # noqa: E402
+from small_runs import make_spec  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
+from scaling.architecture import Architecture  # noqa: E402
 from scaling.lm import device as devices  # noqa: E402
 from scaling.lm.losses import linear_cross_entropy  # noqa: E402
 from scaling.lm.run import TrainingOptions  # noqa: E402
@@ -72,7 +72,7 @@ def test_every_shape_is_compiled_however_many_a_process_trains(monkeypatch: pyte
     )
     widths = [8 * i for i in range(1, 12)]
     for d_model in widths:
-        shape = replace(TINY, n_layers=1, d_model=d_model, n_heads=1, n_kv_heads=1)
+        shape = Architecture(n_layers=1, d_model=d_model, n_heads=1, vocab_size=32, context_length=16)
         spec = make_spec(n_steps=1, architecture=shape)
         train(spec, options=TrainingOptions(device="cpu", compile=True))
     assert sorted(set(compiled)) == widths
