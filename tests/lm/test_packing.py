@@ -54,7 +54,12 @@ def pack_specs(architecture: Architecture = TINY) -> list[RunSpec]:
     ]
 
 
-@pytest.mark.parametrize("architecture", [TINY, LLAMA], ids=["gpt2", "llama"])
+SEGMENTS = [TINY.replace(n_segments=n) for n in (1, 2, 16)]  # 16: as many as a window has tokens
+
+
+@pytest.mark.parametrize(
+    "architecture", [TINY, LLAMA, *SEGMENTS], ids=["gpt2", "llama", "segment", "2 segments", "16 segments"]
+)
 def test_stacked_runs_equal_single_runs(architecture: Architecture, tmp_path: Path) -> None:
     specs, stacked = pack_specs(architecture), TrainingOptions(device="cpu", log_every=1, stack=True)
     packed = train_packed(specs, [tmp_path / f"p{k}" for k in range(3)], options=stacked)
