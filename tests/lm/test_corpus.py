@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -343,3 +344,23 @@ def test_bytes_of_a_mixture_are_counted_only_where_all_sources_share_a_tokenizer
     for first, second in ((folder, ids), (ids, folder)):
         assert load_corpus(f"0.5*{first}+0.5*{second}").count_bytes(targets) is None
     assert load_corpus(f"0.5*{folder}+0.5*{other}").count_bytes(targets) == 16
+
+
+def test_a_replacement_stopped_between_its_two_moves_leaves_the_old_corpus(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    move = os.replace
+
+    def stopped_at_the_second(source: Path, target: Path) -> None:
+        if target == folder and source.name.endswith(".tmp"):
+            raise KeyboardInterrupt
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", stopped_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_corpus(
+            make_documents(seed=1), folder, ByteTokenizer(), source="t", validation_fraction=0.1, force=True
+        )
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
