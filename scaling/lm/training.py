@@ -32,9 +32,9 @@ def train(
     Args:
         folder: where checkpoints, metrics and the result go; None keeps nothing.
     Returns:
-        The result; `status` is "done", "diverged" (a loss that is not finite, or above ln V + 1 after warm-up),
-        "oom" (one window does not fit) or "preempted" (SIGTERM, SIGUSR2, the deadline or stop_after_step; a
-        checkpoint was written and the same call goes on from it).
+        The result; `status` is "done", "diverged" (a loss that is not finite, or after warm-up more than 1 above both
+        ln V and the first loss), "oom" (one window does not fit) or "preempted" (SIGTERM, SIGUSR2, the deadline or
+        stop_after_step; a checkpoint was written and the same call goes on from it).
     """
     return train_packed([spec], None if folder is None else [folder], options=options)[0]
 
