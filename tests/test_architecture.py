@@ -123,3 +123,42 @@ def test_learned_table_has_the_unused_rows_of_roberta_and_bart() -> None:
 def test_post_norm_models_have_no_final_norm() -> None:
     assert not PRESETS["gpt1"].has_final_norm
     assert PRESETS["gpt2"].has_final_norm
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_buckets", "max_distance", "message"),
+    [
+        ("decoder", 1, 128, "n_relative_buckets must be >= 2 for kind 'decoder', got 1"),
+        ("decoder", 2, 1, "relative_max_distance must be above the 1 distances that 2 n_rel.* exactly, got 1"),
+        ("decoder", 2, 2, None),
+        ("decoder", 32, 16, "relative_max_distance must be above the 16 distances that 32 n_rel.* exactly, got 16"),
+        ("decoder", 32, 17, None),
+        ("encoder", 3, 128, "n_relative_buckets must be >= 4 for kind 'encoder', got 3"),
+        ("encoder", 4, 2, None),
+        ("encoder", 32, 8, "relative_max_distance must be above the 8 distances that 32 n_rel.* exactly, got 8"),
+        ("encoder", 32, 9, None),
+        ("encoder_decoder", 3, 128, "n_relative_buckets must be >= 4 for kind 'encoder_decoder', got 3"),
+        ("encoder_decoder", 32, 16, "must be above the 16 distances"),
+        ("encoder_decoder", 4, 3, None),
+    ],
+)  # fmt: skip
+def test_relative_buckets_leave_room_for_far_distances(
+    kind: str, n_buckets: int, max_distance: int, message: str | None
+) -> None:
+    """T5's buckets are the logarithm of a distance over the exact ones: of 1 it divides by 0, of less it is no bucket."""
+    values = {
+        **SIZES, "kind": kind, "positions": "relative_bias", "n_relative_buckets": n_buckets,
+        "relative_max_distance": max_distance,
+    }  # fmt: skip
+    if message is not None:
+        with pytest.raises(UsageError, match=message):
+            Architecture(**values)
+        return
+    torch = pytest.importorskip("torch")
+    from scaling.lm.models.layers import RelativeBias
+
+    a, behind = Architecture(**values), torch.arange(-40, 41)
+    for causal in {"decoder": [True], "encoder": [False]}.get(kind, [True, False]):
+        buckets = RelativeBias(a, causal=causal)._bucket(behind)
+        assert int(buckets.min()) >= 0
+        assert int(buckets.max()) < n_buckets

@@ -192,6 +192,22 @@ class Architecture:
             )
         if self.positions == "transformer_xl" and self.kind != "decoder":
             raise UsageError(f"transformer_xl positions are defined for a decoder, got kind {self.kind!r}.")
+        if self.positions == "relative_bias":
+            self._check_relative_bias()
+
+    def _check_relative_bias(self) -> None:
+        """Half the buckets of a side are exact, and at least one; the others reach on to the largest distance."""
+        least = 2 if self.kind == "decoder" else 4  # an encoder has two sides
+        if self.n_relative_buckets < least:
+            raise UsageError(
+                f"n_relative_buckets must be >= {least} for kind {self.kind!r}, got {self.n_relative_buckets}."
+            )
+        n_exact = self.n_relative_buckets // (4 if self.kind == "encoder" else 2)
+        if self.relative_max_distance <= n_exact:
+            raise UsageError(
+                f"relative_max_distance must be above the {n_exact} distances that {self.n_relative_buckets} "
+                f"n_relative_buckets tell apart exactly, got {self.relative_max_distance}."
+            )
 
     def _check_stacks(self) -> None:
         if self.kind != "encoder_decoder" and (self.n_decoder_layers or self.share_stacks):

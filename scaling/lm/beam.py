@@ -65,6 +65,10 @@ class Beam:
         object.__setattr__(self, "early_stopping", early_stopping)
         object.__setattr__(self, "trace", trace)
 
+    def n_candidates(self, n_ends: int) -> int:
+        """Continuations looked at in a step, where `n_ends` tokens end a text: N go on though all N beams end so."""
+        return max(2, 1 + n_ends) * self.n_beams
+
     def score(self, logprob: float, n_new_tokens: int) -> float:
         """What finished texts are ranked by."""
         return float(logprob / n_new_tokens**self.length_penalty)
@@ -107,6 +111,7 @@ class BeamSearch:
 
     beam: Beam
     max_new_tokens: int
+    n_ends: int  # token ids that end a text
     ended: Callable[[tuple[int, ...]], FinishReason | None]
     beams: list[_Partial] = field(default_factory=lambda: [((), (), 0.0)])
     finished: list[Hypothesis] = field(default_factory=list)
@@ -116,7 +121,7 @@ class BeamSearch:
     def advance(self, ids: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]) -> list[int]:
         """One step from the best continuations of each beam; returns the parent beam of each new beam.
 
-        Only candidates among the best N may finish; the best N unfinished go on (transformers' rule, from 2 N).
+        Only candidates among the best N may finish; the best N unfinished go on (transformers' rule).
         """
         n = self.beam.n_beams
         candidates = [
@@ -129,7 +134,9 @@ class BeamSearch:
         survivors: list[_Partial] = []
         parents: list[int] = []
         nodes: list[BeamNode] = []
-        for rank, (total, parent, token, logprob) in enumerate(candidates[: 2 * n]):
+        for rank, (total, parent, token, logprob) in enumerate(
+            candidates[: self.beam.n_candidates(self.n_ends)]
+        ):
             text = (*self.beams[parent][0], token)
             history = (*self.beams[parent][1], logprob)
             reason = self.ended(text)

@@ -188,7 +188,9 @@ def _history(beginnings: Sequence[tuple[int, ...]], n_new_tokens: int, device: t
 
 def _beam_search(model: StepModel, request: Request, beam: Beam, n: int) -> list[Generation]:
     searches = [
-        BeamSearch(beam=beam, max_new_tokens=request.max_new_tokens, ended=request.ended)
+        BeamSearch(
+            beam=beam, max_new_tokens=request.max_new_tokens, n_ends=len(request.eos_ids), ended=request.ended
+        )
         for _ in request.prompts
     ]
     logits_RV, state = model.start(request.prompts, request.max_new_tokens)
@@ -197,7 +199,7 @@ def _beam_search(model: StepModel, request: Request, beam: Beam, n: int) -> list
     active = searches
     for step in range(request.max_new_tokens):
         context = Context(ids_RT=history_RT[:, : start + step], step=step)
-        ids, logprobs = _best_continuations(beam, logits_RV, context)
+        ids, logprobs = _best_continuations(beam, logits_RV, context, len(request.eos_ids))
         _check_numbers((best for best, *_ in logprobs), step)
         rows, first = [], 0
         for search in active:
@@ -220,11 +222,11 @@ def _beam_search(model: StepModel, request: Request, beam: Beam, n: int) -> list
 
 
 def _best_continuations(
-    beam: Beam, logits_RV: Tensor, context: Context
+    beam: Beam, logits_RV: Tensor, context: Context, n_ends: int
 ) -> tuple[list[list[int]], list[list[float]]]:
-    """The 2 N best tokens of each beam and their log-probabilities: all that can be among the 2 N best overall."""
+    """The best tokens of each beam and their log-probabilities: all that can be among the candidates of the step."""
     ln_p = apply_transforms(beam.transforms, logits_RV.float().log_softmax(-1), context)
-    best, ids = ln_p.topk(min(2 * beam.n_beams, ln_p.shape[-1]))
+    best, ids = ln_p.topk(min(beam.n_candidates(n_ends), ln_p.shape[-1]))
     return ids.tolist(), best.tolist()
 
 

@@ -32,9 +32,9 @@ def train(
     Args:
         folder: where checkpoints, metrics and the result go; None keeps nothing.
     Returns:
-        The result; `status` is "done", "diverged" (a loss that is not finite, or above ln V + 1 after warm-up),
-        "oom" (one window does not fit) or "preempted" (SIGTERM, SIGUSR2, the deadline or stop_after_step; a
-        checkpoint was written and the same call goes on from it).
+        The result; `status` is "done", "diverged" (a loss that is not finite, or after warm-up more than 1 above both
+        ln V and the first loss), "oom" (one window does not fit) or "preempted" (SIGTERM, SIGUSR2, the deadline or
+        stop_after_step; a checkpoint was written and the same call goes on from it).
     """
     return train_packed([spec], None if folder is None else [folder], options=options)[0]
 
@@ -53,7 +53,7 @@ def train_packed(
     """
     options = options or TrainingOptions()
     paths = [None] * len(specs) if folders is None else [Path(f) for f in folders]
-    _check_pack(specs, paths)
+    _check_pack(specs, paths, shard=options.shard)
     finished = [read_result(path, spec) for path, spec in zip(paths, specs)]
     if all(finished):
         return [r for r in finished if r is not None]
@@ -107,11 +107,17 @@ def train_branches(
     return results
 
 
-def _check_pack(specs: Sequence[RunSpec], paths: Sequence[Path | None]) -> None:
+def _check_pack(specs: Sequence[RunSpec], paths: Sequence[Path | None], *, shard: bool) -> None:
     if not specs:
         raise UsageError("there is no run to train.")
     if len(paths) != len(specs):
         raise UsageError(f"packed runs need one folder each; got {len(paths)} for {len(specs)} runs.")
+    if shard and len(specs) > 1:
+        # the members are views of the stack, and sharding moves the weights away from under them
+        raise UsageError(
+            f"packed runs cannot be sharded; got shard=True for {len(specs)} runs. Train them one by one, or leave "
+            "shard out."
+        )
     shapes = {(s.architecture, s.n_steps, s.recipe.batch_size, s.precision) for s in specs}
     if len(shapes) > 1:
         raise UsageError("packed runs must agree in architecture, number of steps, batch size and precision.")

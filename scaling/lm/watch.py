@@ -22,8 +22,12 @@ from scaling.lm.metrics import MetricsLog, Progress
 from scaling.lm.run import RunSpec, TrainingOptions
 from scaling.lm.sinks import open_sinks
 
-_LOSSES, _NORMS = "metrics.losses", "metrics.gradient_norms"  # names in a checkpoint
-RUNAWAY_NATS = 1.0  # above ln V: worse than knowing nothing, by a margin no healthy run shows after warm-up
+# names in a checkpoint
+_LOSSES, _NORMS, _FIRST = "metrics.losses", "metrics.gradient_norms", "metrics.first_loss"
+RUNAWAY_NATS = (
+    1.0  # above ln V and the first loss: worse than knowing nothing, by a margin no healthy run shows after
+)
+# its warm-up (a model whose last state still is its own token starts above ln V)
 
 
 class Watch:
@@ -52,6 +56,7 @@ class Watch:
         self.progress = Progress(specs[0].n_steps, enabled=options.progress and first)
         self.diverged: list[str | None] = [None] * len(specs)
         self.train_loss = [math.nan] * len(specs)
+        self._first_loss = [-math.inf] * len(specs)  # of step 1, once read
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._started = self._since = time.perf_counter()
@@ -70,17 +75,24 @@ class Watch:
 
     def tensors(self) -> list[dict[str, Tensor]]:
         """What was kept and not yet read, per run, for its checkpoint."""
+        first = [
+            {_FIRST: torch.tensor(f, dtype=torch.float64)} if math.isfinite(f) else {}
+            for f in self._first_loss
+        ]
         if not self._losses:
-            return [{} for _ in self.specs]
+            return first
         losses = self.processes.mean(torch.stack(self._losses)).cpu()
         norms = torch.stack(self._norms).cpu()
         return [
-            {_LOSSES: losses[:, k].contiguous(), _NORMS: norms[:, k].contiguous()}
+            {_LOSSES: losses[:, k].contiguous(), _NORMS: norms[:, k].contiguous(), **first[k]}
             for k in range(len(self.specs))
         ]
 
     def restore(self, tensors: Sequence[Mapping[str, Tensor]]) -> None:
         """Put back what a checkpoint of every run kept: the next line of the metrics is then as without the stop."""
+        for k, kept in enumerate(tensors):
+            if _FIRST in kept:
+                self._first_loss[k] = float(kept[_FIRST])
         if tensors and all(_LOSSES in t for t in tensors):
             device = self.device.device
             self._losses = list(torch.stack([t[_LOSSES] for t in tensors], 1).to(device))
@@ -91,6 +103,8 @@ class Watch:
         """Read what was kept (the only wait for the device), log it and judge it."""
         losses = self.processes.mean(torch.stack(self._losses)).double().cpu().numpy()
         norms = torch.stack(self._norms).double().cpu().numpy()
+        if step == len(self._losses):
+            self._first_loss = losses[0].tolist()
         n = len(self._losses) - self._n_restored  # steps made here, in the time measured here
         self._losses, self._norms, self._n_restored = [], [], 0
         now = time.perf_counter()
@@ -110,7 +124,7 @@ class Watch:
                 mfu=self.mfu(rate),
                 wall_s=self.wall_s,
             )
-            self.diverged[k] = self.diverged[k] or self._judge(step, losses[:, k], norms[:, k])
+            self.diverged[k] = self.diverged[k] or self._judge(k, step, losses[:, k], norms[:, k])
         remaining = (self.specs[0].n_steps - step) * elapsed / n
         self.progress.show(step, float(np.mean(self.train_loss)), rate, remaining)
 
@@ -146,11 +160,14 @@ class Watch:
             log.close(status)
         self.progress.close()
 
-    def _judge(self, step: int, losses: np.ndarray[Any, Any], norms: np.ndarray[Any, Any]) -> str | None:
-        """Why the run has diverged, or None."""
+    def _judge(
+        self, k: int, step: int, losses: np.ndarray[Any, Any], norms: np.ndarray[Any, Any]
+    ) -> str | None:
+        """Why run k has diverged, or None."""
         if not (np.isfinite(losses).all() and np.isfinite(norms).all()):
             return f"the loss or the gradient is not finite by step {step}"
-        ceiling = math.log(self.specs[0].architecture.vocab_size) + RUNAWAY_NATS
-        if step > self.specs[0].schedule.warmup_steps + self.log_every and losses.mean() > ceiling:
-            return f"the training loss is {losses.mean():.2f} by step {step}, above ln V + 1 = {ceiling:.2f}"
+        ln_v, first = math.log(self.specs[k].architecture.vocab_size), self._first_loss[k]
+        ceiling, of = max(ln_v, first) + RUNAWAY_NATS, "ln V" if ln_v >= first else "the first loss"
+        if step > self.specs[k].schedule.warmup_steps + self.log_every and losses.mean() > ceiling:
+            return f"the training loss is {losses.mean():.2f} by step {step}, above {of} + 1 = {ceiling:.2f}"
         return None

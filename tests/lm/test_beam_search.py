@@ -199,3 +199,15 @@ def test_transforms_act_on_beams():
 
 def test_sample_is_no_beam():
     assert generate(WALK, [""], WALK, Sample(), max_new_tokens=1)[0].tree is None
+
+
+def test_a_beam_goes_on_though_several_ends_are_likelier():
+    ends = TableModel(  # x, y and z end
+        "abxyz",
+        {"": {"x": 0.4, "y": 0.3, "z": 0.2, "a": 0.1}, "a": {"b": 1.0}, "b": {"b": 1.0}},
+    )
+
+    found = generate(ends, [""], ends, Beam(1, length_penalty=1.0), max_new_tokens=3, eos_id=[2, 3, 4])[0]
+
+    assert ends.decode(found.ids) == "abb"
+    assert found.score == pytest.approx(math.log(0.1) / 3)  # above the ln .4 of "x"

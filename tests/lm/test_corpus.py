@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -323,3 +324,43 @@ def test_corpora_do_not_import_torch() -> None:
 
     code = "import sys, scaling.lm.corpus, scaling.lm.tokenization; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_bytes_of_a_mixture_are_counted_only_where_all_sources_share_a_tokenizer(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Ids of a token file may be those of another tokenizer: its bytes are not known, whichever comes first."""
+    (tmp_path / "ids").mkdir()
+    for name in ("train", "val"):
+        (np.arange(4000) % 250).astype("<u2").tofile(tmp_path / "ids" / f"{name}.bin")
+    other = tmp_path / "other"
+    prepare_corpus(
+        [Document(text=f"another text {i} " * 20, origin=str(i)) for i in range(40)],
+        other, ByteTokenizer(), source="t", validation_fraction=0.3,
+    )  # fmt: skip
+    vocab_size = load_corpus(folder).vocab_size
+    ids = f"tokens:{tmp_path / 'ids'},dtype=uint16,vocab={vocab_size}"
+    targets = np.full((2, 8), 97)  # of bytes, each target is one
+    for first, second in ((folder, ids), (ids, folder)):
+        assert load_corpus(f"0.5*{first}+0.5*{second}").count_bytes(targets) is None
+    assert load_corpus(f"0.5*{folder}+0.5*{other}").count_bytes(targets) == 16
+
+
+def test_a_replacement_stopped_between_its_two_moves_leaves_the_old_corpus(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    move = os.replace
+
+    def stopped_at_the_second(source: Path, target: Path) -> None:
+        if target == folder and source.name.endswith(".tmp"):
+            raise KeyboardInterrupt
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", stopped_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_corpus(
+            make_documents(seed=1), folder, ByteTokenizer(), source="t", validation_fraction=0.1, force=True
+        )
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]

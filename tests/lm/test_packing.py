@@ -13,6 +13,7 @@ import torch
 from small_runs import EVERY_STEP, LLAMA, TINY, make_spec, same_weights, step_losses
 
 from scaling.architecture import Architecture
+from scaling.errors import UsageError
 from scaling.lm.lanes import Lanes
 from scaling.lm.recipes import Recipe
 from scaling.lm.run import RunSpec, TrainingOptions
@@ -54,7 +55,12 @@ def pack_specs(architecture: Architecture = TINY) -> list[RunSpec]:
     ]
 
 
-@pytest.mark.parametrize("architecture", [TINY, LLAMA], ids=["gpt2", "llama"])
+SEGMENTS = [TINY.replace(n_segments=n) for n in (1, 2, 16)]  # 16: as many as a window has tokens
+
+
+@pytest.mark.parametrize(
+    "architecture", [TINY, LLAMA, *SEGMENTS], ids=["gpt2", "llama", "segment", "2 segments", "16 segments"]
+)
 def test_stacked_runs_equal_single_runs(architecture: Architecture, tmp_path: Path) -> None:
     specs, stacked = pack_specs(architecture), TrainingOptions(device="cpu", log_every=1, stack=True)
     packed = train_packed(specs, [tmp_path / f"p{k}" for k in range(3)], options=stacked)
@@ -128,3 +134,11 @@ def test_a_diverged_member_leaves_the_rest_of_the_pack_alone() -> None:
     results = train_packed([good, bad], options=EVERY_STEP)
     assert [r.status for r in results] == ["done", "diverged"]
     assert results[0].loss == pytest.approx(train(good, options=EVERY_STEP).loss, abs=2e-4)
+
+
+def test_a_pack_cannot_be_sharded(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs, sharded = [make_spec(init_seed=k) for k in range(2)], TrainingOptions(device="cpu", shard=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("scaling.lm.training.Loop", None)  # nothing is built, and no process joined
+    with pytest.raises(UsageError, match=r"packed runs cannot be sharded; got shard=True for 2 runs\. Train"):
+        train_packed(specs, options=sharded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,9 @@ def ours_sampled(name: str, sampler: str) -> np.ndarray:
     )
 
 
-def ours_beam(name: str, beam: str) -> tuple[np.ndarray, np.ndarray]:
+def ours_beam(name: str, beam: str, ends: Sequence[int] = (EOS,)) -> tuple[np.ndarray, np.ndarray]:
     strategy, n, _, _ = BEAMS[beam]
-    found = generate(our_model(name), PROMPTS, None, strategy, max_new_tokens=N_NEW, eos_id=EOS, n=n)
+    found = generate(our_model(name), PROMPTS, None, strategy, max_new_tokens=N_NEW, eos_id=ends, n=n)
     return _ids(found), np.array([g.score for g in found])
 
 
@@ -110,7 +111,7 @@ def theirs_sampled(name: str, sampler: str) -> np.ndarray:
     return out.sequences.numpy()[:, _n_prompt(name, 6) :]
 
 
-def theirs_beam(name: str, beam: str) -> tuple[np.ndarray, np.ndarray]:
+def theirs_beam(name: str, beam: str, ends: Sequence[int] = (EOS,)) -> tuple[np.ndarray, np.ndarray]:
     _, n, rule, penalty = BEAMS[beam]
     if n == 1:  # transformers turns one beam into greedy decoding, which has no score
         ids = _theirs(
@@ -119,9 +120,9 @@ def theirs_beam(name: str, beam: str) -> tuple[np.ndarray, np.ndarray]:
         return _cut(ids.numpy()[:, _n_prompt(name, 6) :]), np.zeros(0)
     out = _theirs(
         CASES[name], torch.tensor(PROMPTS), do_sample=False, num_beams=n, num_return_sequences=n, early_stopping=rule,
-        length_penalty=penalty, eos_token_id=EOS, pad_token_id=0,
+        length_penalty=penalty, eos_token_id=list(ends), pad_token_id=0,
     )  # fmt: skip
-    return _cut(out.sequences.numpy()[:, _n_prompt(name, 6) :]), out.sequences_scores.numpy()
+    return _cut(out.sequences.numpy()[:, _n_prompt(name, 6) :], ends), out.sequences_scores.numpy()
 
 
 def _theirs(case: Case, ids: torch.Tensor, **settings: Any) -> Any:
@@ -144,10 +145,10 @@ def _ids(found: list[Any]) -> np.ndarray:
     return np.array([[*g.ids, *[-1] * (N_NEW - len(g.ids))] for g in found])
 
 
-def _cut(ids: np.ndarray) -> np.ndarray:
+def _cut(ids: np.ndarray, ends: Sequence[int] = (EOS,)) -> np.ndarray:
     """-1 after the first end token, to the full width."""
     out = np.full((len(ids), N_NEW), -1)
     for row, text in zip(out, ids):
-        end = next((i + 1 for i, token in enumerate(text) if token == EOS), len(text))
+        end = next((i + 1 for i, token in enumerate(text) if token in ends), len(text))
         row[:end] = text[:end]
     return out

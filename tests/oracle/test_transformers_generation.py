@@ -64,3 +64,12 @@ def test_filters_are_bit_equal_to_those_of_transformers(value):
         (RepetitionPenalty(1 + value), process.RepetitionPenaltyLogitsProcessor(1 + value)),
     ]:
         assert torch.equal(ours(logits, Context(ids_RT=ids, step=0)), theirs(ids, logits)), ours
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("beam", ["beam4_never_1", "beam4_heuristic_1", "beam4_first_1"])
+@pytest.mark.parametrize("ends", [[10, 11], list(range(8)), list(range(20))], ids=["2", "8", "20"])
+@pytest.mark.parametrize("name", g.MODELS)
+def test_beams_with_several_ends_are_those_of_the_transformers_installed(name, ends, beam):
+    pytest.importorskip("transformers")
+    assert np.array_equal(g.ours_beam(name, beam, ends)[0], g.theirs_beam(name, beam, ends)[0])

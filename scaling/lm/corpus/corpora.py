@@ -271,7 +271,11 @@ class MixtureCorpus:
         return MixtureWindows(sources=parts, weights=self.weights, seed=VALIDATION_SEED, once=True)
 
     def count_bytes(self, targets: NDArray[np.int64]) -> int | None:
-        return self.corpora[0].count_bytes(targets)
+        """Bytes of the targets; None unless every source says that its ids are those of one tokenizer."""
+        tokenizers = [c.tokenizer for c in self.corpora]
+        known = [t.hash for t in tokenizers if t is not None]
+        one = len(known) == len(tokenizers) and len(set(known)) == 1
+        return self.corpora[0].count_bytes(targets) if one else None
 
     def true_log_probabilities(self, windows: NDArray[np.int64]) -> None:
         return None

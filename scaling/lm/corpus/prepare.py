@@ -80,6 +80,8 @@ def prepare_corpus(
             os.replace(folder, old)
         os.replace(work, folder)
     finally:
+        if old.exists() and not folder.exists():  # stopped between the two moves
+            os.replace(old, folder)
         for leftover in (work, old):
             shutil.rmtree(leftover, ignore_errors=True)
     return index

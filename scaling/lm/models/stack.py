@@ -134,7 +134,8 @@ class Stack(nn.Module):
         elif a.positions == "sinusoidal":
             x = x + sinusoid_at(positions, a.d_embedding, x.dtype)
         if self.has_segments:
-            x = x + (self.segments.weight[0] if segment_ids_BT is None else self.segments(segment_ids_BT))
+            ids = torch.zeros_like(positions) if segment_ids_BT is None else segment_ids_BT
+            x = x + self.segments(ids)
         if a.embedding_norm:
             x = self.embedding_norm(x)
         return self.embedding_projection(x) if a.d_embedding != a.d_model else x
