@@ -169,6 +169,10 @@ def _make_executor(
 def _local(command: WorkerCommand, gpus_per_slot: float | None) -> Executor:
     from scaling.sweep.executors.local import GPUS_PER_SLOT, visible_gpus
 
+    if gpus_per_slot is not None and not 0 <= gpus_per_slot <= 1:
+        raise UsageError(
+            f"a local worker trains on one GPU or a share of it: --gpus-per-slot 0 to 1, got {gpus_per_slot:g}."
+        )
     gpus = () if gpus_per_slot == 0 else visible_gpus()
     if gpus_per_slot and not gpus:
         raise UsageError(

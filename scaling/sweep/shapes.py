@@ -11,7 +11,7 @@ from typing import Any
 
 from scaling.accounting import count_params
 from scaling.architecture import Architecture
-from scaling.sweep.spec import CorpusSpec, ParamsConvention, ShapeSpec
+from scaling.sweep.spec import MOST_PARAMS, CorpusSpec, ParamsConvention, ShapeSpec
 from scaling.sweep.typed import SpecError
 
 TOLERANCE = 0.02  # of N
@@ -44,6 +44,11 @@ def choose_shape(
     Raises:
         SpecError: no width and depth gives this N, mostly since the vocabulary alone is larger.
     """
+    if n_params > MOST_PARAMS:  # its list of widths would have no end
+        raise SpecError(
+            f"a size of {n_params:.4g} parameters is above {MOST_PARAMS:g}; lower the largest budget, "
+            "grid.sizes_per_budget or grid.size_ratio."
+        )
     best: tuple[float, Architecture, int] | None = None
     for d_model in _widths(n_params, shape):
         for n_layers in range(1, 129) if shape.n_layers is None else (shape.n_layers,):

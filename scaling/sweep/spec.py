@@ -20,6 +20,8 @@ ScheduleKind = Literal["wsd", "cosine", "linear"]
 FlopsConvention = Literal["6ND", "exact_causal", "palm"]
 ParamsConvention = Literal["total", "non_embedding"]
 RecipeName = Literal["fixed", "steplaw", "deepseek"]
+MOST_PARAMS = 1e12  # of a model of a sweep; above stands a mistyped number
+MOST_LEARNING_RATE = 10.0
 MOST_SIZES = 200  # at a budget; beyond, the ends of the lattice are no models
 SET_BY_SWEEP = {  # fields of the architecture → the keys that say them
     "context_length": "corpus.context_length",
@@ -43,6 +45,11 @@ class CorpusSpec:
 
     def __post_init__(self) -> None:
         _at_least("corpus.context_length", self.context_length, 2)
+        if self.n_tokens_unique is not None and not self.n_tokens_unique > 0:
+            raise SpecError(
+                f"corpus.n_tokens_unique must be > 0, got {self.n_tokens_unique:g}; leave it out to read it from the "
+                "corpus."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +105,12 @@ class GridSpec:
             )
         if self.tokens_per_param is not None and not self.tokens_per_param > 0:
             raise SpecError(f"grid.tokens_per_param must be > 0, got {self.tokens_per_param}.")
+        if not 0 <= self.optimum_exponent < 2:
+            raise SpecError(
+                f"grid.optimum_exponent must lie in [0, 2), about 0.5; got {self.optimum_exponent:g}."
+            )
+        for budget in self.budgets:
+            self._check_optimum(budget)
 
     def _read_range(self) -> None:
         """Check tokens_per_param_range, and expect the optimum in its middle unless another place is given."""
@@ -109,6 +122,21 @@ class GridSpec:
             )
         if self.tokens_per_param is None and self.optimum_flops is None and self.optimum_params is None:
             object.__setattr__(self, "tokens_per_param", math.sqrt(ends[0] * ends[1]))
+
+    def _check_optimum(self, budget: float) -> None:
+        """Refuse an expected optimum that is no model; by logarithms, which do not overflow."""
+        if self.tokens_per_param is not None:
+            log_n = (math.log(budget) - math.log(6 * self.tokens_per_param)) / 2
+        else:
+            assert self.optimum_params is not None
+            assert self.optimum_flops is not None
+            distance = math.log(budget) - math.log(self.optimum_flops)
+            log_n = math.log(self.optimum_params) + self.optimum_exponent * distance
+        if not 0 <= log_n <= math.log(MOST_PARAMS):
+            raise SpecError(
+                f"grid expects the optimum of {budget:g} FLOPs at 10^{log_n / math.log(10):.1f} parameters, where 1 to "
+                f"{MOST_PARAMS:g} can be trained; check budgets, tokens_per_param or optimum_flops and optimum_params."
+            )
 
     def expected_optimum(self, flops: float) -> float:
         """N* we expect at this budget."""
@@ -171,6 +199,14 @@ class RecipeSpec:
         for name in ("batch_tokens", "learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise SpecError(f"recipe.{name} must be > 0, got {getattr(self, name)}.")
+        if self.learning_rate > MOST_LEARNING_RATE:
+            raise SpecError(
+                f"recipe.learning_rate must be at most {MOST_LEARNING_RATE:g}, got {self.learning_rate:g}."
+            )
+        if not -2 <= self.learning_rate_exponent <= 2:
+            raise SpecError(
+                f"recipe.learning_rate_exponent must lie between -2 and 2, got {self.learning_rate_exponent:g}."
+            )
         if not float(self.batch_tokens).is_integer():
             raise SpecError(f"recipe.batch_tokens must be a whole number, got {self.batch_tokens}.")
         for name in ("beta1", "beta2"):
@@ -294,7 +330,7 @@ def load_sweep(path: str | Path) -> SweepSpec:
         raise SpecError(
             f"{path} cannot be read: {error.strerror}. Give a sweep.toml or its folder."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also not UTF-8, or a number of thousands of digits
         raise SpecError(f"{path} is not TOML: {error}.") from error
     try:
         return sweep_from_dict(values)
@@ -308,7 +344,7 @@ def sweep_from_dict(values: Mapping[str, Any]) -> SweepSpec:
     version = values.pop("schema_version", None)
     if version is None:
         raise SpecError(f"schema_version = {SCHEMA_VERSION} is missing; a sweep's spec begins with it.")
-    if version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION or isinstance(version, bool):
         raise SpecError(f"schema_version is {version!r}; this version reads {SCHEMA_VERSION}.")
     given = {k: _section(k, _SECTIONS[k], v) if k in _SECTIONS else v for k, v in values.items()}
     spec: SweepSpec = build("", SweepSpec, given)

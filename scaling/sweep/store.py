@@ -22,6 +22,7 @@ Three rules keep it right on a laptop and on NFS, with workers killed at any mom
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -39,6 +40,7 @@ State = Literal["pending", "running", "stale", "done", "diverged", "failed", "oo
 
 LEASE_TIMEOUT_S = 60.0  # four missed heartbeats
 HEARTBEAT_S = 15.0
+NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # what os.link then says
 ID_DIGITS = 16  # 64 bits: a collision among 10^5 runs has probability 3e-10
 
 
@@ -154,6 +156,22 @@ class Store:
                 f"{self.root} cannot be written ({error.strerror}), and a sweep writes there. Give another --store, or "
                 "only look: `scaling sweep status`, `show` and `export` read."
             ) from error
+        self._require_hard_links()
+
+    def _require_hard_links(self) -> None:
+        """Refuse a file system on which no lease could ever be taken."""
+        tried = self.root / f".link.{uuid.uuid4().hex}"
+        try:
+            link_atomic(tried, "")
+        except OSError as error:
+            if error.errno not in NO_HARD_LINKS:
+                raise
+            raise StoreError(
+                f"{self.root}: this file system has no hard links ({error.strerror}), and a sweep's store needs them; "
+                "give --store on another."
+            ) from error
+        finally:
+            tried.unlink(missing_ok=True)
 
     def reading_time(self) -> float:
         """`now`, or a lower bound of it on a store one may only read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
@@ -61,7 +62,7 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
     if kind is tuple:
         if not isinstance(value, list | tuple):
             raise SpecError(f"{name} must be a list, got {value!r}.")
-        return tuple(value)
+        return tuple(_item(name, get_args(hint)[0], item) for item in value)
     is_read = kind in (str, Mapping) or is_dataclass(kind)
     if not is_read:
         raise TypeError(f"{name} is annotated {hint}, which no spec can hold")
@@ -70,7 +71,17 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
     return value
 
 
+def _item(name: str, hint: Any, item: Any) -> Any:
+    """One of a list. A quantity written as text is read by the dataclass, which knows what it counts."""
+    if isinstance(item, str):
+        return item
+    if hint is str:
+        raise SpecError(f"{name} must be a list of names in quotes; it holds {item!r}.")
+    return _number(f"each of {name}", item)
+
+
 def _whole(name: str, value: Any) -> int:
+    _refuse_huge(name, value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
         raise SpecError(f"{name} must be a whole number, got {value!r}.")
     return int(value)
@@ -83,11 +94,18 @@ def _number(name: str, value: Any) -> float:
             if name.endswith(ending):
                 return parse(value)
         return parse_tokens(value) if name == "corpus.n_tokens_unique" else _plain_number(name, value)
+    _refuse_huge(name, value)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise SpecError(f"{name} must be a number, got {value!r}.")
     if not math.isfinite(value):
         raise SpecError(f"{name} must be finite, got {value}.")
     return float(value)
+
+
+def _refuse_huge(name: str, value: Any) -> None:
+    """TOML has whole numbers of any length; beyond the largest float nothing can be computed with them."""
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise SpecError(f"{name} must be below 1e308; it has {len(hex(value))} hexadecimal digits.")
 
 
 def _plain_number(name: str, text: str) -> float:

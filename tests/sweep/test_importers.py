@@ -72,6 +72,16 @@ def test_hf_trainer_asks_for_what_the_log_does_not_say(tmp_path: Path) -> None:
         from_hf_trainer(tmp_path / "nothing")
 
 
+def test_hf_trainer_leaves_out_a_run_killed_before_its_first_evaluation(tmp_path: Path) -> None:
+    for name in ("early", "wide"):
+        (tmp_path / name).mkdir()
+    edited_state(tmp_path / "wide")
+    edited_state(tmp_path / "early", log_history=[{"loss": 3.0, "step": 1}], global_step=1)
+    runs = from_hf_trainer(tmp_path)
+    assert runs.run_id == ("wide",)
+    assert "no loss logged, left out: early" in runs.notes
+
+
 # --- TensorBoard ---
 
 
@@ -97,6 +107,21 @@ def test_tensorboard_gives_the_last_loss_of_each_run(tmp_path: Path) -> None:
         from_tensorboard(
             tmp_path, loss_tag="eval/loss", n_params={"a": 1.0}, params_convention="total", tokens_per_step=1
         )
+
+
+def test_tensorboard_leaves_out_what_has_no_loss_and_the_folder_of_add_hparams(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    writer = pytest.importorskip("torch.utils.tensorboard").SummaryWriter
+    with writer(str(tmp_path / "killed")) as log:
+        log.add_scalar("train/loss", 9.0, 1)
+    with writer(str(tmp_path / "whole")) as log:
+        log.add_scalar("eval/loss", 2.0, 200)
+        log.add_hparams({"lr": 0.1}, {"eval/loss": 2.0}, run_name="settings")
+    runs = from_tensorboard(
+        tmp_path, loss_tag="eval/loss", n_params=1e6, params_convention="total", tokens_per_step=500
+    )
+    assert runs.run_id == ("whole",)
+    assert "no loss logged, left out: killed, whole/settings" in runs.notes
 
 
 # --- MLflow ---
@@ -136,6 +161,7 @@ def test_mlflow_gives_each_finished_run_once(mlflow_store: Path) -> None:
     assert dict(zip(runs.run_id, runs.n_params)) == {"big": 2e6, "small": 1e6}
     assert runs.loss.tolist() == pytest.approx([2.0, 2.0])
     assert "going at step 140" in " ".join(runs.notes)
+    assert "no loss logged, left out: silent" in runs.notes
     with pytest.raises(DataError, match=r"no experiment 'other'; it has .*sweep"):
         from_mlflow(mlflow_store, loss_key="eval/loss", experiment="other", **options)
     with pytest.raises(DataError, match="no run has logged the metric 'val'"):

@@ -15,6 +15,8 @@ from scaling.sweep.spec import load_sweep, sweep_from_dict
 from scaling.sweep.template import TEMPLATE
 from scaling.sweep.typed import SpecError, build
 
+ONE_POINT = {"optimum_flops": 4e7, "optimum_params": 1e4, "tokens_per_param": None}
+
 
 def test_a_spec_survives_the_round_trip_through_its_dictionary() -> None:
     spec = tiny_spec(seeds={"replicates": 2, "replicate_budgets": [4e7]})
@@ -38,6 +40,16 @@ def test_the_template_is_a_valid_spec(tmp_path: Path) -> None:
         ("grid", {"budgets": [-1.0]}, "-1"),
         ("grid", {"sizes_per_budget": 2.5}, "whole number"),
         ("grid", {"size_ratio": 1.0}, "size_ratio"),
+        ("grid", {"budgets": [[4e7]]}, r"grid\.budgets must be a number, got \[40000000\.0\]"),
+        ("grid", {"budgets": [10**400]}, r"grid\.budgets must be below 1e308"),
+        ("grid", {**ONE_POINT, "optimum_exponent": 50}, r"optimum_exponent must lie in \[0, 2\)"),
+        ("grid", {**ONE_POINT, "optimum_params": 1e21}, r"at 10\^21\.\d parameters"),
+        ("seeds", {"replicate_budgets": [[1]]}, r"replicate_budgets must be a number"),
+        ("seeds", {"first": 10**400}, r"seeds\.first must be below 1e308"),
+        ("corpus", {"n_tokens_unique": 0}, r"n_tokens_unique must be > 0"),
+        ("corpus", {"n_tokens_unique": -5}, r"n_tokens_unique must be > 0"),
+        ("recipe", {"learning_rate_exponent": 1e9}, r"must lie between -2 and 2"),
+        ("recipe", {"learning_rate": 1e9}, r"learning_rate must be at most 10"),
         ("grid", {"tokens_per_param": 20}, "both"),
         ("grid", {"tokens_per_param_range": [20]}, "two rising numbers"),
         ("grid", {"tokens_per_param_range": [20, 5]}, "two rising numbers"),
@@ -92,6 +104,10 @@ def test_quantities_may_be_text_by_what_they_count() -> None:
 def test_other_versions_and_broken_files_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="this version reads 1"):
         sweep_from_dict({**TINY, "schema_version": 2})
+    with pytest.raises(SpecError, match="schema_version is True"):
+        sweep_from_dict({**TINY, "schema_version": True})
+    with pytest.raises(SpecError, match="list of names in quotes; it holds True"):
+        sweep_from_dict({**TINY, "log": [True]})
     with pytest.raises(SpecError, match="scaling sweep init"):
         load_sweep(tmp_path / "absent.toml")
     (tmp_path / "broken.toml").write_text("name = ")

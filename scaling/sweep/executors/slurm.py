@@ -24,6 +24,20 @@ DEFAULT_JOBS = 4  # a polite number on a cluster others use too
 GRACE_S = 30.0
 QUEUE_POLL_S = 2.0  # squeue asks the controller, which serves everyone
 SIGNAL_DELAY_S = 60  # before the time limit
+ANSWER_S = 60.0  # a controller that says nothing for so long is asked again later
+NEVER_STARTS = {  # squeue's reasons of a waiting job that no other job's end removes
+    "PartitionTimeLimit",
+    "PartitionNodeLimit",
+    "AssocMaxWallDurationPerJobLimit",
+    "QOSMaxWallDurationPerJobLimit",
+    "AssocMaxCpuPerJobLimit",
+    "QOSMaxCpuPerJobLimit",
+    "AssocMaxGRESPerJob",
+    "QOSMaxGRESPerJob",
+    "AccountNotAllowed",
+    "QOSNotAllowed",
+    "BadConstraints",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +72,9 @@ class SlurmExecutor:
     name: str = "slurm"
     jobs: dict[str, Any] = field(default_factory=dict)  # job id → submitit's job
     _queued: set[str] = field(default_factory=set)
+    _stuck: dict[str, str] = field(default_factory=dict)  # job id → why it never starts
     _asked_at: float = 0.0
+    _is_stopped: bool = False
 
     def __post_init__(self) -> None:
         if not _answers(["sinfo", "--version"]):
@@ -72,6 +88,7 @@ class SlurmExecutor:
     def start(self, n_workers: int, deadline_s: float | None) -> None:
         executor = self._executor(deadline_s)
         task = WorkerTask(command=self.command, deadline_at=self.command.deadline_at(deadline_s))
+        self._is_stopped = False
         jobs = _submit(executor, task, n_workers)
         self.jobs |= {job.job_id: job for job in jobs}
         self._queued |= {job.job_id for job in jobs}
@@ -104,6 +121,7 @@ class SlurmExecutor:
         if not self.jobs or time.monotonic() - self._asked_at < QUEUE_POLL_S:
             return []
         self._look_at_queue()
+        self._refuse_stuck()
         gone = [i for i in self.jobs if i not in self._queued]
         return [self._conclude(i, self.jobs.pop(i)) for i in gone]
 
@@ -111,18 +129,35 @@ class SlurmExecutor:
         """Which of our jobs the controller still knows as waiting or running."""
         self._asked_at = time.monotonic()
         roots = sorted({i.split("_")[0] for i in self.jobs})
-        asked = subprocess.run(
-            ["squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={','.join(roots)}"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            asked = subprocess.run(
+                ["squeue", "--noheader", "--array", "--format=%i %T %r", f"--jobs={','.join(roots)}"],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=ANSWER_S,
+            )
+        except subprocess.TimeoutExpired:
+            return
         if asked.returncode != 0 and "Invalid job id" not in asked.stderr:
             return  # the controller is busy: ask again later
-        rows = [line.split() for line in asked.stdout.splitlines()]
+        rows = [line.split(maxsplit=2) for line in asked.stdout.splitlines()]
         # COMPLETING is not over: a job that is being requeued passes through it
         over = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
-        self._queued = {row[0] for row in rows if len(row) == 2 and row[1] not in over}
+        self._queued = {row[0] for row in rows if len(row) >= 2 and row[1] not in over}
+        waiting = {row[0]: row[2].strip() for row in rows if len(row) == 3 and row[1] == "PENDING"}
+        self._stuck = {i: why for i, why in waiting.items() if i in self.jobs and why in NEVER_STARTS}
+
+    def _refuse_stuck(self) -> None:
+        """Say so where the workers wait for what never comes; the supervisor then stops all."""
+        if not self._stuck or self._is_stopped:
+            return
+        job, why = next(iter(self._stuck.items()))
+        raise ExecutorError(
+            f"Slurm will never start job {job} ({why}). See what it allows with "
+            "`sinfo -o '%P %G %l'` (partitions, GPUs, time limits); give a shorter --deadline (without one a job asks "
+            "for 24 h) or another --partition."
+        )
 
     def _conclude(self, job_id: str, job: Any) -> Ended:
         path: Path = job.paths.result_pickle
@@ -141,6 +176,7 @@ class SlurmExecutor:
         """SIGUSR2 to every job, time to checkpoint, then cancel. `ended` tells of all of them afterwards."""
         if not self.jobs:
             return
+        self._is_stopped = True
         ids = list(self.jobs)
         _answers(["scancel", "--state=PENDING", *ids])
         _answers(["scancel", "--signal=USR2", *ids])
@@ -175,6 +211,6 @@ def _submit(executor: Any, task: WorkerTask, n_workers: int) -> list[Any]:
 
 def _answers(command: list[str]) -> bool:
     try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
+        return subprocess.run(command, capture_output=True, check=False, timeout=ANSWER_S).returncode == 0
+    except (FileNotFoundError, subprocess.TimeoutExpired):
         return False

@@ -27,7 +27,7 @@ def from_hf_trainer(
             non-embedding, from the log.
         params_convention: what n_params counts; must be given with it.
         tokens_per_step: where the log has no num_input_tokens_seen (include_num_input_tokens_seen=True records it).
-    The loss is the last eval_loss; a run without evaluation is refused, since its training loss is an average.
+    The loss is the last eval_loss; a run without evaluation is left out, since its training loss is an average.
     """
     folder = Path(folder)
     if n_params is not None and params_convention is None:
@@ -38,12 +38,15 @@ def from_hf_trainer(
     if not paths:
         raise DataError(f"no trainer_state.json below {folder}; give the output folder of a Trainer.")
     logged = [_run(p, folder, n_params, tokens_per_step) for p in paths]
+    if all(isinstance(run, str) for run in logged):
+        raise DataError(f"{paths[0]} has no eval_loss; evaluate at the end (eval_strategy) and import again.")
     return to_runs(logged, source=str(folder), params_convention=params_convention or "non_embedding")
 
 
 def _run(
     path: Path, folder: Path, n_params: float | Mapping[str, float] | None, tokens_per_step: float | None
-) -> LoggedRun:
+) -> LoggedRun | str:
+    """The run, or its name where it was never evaluated."""
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
         history, step = state["log_history"], int(state["global_step"])
@@ -52,7 +55,7 @@ def _run(
     run_id = _run_name(path.parent, folder)
     evaluations = [e for e in history if "eval_loss" in e]
     if not evaluations:
-        raise DataError(f"{path} has no eval_loss; evaluate at the end (eval_strategy) and import again.")
+        return run_id
     seen = state.get("num_input_tokens_seen") or 0
     n_tokens = float(seen) if seen else (tokens_per_step or 0.0) * step
     if not n_tokens > 0:

@@ -2,7 +2,7 @@
 
 Of several logs of one run a finished one is taken before an unfinished one, then the one that got farthest, then the
 last. A run that has not reached its planned end is left out and named in `Runs.notes`: its loss is too high, and a
-fit would take it for a fact.
+fit would take it for a fact. So is one that was killed before it had logged a loss; importers give its name alone.
 """
 
 from __future__ import annotations
@@ -141,11 +141,11 @@ class Sizes:
             ended_well=log.is_finished,
         )
 
-    def runs(self, logs: Iterable[Log], *, source: str, notes: tuple[str, ...] = ()) -> Runs:
-        """The table of the finished runs."""
+    def runs(self, logs: Iterable[Log | str], *, source: str, notes: tuple[str, ...] = ()) -> Runs:
+        """The table of the finished runs; of a run that has logged no loss, `logs` has the name alone."""
         assert self.params_convention is not None
         return to_runs(
-            [self.of(log) for log in logs],
+            [log if isinstance(log, str) else self.of(log) for log in logs],
             source=source,
             params_convention=self.params_convention,
             flops_convention=self.flops_convention or "6ND",
@@ -180,21 +180,25 @@ def of_run(values: Any, run_id: str, name: str) -> float:
 
 
 def to_runs(
-    logged: Iterable[LoggedRun],
+    logged: Iterable[LoggedRun | str],
     *,
     source: str,
     params_convention: Params,
     flops_convention: str = "6ND",
     notes: tuple[str, ...] = (),
 ) -> Runs:
-    """One row a run: the best of its logs; unfinished runs and those without a loss left out.
+    """One row a run: the best of its logs; unfinished runs and those without a loss (a name alone) left out.
 
     Raises:
         DataError: nothing is finished.
     """
     best: dict[str, LoggedRun] = {}
     again: list[str] = []
+    silent: list[str] = []
     for run in logged:
+        if isinstance(run, str):
+            silent.append(run)
+            continue
         other = best.get(run.identity or run.run_id)
         if other is not None and other.n_params != run.n_params:
             raise DataError(
@@ -211,12 +215,17 @@ def to_runs(
             again.append(run.run_id)
         if other is None or _rank(run) >= _rank(other):
             best[run.identity or run.run_id] = run
+    names = {r.run_id for r in best.values()}
+    again += [name for name in silent if name in names]
+    silent = [name for name in silent if name not in names]
     finished = [r for r in best.values() if r.is_finished and math.isfinite(r.loss)]
     diverged = [r.run_id for r in best.values() if r.is_finished and not math.isfinite(r.loss)]
     cut = [_how_far(r) for r in best.values() if not r.is_finished]
     if not finished:
         raise DataError(f"{source} holds no finished run ({len(cut)} unfinished). {'; '.join(cut[:3])}")
     said = [f"unfinished, left out: {'; '.join(cut)}"] if cut else []
+    if silent:
+        said.append(f"no loss logged, left out: {', '.join(dict.fromkeys(silent))}")
     if diverged:
         said.append(f"the last loss is not a number, left out: {', '.join(diverged)}")
     if again:

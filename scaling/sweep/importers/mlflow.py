@@ -33,8 +33,8 @@ def from_mlflow(
     """
     sizes = Sizes(**told)
     client, where = (connect(source), str(source)) if isinstance(source, str | Path) else (source, "MLflow")
-    logs = [log for log in (_log(client, run, loss_key) for run in _runs(client, experiment, where)) if log]
-    if not logs:
+    logs = [_log(client, run, loss_key) for run in _runs(client, experiment, where)]
+    if all(isinstance(log, str) for log in logs):
         raise DataError(f"{where}: no run has logged the metric {loss_key!r}.")
     return sizes.runs(logs, source=where)
 
@@ -98,13 +98,14 @@ def _runs(client: Any, experiment: str | None, where: str) -> Iterator[Any]:
             return
 
 
-def _log(client: Any, run: Any, loss_key: str) -> Log | None:
+def _log(client: Any, run: Any, loss_key: str) -> Log | str:
+    """The run, or its name where it has logged no loss."""
+    name = run.info.run_name or run.info.run_id
     history = client.get_metric_history(run.info.run_id, loss_key)
     if not history:
-        return None
+        return str(name)
     last = max(history, key=lambda m: (m.step, m.timestamp))
     parameters = dict(run.data.params)
-    name = run.info.run_name or run.info.run_id
     return Log(
         name=name,
         identity=f"{name} {canonical_json(parameters)}",

@@ -55,12 +55,11 @@ def from_wandb(
     return sizes.runs(_with_loss(logs, loss_key, str(path)), source=str(path))
 
 
-def _with_loss(logs: list[Log | None], loss_key: str, source: str) -> list[Log]:
-    """Runs that logged a loss; one that was killed before its first has nothing to tell."""
-    told = [log for log in logs if log is not None]
-    if not told:
+def _with_loss(logs: list[Log | str], loss_key: str, source: str) -> list[Log | str]:
+    """The runs, where one at least has logged a loss; those killed before their first are names alone."""
+    if all(isinstance(log, str) for log in logs):
         raise DataError(f"{source}: none of {len(logs)} runs has logged {loss_key!r}.")
-    return told
+    return logs
 
 
 # --- offline runs ---
@@ -75,7 +74,7 @@ def _offline_files(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda p: p.parent.name)
 
 
-def _from_file(path: Path, loss_key: str, step_key: str) -> Log | None:
+def _from_file(path: Path, loss_key: str, step_key: str) -> Log | str:
     config: dict[str, Any] = {}
     values: dict[str, Any] = {}
     name, finished = path.stem.removeprefix("run-"), False
@@ -97,7 +96,7 @@ def _from_file(path: Path, loss_key: str, step_key: str) -> Log | None:
         elif kind == "exit":
             finished = record.exit.exit_code == 0
     if last is None:
-        return None
+        return name
     settings = _flat({k: v for k, v in config.items() if not k.startswith("_")})
     return Log(
         name=name, identity=_identity(name, settings), values={**values, **settings}, step=last[0], loss=last[1],
@@ -147,7 +146,7 @@ def _items(items: Iterable[Any]) -> dict[str, Any]:
 # --- exports and the API ---
 
 
-def _from_csv(path: Path, loss_key: str, step_key: str) -> Iterator[Log | None]:
+def _from_csv(path: Path, loss_key: str, step_key: str) -> Iterator[Log | str]:
     """Rows of the table of runs that W&B's page exports: Name, State, then configuration and last values."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -162,7 +161,7 @@ def _from_csv(path: Path, loss_key: str, step_key: str) -> Iterator[Log | None]:
     for row in rows:
         values = {k: v for k, v in row.items() if k is not None and v}
         if loss_key not in values:
-            yield None
+            yield row["Name"]
             continue
         yield Log(
             name=row["Name"],
@@ -174,14 +173,14 @@ def _from_csv(path: Path, loss_key: str, step_key: str) -> Iterator[Log | None]:
         )
 
 
-def _from_api(run: Any, loss_key: str, step_key: str) -> Log | None:
+def _from_api(run: Any, loss_key: str, step_key: str) -> Log | str:
     """A run of wandb.Api(): id, name, state, config, summary, scan_history."""
     last: tuple[int, float] | None = None
     for row in run.scan_history(keys=[loss_key, step_key]):
         if row.get(loss_key) is not None and row.get(step_key) is not None:
             last = int(row[step_key]), float(row[loss_key])
     if last is None:
-        return None
+        return str(run.name)
     settings = _flat({k: v for k, v in dict(run.config).items() if not k.startswith("_")})
     return Log(
         name=run.name,
