@@ -36,17 +36,24 @@ REMEDIES = {
     default="synthetic",
     help="synthetic[:bits=7,seed=0], stdlib, a prepared folder, tokens:FOLDER, or 0.7*A+0.3*B.",
 )
-@click.option("--minutes", type=float, help="Train for about this long on this machine.")
+@click.option("--minutes", type=click.FloatRange(max=1e6), help="Train for about this long on this machine.")
 @click.option("--tokens", help="Train on this many tokens: 5M.")
 @click.option(
     "--recipe", default="steplaw", help="Rule for learning rate and batch: steplaw, deepseek, marin."
 )
 @click.option("--learning-rate", type=float, help="Peak learning rate instead of the recipe's.")
-@click.option("--batch-size", type=int, help="Windows per step instead of the recipe's.")
+@click.option(
+    "--batch-size", type=click.IntRange(max=10**6), help="Windows per step instead of the recipe's."
+)
 @click.option("--optimizer", type=click.Choice(["adamw", "muon"]), default="adamw")
 @click.option("--schedule", type=click.Choice(["wsd", "cosine", "linear", "constant"]), default="wsd")
-@click.option("--seed", type=int, default=0, help="Of the initial weights and of the data order.")
-@click.option("--context", type=int, help="Tokens of a window instead of the preset's.")
+@click.option(
+    "--seed",
+    type=click.IntRange(max=2**63 - 1),
+    default=0,
+    help="Of the initial weights and of the data order.",
+)
+@click.option("--context", type=click.IntRange(max=10**6), help="Tokens of a window instead of the preset's.")
 @click.option("--warmup", type=int, help="Steps of warm-up.  [default: a twentieth of the run]")
 @click.option("--weight-decay", type=float, help="Of AdamW and Muon instead of the recipe's.")
 @click.option(
@@ -72,7 +79,11 @@ REMEDIES = {
     "--checkpoint-every", type=int, default=200, help="Steps between checkpoints: what a kill can lose."
 )
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1.")
-@click.option("--threads", type=int, help="CPU threads; a run repeats to the last bit with as many.")
+@click.option(
+    "--threads",
+    type=click.IntRange(max=1024),
+    help="CPU threads; a run repeats to the last bit with as many.",
+)
 @click.option(
     "--shard", is_flag=True, help="Under torchrun: share the weights out (FSDP2), do not copy them."
 )

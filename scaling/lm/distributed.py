@@ -49,7 +49,7 @@ class Vote:
     """Whether any process wants to stop; all hear it at the same step.
 
     Of several processes the answer is that of the vote before: read at once, it would make every step wait for the
-    device; a step later it is there already.
+    device; a step later no more than that step is waited for.
     """
 
     def __init__(self, processes: Processes) -> None:

@@ -5,7 +5,8 @@
 A run's folder holds config.json, metrics.jsonl, checkpoint.safetensors while it is under way, and at the end the
 model (model.safetensors, architecture.json, and tokenizer.json when there is text) and result.json, whose presence
 means done. Calling `train` again resumes, or returns the result at once. Resuming is bit-exact on the same device
-with the same micro-batch and threads: the data order is a function of the step, and nothing else is random.
+with the same micro-batch and threads: the data order is a function of the step, and nothing else is random
+(shown on CPUs; not every kernel of a GPU, flash attention's backward for one, repeats to the last bit).
 """
 
 from __future__ import annotations
