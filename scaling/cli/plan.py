@@ -300,15 +300,12 @@ def _draw(result: Any, path: str) -> None:
         raise PlanError(
             "this law knows only its optimum, so there is no curve to draw: plan with --law besiroglu."
         )
-    from matplotlib.figure import Figure
-
     from scaling.plots.plan import plot_plan
 
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{os.getpid()}.{name}")
     try:
-        figure = plot_plan(result).figure
-        assert isinstance(figure, Figure)
+        figure: Any = plot_plan(result).figure
         figure.savefig(beside, dpi=150, bbox_inches="tight")
         os.replace(beside, path)
     finally:
