@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from scaling.cli.output import note, print_json, print_table
+from scaling.cli.output import note, print_json, print_table, printable
 from scaling.errors import UsageError
 
 
@@ -90,7 +90,8 @@ def decode(ids: tuple[int, ...], path: str) -> None:
     """Text of IDS."""
     from scaling.lm.tokenization import load_tokenizer
 
-    click.echo(load_tokenizer(path).decode(ids))
+    text = load_tokenizer(path).decode(ids)
+    click.echo(printable(text) if sys.stdout.isatty() else text)
 
 
 @tokenize.command("explain", epilog="Example: scaling tokenize explain 'low lower lowest' --vocab-size 262")
@@ -138,4 +139,4 @@ def explain(text: str, path: str | None, text_file: Path | None, vocab_size: int
 
 
 def _show(piece: bytes) -> str:
-    return piece.decode("utf-8", errors="backslashreplace").replace(" ", "␣").replace("\n", "⏎")
+    return printable(piece.decode("utf-8", errors="backslashreplace").replace(" ", "␣").replace("\n", "⏎"))

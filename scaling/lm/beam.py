@@ -10,7 +10,6 @@ prompt does not count, the end token does).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -21,6 +20,7 @@ from scaling.lm.text import FinishReason
 
 _Partial = tuple[tuple[int, ...], tuple[float, ...], float]  # ids, log-probability of each, their sum
 EarlyStopping = Literal["never", "heuristic", "first"]
+MOST_LENGTH_PENALTY = 50
 
 
 @dataclass(frozen=True, init=False)
@@ -51,8 +51,11 @@ class Beam:
         if isinstance(n_beams, bool) or not isinstance(n_beams, int) or n_beams < 1:
             raise UsageError(f"beam search needs a whole number of beams >= 1, got {n_beams!r}.")
         check_number("length_penalty", length_penalty)
-        if not math.isfinite(length_penalty):
-            raise UsageError(f"length_penalty must be finite (0 is none), got {length_penalty}.")
+        if not abs(length_penalty) <= MOST_LENGTH_PENALTY:  # its power of a length would overflow
+            raise UsageError(
+                f"length_penalty must be finite, from -{MOST_LENGTH_PENALTY} to {MOST_LENGTH_PENALTY} (0 is none), "
+                f"got {length_penalty}."
+            )
         check_transforms(transforms)
         if early_stopping not in ("never", "heuristic", "first"):
             raise UsageError(f"early_stopping is 'never', 'heuristic' or 'first', got {early_stopping!r}.")

@@ -101,9 +101,16 @@ def measure_speed(
         n_steps=_PROBE_STEPS + 1,
         n_eval_windows=2,
     )
-    quiet = dataclasses.replace(options, progress=False, log_every=1, stop_after_step=None, eval_every=None)
+    quiet = dataclasses.replace(
+        options, progress=False, log_every=1, stop_after_step=None, eval_every=None, stop_on_interrupt=False
+    )
     train(dataclasses.replace(probe, n_steps=1), options=quiet)  # warms caches and compiles
-    rate = train(probe, options=quiet).tokens_per_s
+    measured = train(probe, options=quiet)
+    if (
+        measured.status == "preempted" and options.deadline_s is None
+    ):  # SIGTERM: nothing is begun that could stop
+        raise KeyboardInterrupt(measured.reason)
+    rate = measured.tokens_per_s
     if rate is None:
         raise UsageError("the speed of this machine could not be measured; give --tokens instead of a time.")
     return processes.mean_of(rate)  # all must plan the same run

@@ -48,10 +48,9 @@ def linear_cross_entropy(states_ND: Tensor, weight_VD: Tensor, targets_N: Tensor
         targets_N: ids.
         scale: 1 / N gives the mean; with accumulation, 1 / (rows of the whole batch).
     """
-    if torch.is_autocast_enabled(
-        states_ND.device.type
-    ):  # it passes over the products written into a buffer below
-        states_ND = states_ND.to(torch.get_autocast_dtype(states_ND.device.type))
+    kind = states_ND.device.type
+    if torch.is_autocast_enabled(kind):  # it passes over products written into a buffer, as below
+        states_ND = states_ND.to(torch.get_autocast_dtype(kind))
     if torch.is_grad_enabled() and states_ND.requires_grad:
         loss: Tensor = _LinearCrossEntropy.apply(states_ND, weight_VD, targets_N, scale)  # type: ignore[no-untyped-call]
         return loss

@@ -24,10 +24,9 @@ from scaling.lm.sinks import open_sinks
 
 # names in a checkpoint
 _LOSSES, _NORMS, _FIRST = "metrics.losses", "metrics.gradient_norms", "metrics.first_loss"
-RUNAWAY_NATS = (
-    1.0  # above ln V and the first loss: worse than knowing nothing, by a margin no healthy run shows after
-)
-# its warm-up (a model whose last state still is its own token starts above ln V)
+# Above ln V and the first loss: worse than knowing nothing, by a margin no healthy run shows after its warm-up. A
+# model whose last state still is its own token starts above ln V.
+RUNAWAY_NATS = 1.0
 
 
 class Watch:

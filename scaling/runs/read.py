@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError
 from scaling.runs.cells import RawTable
+from scaling.runs.memory import cells_of, read_frame, read_mapping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +47,9 @@ def read_table(data: Any, *, max_rows: int = MAX_ROWS, text_headers: Sequence[st
         DataError: not readable as a table; the message says where and what to do.
     """
     if isinstance(data, Mapping):
-        return _from_mapping(data)
+        return read_mapping(data)
     if hasattr(data, "columns") and hasattr(data, "iloc"):
-        return _from_frame(data, "DataFrame")
+        return read_frame(data, "DataFrame")
     if not isinstance(data, (str, Path)):
         raise DataError(f"load_runs takes a path or a DataFrame; got {type(data).__name__}.")
     if "://" in str(data):
@@ -296,7 +297,7 @@ class _Column:
         self._names: dict[Any, Any] = {}
 
     def add(self, block: pd.Series[Any]) -> None:
-        cells = _cells(block)
+        cells = cells_of(block)
         kind = array if isinstance(cells, np.ndarray) else list
         if not self._pieces or not isinstance(self._pieces[-1], kind):
             self._pieces.append(array("d") if kind is array else [])
@@ -362,63 +363,8 @@ def _read_parquet(path: Path, max_rows: int) -> RawTable:
         file = pq.ParquetFile(path)
         if file.metadata.num_rows > max_rows:
             raise _too_long(path, f"{file.metadata.num_rows:.2g} rows", max_rows)
-        return _from_frame(file.read().to_pandas(), str(path))
+        return read_frame(file.read().to_pandas(), str(path))
     except pa.ArrowException as error:
         raise DataError(
             f"{path} is not a readable Parquet file ({str(error)[:120]}); get it again."
         ) from error
-
-
-def _from_frame(frame: pd.DataFrame, source: str) -> RawTable:
-    headers = tuple(str(c) for c in frame.columns)
-    if getattr(frame.columns, "nlevels", 1) > 1:
-        raise DataError(
-            f"{source}: the columns have {frame.columns.nlevels} levels; give plain column names."
-        )
-    if not len(frame):
-        raise DataError(f"{source} holds no runs; give at least one row.")
-    values = tuple(_cells(frame.iloc[:, i]) for i in range(len(headers)))
-    row = np.arange(1, len(frame) + 1, dtype=np.int64)
-    return RawTable(source=source, headers=headers, values=values, row=row, row_word="row")
-
-
-def _cells(column: pd.Series[Any]) -> Any:
-    """A float array for a column of numbers (missing = NaN); else its cells as Python objects (missing = None)."""
-    kind = getattr(column.dtype, "kind", "O")
-    if kind in "iuf":
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    if kind == "b" and not column.isna().any():
-        return column.to_numpy(dtype=bool).tolist()
-    if hasattr(column, "cat") and len(column) > len(column.cat.categories):
-        names = [*column.cat.categories.tolist(), None]  # code -1 = missing = the last
-        return [names[code] for code in column.cat.codes.tolist()]
-    cells = column.tolist()
-    for i in np.flatnonzero(column.isna().to_numpy()).tolist():
-        cells[i] = None
-    return cells
-
-
-def _from_mapping(data: Mapping[str, Any]) -> RawTable:
-    """Columns by name, as lists or arrays of one length."""
-    if not data:
-        raise DataError("the mapping holds no columns; give n_params, n_tokens and loss.")
-    columns: list[Any] = []
-    for name, values in data.items():
-        if isinstance(values, (str, bytes)) or not hasattr(values, "__len__") or np.ndim(values) != 1:
-            raise DataError(
-                f"column {name!r} must be a list of one value a run; got {type(values).__name__}."
-            )
-        numeric = isinstance(values, np.ndarray) and values.dtype.kind in "iuf"
-        columns.append(np.asarray(values, dtype=np.float64) if numeric else list(values))
-    lengths = {str(name): len(values) for name, values in zip(data, columns, strict=True)}
-    if len(set(lengths.values())) > 1:
-        raise DataError(
-            f"the columns differ in length ({', '.join(f'{k}: {v}' for k, v in lengths.items())})."
-        )
-    n = next(iter(lengths.values()))
-    if not n:
-        raise DataError("the table holds no runs; give at least one row.")
-    row = np.arange(1, n + 1, dtype=np.int64)
-    return RawTable(
-        source="arrays", headers=tuple(map(str, data)), values=tuple(columns), row=row, row_word="row"
-    )

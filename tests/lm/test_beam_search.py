@@ -211,3 +211,9 @@ def test_a_beam_goes_on_though_several_ends_are_likelier():
 
     assert ends.decode(found.ids) == "abb"
     assert found.score == pytest.approx(math.log(0.1) / 3)  # above the ln .4 of "x"
+
+
+@pytest.mark.parametrize("penalty", [1000.0, -1000.0, float("nan"), float("inf")])
+def test_a_length_penalty_whose_power_overflows_is_refused(penalty: float) -> None:
+    with pytest.raises(UsageError, match="length_penalty must be"):
+        Beam(2, length_penalty=penalty)

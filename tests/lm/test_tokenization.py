@@ -9,9 +9,11 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling.cli.tokenize import tokenize
 from scaling.errors import DataError, UsageError
 from scaling.lm.tokenization import (
     BytePairTokenizer,
@@ -178,3 +180,9 @@ def test_every_assigned_character_is_split_alike_by_both_engines() -> None:
         text = "".join(f"a{c}b1{c} " for c in assigned[start : start + 10_000])
         ours = ["".join(visible[b] for b in word.encode()) for word in split_words(text)]
         assert ours == [word for word, _ in engine.pre_tokenize_str(text)]
+
+
+def test_control_characters_of_a_text_are_shown_not_sent_to_the_terminal() -> None:
+    said = CliRunner().invoke(tokenize, ["explain", "a\x1b[31mb"]).output
+    assert "\x1b" not in said
+    assert "\\x1b" in said

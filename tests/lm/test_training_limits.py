@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +73,24 @@ def test_results_of_earlier_versions_can_be_read(tmp_path: Path) -> None:
     del values["loss"]
     with pytest.raises(KeyError):
         RunResult.from_dict(values)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
+def test_a_stop_while_the_speed_is_measured_begins_no_training(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe is a run of a few steps: it once took the signal for itself, and the run was planned all the same."""
+    from scaling.lm.budget import measure_speed
+    from scaling.lm.loop import Loop
+
+    windows = Loop._windows
+
+    def strike(loop: Loop) -> Any:
+        if loop.spec.n_steps > 1:
+            signal.raise_signal(number)
+        return windows(loop)
+
+    monkeypatch.setattr(Loop, "_windows", strike)
+    options = TrainingOptions(device="cpu", stop_on_interrupt=True)
+    with pytest.raises(KeyboardInterrupt):
+        measure_speed(TINY, "synthetic:bits=4", options=options)
