@@ -71,7 +71,8 @@ def test_wandb_offline_runs_give_each_finished_run_once(wandb_folder: Path) -> N
     assert runs.n_tokens.tolist() == [100_000, 100_000]
     assert (runs.convention.params, runs.convention.flops) == ("total", "6ND")
     notes = " ".join(runs.notes)
-    assert "no loss logged, left out: silent, empty" in notes
+    left_out = notes.split("no loss logged, left out: ")[1].split(" the last loss")[0]
+    assert set(left_out.split(", ")) == {"silent", "empty"}  # in one folder, where W&B's random ids sort them
     assert "killed at step 140" in notes
     assert "not a number, left out: diverged" in notes
     assert "1 further logs" in notes
