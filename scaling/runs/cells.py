@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -39,6 +39,7 @@ class RawTable:
     values: tuple[Sequence[Any] | NDArray[Any], ...]  # a float array, or a list of cells, per column
     row: NDArray[np.int64]  # line of the text file, or row counted from 1
     row_word: str = "line"
+    separator: str = ""  # between cells of a text file; "" where cells need none (JSON, Parquet, a frame)
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -46,6 +47,12 @@ class RawTable:
 
     def place(self, index: int, header: str) -> str:
         return f"{self.source}, {self.row_word} {self.row[index]}, column {header}"
+
+    def select(self, keep: NDArray[np.int64]) -> RawTable:
+        """The rows at these positions."""
+        chosen = keep.tolist()
+        values = tuple(v[keep] if isinstance(v, np.ndarray) else [v[i] for i in chosen] for v in self.values)
+        return replace(self, values=values, row=self.row[keep])
 
 
 def read_numbers(table: RawTable, position: int, name: str, *, scale: float = 1.0, optional: bool) -> Array:

@@ -205,7 +205,7 @@ def _read_small_csv(data: bytes, path: Path) -> RawTable:
         if len(record) != len(headers):
             raise _ragged(path, line, len(record), len(headers))
     columns = tuple(list(c) for c in zip(*records[1:], strict=True)) or tuple([] for _ in headers)
-    return _table(path, headers, columns, np.array(lines[1:], dtype=np.int64), notes)
+    return _table(path, headers, columns, np.array(lines[1:], dtype=np.int64), notes, delimiter)
 
 
 def _ragged(path: Path, line: int, got: int, expected: int) -> DataError:
@@ -244,11 +244,23 @@ def _is_number(text: str) -> bool:
 
 
 def _table(
-    path: Path, headers: Sequence[str], columns: Sequence[Any], row: Any, notes: tuple[str, ...]
+    path: Path,
+    headers: Sequence[str],
+    columns: Sequence[Any],
+    row: Any,
+    notes: tuple[str, ...],
+    separator: str = "",
 ) -> RawTable:
     if not len(row):
         raise DataError(f"{path} has column names but no runs; add one row a run below them.")
-    return RawTable(source=str(path), headers=tuple(headers), values=tuple(columns), row=row, notes=notes)
+    return RawTable(
+        source=str(path),
+        headers=tuple(headers),
+        values=tuple(columns),
+        row=row,
+        separator=separator,
+        notes=notes,
+    )
 
 
 def _read_large_csv(file: _Capped, head: bytes, path: Path, text_headers: Sequence[str]) -> RawTable:
@@ -286,7 +298,9 @@ def _read_large_csv(file: _Capped, head: bytes, path: Path, text_headers: Sequen
         raise DataError(f"{path}: {str(error).strip()}; look for an unclosed quote.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8.") from error
-    return _table(path, headers, [column.join() for column in columns], np.concatenate(lines), notes)
+    return _table(
+        path, headers, [column.join() for column in columns], np.concatenate(lines), notes, delimiter
+    )
 
 
 class _Column:
