@@ -14,9 +14,17 @@ MOST_LISTED = 12  # names in a message
 
 
 class ScalingError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    `remedies` are the options, as the command line takes them, of which each would mend it: the command line prints
+    them behind the command that was given.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, remedies: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.remedies = tuple(remedies)
 
 
 class UsageError(ScalingError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import sys
 from typing import NoReturn
 
@@ -98,9 +99,11 @@ def run(args: list[str]) -> int:
     except ScalingError as error:
         if verbose:
             raise
-        from scaling.cli.output import printable
+        from scaling.cli.output import for_command_line, printable
 
-        click.echo(f"error: {printable(error)}", err=True)
+        click.echo(f"error: {for_command_line(printable(error))}", err=True)
+        for remedy in error.remedies:
+            click.echo(f"try    scaling {printable(shlex.join(args))} {remedy}", err=True)
         return error.exit_code
     except BrokenPipeError:  # `scaling ... | head`: the reader has what it wants
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115  the interpreter flushes stdout once more at exit

@@ -15,6 +15,7 @@ import click
 
 WIDTH = 100
 _RANGE = re.compile(r"(\d\S*) to (?=\S*\d)")
+_IN_PYTHON = re.compile(r" \(in\s+Python (?:[^()]|\([^()]*\))*\)")
 _PERCENT = re.compile(r"(?<=\d) %")
 SCHEMA_VERSION = 1
 
@@ -57,6 +58,11 @@ def printable(text: object) -> str:
     )
 
 
+def for_command_line(text: str) -> str:
+    """A message without what it says to callers from Python: "--decimal comma (in Python decimal=)"."""
+    return _IN_PYTHON.sub("", text)
+
+
 def heading(text: str) -> None:
     click.echo()
     click.echo(styled(text, bold=True))
@@ -71,7 +77,7 @@ def wrap(text: str, indent: str = "", first: str | None = None) -> str:
 
     A range (2.2996 to 2.3101), a percentage and a word with hyphens (an option, a law's name) stay on one line.
     """
-    together = _RANGE.sub("\\1\u00a0to\u00a0", printable(text))
+    together = _RANGE.sub("\\1\u00a0to\u00a0", for_command_line(printable(text)))
     together = _PERCENT.sub("\u00a0%", together)
     filled = textwrap.fill(
         together,

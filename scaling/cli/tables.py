@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.errors import DataError, UnknownNameError, UsageError
-from scaling.units import parse_number
+from scaling.errors import DataError, UsageError
+from scaling.units import parse_tokens
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from scaling.runs import Finding, Runs
+    from scaling.runs.load import Reading
 
 _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option("--params-convention", type=click.Choice(["total", "non_embedding"]),
+    click.option("--params-convention", type=click.Choice(["total", "active", "non_embedding"]),
                  help="Which parameters the table counts, if it does not say."),
     click.option("--flops-convention", help="How the table counts FLOPs, if it does not say: 6ND, exact, ..."),
     click.option("--loss-unit", help="Unit of the loss, if not nats/token: bits/token, bits/byte, nats/byte, "
@@ -30,12 +28,17 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
                  help="Of the tokenizer: turns a loss per byte into one per token."),
     click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS",
                  help="Read a column under another name: --column n_params=size. Repeatable."),
+    click.option("--tokens-per-step", metavar="TOKENS",
+                 help="Tokens are steps times this, where the table has steps and no tokens."),
     click.option("--drop", multiple=True, metavar="COLUMN",
                  help="Leave out rows where this column is true (an outlier mark). Repeatable."),
-    click.option("--exclude", multiple=True, metavar="RUN_ID", help="Leave out this run. Repeatable."),
+    click.option("--exclude", multiple=True, metavar="RUN_ID",
+                 help="Leave out this run, a line (line:12) or the rows where a column is so: 'loss>20'. Repeatable."),
     click.option("--only", multiple=True, metavar="COLUMN=VALUE",
-                 help="Keep rows where this column has this value: --only corpus=c4. Repeatable: several values of one "
-                 "column add up, several columns must all hold."),
+                 help="Keep rows where this column has this value: --only corpus=c4, 'n_params<1e9'. Repeatable: "
+                 "several values of one column add up, several columns must all hold."),
+    click.option("--best-of-cell", is_flag=True,
+                 help="Of the runs of one n_params and n_tokens (a grid of learning rates) take the lowest loss."),
     click.option("--final/--every-row", "final", default=None,
                  help="Of training curves (several rows a run) take the last row of each run, or every row.  "
                  "[default: the last for a parametric or isoflop fit, every row else]"),
@@ -53,9 +56,11 @@ class TableOptions:
     loss_unit: str | None
     bytes_per_token: float | None
     columns: tuple[str, ...]
+    tokens_per_step: str | None
     drop: tuple[str, ...]
     exclude: tuple[str, ...]
     only: tuple[str, ...]
+    best_of_cell: bool
     final: bool | None
     anyway: bool
 
@@ -67,6 +72,7 @@ class TableOptions:
             ("--flops-convention", self.flops_convention),
             ("--loss-unit", self.loss_unit),
             ("--bytes-per-token", self.bytes_per_token),
+            ("--tokens-per-step", self.tokens_per_step),
         ):
             words += [name, str(value)] if value is not None else []
         for name, values in (
@@ -77,6 +83,7 @@ class TableOptions:
         ):
             for value in values:
                 words += [name, value]
+        words += ["--best-of-cell"] if self.best_of_cell else []
         words += [] if self.final is None else ["--final" if self.final else "--every-row"]
         return shlex.join(words + (["--anyway"] if self.anyway else []))
 
@@ -107,113 +114,76 @@ class Table:
     findings: tuple[Finding, ...]
 
 
-def read_table(options: TableOptions, *, final: bool = False, planned: bool = False) -> Table:
+def read_table(
+    options: TableOptions,
+    *,
+    final: bool = False,
+    planned: bool = False,
+    inputs: Collection[str] | None = None,
+) -> Table:
     """The runs asked for.
 
     `final`: of training curves take the last row of each run unless told otherwise. `planned`: losses may be missing.
+    `inputs`: what the law uses; the table need not have more.
 
     Raises:
         DataError: the table has faults after which no number means anything (and --anyway was not given).
     """
     from scaling.cli.output import note
     from scaling.reference.loss_units import check_loss_unit
-    from scaling.runs import check_runs, load_runs
+    from scaling.runs import check_runs
+    from scaling.runs.load import read_runs, text_headers
+    from scaling.runs.read import read_table as read_raw
 
-    runs = load_runs(
-        options.table,
-        params_convention=options.params_convention,
-        flops_convention=options.flops_convention,
-        loss_unit=options.loss_unit,
-        bytes_per_token=options.bytes_per_token,
-        columns=_renamed(options.columns),
-        planned=planned,
-    )
+    final = final if options.final is None else options.final
+    reading = _reading(options, final=final, planned=planned, inputs=inputs)
+    loaded = read_runs(read_raw(options.table, text_headers=text_headers(reading.columns)), reading)
+    runs = loaded.runs
     for text in runs.notes:
         note(text)
-    runs, left_out = leave_out(runs, options.drop, options.exclude, options.only)
-    reduced: list[Finding] = []
-    if runs.is_curves and (final if options.final is None else options.final):
-        last = runs.final()
-        reduced, runs = [_reduced(len(runs), len(last))], last
+    reduced = [_reduced(loaded.n_curve_rows)] if loaded.n_curve_rows else []
     findings = check_runs(runs)
     if options.loss_unit is None and (unit := check_loss_unit(runs.final() if runs.is_curves else runs)):
         findings = (unit, *(f for f in findings if f.code != unit.code))
     faults = [f.message for f in findings if f.severity == "error"]
     if faults and not options.anyway:
         raise DataError(
-            f"{options.table} cannot be right: {' '.join(faults)} Mend the table, or pass --anyway."
+            f"{options.table} cannot be right: {' '.join(faults)} Mend the table, or pass --anyway.",
+            remedies=("--anyway",),
         )
-    return Table(runs=runs, left_out=left_out, findings=(*reduced, *findings))
+    return Table(runs=runs, left_out=list(loaded.left_out), findings=(*reduced, *findings))
 
 
-def _reduced(n_rows: int, n_runs: int) -> Finding:
+def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Collection[str] | None) -> Reading:
+    from scaling.runs.choose import RowChoice
+    from scaling.runs.load import Reading
+
+    return Reading(
+        params_convention=options.params_convention,
+        flops_convention=options.flops_convention,
+        loss_unit=options.loss_unit,
+        bytes_per_token=options.bytes_per_token,
+        columns=_renamed(options.columns),
+        tokens_per_step=None if options.tokens_per_step is None else parse_tokens(options.tokens_per_step),
+        rows=RowChoice(only=options.only, exclude=options.exclude, drop=options.drop),
+        best_of_cell=options.best_of_cell,
+        final=final,
+        planned=planned,
+        inputs=inputs,
+    )
+
+
+def _reduced(n_curve_rows: int) -> Finding:
     from scaling.runs import Finding
 
     return Finding(
         code="curves-reduced",
         severity="note",
-        message=f"the table holds {n_runs} training curves: the last row of each is used; the {n_rows - n_runs:,} "
+        message=f"the table holds training curves: the last row of each is used; the {n_curve_rows:,} "
         "rows before, taken while the learning rate had not decayed, are not. --every-row uses all rows, --method "
         "envelope fits the curves",
         source="Hoffmann et al. 2022, arXiv:2203.15556, appendix B",
     )
-
-
-def leave_out(
-    runs: Runs, drop: tuple[str, ...], exclude: tuple[str, ...], only: tuple[str, ...] = ()
-) -> tuple[Runs, list[str]]:
-    """The runs without marked rows and named runs, of these values only, and the ids that went."""
-    import numpy as np
-
-    keep = np.ones(len(runs), dtype=bool)
-    for column in drop:
-        if column not in runs.extras:
-            raise UnknownNameError("column to drop by", column, runs.extras)
-        marks = runs.extras[column]
-        if marks.dtype != bool:
-            raise UsageError(
-                f"--drop {column}: the column must hold true and false; got {marks[0]!r}. Use --exclude RUN_ID or "
-                "--only COLUMN=VALUE instead."
-            )
-        keep &= ~marks
-    ids = np.array(runs.run_id, dtype=object)
-    for name in exclude:
-        if name not in runs.run_id:
-            raise UnknownNameError("run", name, runs.run_id)
-        keep &= ids != name
-    asked: dict[str, list[str]] = {}
-    for pair in only:
-        column, equals, value = pair.partition("=")
-        if not equals or not column.strip():
-            raise UsageError(f"--only takes COLUMN=VALUE, for example corpus=c4; got {pair!r}.")
-        asked.setdefault(column.strip(), []).append(value.strip())
-    for column, values in asked.items():
-        keep &= np.logical_or.reduce([_has_value(runs, column, value) for value in values])
-    if not keep.any():
-        raise DataError("--drop, --exclude and --only leave no runs; leave fewer out.")
-    return (runs if keep.all() else runs.select(keep)), list(dict.fromkeys(str(i) for i in ids[~keep]))
-
-
-def _has_value(runs: Runs, column: str, value: str) -> NDArray[np.bool_]:
-    """The rows that hold this value: a number to nine digits, a text or true/false as written."""
-    import numpy as np
-
-    texts = {"run_id": runs.run_id, "trunk_id": runs.trunk_id}
-    columns: dict[str, Any] = {**runs.extras, **runs.columns()}
-    columns |= {k: np.array(v, dtype=object) for k, v in texts.items() if v is not None}
-    if column not in columns:
-        raise UnknownNameError("column to select by", column, columns)
-    cells = columns[column]
-    if cells.dtype.kind in "fiu":
-        found = np.isclose(cells, parse_number(value), rtol=1e-9, atol=0)
-    else:
-        words = np.array([str(c) for c in cells.tolist()], dtype=object)
-        wanted = value.capitalize() if cells.dtype == bool else value
-        found = words == wanted
-    if not found.any():
-        known = sorted({f"{c:g}" if isinstance(c, float) else str(c) for c in cells.tolist()})
-        raise UnknownNameError(f"value of {column}", value, known)
-    return np.asarray(found, dtype=bool)
 
 
 def _renamed(columns: tuple[str, ...]) -> dict[str, str] | None:

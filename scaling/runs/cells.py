@@ -17,12 +17,14 @@ from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
 Array = NDArray[np.float64]
 EMPTY = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "--"})  # as tables write "not known"
 # Outside these a cell is a slip of unit or column, not a run: no run has had 1e20 parameters or 1e35 FLOPs.
-LARGEST = {"n_params": 1e18, "n_params_nonemb": 1e18, "n_tokens": 1e21, "n_tokens_unique": 1e21}
+LARGEST = {"n_params": 1e18, "n_params_nonemb": 1e18, "n_params_active": 1e18}
+LARGEST |= {"n_tokens": 1e21, "n_tokens_unique": 1e21}
 LARGEST |= {"flops": 1e40, "budget": 1e40, "loss": 1e6, "step": 1e15}
 
 _PARSERS: dict[str, Callable[[str], float]] = {
     "n_params": parse_params,
     "n_params_nonemb": parse_params,
+    "n_params_active": parse_params,
     "n_tokens": parse_tokens,
     "n_tokens_unique": parse_tokens,
     "flops": parse_flops,
@@ -55,12 +57,25 @@ class RawTable:
         return replace(self, values=values, row=self.row[keep])
 
 
-def read_numbers(table: RawTable, position: int, name: str, *, scale: float = 1.0, optional: bool) -> Array:
-    """One column as float64: finite and > 0 (a step may be 0); NaN only for an empty cell of an optional column."""
+def read_numbers(
+    table: RawTable,
+    position: int,
+    name: str,
+    *,
+    scale: float = 1.0,
+    log_base: float = 0.0,
+    optional: bool,
+) -> Array:
+    """One column as float64: finite and > 0 (a step may be 0); NaN only for an empty cell of an optional column.
+
+    `log_base`: the cells are logarithms to this base; 0 = they are not.
+    """
     header, cells = table.headers[position], table.values[position]
     values = _floats(table, cells, position, name)
+    values = log_base**values if log_base else values
     values = values if scale == 1 else values * scale
-    bad = ~np.isfinite(values) | (values <= 0 if name != "step" else values < 0) | (values > LARGEST[name])
+    most = LARGEST.get(name, math.inf)
+    bad = ~np.isfinite(values) | (values <= 0 if name != "step" else values < 0) | (values > most)
     if optional:
         bad &= ~np.isnan(values)  # an empty cell
     if bad.any():
@@ -162,3 +177,17 @@ def _why(cell: Any, value: float, name: str) -> str:
         return f"{shown} is negative; the loss is -log p in nats/token, above zero: flip the sign or check the column"
     rule = "zero or more" if name == "step" else "above zero"
     return f"{shown} is not a finite number {rule}; correct it or remove the row"
+
+
+def try_numbers(cells: Sequence[Any] | NDArray[Any], name: str) -> Array:
+    """The cells as numbers of a quantity, NaN where one is none: to compare columns by, before any is chosen."""
+    if isinstance(cells, np.ndarray) and cells.dtype.kind in "fiu":
+        return np.asarray(cells, dtype=np.float64)
+    return np.array([_number_or_nan(cell, name) for cell in cells], dtype=np.float64)
+
+
+def _number_or_nan(cell: Any, name: str) -> float:
+    try:
+        return _number(cell, name, str)
+    except DataError:
+        return math.nan

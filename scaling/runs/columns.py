@@ -1,69 +1,38 @@
-"""Which column of a file holds which quantity: names, aliases, and units written in a header.
+"""Which column of a table holds which quantity: by name, by unit, and where two could be meant by their cells.
 
-A header is matched by its exact name first, then by an alias, then by an alias with a unit: "params (M)",
-"tokens [1e9]", "n_params_millions", "loss (bits/byte)". Two columns that could both be meant are an error.
+Of several columns for one quantity the surest name is read (our own before an alias before the tail of a path); text
+beside numbers drops out, the same numbers twice are one; what is then still open is an error that asks.
 """
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scaling.errors import DataError, UnitError, UsageError, near_names
-from scaling.units import parse_flops, parse_params, parse_tokens
+import numpy as np
+from numpy.typing import NDArray
 
-# Written as they compare: lower case, words joined by "_". Capital N, D, C, L, U match as capitals only.
-ALIASES: dict[str, tuple[str, ...]] = {
-    "n_params": (
-        "params", "parameters", "n_parameters", "num_params", "num_parameters", "param_count", "parameter_count",
-        "params_count", "model_size", "model_params", "total_params", "params_total", "n_params_total",
-        "total_parameters", "N",
-    ),
-    "n_params_nonemb": (
-        "params_nonemb", "nonemb_params", "non_embedding_params", "non_embedding_parameters", "params_non_embedding",
-        "n_params_non_embedding", "n_params_nonembedding", "non_embedding_param_size", "n_non_embedding_params",
-        "non_vocab_parameters", "non_vocab_params", "params_no_embedding",
-    ),
-    "n_tokens": (
-        "tokens", "num_tokens", "token_count", "training_tokens", "train_tokens", "n_train_tokens", "total_tokens",
-        "tokens_seen", "tokens_trained", "consumed_tokens", "data_size", "dataset_size", "dataset_tokens", "D",
-    ),
-    "n_tokens_unique": ("unique_tokens", "tokens_unique", "n_unique_tokens", "num_unique_tokens", "U"),
-    "flops": (
-        "flop", "training_flops", "training_flop", "train_flops", "total_flops", "compute", "training_compute",
-        "compute_flops", "n_flops", "C",
-    ),
-    "loss": (
-        "final_loss", "val_loss", "validation_loss", "valid_loss", "eval_loss", "test_loss", "train_loss",
-        "training_loss", "lm_loss", "cross_entropy", "cross_entropy_loss", "ce_loss", "nll", "loss_validation", "L",
-    ),
-    "budget": (
-        "budget_flops", "flops_budget", "flop_budget", "compute_budget", "isoflop_budget", "target_flops",
-        "nominal_flops",
-    ),
-    "run_id": ("run", "run_name", "runid", "id", "experiment_id", "name"),
-    "trunk_id": ("trunk", "parent_run", "parent_run_id"),
-    "step": ("steps", "iteration", "iterations", "iter", "global_step", "train_step", "training_step"),
-    "flops_source": ("flops_counting",),
-    "params_convention": (),
-    "flops_convention": (),
-    "loss_unit": (),
-}  # fmt: skip
+from scaling.errors import DataError, UsageError, near_names
+from scaling.runs.cells import RawTable, try_numbers
+from scaling.runs.names import OWN_NAME, OWN_NAMES, PATH_TAIL, Meaning, fold, last_words, meaning_of, misspelt
 
-# A name that says by itself that the loss is in another unit.
-LOSS_IN_OTHER_UNITS = {
-    "bits_per_byte": "bits/byte", "bpb": "bits/byte", "val_bpb": "bits/byte", "loss_bpb": "bits/byte",
-    "bits_per_token": "bits/token", "bits_per_char": "bits/character", "bpc": "bits/character",
-    "nats_per_byte": "nats/byte", "perplexity": "perplexity", "ppl": "perplexity", "val_ppl": "perplexity",
-}  # fmt: skip
-SAYS_TOTAL = {"n_params", "n_params_total", "total_params", "params_total", "total_parameters"}
-NUMERIC = ("n_params", "n_params_nonemb", "n_tokens", "n_tokens_unique", "flops", "loss", "budget", "step")
+Array = NDArray[np.float64]
 
+NUMERIC = (
+    "n_params",
+    "n_params_nonemb",
+    "n_params_active",
+    "n_tokens",
+    "n_tokens_unique",
+    "flops",
+    "loss",
+    "budget",
+)
 OUR_HEADER = {"n_params_nonemb": "n_params_non_embedding"}  # as our own tables are written; not worth a word
-_PARSERS = {"n_params": parse_params, "n_params_nonemb": parse_params, "n_tokens": parse_tokens}
-_PARSERS |= {"n_tokens_unique": parse_tokens, "flops": parse_flops, "budget": parse_flops}
-_BRACKETS = re.compile(r"^(.*?)\s*[(\[]\s*(?:in\s+)?([^()\[\]]*?)\s*[)\]]\s*$")
+SAME_VALUES = 0.01  # relative: two columns of one quantity, one of them rounded
+SAME_LOSS = 0.02  # of a loss and its perplexity, each printed with three digits
+SAMPLE = 200  # rows that tell text from numbers and one quantity from another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,134 +42,188 @@ class Match:
     name: str  # ours
     header: str  # as the file writes it
     position: int
-    scale: float = 1.0  # from a unit in the header
-    unit: str = ""  # of the loss, where the header says it
+    rank: int = OWN_NAME
+    scale: float = 1.0
+    log_base: float = 0.0
+    unit: str = ""
+    says_total: bool = False
+    as_told: bool = False  # the caller has named this column
+    data_unit: str = ""  # of a count that is no count of tokens: samples, images
 
 
 def match_columns(
-    headers: Sequence[str], given: Mapping[str, str] | None, where: str
+    table: RawTable, given: Mapping[str, str] | None
 ) -> tuple[dict[str, Match], tuple[str, ...]]:
-    """Our name → the column of the file, and the notes that tell it back.
+    """Our name → the column of the table, and the notes that tell it back.
 
     Args:
-        headers: the file's column names, in order.
+        table: as read.
         given: our name → header, which settles what a name cannot.
-        where: file (and line) for messages.
     Raises:
         DataError: duplicate headers, or two columns for one quantity.
         UsageError: `given` names an unknown quantity or a column that is not there.
     """
-    _refuse_duplicates(headers, where)
-    found = _given_matches(headers, given or {}, where)
+    _refuse_duplicates(table)
+    found = {name: _given_match(table, name, header) for name, header in (given or {}).items()}
     taken = {m.position for m in found.values()}
     candidates: dict[str, list[Match]] = {}
-    for position, header in enumerate(headers):
-        if position not in taken and (match := _match_one(header, position)) and match.name not in found:
-            candidates.setdefault(match.name, []).append(match)
+    for position, header in enumerate(table.headers):
+        meaning = None if position in taken else meaning_of(header)
+        if meaning and meaning.name and meaning.name not in found:
+            candidates.setdefault(meaning.name, []).append(_match(meaning, header, position))
+    notes: list[str] = []
     for name, matches in candidates.items():
-        exact = [m for m in matches if m.header == name]
-        # names and steps may stay open, the first will do: they do not enter a fit as numbers
-        if not exact and len(matches) > 1 and name not in ("run_id", "trunk_id", "step"):
-            raise DataError(_ambiguous(name, matches, where))
-        found[name] = (exact or matches)[0]
-    return found, tuple(
-        _told_back(m) for m in found.values() if m.header not in (m.name, OUR_HEADER.get(m.name))
-    )
+        chosen = _settle(table, name, matches, notes)
+        if chosen is not None:
+            found[name] = chosen
+    told = [_told_back(m) for m in found.values() if m.header not in (m.name, OUR_HEADER.get(m.name))]
+    return found, (*told, *notes)
 
 
-def missing_column(name: str, headers: Sequence[str], where: str) -> DataError:
-    """The error for a required column that is not there, with the columns that look like it."""
-    near = near_names(name, [h for h in headers if len(h.strip()) > 1])
-    names = ", ".join(ALIASES[name][:4])
-    guess = (
-        f" Nearest: {', '.join(near)}; pass columns={{{name!r}: {near[0]!r}}} if that is it." if near else ""
-    )
+def missing_column(name: str, table: RawTable, found: Mapping[str, Match], hint: str = "") -> DataError:
+    """The error for a required column that is not there, with the columns that may be it by their meaning."""
+    read = {m.position for m in found.values()}
+    near = [
+        header
+        for i, header in enumerate(table.headers)
+        if i not in read
+        and (m := last_words(header) or misspelt(header))
+        and m.name == name
+        and not _is_text(table, i)
+    ]
+    headers = table.headers
+    guess = f" Is it {near[0]}? Then say {say_column(name, near[0])}." if near else ""
+    advice = hint or (f" Name the column that holds it: {say_column(name, 'NAME')}." if not near else "")
+    options = tuple(f"--column {shlex.quote(f'{name}={header}')}" for header in near[:2])
     return DataError(
-        f"{where}: no column for {name} (also read: {names}); the columns are "
-        f"{', '.join(headers[:20])}{' ...' if len(headers) > 20 else ''}.{guess or ' Add it or rename one.'}"
+        f"{table.source}: no column for {name}; the columns are "
+        f"{', '.join(headers[:20])}{' ...' if len(headers) > 20 else ''}.{guess}{advice}",
+        remedies=options,
     )
 
 
-def fold(header: str) -> str:
-    """'Model Size' → 'model_size'; a single capital letter stays a capital."""
-    body = header.strip()
-    if len(body) == 1:
-        return body
-    return re.sub(r"[^0-9a-z]+", "_", body.lower()).strip("_")
+def say_column(name: str, header: str) -> str:
+    """How to say on the command line, and in Python, that `header` holds `name`."""
+    return f"--column {shlex.quote(f'{name}={header}')} (in Python columns={{{name!r}: {header!r}}})"
 
 
-_BY_FOLDED = {fold(alias): name for name, aliases in ALIASES.items() for alias in (name, *aliases)}
+def column_values(table: RawTable, match: Match, n: int | None = None) -> Array:
+    """The cells of a column as numbers in our unit, NaN where one is none; the first `n` rows."""
+    values = try_numbers(table.values[match.position][:n], match.name) * match.scale
+    return match.log_base**values if match.log_base else values
 
 
-def _match_one(header: str, position: int) -> Match | None:
-    folded = fold(header)
-    if folded in _BY_FOLDED:
-        return Match(name=_BY_FOLDED[folded], header=header, position=position)
-    if folded in LOSS_IN_OTHER_UNITS:
-        return Match(name="loss", header=header, position=position, unit=LOSS_IN_OTHER_UNITS[folded])
-    brackets = _BRACKETS.match(header.strip())
-    if brackets and (name := _BY_FOLDED.get(fold(brackets[1]))):
-        return _with_unit(name, header, position, brackets[2])
-    base, _, suffix = folded.rpartition("_")
-    name = _BY_FOLDED.get(base)
-    if name in _PARSERS and (scale := _scale_of(name, suffix)) is not None:
-        return Match(name=name, header=header, position=position, scale=scale)
-    return None
+def _match(meaning: Meaning, header: str, position: int) -> Match:
+    return Match(
+        name=meaning.name,
+        header=header,
+        position=position,
+        rank=meaning.rank,
+        scale=meaning.scale,
+        log_base=meaning.log_base,
+        unit=meaning.unit,
+        says_total=meaning.says_total,
+    )
 
 
-def _with_unit(name: str, header: str, position: int, unit: str) -> Match | None:
-    if name == "loss":
-        return Match(name=name, header=header, position=position, unit=unit)
-    scale = _scale_of(name, unit)
-    return None if scale is None else Match(name=name, header=header, position=position, scale=scale)
+def _settle(table: RawTable, name: str, matches: list[Match], notes: list[str]) -> Match | None:
+    """The one column of several that is meant; None where none of them holds numbers."""
+    if name not in NUMERIC:
+        return min(
+            matches, key=lambda m: m.rank
+        )  # names and steps may stay open: they do not enter a fit as numbers
+    numeric = [m for m in matches if not _is_text(table, m.position)]
+    if not numeric:
+        return min(matches, key=lambda m: m.rank)  # so that its first cell is refused with its line
+    surest = [m for m in numeric if m.rank == min(m.rank for m in numeric)]
+    first, others = surest[0], surest[1:]
+    if not others:
+        return first
+    nats = [m for m in surest if name == "loss" and m.unit in ("", "nats/token")]
+    if len(nats) == 1:
+        first, others = nats[0], [m for m in surest if m is not nats[0]]
+    if all(_same_quantity(table, first, other) for other in others):
+        also = " and ".join(m.header for m in others)
+        notes.append(f"{also} says the same as {first.header}: not read")
+        return first
+    raise _ambiguous(table, name, surest)
 
 
-def _scale_of(name: str, unit: str) -> float | None:
-    """The factor a unit stands for: 'M' → 1e6, '1e9' → 1e9, 'ZFLOPs' → 1e21; None when it is no such unit."""
-    for text in (f"1 {unit}", f"1 {unit.removesuffix('s')}", unit):  # B, billions, 1e9
-        try:
-            return _PARSERS[name](text)
-        except (UnitError, KeyError):
-            continue
-    return None
+def _same_quantity(table: RawTable, first: Match, other: Match) -> bool:
+    """Whether two columns hold one quantity: equal numbers; a loss and its perplexity; a loss and its bits per byte."""
+    x, y = column_values(table, first, SAMPLE), column_values(table, other, SAMPLE)
+    both = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
+    if not both.any():
+        return False
+    if other.unit == "perplexity" and first.unit != "perplexity":
+        return bool(np.all(np.abs(np.log(y[both]) - x[both]) < SAME_LOSS))
+    ratio = y[both] / x[both]
+    if first.unit == other.unit:
+        return bool(np.all(np.abs(ratio - 1) < SAME_VALUES))
+    return bool(len(ratio) > 2 and ratio.max() < (1 + SAME_LOSS) * ratio.min())
 
 
-def _given_matches(headers: Sequence[str], given: Mapping[str, str], where: str) -> dict[str, Match]:
-    found = {}
-    for name, header in given.items():
-        if name not in ALIASES:
-            near = near_names(name, ALIASES) or list(ALIASES)
-            raise UsageError(f"there is no quantity {name!r} to read a column as; known: {', '.join(near)}.")
-        if header not in headers:
-            near = near_names(header, headers) or list(headers)[:12]
-            raise UsageError(
-                f"{where}: no column {header!r} to read {name} from; the file has {', '.join(near)}."
-            )
-        position = list(headers).index(header)
-        as_named = _match_one(header, position)
-        same = as_named is not None and as_named.name == name
-        found[name] = as_named if same and as_named else Match(name=name, header=header, position=position)
-    return found
+def _is_text(table: RawTable, position: int) -> bool:
+    """Whether a column holds words: of its first filled cells none is a number."""
+    cells = table.values[position]
+    return not isinstance(cells, np.ndarray) and not bool(
+        np.isfinite(try_numbers(cells[:SAMPLE], "n_params")).any()
+    )
 
 
-def _refuse_duplicates(headers: Sequence[str], where: str) -> None:
+def _given_match(table: RawTable, name: str, header: str) -> Match:
+    if name not in OWN_NAMES:
+        near = near_names(name, OWN_NAMES) or list(OWN_NAMES)
+        raise UsageError(f"there is no quantity {name!r} to read a column as; known: {', '.join(near)}.")
+    if header not in table.headers:
+        near = near_names(header, table.headers) or list(table.headers)[:12]
+        raise UsageError(
+            f"{table.source}: no column {header!r} to read {name} from; the file has {', '.join(near)}."
+        )
+    position = table.headers.index(header)
+    meaning = meaning_of(header)
+    if meaning and _fits(meaning.name, name):
+        found = _match(meaning, header, position)
+        return Match(**{**vars(found), "name": name, "as_told": True})
+    data_unit = "samples" if name == "n_tokens" and meaning is None and last_words(header) is None else ""
+    return Match(
+        name=name, header=header, position=position, as_told=True, data_unit=data_unit, rank=PATH_TAIL
+    )
+
+
+def _fits(meant: str, asked: str) -> bool:
+    """Whether a header that means `meant` keeps its unit when it is read as `asked`."""
+    kinds = (
+        {"n_params", "n_params_nonemb", "n_params_active"},
+        {"n_tokens", "n_tokens_unique"},
+        {"flops", "budget"},
+    )
+    return meant == asked or any({meant, asked} <= kind for kind in kinds)
+
+
+def _refuse_duplicates(table: RawTable) -> None:
     seen: set[str] = set()
-    for header in headers:
+    for header in table.headers:
         if header.strip() and header.strip() in seen:
             raise DataError(
-                f"{where}: two columns are named {header.strip()!r}; rename or remove one of them."
+                f"{table.source}: two columns are named {header.strip()!r}; rename or remove one of them."
             )
         seen.add(header.strip())
 
 
-def _ambiguous(name: str, matches: list[Match], where: str) -> str:
+def _ambiguous(table: RawTable, name: str, matches: Sequence[Match]) -> DataError:
     listed = " and ".join(repr(m.header) for m in matches)
-    return (
-        f"{where}: columns {listed} can each be read as {name}; say which: --column {name}={matches[0].header} (in "
-        f"Python columns={{{name!r}: {matches[0].header!r}}}), or rename one to {name}."
+    return DataError(
+        f"{table.source}: columns {listed} can each be read as {name}; say which: "
+        f"{say_column(name, matches[0].header)}.",
+        remedies=tuple(f"--column {shlex.quote(f'{name}={m.header}')}" for m in matches),
     )
 
 
 def _told_back(match: Match) -> str:
     scale = f" (times {match.scale:g})" if match.scale != 1 else ""
+    scale = f" (as {match.log_base:.3g} to the power of its cells)" if match.log_base else scale
     return f"read {match.header} as {match.name}{scale}"
+
+
+__all__ = ["Match", "column_values", "fold", "match_columns", "missing_column", "say_column"]

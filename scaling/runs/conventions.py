@@ -8,18 +8,33 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
-from scaling.runs.columns import SAYS_TOTAL, Match, fold
+from scaling.runs.cells import RawTable
+from scaling.runs.columns import Match, column_values
+from scaling.runs.names import fold
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, PARAMS_CONVENTIONS
+
+if TYPE_CHECKING:
+    from scaling.runs.load import Reading
 
 Array = NDArray[np.float64]
 
+ACTIVE_NAMES = (
+    "active_params",
+    "active_parameters",
+    "n_active_params",
+    "n_params_active",
+    "activated_params",
+)
+MEETS_BUDGET = (
+    0.1  # in ln C: digitised budgets scatter by a few per cent; a mixture's totals are off by a factor
+)
 SAME_FLOPS = 2e-3  # relative; tables print C or D with three or more digits
 LOSS_UNITS = ("nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other")
 _BYTES_PER_TOKEN = "--bytes-per-token (in Python bytes_per_token=)"
@@ -48,33 +63,77 @@ def flops_origin(cells: Sequence[Any] | NDArray[Any]) -> str | None:
 
 
 def choose_params(
-    asked: str | None, stated: str | None, found: dict[str, Match], where: str
-) -> tuple[Match, str]:
-    """Which column is N, and what it counts: as asked, else as the table states, else by its name."""
+    reading: Reading, stated: str | None, found: Mapping[str, Match], table: RawTable
+) -> tuple[Match | None, str]:
+    """Which column is N, and what it counts: as asked, else as the table states, else by its name.
+
+    Of active and total parameters the one that meets the table's own budgets is N; where neither or both do, the
+    caller is asked. None where the table has no parameters.
+    """
+    asked = reading.params_convention
     known = ", ".join(PARAMS_CONVENTIONS)
     if asked is not None and asked not in PARAMS_CONVENTIONS:
         raise UsageError(f"params_convention is one of {known}; got {asked!r}.")
     if stated is not None and stated not in PARAMS_CONVENTIONS:
-        raise DataError(f"{where}, column params_convention: {stated!r} is not one of {known}; correct it.")
-    total, nonemb = found.get("n_params"), found.get("n_params_nonemb")
-    if asked == "non_embedding" and nonemb is not None:
-        return nonemb, "non_embedding"
-    if total is None:
-        assert nonemb is not None  # the caller has checked that one of the two is there
-        if asked not in (None, "non_embedding"):
-            raise UsageError(
-                f"{where} counts parameters without embeddings only (column {nonemb.header}); add a column n_params "
-                f"with all parameters to fit under the convention {asked!r}."
-            )
-        return nonemb, "non_embedding"
-    if asked or stated:
-        return total, str(asked or stated)
-    return total, "total" if fold(total.header) in SAYS_TOTAL else "unknown"
+        raise DataError(
+            f"{table.source}, column params_convention: {stated!r} is not one of {known}; correct it."
+        )
+    total, active, nonemb = (found.get(n) for n in ("n_params", "n_params_active", "n_params_nonemb"))
+    own = {"total": total, "active": active, "non_embedding": nonemb}
+    if asked in own and (column := own[asked]) is not None:
+        return column, asked
+    if total is not None and active is not None and not total.as_told and stated is None:
+        return _active_or_total(table, found, total, active)
+    if total is not None:
+        said = "total" if total.says_total else "active" if fold(total.header) in ACTIVE_NAMES else "unknown"
+        return total, str(asked or stated or said)
+    if (column := active or nonemb) is None:
+        return None, asked or "unknown"
+    convention = "active" if column is active else "non_embedding"
+    if asked not in (None, convention):
+        what = "without embeddings" if convention == "non_embedding" else "that are active a token"
+        raise UsageError(
+            f"{table.source} counts parameters {what} only (column {column.header}); leave --params-convention out (in "
+            f"Python params_convention=), or add a column n_params that counts them as {asked!r} says."
+        )
+    return column, convention
+
+
+def _active_or_total(
+    table: RawTable, found: Mapping[str, Match], total: Match, active: Match
+) -> tuple[Match, str]:
+    """N of a mixture of experts: the count with which 6 N D meets the compute that the table states."""
+    values = {m.header: column_values(table, m) for m in (total, active)}
+    if np.allclose(values[total.header], values[active.header], rtol=1e-6):
+        return total, "total"  # dense models
+    off = {m.header: _distance(table, found, values[m.header]) for m in (total, active)}
+    near, far = sorted((total, active), key=lambda m: off[m.header])
+    if off[near.header] < MEETS_BUDGET and off[far.header] > 2 * MEETS_BUDGET:
+        return near, "active" if near is active else "total"
+    stated = "" if math.isinf(off[near.header]) else ", and 6 N D meets the stated compute with neither"
+    raise DataError(
+        f"{table.source} has parameters that are active a token ({active.header}) and in all ({total.header}){stated}: "
+        "which is N? Say --params-convention active or --params-convention total (in Python params_convention=). "
+        "Training compute is 6 N D of the active ones.",
+        remedies=("--params-convention active", "--params-convention total"),
+    )
+
+
+def _distance(table: RawTable, found: Mapping[str, Match], n_params: Array) -> float:
+    """How far 6 N D lies from the compute a table states: nine in ten rows are nearer, in ln; inf: it states none."""
+    match = found.get("budget") or found.get("flops")
+    if match is None or "n_tokens" not in found:
+        return math.inf
+    C, D = column_values(table, match), column_values(table, found["n_tokens"])
+    with np.errstate(all="ignore"):
+        off = np.abs(np.log(FLOPS_PER_PARAM_TOKEN * n_params * D / C))
+    off = off[np.isfinite(off)]
+    return float(np.quantile(off, 0.9)) if len(off) else math.inf
 
 
 def convention_notes(asked: str | None, stated: str | None, chosen: Match, params: str) -> tuple[str, ...]:
     """What was taken for granted about N, and what the caller's word overrules."""
-    said = stated or ("total" if fold(chosen.header) in SAYS_TOTAL - {"n_params"} else None)
+    said = stated or ("total" if chosen.says_total and fold(chosen.header) != "n_params" else None)
     if asked or stated:
         return overruled("params_convention", asked, said)
     if params == "unknown":
@@ -82,7 +141,11 @@ def convention_notes(asked: str | None, stated: str | None, chosen: Match, param
             f"{chosen.header} may count all parameters or those without embeddings; say which: --params-convention "
             "(in Python params_convention=)",
         )
-    if fold(chosen.header) == "n_params":
+    if params == "active":
+        return (
+            f"{chosen.header} is N: 6 N D meets the compute of a mixture of experts with its active parameters",
+        )
+    if fold(chosen.header) == "n_params" and params == "total":
         return (
             "n_params is read as total parameters, embedding included; if it is not, say so: --params-convention (in "
             "Python params_convention=)",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.runs.columns import fold
+from scaling.runs.names import GROUPS, fold
 from scaling.runs.table import Runs
 from scaling.units import format_params
 
@@ -134,7 +134,7 @@ def group_of(runs: Runs) -> tuple[NDArray[np.int64], tuple[str, ...]]:
 
     Losses on two corpora do not lie on one surface, so valleys and cells are looked for within a group.
     """
-    for name in ("experiment", "corpus", "dataset", "eval_set", "validation_set", "tokenizer", "group"):
+    for name in GROUPS:
         values = extra_column(runs, name)
         if values is not None and values.dtype.kind == "O":
             cells = list(map(str, values.tolist()))

@@ -1,9 +1,13 @@
-"""load_runs: a file or a DataFrame → Runs, with what was assumed and derived told back in `notes`."""
+"""load_runs: a file or a DataFrame → Runs, with what was assumed and derived told back in `notes`.
+
+In this order: the table as written, which column is what, which rows are asked for, and only then the cells as numbers.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,7 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError
 from scaling.runs.cells import RawTable, read_extra, read_numbers, read_texts
+from scaling.runs.choose import RowChoice, after_the_start, best_of_cells, choose_rows, last_rows
 from scaling.runs.columns import Match, match_columns, missing_column
 from scaling.runs.conventions import (
     choose_params,
@@ -21,12 +26,42 @@ from scaling.runs.conventions import (
     single_value,
 )
 from scaling.runs.conventions import flops_convention as choose_flops
+from scaling.runs.derive import Sizes, read_sizes
 from scaling.runs.read import MAX_ROWS, read_table
-from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, Convention, Runs
+from scaling.runs.table import Convention, Runs
 
 Array = NDArray[np.float64]
 
-_TEXT_HEADERS = ("run_id", "trunk_id", "run", "trunk", "run_name", "name", "id")
+_TEXT_HEADERS = ("run_id", "trunk_id", "run", "trunk", "run_name", "name", "id", "Name", "ID", "Run")
+_STATED = ("params_convention", "flops_convention", "loss_unit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a table is to be read; what is None is read from the table, or asked for."""
+
+    params_convention: str | None = None  # what N counts: total, active or non_embedding
+    flops_convention: str | None = None  # how C was counted: 6ND, exact, ...
+    loss_unit: str | None = (
+        None  # nats/token, or bits/token, bits/byte, nats/byte, perplexity to convert; other
+    )
+    bytes_per_token: float | None = None  # of the validation text, for a loss per byte
+    columns: Mapping[str, str] | None = None  # our name → column of the file
+    tokens_per_step: float | None = None  # D = steps times this
+    rows: RowChoice = field(default_factory=RowChoice)
+    best_of_cell: bool = False  # of the runs of one (N, D) the one of the lowest loss
+    final: bool = False  # of training curves the last row of each run
+    planned: bool = False  # losses may be missing
+    inputs: Collection[str] | None = None  # of a law; without the others a table is read all the same
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """Runs, and which rows of the file they are not."""
+
+    runs: Runs
+    left_out: tuple[str, ...]  # runs, as asked
+    n_curve_rows: int  # that stood before the last row of their run; 0 = no curves were reduced
 
 
 def load_runs(
@@ -37,21 +72,35 @@ def load_runs(
     loss_unit: str | None = None,
     bytes_per_token: float | None = None,
     columns: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    best_of_cell: bool = False,
+    final: bool = False,
+    tokens_per_step: float | None = None,
+    inputs: Collection[str] | None = None,
     planned: bool = False,
     max_rows: int = MAX_ROWS,
 ) -> Runs:
     """Read training runs: one row a run, or many rows a run (curves, whose rows share `run_id`).
 
-    Needs n_params (or n_params_nonemb), loss, and n_tokens or flops; the missing one follows from C = 6 N D.
-    Column names have aliases ("params", "D"), cells and headers may carry units ("7B", "tokens (B)").
+    Needs the loss and two of n_params, n_tokens and flops (or a budget); the third follows from C = 6 N D. Column names
+    are read by their words ("Params (M)", "train/total_tokens", "compute_pf_days"), cells may carry units ("7B").
 
     Args:
-        path_or_frame: .csv, .tsv, .jsonl (each also gzipped), .parquet, a DataFrame, or a mapping of columns.
-        params_convention: what N counts: "total" or "non_embedding"; None reads it from the table.
+        path_or_frame: a file, a DataFrame, a list of records, or a mapping of columns (docs/tables.md).
+        params_convention: what N counts: "total", "active" or "non_embedding"; None reads it from the table.
         flops_convention: how C was counted: "6ND", "exact", ...; None reads it from the table.
         loss_unit: nats/token, or bits/token, bits/byte, nats/byte, perplexity to convert; "other" keeps it as it is.
         bytes_per_token: bytes of the validation text divided by its tokens; for a loss per byte.
         columns: our name → column of the file, where a name is ambiguous.
+        only: keep rows where these hold: "corpus=c4", "n_params<1e9".
+        exclude: leave out runs by id, by "line:12" or where "loss>20"; judged before any cell is.
+        drop: leave out rows where these columns are true.
+        best_of_cell: of the runs of one (N, D), a grid of learning rates, keep the one of the lowest loss.
+        final: of training curves keep the last row of each run.
+        tokens_per_step: D = steps times this, where the table has steps and no tokens.
+        inputs: what a law uses, ("flops",): the other sizes may be absent (all NaN in Runs).
         planned: the loss may be missing, in some rows or all: runs to predict for (`predict_runs`).
         max_rows: refuse longer files.
     Returns:
@@ -62,48 +111,102 @@ def load_runs(
         >>> load_runs({"params": ["1B", "2B"], "tokens": ["20B", "40B"], "loss": [2.6, 2.4]}).flops[0]
         1.2e+20
     """
-    table = read_table(path_or_frame, max_rows=max_rows, text_headers=_text_headers(columns))
+    rows = RowChoice(only=tuple(only), exclude=tuple(exclude), drop=tuple(drop))
+    reading = Reading(
+        params_convention=params_convention,
+        flops_convention=flops_convention,
+        loss_unit=loss_unit,
+        bytes_per_token=bytes_per_token,
+        columns=columns,
+        tokens_per_step=tokens_per_step,
+        rows=rows,
+        best_of_cell=best_of_cell,
+        final=final,
+        planned=planned,
+        inputs=inputs,
+    )
+    table = read_table(path_or_frame, max_rows=max_rows, text_headers=text_headers(columns))
+    return read_runs(table, reading).runs
+
+
+def read_runs(table: RawTable, reading: Reading) -> Loaded:
+    """The runs of a table as written."""
+    found, notes = match_columns(table, reading.columns)
+    table, left_out = choose_rows(table, found, reading.rows)
+    if left_out:
+        notes = (*notes, f"left out {_counted(left_out)} as you asked")
+    table, chosen_notes, n_curve_rows = _chosen_rows(table, found, reading)
+    runs = _runs(table, found, reading, (*notes, *chosen_notes))
+    return Loaded(runs=runs, left_out=left_out, n_curve_rows=n_curve_rows)
+
+
+def text_headers(columns: Mapping[str, str] | None) -> tuple[str, ...]:
+    """The columns to read as text whatever they look like: names."""
+    given = columns or {}
+    return (*_TEXT_HEADERS, *(given[k] for k in ("run_id", "trunk_id") if k in given))
+
+
+def _counted(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return f"{len(names)} run{'' if len(names) == 1 else 's'} ({shown})"
+
+
+def _chosen_rows(
+    table: RawTable, found: dict[str, Match], reading: Reading
+) -> tuple[RawTable, tuple[str, ...], int]:
+    """The rows that are runs: after the start of training, the last of each curve, the best of each cell."""
+    notes: list[str] = []
+    kept = after_the_start(table, found)
+    if len(kept) < len(table):
+        notes.append(f"left out {len(table) - len(kept)} rows at step 0, before training")
+        table = kept
+    n_curve_rows = len(table)
+    if reading.final:
+        table = last_rows(table, found, planned=reading.planned)
+    n_curve_rows -= len(table)
+    if reading.best_of_cell:
+        best = best_of_cells(table, found)
+        notes.append(
+            f"kept the run of the lowest loss of each (n_params, n_tokens): {len(best)} of {len(table)}"
+        )
+        table = best
+    return table, tuple(notes), n_curve_rows
+
+
+def _runs(table: RawTable, found: dict[str, Match], reading: Reading, notes: tuple[str, ...]) -> Runs:
+    """Every cell as a number, every derived quantity, and what was taken for granted."""
     where = table.source
-    found, notes = match_columns(table.headers, columns, where)
-    _require_columns(found, table, planned)
+    if "loss" not in found and not reading.planned:
+        raise missing_column("loss", table, found)
     says = _stated(table, found)
-    chosen, params = choose_params(params_convention, says.get("params_convention"), found, where)
-    N = _numbers(table, chosen, required=True)
+    chosen, params = choose_params(reading, says.get("params_convention"), found, table)
+    sizes = read_sizes(table, found, chosen, reading)
     loss, unit = np.full(len(table), math.nan), "nats/token"  # of runs not trained yet
     loss_notes: tuple[str, ...] = ()
     if "loss" in found:
-        stated = says.get("loss_unit")
-        loss, unit, loss_notes = _loss(table, found["loss"], loss_unit, stated, bytes_per_token, planned)
-    D, C, derived = _tokens_and_flops(table, found, N)
-    counted = choose_flops(flops_convention, says.get("flops_convention"), says.get("flops_source"), C, N, D)
-    told = convention_notes(params_convention, says.get("params_convention"), chosen, params)
-    told += overruled("flops_convention", flops_convention, says.get("flops_convention"))
+        loss, unit, loss_notes = _loss(table, found["loss"], says.get("loss_unit"), reading)
+    counted = choose_flops(
+        reading.flops_convention, says.get("flops_convention"), says.get("flops_source"), *sizes.arrays()
+    )
+    told: tuple[str, ...] = ()
+    if chosen is not None:
+        told = convention_notes(reading.params_convention, says.get("params_convention"), chosen, params)
+    told += overruled("flops_convention", reading.flops_convention, says.get("flops_convention"))
     return Runs(
-        n_params=N,
-        n_tokens=D,
-        flops=C,
+        n_params=sizes.n_params,
+        n_tokens=sizes.n_tokens,
+        flops=sizes.flops,
         loss=loss,
         run_id=_run_ids(table, found),
         trunk_id=_trunks(table, found),
-        extras=_extras(table, found, chosen),
-        convention=Convention(params=params, flops=counted, loss_unit=unit),
+        extras=_extras(table, found, chosen, sizes),
+        convention=Convention(params=params, flops=counted, loss_unit=unit, data_unit=sizes.data_unit),
         source=where,
         row=table.row,
-        planned=planned,
-        notes=(*table.notes, *notes, *told, *derived, *loss_notes),
+        planned=reading.planned,
+        notes=(*table.notes, *notes, *told, *sizes.notes, *loss_notes),
         **{k: _numbers(table, found[k]) for k in ("budget", "step", "n_tokens_unique") if k in found},
     )
-
-
-_STATED = ("params_convention", "flops_convention", "loss_unit")
-
-
-def _require_columns(found: Mapping[str, Match], table: RawTable, planned: bool) -> None:
-    for name, instead in (("n_params", "n_params_nonemb"), ("loss", "loss"), ("n_tokens", "flops")):
-        if planned and name == "loss":
-            continue
-        if name not in found and instead not in found:
-            raise missing_column(name, table.headers, table.source)
 
 
 def _stated(table: RawTable, found: Mapping[str, Match]) -> dict[str, str | None]:
@@ -114,28 +217,19 @@ def _stated(table: RawTable, found: Mapping[str, Match]) -> dict[str, str | None
     return says
 
 
-def _text_headers(columns: Mapping[str, str] | None) -> tuple[str, ...]:
-    given = columns or {}
-    return (*_TEXT_HEADERS, *(given[k] for k in ("run_id", "trunk_id") if k in given))
-
-
 def _numbers(table: RawTable, match: Match, *, required: bool = False) -> Array:
-    return read_numbers(table, match.position, match.name, scale=match.scale, optional=not required)
+    return read_numbers(
+        table, match.position, match.name, scale=match.scale, log_base=match.log_base, optional=not required
+    )
 
 
 def _loss(
-    table: RawTable,
-    match: Match,
-    asked: str | None,
-    stated: str | None,
-    bytes_per_token: float | None,
-    planned: bool,
+    table: RawTable, match: Match, stated: str | None, reading: Reading
 ) -> tuple[Array, str, tuple[str, ...]]:
     """The loss in nats/token where it can be converted, its unit, and what was done."""
-    unit, factor = loss_factor(
-        asked, match.unit or stated, bytes_per_token, f"{table.source}, column {match.header}"
-    )
-    values = _numbers(table, match, required=not planned)
+    asked, where = reading.loss_unit, f"{table.source}, column {match.header}"
+    unit, factor = loss_factor(asked, match.unit or stated, reading.bytes_per_token, where)
+    values = _numbers(table, match, required=not reading.planned)
     if math.isnan(factor):
         if bool(np.any(values <= 1)):
             i = int(np.flatnonzero(values <= 1)[0])
@@ -146,24 +240,6 @@ def _loss(
     if factor == 1:
         return values, unit, ()
     return values * factor, unit, (f"loss = {match.header} times {factor:.6g} (from {asked})",)
-
-
-def _tokens_and_flops(
-    table: RawTable, found: dict[str, Match], N: Array
-) -> tuple[Array, Array, tuple[str, ...]]:
-    """D and C; the one that is absent from the other, by C = 6 N D."""
-    with np.errstate(all="ignore"):  # Runs refuses what overflows and names its row
-        if "n_tokens" not in found:
-            C = _numbers(table, found["flops"], required=True)
-            return (
-                C / (FLOPS_PER_PARAM_TOKEN * N),
-                C,
-                ("n_tokens = flops / (6 n_params): the table has no tokens",),
-            )
-        D = _numbers(table, found["n_tokens"], required=True)
-        if "flops" not in found:
-            return D, FLOPS_PER_PARAM_TOKEN * N * D, ("flops = 6 n_params n_tokens: the table has no FLOPs",)
-        return D, _numbers(table, found["flops"], required=True), ()
 
 
 def _run_ids(table: RawTable, found: dict[str, Match]) -> tuple[str, ...]:
@@ -186,21 +262,28 @@ def _trunks(table: RawTable, found: dict[str, Match]) -> tuple[str, ...] | None:
     return tuple(t or r for t, r in zip(trunks, runs, strict=True)) if any(trunks) else None
 
 
-def _extras(table: RawTable, found: dict[str, Match], chosen: Match) -> dict[str, NDArray[Any]]:
-    """Every column not read into a field of Runs; `n_params_nonemb` (or the total) stays when it is not N."""
-    used = {
-        m.position for m in found.values() if m.name not in ("n_params", "n_params_nonemb", "flops_source")
-    }
-    used.add(chosen.position)
-    other = {m.position: m for m in found.values() if m.position not in used and m.name != "flops_source"}
+_SAVED_UNDER = {
+    "n_params": "n_params_total",
+    "n_params_nonemb": "n_params_nonemb",
+    "n_params_active": "n_params_active",
+}
+
+
+def _extras(
+    table: RawTable, found: dict[str, Match], chosen: Match | None, sizes: Sizes
+) -> dict[str, NDArray[Any]]:
+    """Every column not read into a field of Runs; the other counts of parameters stay under their own names."""
+    counts = {m.position: m for m in found.values() if m.name in _SAVED_UNDER and m is not chosen}
+    unread = {*counts, *sizes.unread} | {m.position for m in found.values() if m.name == "flops_source"}
+    used = {m.position for m in found.values()} - unread
     extras: dict[str, NDArray[Any]] = {}
     for position, header in enumerate(table.headers):
-        if position in other:
-            name = "n_params_nonemb" if other[position].name == "n_params_nonemb" else "n_params_total"
-            extras[name] = read_numbers(table, position, other[position].name, optional=True)
+        if position in counts:
+            match = counts[position]
+            extras[_SAVED_UNDER[match.name]] = _numbers(table, match)
         elif position not in used and header:
             name = (
                 f"file_{header}" if header in Runs.__dataclass_fields__ else header
-            )  # `loss` when another was asked
+            )  # `loss`, another was asked
             extras[name] = read_extra(table.values[position])
     return extras

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-PARAMS_CONVENTIONS = ("total", "non_embedding", "mixed", "unknown")
+PARAMS_CONVENTIONS = ("total", "active", "non_embedding", "mixed", "unknown")
 FLOPS_PER_PARAM_TOKEN = (
     6.0  # 2 forward, 4 backward per weight and token (Kaplan et al. 2020, 2001.08361, eq. 2.2)
 )
@@ -31,7 +31,7 @@ OPTIONAL = ("budget", "step", "n_tokens_unique")
 class Convention:
     """What the numbers of a table count.
 
-    params: total (embedding included) | non_embedding | mixed | unknown.
+    params: total (embedding included) | active (a token, of a mixture of experts) | non_embedding | mixed | unknown.
     flops: 6ND (with the table's own N) | exact | source (published, own counting) | mixed | unknown | other text.
     loss_unit: nats/token, or "other" where the source does not say.
     """
@@ -39,6 +39,7 @@ class Convention:
     params: str = "unknown"
     flops: str = "unknown"
     loss_unit: str = "nats/token"
+    data_unit: str = "tokens"  # what n_tokens counts: "samples" where a caller reads images as tokens
 
     def __post_init__(self) -> None:
         if self.params not in PARAMS_CONVENTIONS:

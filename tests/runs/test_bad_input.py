@@ -43,7 +43,7 @@ def write(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:
         (HEADER, "has column names but no runs"),
         ("1e8,2e9,3.1\n2e8,4e9,2.9\n", "line 1 holds numbers where the column names belong"),
         ("n_params,tokenz,loss\n" + GOOD, "no column for n_tokens"),
-        ("n_prams,n_tokens,loss\n" + GOOD, "Nearest: n_prams"),
+        ("n_prams,n_tokens,loss\n" + GOOD, "Is it n_prams? Then say --column n_params=n_prams"),
         ("n_params,n_tokens\n1e8,2e9\n", "no column for loss"),
         ("n_params,n_tokens,loss,loss\n1e8,2e9,3.1,3.1\n", "two columns are named 'loss'"),
         (HEADER + "1e8,2e9\n", "line 2: 2 cells under 3 column names"),
@@ -63,7 +63,7 @@ def write(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:
         ("n_params,n_tokens,loss,flops\n1e8,2e9,3.1,\n", "line 2, column flops: is empty"),
         ("n_params,n_tokens,loss,step\n1e8,2e9,3.1,-4\n", "not a finite number zero or more"),
         (
-            "params,model_size,n_tokens,loss\n1,1,1,1\n",
+            "params,model_size,n_tokens,loss\n1e8,2e8,1e9,3\n",
             "'params' and 'model_size' can each be read as n_params",
         ),
         (b"\xff\xfe" + HEADER.encode("utf-16-le"), "UTF-16"),

@@ -140,7 +140,7 @@ def test_flops_of_another_count_are_not_called_6nd(tmp_path):
 
 
 def test_an_unknown_convention_is_a_usage_error(tmp_path):
-    with pytest.raises(UsageError, match="total, non_embedding"):
+    with pytest.raises(UsageError, match="total, active, non_embedding"):
         load_runs(write(tmp_path, CSV), params_convention="totl")
 
 

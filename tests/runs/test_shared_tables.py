@@ -49,7 +49,7 @@ def test_non_embedding_counts_are_there_to_refit_under(shared_runs):
 
 LAW_OF_N_AND_D = {"farseer_train": 404, "data_constrained_train": 161, "lr_bsz_train": 2702}
 OTHER_INPUTS = {
-    "domain_mixture_train": "no column for n_params",
+    "domain_mixture_train": "no column for loss",
     "moe_train": "no column for n_params",
     "parallel_train": "no column for n_tokens",
     "sparsity_train": "no column for n_params",

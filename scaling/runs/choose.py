@@ -1,0 +1,261 @@
+"""Which rows of a table are read: chosen by their cells as written, before any cell is judged.
+
+A diverged run has no loss to read; a user who leaves it out must not be stopped by it. So the conditions look at the
+raw cells, and whatever stands in the rows left out is never parsed as a number of ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling.errors import DataError, UnitError, UnknownNameError, UsageError
+from scaling.runs.cells import EMPTY, RawTable, read_texts, try_numbers
+from scaling.runs.columns import Match, column_values
+from scaling.runs.names import GROUPS, fold
+from scaling.runs.table import group_index
+from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
+
+Mask = NDArray[np.bool_]
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    ">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal,
+}  # fmt: skip
+_CONDITION = re.compile(r"^\s*(.+?)\s*(>=|<=|!=|==|=|>|<)\s*(.*?)\s*$")
+_PARSERS = {"n_params": parse_params, "n_tokens": parse_tokens, "flops": parse_flops, "budget": parse_flops}
+_TRUE, _FALSE = {"true", "1", "1.0", "yes", "y", "x"}, {"false", "0", "0.0", "no", "n"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowChoice:
+    """The rows asked for. Conditions are COLUMN=VALUE, COLUMN>VALUE ...; columns by our name or the file's."""
+
+    only: tuple[str, ...] = ()  # several values of one column add up, several columns must all hold
+    exclude: tuple[str, ...] = ()  # a run id, "line:12", or a condition
+    drop: tuple[str, ...] = ()  # columns that mark rows to leave out
+
+    def __bool__(self) -> bool:
+        return bool(self.only or self.exclude or self.drop)
+
+
+def choose_rows(
+    table: RawTable, found: Mapping[str, Match], choice: RowChoice
+) -> tuple[RawTable, tuple[str, ...]]:
+    """The rows asked for, and the names of the runs left out.
+
+    Raises:
+        UnknownNameError: a column, a value, a run or a line that is not in the table.
+        DataError: no row is left.
+    """
+    if not choice:
+        return table, ()
+    keep = np.ones(len(table), dtype=bool)
+    for column in choice.drop:
+        keep &= ~_marked(table, found, column)
+    for what in choice.exclude:
+        keep &= ~_excluded(table, found, what)
+    keep &= _asked_for(table, found, choice.only)
+    if not keep.any():
+        raise DataError("--drop, --exclude and --only leave no runs; leave fewer out.")
+    names = _names(table, found)
+    left_out = tuple(dict.fromkeys(names[i] for i in np.flatnonzero(~keep).tolist()))
+    return (table if keep.all() else table.select(np.flatnonzero(keep))), left_out
+
+
+def _names(table: RawTable, found: Mapping[str, Match]) -> tuple[str, ...]:
+    """What each row is called: its run, else its place."""
+    ids = read_texts(table.values[found["run_id"].position]) if "run_id" in found else ("",) * len(table)
+    return tuple(n or f"{table.row_word}-{i}" for n, i in zip(ids, table.row.tolist(), strict=True))
+
+
+def _excluded(table: RawTable, found: Mapping[str, Match], what: str) -> Mask:
+    names = _names(table, found)
+    named = np.array([n == what for n in names], dtype=bool)
+    if named.any():
+        return named
+    if place := re.match(r"^(?:line|row)[: ]\s*(\d+)$", what.strip()):
+        at = np.asarray(table.row == int(place[1]))
+        if not at.any():
+            raise UsageError(
+                f"--exclude {what}: the rows of {table.source} are {table.row_word} {table.row.min()} to "
+                f"{table.row.max()}."
+            )
+        return at
+    if condition := _CONDITION.match(what):
+        return _holds(table, found, *condition.groups())
+    hint = f"A line is excluded by {table.row_word}:{table.row[0]}, a value by 'loss>20'."
+    raise UnknownNameError("run", what, set(names), hint=hint)
+
+
+def _asked_for(table: RawTable, found: Mapping[str, Match], only: Sequence[str]) -> Mask:
+    conditions: dict[str, list[Mask]] = {}
+    for text in only:
+        parts = _CONDITION.match(text)
+        if parts is None:
+            raise UsageError(
+                f"--only takes COLUMN=VALUE or COLUMN<VALUE, for example corpus=c4; got {text!r}."
+            )
+        column, sign, value = parts.groups()
+        key = column if sign in ("=", "==") else text  # several values of one column add up
+        conditions.setdefault(key, []).append(_holds(table, found, column, sign, value))
+    keep = np.ones(len(table), dtype=bool)
+    for masks in conditions.values():
+        keep &= np.logical_or.reduce(masks)
+    return keep
+
+
+def _holds(table: RawTable, found: Mapping[str, Match], column: str, sign: str, value: str) -> Mask:
+    """The rows where `column sign value`; a cell that is no number is neither above nor below one."""
+    position = _position(table, found, column)
+    match = next((m for m in found.values() if m.position == position), None)
+    if sign in _COMPARE:
+        numbers = _numbers(table, position, match)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(_COMPARE[sign](numbers, _number(value, match)), dtype=bool)
+    equal = _equals(table, position, match, value)
+    if not equal.any() and sign != "!=":
+        known = sorted({_shown(c) for c in np.asarray(table.values[position], dtype=object).tolist()})
+        raise UnknownNameError(f"value of {column}", value, known)
+    return ~equal if sign == "!=" else equal
+
+
+def _equals(table: RawTable, position: int, match: Match | None, value: str) -> Mask:
+    """A number to nine digits, a text or true/false as written (without regard to case for true/false)."""
+    cells = table.values[position]
+    if not isinstance(cells, np.ndarray):
+        lowered = value.strip().lower()
+        words = [_shown(c) for c in cells]
+        same = np.array(
+            [w == value or (lowered in _TRUE | _FALSE and w.lower() == lowered) for w in words], dtype=bool
+        )
+        if same.any():
+            return same
+    try:
+        number = _number(value, match)
+    except UnitError:
+        return np.zeros(len(table), dtype=bool)
+    return np.isclose(_numbers(table, position, match), number, rtol=1e-9, atol=0)
+
+
+def _shown(cell: Any) -> str:
+    return (
+        "" if cell is None or cell != cell else f"{cell:g}" if isinstance(cell, float) else str(cell).strip()
+    )
+
+
+def _numbers(table: RawTable, position: int, match: Match | None) -> NDArray[np.float64]:
+    if match is None:
+        return try_numbers(table.values[position], "extra")
+    return column_values(table, match)
+
+
+def _number(value: str, match: Match | None) -> float:
+    """The value asked for, in the unit of the column as we read it."""
+    try:
+        return float(value)
+    except ValueError:
+        return _PARSERS.get(match.name if match else "", parse_number)(value)
+
+
+def _marked(table: RawTable, found: Mapping[str, Match], column: str) -> Mask:
+    """The rows where a mark stands: true, 1, yes, x."""
+    words = [
+        _shown(c).lower() for c in np.asarray(table.values[_position(table, found, column)], dtype=object)
+    ]
+    plain = _TRUE | _FALSE | EMPTY
+    odd = next((w for w in words if w not in plain), None)
+    if odd is not None:
+        raise UsageError(
+            f"--drop {column}: the column must hold true and false; got {odd!r}. Use --exclude RUN_ID or "
+            "--only COLUMN=VALUE instead."
+        )
+    return np.array([w in _TRUE for w in words], dtype=bool)
+
+
+def _position(table: RawTable, found: Mapping[str, Match], column: str) -> int:
+    if column in table.headers:
+        return table.headers.index(column)
+    if column in found:
+        return found[column].position
+    raise UnknownNameError("column to select by", column, [*table.headers, *found])
+
+
+def after_the_start(table: RawTable, found: Mapping[str, Match]) -> RawTable:
+    """Without evaluations before the first step: rows of no tokens, no FLOPs, or of step 0 where tokens follow it."""
+    start = np.zeros(len(table), dtype=bool)
+    names = [n for n in ("n_tokens", "flops") if n in found] or (["step"] if "step" in found else [])
+    for name in names:
+        if not found[name].log_base:
+            start |= column_values(table, found[name]) == 0
+    return table if start.all() or not start.any() else table.select(np.flatnonzero(~start))
+
+
+def last_rows(table: RawTable, found: Mapping[str, Match], *, planned: bool = False) -> RawTable:
+    """Of training curves (rows that share a run and go on in steps or tokens) the last row of each run.
+
+    An evaluation that a run logs every few steps leaves its cells empty between; the last one filled is the run's.
+    A run whose losses end in NaN has diverged and keeps its last row, for the reader to refuse by name.
+    """
+    position = _progress(table, found)
+    if "run_id" not in found or position is None:
+        return table
+    run = group_index(read_texts(table.values[found["run_id"].position]))
+    order = np.lexsort((np.arange(len(table)), position, run))
+    same = np.diff(run[order]) == 0
+    if not np.any(same & (np.diff(position[order]) > 0)):
+        return table
+    if "loss" in found and not planned:
+        order = order[~_between_evaluations(table, found["loss"], run)[order]]
+    last = order[np.flatnonzero(np.diff(run[order], append=-1))]
+    return table.select(np.sort(last))
+
+
+def _progress(table: RawTable, found: Mapping[str, Match]) -> NDArray[np.float64] | None:
+    """How far a row's run had come: its step, else its tokens, else its FLOPs."""
+    name = next((n for n in ("step", "n_tokens", "flops") if n in found), None)
+    return None if name is None else column_values(table, found[name])
+
+
+def _between_evaluations(table: RawTable, match: Match, run: NDArray[np.int64]) -> Mask:
+    """Rows without a loss of runs that log it every few rows: they have one after such a row as well as before it."""
+    loss = column_values(table, match)
+    empty = np.isnan(loss)
+    if not empty.any():
+        return empty
+    gaps = np.zeros(int(run.max()) + 1, dtype=bool)  # runs with an empty cell before a filled one
+    last_filled = np.full(len(gaps), -1)
+    filled = np.flatnonzero(~empty)
+    np.maximum.at(last_filled, run[filled], filled)
+    gaps[run[np.flatnonzero(empty & (np.arange(len(table)) < last_filled[run]))]] = True
+    return np.asarray(empty & gaps[run])
+
+
+def best_of_cells(table: RawTable, found: Mapping[str, Match]) -> RawTable:
+    """Of the rows of one (N, D, unique tokens, corpus) the one of the lowest loss; a diverged one never is.
+
+    Steps, budget or FLOPs stand for the tokens where the table has none.
+    """
+    if "loss" not in found:
+        return table
+    keys = [
+        n
+        for n in ("n_params", "n_params_active", "n_params_nonemb", "n_tokens", "n_tokens_unique")
+        if n in found
+    ]
+    keys += [n for n in ("flops", "budget", "step") if n in found and "n_tokens" not in found][:1]
+    columns = [
+        np.nan_to_num(np.round(np.log(np.maximum(column_values(table, found[n]), 1e-9)), 6)) for n in keys
+    ]
+    for position, header in enumerate(table.headers):
+        if fold(header) in GROUPS:
+            columns.append(group_index(read_texts(table.values[position])).astype(np.float64))
+    loss = column_values(table, found["loss"])
+    order = np.lexsort((np.where(np.isnan(loss), np.inf, loss), *columns))
+    cell = np.stack(columns, axis=1)[order]
+    first = np.concatenate([[True], np.any(np.diff(cell, axis=0) != 0, axis=1)])
+    return table.select(np.sort(order[first]))

@@ -1,0 +1,231 @@
+"""N, D and C of each run: read where the table has them, else from the other two by C = 6 N D, else from steps.
+
+Kaplan et al. 2020 (arXiv:2001.08361), eq. 2.2: C = 6 N D. Any two give the third; D is also steps x batch x length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling.errors import DataError, UsageError
+from scaling.runs.cells import RawTable, read_numbers
+from scaling.runs.columns import Match, fold, missing_column
+from scaling.runs.names import UNIT_ONLY
+from scaling.runs.table import FLOPS_PER_PARAM_TOKEN
+
+if TYPE_CHECKING:
+    from scaling.runs.load import Reading
+
+Array = NDArray[np.float64]
+
+QUANTITIES = ("n_params", "n_tokens", "flops")
+# A batch in sequences beside one in tokens: no published batch had so many sequences (Llama 3's 16M tokens are 2,048
+# of 8,192), and 32,768 tokens are a batch of the smallest models.
+MOST_SEQUENCES = 32_768
+ANY_COUNT = (
+    100.0  # by which no way of counting training FLOPs differs from 6 N D; FLOPs of one sample do, and rates
+)
+
+_STEPS = (
+    "n_steps", "num_steps", "train_steps", "training_steps", "total_steps", "max_steps", "num_iterations", "num_updates",
+)  # fmt: skip
+_BATCH_TOKENS = (
+    "batch_tokens", "tokens_per_batch", "tokens_per_step", "batch_size_tokens", "global_batch_tokens",
+    "tokens_per_update", "tokens_per_iteration", "tokens_per_iter",
+    "batch_size_in_tokens", "global_batch_size_tokens",
+    "total_batch_size",
+)  # fmt: skip
+_BATCH = (
+    "global_batch_size", "batch_size", "batch_seqs", "sequences_per_batch", "train_batch_size", "bsz", "batch",
+    "global_bsz", "gbs", "n_sequences", "batch_size_sequences", "effective_batch_size",
+)  # fmt: skip
+_LENGTH = (
+    "seq_len", "sequence_length", "seqlen", "seq_length", "context_length", "context_len", "ctx_len", "n_ctx",
+    "block_size", "max_seq_len", "context", "context_size", "ctx", "max_sequence_length", "train_seq_len",
+    "tokens_per_sequence",
+)  # fmt: skip
+_PARTS = (
+    "gradient_accumulation_steps", "grad_accum", "grad_accum_steps", "gradient_accumulation", "accumulation_steps",
+    "world_size", "n_gpus", "num_gpus", "n_devices", "num_devices", "data_parallel_size", "dp",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """N, D and C; a column is all NaN where the table does not have it and it does not follow."""
+
+    n_params: Array
+    n_tokens: Array
+    flops: Array
+    notes: tuple[str, ...] = ()
+    unread: tuple[int, ...] = ()  # columns matched and then not taken
+    data_unit: str = "tokens"
+
+    def arrays(self) -> tuple[Array, Array, Array]:
+        return self.flops, self.n_params, self.n_tokens
+
+
+def read_sizes(table: RawTable, found: Mapping[str, Match], chosen: Match | None, reading: Reading) -> Sizes:
+    """N, D and C of every row.
+
+    Args:
+        chosen: the column that is N; None where the table has none.
+    Raises:
+        DataError: a quantity that the law uses is neither there nor derived; the message says what would do.
+    """
+    notes: list[str] = []
+    N = _column(table, chosen)
+    D, of_tokens = _tokens(table, found, reading, notes)
+    C, source, unread = _flops(table, found, N, D, notes)
+    with np.errstate(all="ignore"):  # Runs refuses what overflows and names its row
+        if N is not None and D is not None and C is None:
+            C = FLOPS_PER_PARAM_TOKEN * N * D
+            notes.append("flops = 6 n_params n_tokens: the table has no FLOPs")
+        elif N is not None and D is None and C is not None:
+            D = C / (FLOPS_PER_PARAM_TOKEN * N)
+            notes.append(f"n_tokens = {source} / (6 n_params): the table has no tokens")
+        elif N is None and D is not None and C is not None:
+            N = C / (FLOPS_PER_PARAM_TOKEN * D)
+            notes.append(f"n_params = {source} / (6 n_tokens): the table has no parameters")
+    here = {name for name, v in zip(QUANTITIES, (N, D, C), strict=True) if v is not None}
+    _require(here, table, found, reading)
+    absent = np.full(len(table), np.nan)
+    return Sizes(
+        n_params=absent if N is None else N,
+        n_tokens=absent if D is None else D,
+        flops=absent if C is None else C,
+        notes=tuple(notes),
+        unread=unread,
+        data_unit=of_tokens,
+    )
+
+
+def lone_law(here: set[str]) -> str:
+    """The law with a floor of the one quantity a table has: `flops_power_law_floor`."""
+    return f"{next(iter(here)).removeprefix('n_')}_power_law_floor" if len(here) == 1 else ""
+
+
+def _column(table: RawTable, match: Match | None) -> Array | None:
+    if match is None:
+        return None
+    return read_numbers(
+        table, match.position, match.name, scale=match.scale, log_base=match.log_base, optional=False
+    )
+
+
+def _tokens(
+    table: RawTable, found: Mapping[str, Match], reading: Reading, notes: list[str]
+) -> tuple[Array | None, str]:
+    """D as the table has it, else from steps; and what it counts."""
+    if "n_tokens" in found:
+        if reading.tokens_per_step is not None:
+            raise UsageError(
+                f"{table.source} has tokens (column {found['n_tokens'].header}); leave --tokens-per-step (in Python "
+                "tokens_per_step=) out."
+            )
+        return _column(table, found["n_tokens"]), found["n_tokens"].data_unit or "tokens"
+    steps = _steps(table, found)
+    if reading.tokens_per_step is not None:
+        if steps is None:
+            raise missing_column("step", table, found)
+        notes.append(f"n_tokens = {table.headers[steps]} times {reading.tokens_per_step:,.12g}, as asked")
+        return _count(table, steps, "step") * reading.tokens_per_step, "tokens"
+    if steps is None or (len(_sizes_of_c(found)) and "n_params" in found):
+        return None, "tokens"  # C and N give D
+    return _tokens_of_steps(table, steps, notes), "tokens"
+
+
+def _sizes_of_c(found: Mapping[str, Match]) -> set[str]:
+    return {"flops", "budget"} & set(found)
+
+
+def _steps(table: RawTable, found: Mapping[str, Match]) -> int | None:
+    if "step" in found:
+        return found["step"].position
+    return _first(table, _STEPS)
+
+
+def _first(table: RawTable, names: tuple[str, ...]) -> int | None:
+    """The column of one of these names, the surer name first, wherever in a path it stands."""
+    folded = [fold(h.split("/")[-1].split(".")[-1]) for h in table.headers]
+    return next((folded.index(n) for n in names if n in folded), None)
+
+
+def _count(table: RawTable, position: int, name: str) -> Array:
+    return read_numbers(table, position, name, optional=False)
+
+
+def _tokens_of_steps(table: RawTable, steps: int, notes: list[str]) -> Array | None:
+    """Steps x batch x length, what every trainer logs; None where the table does not say the batch in tokens."""
+    of_tokens, of_rows, length = (_first(table, names) for names in (_BATCH_TOKENS, _BATCH, _LENGTH))
+    if of_tokens is not None:
+        notes.append(
+            f"n_tokens = {table.headers[steps]} x {table.headers[of_tokens]}: the table has no tokens"
+        )
+        return _count(table, steps, "step") * _count(table, of_tokens, "batch")
+    if of_rows is None or length is None:
+        return None
+    batch, name = _count(table, of_rows, "batch"), table.headers[of_rows]
+    if float(np.median(batch)) > MOST_SEQUENCES:
+        raise DataError(
+            f"{table.source}: {name} is {np.median(batch):,.0f} in the middle: sequences, or tokens? Say how many "
+            "tokens a step takes: --tokens-per-step NUMBER (in Python tokens_per_step=)."
+        )
+    parts = _first(table, _PARTS)
+    if parts is not None and not fold(name).startswith(("global", "effective", "total")):
+        raise DataError(
+            f"{table.source}: is {name} the batch of one device, or of a whole step ({table.headers[parts]} is there "
+            "too)? Say how many tokens a step takes: --tokens-per-step NUMBER (in Python tokens_per_step=)."
+        )
+    notes.append(
+        f"n_tokens = {table.headers[steps]} x {name} x {table.headers[length]}: the table has no tokens"
+    )
+    return _count(table, steps, "step") * batch * _count(table, length, "length")
+
+
+def _flops(
+    table: RawTable, found: Mapping[str, Match], N: Array | None, D: Array | None, notes: list[str]
+) -> tuple[Array | None, str, tuple[int, ...]]:
+    """C of each run, the name of its column, and columns that turned out not to hold it."""
+    match = found.get("flops")
+    unread: tuple[int, ...] = ()
+    if match is not None:
+        C = _column(table, match)
+        if C is None or N is None or D is None or match.as_told or match.rank < UNIT_ONLY:
+            return C, match.header, ()
+        ratio = float(np.median(C / (FLOPS_PER_PARAM_TOKEN * N * D)))
+        if 1 / ANY_COUNT < ratio < ANY_COUNT:
+            return C, match.header, ()
+        unread = (match.position,)
+        notes.append(
+            f"{match.header} is not read as training FLOPs: it is {ratio:.2g} times 6 n_params n_tokens (of one "
+            f"sample, or a rate?); --column flops={match.header} reads it so (in Python columns=)"
+        )
+    if "budget" in found and (N is None or D is None):
+        return _column(table, found["budget"]), found["budget"].header, unread
+    return None, "", unread
+
+
+def _require(here: set[str], table: RawTable, found: Mapping[str, Match], reading: Reading) -> None:
+    """Two of N, D and C, or at least what the law uses."""
+    wanted = set(QUANTITIES) & set(reading.inputs) if reading.inputs is not None else set(QUANTITIES)
+    if len(here) >= 2 or (reading.inputs is not None and wanted <= here):
+        return
+    missing = next(q for q in ("n_params", "n_tokens", "flops") if q in wanted - here)
+    raise missing_column(missing, table, found, _what_would_do(here, missing, table, found))
+
+
+def _what_would_do(here: set[str], missing: str, table: RawTable, found: Mapping[str, Match]) -> str:
+    if not here:
+        return ""
+    has = next(iter(here))
+    third = next(q for q in ("flops", "n_tokens", "n_params") if q not in (has, missing))
+    text = f" {third} would do too: it follows by C = 6 N D." if missing != "flops" else ""
+    if missing == "n_tokens" and _steps(table, found) is not None:
+        text += " So would --tokens-per-step NUMBER (in Python tokens_per_step=): the table has steps."
+    return f"{text} --law {lone_law(here)} fits the loss against {has} alone."
