@@ -101,9 +101,9 @@ def run(args: list[str]) -> int:
             raise
         from scaling.cli.output import for_command_line, printable
 
-        click.echo(f"error: {for_command_line(printable(error))}", err=True)
-        for remedy in error.remedies:
-            click.echo(f"try    scaling {printable(shlex.join(args))} {remedy}", err=True)
+        ready = [f"scaling {shlex.join(args)} {remedy}" for remedy in error.remedies]
+        told = f"{error} Try: {', or: '.join(ready)}" if ready else str(error)
+        click.echo(f"error: {for_command_line(printable(told))}", err=True)
         return error.exit_code
     except BrokenPipeError:  # `scaling ... | head`: the reader has what it wants
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115  the interpreter flushes stdout once more at exit

@@ -27,7 +27,8 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--bytes-per-token", type=click.FloatRange(min=0, min_open=True),
                  help="Of the tokenizer: turns a loss per byte into one per token."),
     click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS",
-                 help="Read a column under another name: --column n_params=size. Repeatable."),
+                 help="Read a column under another name: --column n_params=size; --column budget= reads none as "
+                 "budget. Repeatable."),
     click.option("--tokens-per-step", metavar="TOKENS",
                  help="Tokens are steps times this, where the table has steps and no tokens."),
     click.option("--drop", multiple=True, metavar="COLUMN",
@@ -145,11 +146,11 @@ def read_table(
     findings = check_runs(runs)
     if options.loss_unit is None and (unit := check_loss_unit(runs.final() if runs.is_curves else runs)):
         findings = (unit, *(f for f in findings if f.code != unit.code))
-    faults = [f.message for f in findings if f.severity == "error"]
+    faults = [f for f in findings if f.severity == "error"]
     if faults and not options.anyway:
         raise DataError(
-            f"{options.table} cannot be right: {' '.join(faults)} Mend the table, or pass --anyway.",
-            remedies=("--anyway",),
+            f"{options.table} cannot be right: {' '.join(f.message for f in faults)} Mend the table, or pass --anyway.",
+            remedies=[r for f in faults for r in f.remedies],
         )
     return Table(runs=runs, left_out=list(loaded.left_out), findings=(*reduced, *findings))
 
@@ -186,13 +187,13 @@ def _reduced(n_curve_rows: int) -> Finding:
     )
 
 
-def _renamed(columns: tuple[str, ...]) -> dict[str, str] | None:
-    renamed = {}
+def _renamed(columns: tuple[str, ...]) -> dict[str, str | None] | None:
+    renamed: dict[str, str | None] = {}
     for pair in columns:
         ours, equals, theirs = pair.partition("=")
-        if not equals or not ours.strip() or not theirs.strip():
+        if not equals or not ours.strip():
             raise UsageError(f"--column takes OURS=THEIRS, for example n_params=size; got {pair!r}.")
-        renamed[ours.strip()] = theirs.strip()
+        renamed[ours.strip()] = theirs.strip() or None
     return renamed or None
 
 

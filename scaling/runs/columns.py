@@ -52,24 +52,25 @@ class Match:
 
 
 def match_columns(
-    table: RawTable, given: Mapping[str, str] | None
+    table: RawTable, given: Mapping[str, str | None] | None
 ) -> tuple[dict[str, Match], tuple[str, ...]]:
     """Our name → the column of the table, and the notes that tell it back.
 
     Args:
         table: as read.
-        given: our name → header, which settles what a name cannot.
+        given: our name → header, which settles what a name cannot; None reads no column as it.
     Raises:
         DataError: duplicate headers, or two columns for one quantity.
         UsageError: `given` names an unknown quantity or a column that is not there.
     """
     _refuse_duplicates(table)
-    found = {name: _given_match(table, name, header) for name, header in (given or {}).items()}
+    given = given or {}
+    found = {name: _given_match(table, name, header) for name, header in given.items() if header}
     taken = {m.position for m in found.values()}
     candidates: dict[str, list[Match]] = {}
     for position, header in enumerate(table.headers):
         meaning = None if position in taken else meaning_of(header)
-        if meaning and meaning.name and meaning.name not in found:
+        if meaning and meaning.name and meaning.name not in given:
             candidates.setdefault(meaning.name, []).append(_match(meaning, header, position))
     notes: list[str] = []
     for name, matches in candidates.items():

@@ -37,6 +37,10 @@ MEETS_BUDGET = (
 )
 SAME_FLOPS = 2e-3  # relative; tables print C or D with three or more digits
 LOSS_UNITS = ("nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other")
+_ALSO = {
+    "bits/character": "bits/token",
+    "nats/character": "nats/token",
+}  # of a model whose tokens are characters
 _BYTES_PER_TOKEN = "--bytes-per-token (in Python bytes_per_token=)"
 _UNIT_NAMES = {
     "nats": "nats/token", "nat": "nats/token", "nats_token": "nats/token", "nats_per_token": "nats/token",
@@ -186,6 +190,11 @@ def _is_6nd(flops: Array, n_params: Array, n_tokens: Array) -> bool:
     return bool(np.all(np.abs(ratio, out=ratio) <= SAME_FLOPS))
 
 
+def unit_name(text: str) -> str:
+    """'bpb' → 'bits/byte'; another text as it stands."""
+    return _UNIT_NAMES.get(fold(text), text)
+
+
 def loss_factor(
     asked: str | None, stated: str | None, bytes_per_token: float | None, where: str
 ) -> tuple[str, float]:
@@ -195,26 +204,38 @@ def loss_factor(
         DataError: the loss is not nats/token and the caller has not said so; the conversion is in the message.
         UsageError: an unknown unit, or bits/byte without bytes_per_token.
     """
-    file_unit = None if stated is None else _UNIT_NAMES.get(fold(stated), stated)
-    unit = file_unit or "nats/token" if asked is None else _UNIT_NAMES.get(fold(asked), asked)
+    file_unit = None if stated is None else unit_name(stated)
+    unit = file_unit or "nats/token" if asked is None else unit_name(asked)
     if asked is not None and unit not in LOSS_UNITS:
         raise UsageError(f"loss_unit is one of {', '.join(LOSS_UNITS)}; got {asked!r}.")
-    if asked is not None and file_unit not in (None, unit, "other"):
+    if (
+        asked is not None
+        and file_unit not in (None, unit, "other")
+        and unit not in (_ALSO.get(str(file_unit)), "other")
+    ):
         raise UsageError(
-            f"{where} says its loss is in {file_unit}, loss_unit says {unit}; drop one of the two."
+            f"{where} says its loss is in {file_unit}, loss_unit says {unit}; leave --loss-unit (in Python loss_unit=) "
+            "out, or rename the column."
         )
     if unit in ("nats/token", "other"):
         return unit, 1.0
     if asked is None:
         given = "in more than one unit" if unit == "mixed" else f"in {unit}"
-        raise DataError(f"{where}: the loss is {given}, and laws need nats/token. {_how_to_convert(unit)}")
+        ready = (f"--loss-unit {unit}",) if unit in ("perplexity", "bits/token") else ()
+        raise DataError(
+            f"{where}: the loss is {given}, and laws need nats/token. {_how_to_convert(unit)}",
+            remedies=ready if unit == "perplexity" else (*ready, "--loss-unit other"),
+        )
     if unit == "perplexity":
         return "nats/token", math.nan
     bits = math.log(2) if unit.startswith("bits") else 1.0
     if unit == "bits/token":
         return "nats/token", bits
     if bytes_per_token is None:
-        raise UsageError(f"a loss in {unit} needs {_BYTES_PER_TOKEN}. {_how_to_convert(unit)}")
+        raise UsageError(
+            f"a loss in {unit} needs {_BYTES_PER_TOKEN}. {_how_to_convert(unit)}",
+            remedies=("--loss-unit other",),
+        )
     if not (math.isfinite(bytes_per_token) and bytes_per_token > 0):
         raise UsageError(f"bytes_per_token must be a finite number above zero; got {bytes_per_token!r}.")
     return "nats/token", bits * bytes_per_token
@@ -227,6 +248,8 @@ def _how_to_convert(unit: str) -> str:
         "bits/byte": f"Multiply by ln 2 and by the bytes per token of the validation text, or {say} and "
         f"{_BYTES_PER_TOKEN}.",
         "nats/byte": f"Multiply by the bytes per token of the validation text, or {say} and {_BYTES_PER_TOKEN}.",
+        "bits/character": "Where a token is a character, say --loss-unit bits/token (in Python loss_unit=); else "
+        "--loss-unit other fits it as it stands (exponents only).",
         "perplexity": f"Take the natural logarithm, or {say} (per token).",
     }
     as_it_stands = (

@@ -5,6 +5,7 @@ Kaplan et al. 2020 (arXiv:2001.08361), eq. 2.2: C = 6 N D. Any two give the thir
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
 from scaling.runs.cells import RawTable, read_numbers
-from scaling.runs.columns import Match, fold, missing_column
-from scaling.runs.names import UNIT_ONLY
+from scaling.runs.columns import Match, column_values, missing_column
+from scaling.runs.names import UNIT_ONLY, fold
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ QUANTITIES = ("n_params", "n_tokens", "flops")
 # A batch in sequences beside one in tokens: no published batch had so many sequences (Llama 3's 16M tokens are 2,048
 # of 8,192), and 32,768 tokens are a batch of the smallest models.
 MOST_SEQUENCES = 32_768
-ANY_COUNT = (
-    100.0  # by which no way of counting training FLOPs differs from 6 N D; FLOPs of one sample do, and rates
-)
+# By which no way of counting training FLOPs differs from 6 N D; the FLOPs of one sample do, and rates.
+ANY_COUNT = 100.0
+COUNTS_APART = math.log(1.22)  # in ln C: nobody misses a nominal budget by a fifth
 
 _STEPS = (
-    "n_steps", "num_steps", "train_steps", "training_steps", "total_steps", "max_steps", "num_iterations", "num_updates",
+    "n_steps", "num_steps", "train_steps", "training_steps", "total_steps", "max_steps",
+    "num_iterations",
+    "num_updates",
 )  # fmt: skip
 _BATCH_TOKENS = (
     "batch_tokens", "tokens_per_batch", "tokens_per_step", "batch_size_tokens", "global_batch_tokens",
@@ -84,8 +87,7 @@ def read_sizes(table: RawTable, found: Mapping[str, Match], chosen: Match | None
     C, source, unread = _flops(table, found, N, D, notes)
     with np.errstate(all="ignore"):  # Runs refuses what overflows and names its row
         if N is not None and D is not None and C is None:
-            C = FLOPS_PER_PARAM_TOKEN * N * D
-            notes.append("flops = 6 n_params n_tokens: the table has no FLOPs")
+            C = _six_or_budget(table, found, FLOPS_PER_PARAM_TOKEN * N * D, notes)
         elif N is not None and D is None and C is not None:
             D = C / (FLOPS_PER_PARAM_TOKEN * N)
             notes.append(f"n_tokens = {source} / (6 n_params): the table has no tokens")
@@ -103,6 +105,22 @@ def read_sizes(table: RawTable, found: Mapping[str, Match], chosen: Match | None
         unread=unread,
         data_unit=of_tokens,
     )
+
+
+def _six_or_budget(table: RawTable, found: Mapping[str, Match], six: Array, notes: list[str]) -> Array:
+    """C of a table without FLOPs: 6 N D, or its budgets where N is another count than the one they were made with."""
+    if "budget" in found:
+        budget = column_values(table, found["budget"])
+        with np.errstate(all="ignore"):
+            off = np.abs(np.log(six / budget))
+        if np.isfinite(off).all() and COUNTS_APART < float(np.median(off)) < math.log(ANY_COUNT):
+            name = found["budget"].header
+            notes.append(
+                f"flops = {name}: 6 n_params n_tokens is {float(np.median(six / budget)):.2g} times that"
+            )
+            return budget
+    notes.append("flops = 6 n_params n_tokens: the table has no FLOPs")
+    return six
 
 
 def lone_law(here: set[str]) -> str:
@@ -197,17 +215,17 @@ def _flops(
     if match is not None:
         C = _column(table, match)
         if C is None or N is None or D is None or match.as_told or match.rank < UNIT_ONLY:
-            return C, match.header, ()
+            return C, "flops", ()
         ratio = float(np.median(C / (FLOPS_PER_PARAM_TOKEN * N * D)))
         if 1 / ANY_COUNT < ratio < ANY_COUNT:
-            return C, match.header, ()
+            return C, "flops", ()
         unread = (match.position,)
         notes.append(
             f"{match.header} is not read as training FLOPs: it is {ratio:.2g} times 6 n_params n_tokens (of one "
             f"sample, or a rate?); --column flops={match.header} reads it so (in Python columns=)"
         )
     if "budget" in found and (N is None or D is None):
-        return _column(table, found["budget"]), found["budget"].header, unread
+        return _column(table, found["budget"]), "budget", unread
     return None, "", unread
 
 

@@ -27,6 +27,7 @@ class Finding:
     message: str
     source: str = ""  # the paper that shows it matters
     rows: tuple[int, ...] = ()  # as Runs.row counts them
+    remedies: tuple[str, ...] = ()  # options of the command line, each of which would mend it
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -34,7 +35,7 @@ class Finding:
             "severity": self.severity,
             "message": self.message,
             "source": self.source,
-        } | {"rows": list(self.rows)}
+        } | {"rows": list(self.rows), "remedies": list(self.remedies)}
 
 
 def rows_where(runs: Runs, mask: NDArray[Any]) -> tuple[int, ...]:

@@ -2,11 +2,13 @@
 
 rows      duplicates, repeated or dependent checkpoints, replicates, outliers, losses in another unit
 design    too few runs, sizes or budgets; one ratio D/N; a minimum at an edge; mixed corpora; repeated data
+claims    budgets against 6ND, two ways of counting FLOPs, sizes that contradict N, a loss no vocabulary can have
 training  mixed or unknown conventions; FLOPs against 6ND; unfinished decay; constant batch; long warm-up
 """
 
 from __future__ import annotations
 
+from scaling.runs.checks_claims import check_claims
 from scaling.runs.checks_design import check_design
 from scaling.runs.checks_rows import check_rows
 from scaling.runs.checks_training import check_training
@@ -25,5 +27,10 @@ def check_runs(runs: Runs) -> tuple[Finding, ...]:
     final = runs.final() if runs.is_curves else runs
     if runs.planned and not runs.measured.all():  # planned runs: no losses to check, and no design to fit
         return tuple(check_training(final))
-    found = [*check_rows(runs, final), *check_design(runs, final), *check_training(final)]
+    found = [
+        *check_rows(runs, final),
+        *check_design(runs, final),
+        *check_training(final),
+        *check_claims(final),
+    ]
     return tuple(sorted(found, key=lambda f: _ORDER[f.severity]))

@@ -24,6 +24,7 @@ from scaling.runs.conventions import (
     loss_factor,
     overruled,
     single_value,
+    unit_name,
 )
 from scaling.runs.conventions import flops_convention as choose_flops
 from scaling.runs.derive import Sizes, read_sizes
@@ -46,7 +47,7 @@ class Reading:
         None  # nats/token, or bits/token, bits/byte, nats/byte, perplexity to convert; other
     )
     bytes_per_token: float | None = None  # of the validation text, for a loss per byte
-    columns: Mapping[str, str] | None = None  # our name → column of the file
+    columns: Mapping[str, str | None] | None = None  # our name → column of the file
     tokens_per_step: float | None = None  # D = steps times this
     rows: RowChoice = field(default_factory=RowChoice)
     best_of_cell: bool = False  # of the runs of one (N, D) the one of the lowest loss
@@ -71,7 +72,7 @@ def load_runs(
     flops_convention: str | None = None,
     loss_unit: str | None = None,
     bytes_per_token: float | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
     only: Sequence[str] = (),
     exclude: Sequence[str] = (),
     drop: Sequence[str] = (),
@@ -140,10 +141,10 @@ def read_runs(table: RawTable, reading: Reading) -> Loaded:
     return Loaded(runs=runs, left_out=left_out, n_curve_rows=n_curve_rows)
 
 
-def text_headers(columns: Mapping[str, str] | None) -> tuple[str, ...]:
+def text_headers(columns: Mapping[str, str | None] | None) -> tuple[str, ...]:
     """The columns to read as text whatever they look like: names."""
     given = columns or {}
-    return (*_TEXT_HEADERS, *(given[k] for k in ("run_id", "trunk_id") if k in given))
+    return (*_TEXT_HEADERS, *(h for k in ("run_id", "trunk_id") if (h := given.get(k))))
 
 
 def _counted(names: tuple[str, ...]) -> str:
@@ -230,16 +231,24 @@ def _loss(
     asked, where = reading.loss_unit, f"{table.source}, column {match.header}"
     unit, factor = loss_factor(asked, match.unit or stated, reading.bytes_per_token, where)
     values = _numbers(table, match, required=not reading.planned)
+    told = overruled("loss_unit", asked, None if (said := match.unit or stated) is None else unit_name(said))
     if math.isnan(factor):
         if bool(np.any(values <= 1)):
             i = int(np.flatnonzero(values <= 1)[0])
             raise DataError(
                 f"{table.place(i, match.header)}: a perplexity of {values[i]:g} is not above 1; check it."
             )
-        return np.log(values), unit, ("loss = ln(perplexity)",)
+        return np.log(values), unit, (*told, "loss = ln(perplexity)")
     if factor == 1:
-        return values, unit, ()
-    return values * factor, unit, (f"loss = {match.header} times {factor:.6g} (from {asked})",)
+        return values, unit, told
+    return (
+        values * factor,
+        unit,
+        (
+            *told,
+            f"loss = {match.header} times {factor:.6g} (from {asked})",
+        ),
+    )
 
 
 def _run_ids(table: RawTable, found: dict[str, Match]) -> tuple[str, ...]:

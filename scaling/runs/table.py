@@ -100,6 +100,11 @@ class Runs:
         return self.run_id if self.trunk_id is None else self.trunk_id
 
     @cached_property
+    def absent(self) -> frozenset[str]:
+        """Which of n_params, n_tokens and flops the table does not have: all NaN."""
+        return frozenset(k for k in ("n_params", "n_tokens", "flops") if np.isnan(getattr(self, k)).all())
+
+    @cached_property
     def measured(self) -> NDArray[np.bool_]:
         """True where a row has a loss: everywhere, but for planned runs."""
         return np.isfinite(self.loss)

@@ -1,0 +1,203 @@
+"""What a table says of itself, compared: budgets with 6 N D, widths and vocabularies with N, losses with vocabularies.
+
+A table that contradicts itself has been misread, or counts two things under one name; both move every result.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling.runs.checks_training import CERTAIN, EXPLAINED, SLIPS
+from scaling.runs.findings import Finding, extra_column, extra_numbers, name_rows, plain, rows_where
+from scaling.runs.names import fold
+from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, Runs
+
+Array = NDArray[np.float64]
+
+NOMINAL = math.log(1.22)  # nobody misses a nominal budget by a fifth; grids round by a few per cent
+LARGEST_VOCABULARY = 262_144  # Gemma's; a model that guesses has a loss of its logarithm
+TWO_COUNTS_APART = 0.05  # in ln(C / 6 N D)
+ONE_COUNT_WITHIN = 0.02
+CUBE_OF_A_TRANSFORMER = 12.0  # N without embeddings = 12 layers width^2 (Kaplan et al. 2020, table 1)
+WIDTHS = (
+    "d_model",
+    "width",
+    "hidden_size",
+    "n_embd",
+    "dim",
+    "model_dim",
+    "d_embed",
+    "embed_dim",
+    "hidden_dim",
+)
+VOCABULARIES = ("vocab_size", "n_vocab", "vocab", "vocabulary_size", "vocabulary")
+LAYERS = ("n_layers", "num_layers", "n_layer", "layers", "depth", "num_hidden_layers", "n_decoder_layers")
+
+
+def check_claims(final: Runs) -> Iterator[Finding]:
+    """`final`: one row a run."""
+    yield from _loss_too_high(final)
+    if final.absent:
+        return
+    yield from _budgets(final)
+    yield from _two_counts(final)
+    yield from _embeddings(final)
+
+
+def _loss_too_high(final: Runs) -> Iterator[Finding]:
+    """No text has a loss per token above the logarithm of its vocabulary: that is a perplexity, or a sum."""
+    middle = float(np.median(final.loss[final.measured])) if final.measured.any() else 0.0
+    limit = math.log(LARGEST_VOCABULARY)
+    if final.convention.loss_unit != "nats/token" or middle <= limit:
+        return
+    length = extra_numbers(final, "seq_len", "sequence_length", "context_length", "block_size", "n_ctx")
+    summed = ""
+    if length is not None and 1 < middle / float(np.median(length)) < limit:
+        summed = f" (by the length of a sequence it is {plain(middle / float(np.median(length)))})"
+    yield Finding(
+        code="loss-unit",
+        severity="error",
+        message=f"half of the losses are above {plain(middle)}, and guessing among {LARGEST_VOCABULARY:,} tokens costs "
+        f"{limit:.3g} nats: this is no loss per token. If it is a perplexity, say --loss-unit perplexity (in Python "
+        f"loss_unit=); if it is a sum over tokens{summed}, divide it, or say --loss-unit other for exponents only.",
+        remedies=("--loss-unit perplexity", "--loss-unit other"),
+    )
+
+
+def _budgets(final: Runs) -> Iterator[Finding]:
+    """Nominal budgets against 6 N D: where they differ by size, N is not the count that the budgets were made with."""
+    if final.budget is None or (
+        final.convention.flops != "6ND" and not np.array_equal(final.flops, final.budget)
+    ):
+        return  # with FLOPs of its own beside the budgets, `flops-disagree` compares those
+    with np.errstate(all="ignore"):
+        ratio = FLOPS_PER_PARAM_TOKEN * final.n_params * final.n_tokens / final.budget
+    off = np.abs(np.log(ratio)) > NOMINAL  # False where a budget is not known
+    if not off.any():
+        return
+    rows, middle = rows_where(final, off), 1 / float(np.median(ratio[off]))
+    low, high = EXPLAINED.get(final.convention.params, (0.15, 6.5))
+    many = 2 * len(rows) > len(final)
+    better = _count_that_meets(final, final.budget)
+    grows = _moves_with(final.n_params[off], ratio[off])
+    if max(middle, 1 / middle) > CERTAIN:
+        why = (
+            " Is the budget in another unit? Say it in the header, budget (EFLOP), or leave the column out: "
+        )
+        why += "--column budget= (in Python columns={'budget': None})."
+    elif better:
+        why = f" With {better} as N it is met: --column n_params={better} (in Python columns=)."
+    else:
+        why = " n_params or n_tokens counts something else than the budgets do (all experts of a mixture? embeddings?)."
+    yield Finding(
+        code="budgets-disagree",
+        severity="error" if many and not low <= middle <= high else "warning",
+        message=f"6 n_params n_tokens is {_extent(ratio[off])} times the stated budget in {name_rows(rows)}"
+        f"{', by size' if grows else ''}.{why}",
+        rows=rows,
+        remedies=(f"--column n_params={better}",) if better else ("--column budget=",),
+    )
+
+
+def _moves_with(sizes: Array, ratio: Array) -> bool:
+    """Whether a ratio grows or falls with size: another count, where one factor for all is another way of counting."""
+    x, y = np.log(sizes), np.log(ratio)
+    return bool(
+        len(x) > 2 and min(x.std(), y.std()) > ONE_COUNT_WITHIN and abs(np.corrcoef(x, y)[0, 1]) > 0.7
+    )
+
+
+def _count_that_meets(final: Runs, budget: Array) -> str:
+    """Another column of parameters with which 6 N D is the stated budget."""
+    for header, values in final.extras.items():
+        if "param" not in fold(header) or values.dtype.kind not in "fiu":
+            continue
+        with np.errstate(all="ignore"):
+            off = np.abs(np.log(FLOPS_PER_PARAM_TOKEN * values * final.n_tokens / budget))
+        if np.nanmax(off, initial=0.0) < NOMINAL and np.isfinite(off).any():
+            return {"n_params_total": "n_params", "n_params_nonemb": "n_params_non_embedding"}.get(
+                header, header
+            )
+    return ""
+
+
+def _extent(values: Array) -> str:
+    low, high = plain(float(values.min()), 2), plain(float(values.max()), 2)
+    return low if low == high else f"{low} to {high}"
+
+
+def _two_counts(final: Runs) -> Iterator[Finding]:
+    """C / (6 N D) that takes two values: rows were counted in two ways, and no one law fits both."""
+    if final.convention.flops == "6ND" or len(final) < 4:
+        return
+    with np.errstate(all="ignore"):
+        log_ratio = np.log(final.flops / (FLOPS_PER_PARAM_TOKEN * final.n_params * final.n_tokens))
+    order = np.sort(log_ratio)
+    gap = int(np.argmax(np.diff(order)))
+    low, high = order[: gap + 1], order[gap + 1 :]
+    if np.ptp(low) > ONE_COUNT_WITHIN or np.ptp(high) > ONE_COUNT_WITHIN or len(high) < 2 or len(low) < 2:
+        return
+    if high[0] - low[-1] < TWO_COUNTS_APART:
+        return
+    few = log_ratio > order[gap] if len(high) <= len(low) else log_ratio <= order[gap]
+    rows = rows_where(final, few)
+    values = [math.exp(float(np.median(part))) for part in (low, high)]
+    slip = next(
+        (f", {why}" for factor, why in SLIPS for v in values if abs(v / factor - 1) < ONE_COUNT_WITHIN), ""
+    )
+    yield Finding(
+        code="two-flops-counts",
+        severity="warning",
+        message=f"FLOPs are {plain(values[0])} times 6 n_params n_tokens in some rows and {plain(values[1])} times in "
+        f"others ({name_rows(rows)}{slip}): two ways of counting in one table. Bring all rows to one, or leave the "
+        "column out for 6ND: --column flops= (in Python columns={'flops': None}).",
+        source="Porian et al. 2024, arXiv:2406.19146",
+        rows=rows,
+        remedies=("--column flops=",),
+    )
+
+
+def _embeddings(final: Runs) -> Iterator[Finding]:
+    """Widths, layers and vocabularies that show N to leave the embeddings out, whatever its name."""
+    width, vocabulary, layers = (_numbers(final, names) for names in (WIDTHS, VOCABULARIES, LAYERS))
+    if width is None or final.convention.params not in ("total", "unknown"):
+        return
+    with np.errstate(all="ignore"):
+        too_small = np.zeros(len(final), bool) if vocabulary is None else final.n_params < vocabulary * width
+        bare = np.zeros(len(final), bool)
+        if layers is not None:
+            bare = np.abs(final.n_params / (CUBE_OF_A_TRANSFORMER * layers * width**2) - 1) < ONE_COUNT_WITHIN
+    if too_small.mean() > 0.5:
+        rows, why = rows_where(final, too_small), "is less than its embedding alone, vocabulary times width,"
+    elif bare.all():
+        rows, why = rows_where(final, bare), "is 12 layers width^2, the weights without any embedding,"
+    else:
+        return
+    yield Finding(
+        code="not-total",
+        severity="warning",
+        message=f"n_params {why} in {name_rows(rows)}: it cannot count embeddings. Say --params-convention "
+        "non_embedding (in Python params_convention=).",
+        source="Kaplan et al. 2020, arXiv:2001.08361, table 1; Pearce and Song 2024, arXiv:2406.12907",
+        rows=rows,
+        remedies=("--params-convention non_embedding",),
+    )
+
+
+def _numbers(final: Runs, names: tuple[str, ...]) -> Array | None:
+    """A column of numbers, also where a letter stands before them ("d512")."""
+    values = extra_numbers(final, *names)
+    if values is not None:
+        return values
+    texts = extra_column(final, *names)
+    found = (
+        [re.fullmatch(r"[a-zA-Z_]*(\d+)", str(t).strip()) for t in texts.tolist()]
+        if texts is not None
+        else []
+    )
+    return np.array([float(m[1]) for m in found if m]) if found and all(found) else None
