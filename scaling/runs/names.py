@@ -56,7 +56,7 @@ _LOSS_WORDS = _set(
 _OTHER = _set(
     "per rate ratio speed throughput std stdev stderr sem se var variance ci low high lower upper delta diff err error "
     "improvement peak inference forward fwd backward teacher draft reward aux z balance max min best spike spikes gpu "
-    "gpus device node log ln log2 log10 baseline predicted pred fitted residual"
+    "gpus device node optimizer optim log ln log2 log10 baseline predicted pred fitted residual"
 )
 _DENOMINATORS = _set("s sec second seconds min h hour day token param parameter step iter byte char word gpu")
 _LOGS = {"log10": 10.0, "log2": 2.0, "ln": 2.718281828459045}
