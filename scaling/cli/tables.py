@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -107,7 +107,13 @@ class Table:
     findings: tuple[Finding, ...]
 
 
-def read_table(options: TableOptions, *, final: bool = False, planned: bool = False) -> Table:
+def read_table(
+    options: TableOptions,
+    *,
+    final: bool = False,
+    planned: bool = False,
+    inputs: Collection[str] | None = None,
+) -> Table:
     """The runs asked for.
 
     `final`: of training curves take the last row of each run unless told otherwise. `planned`: losses may be missing.
@@ -127,6 +133,7 @@ def read_table(options: TableOptions, *, final: bool = False, planned: bool = Fa
         bytes_per_token=options.bytes_per_token,
         columns=_renamed(options.columns),
         planned=planned,
+        inputs=inputs,
     )
     for text in runs.notes:
         note(text)
@@ -135,7 +142,7 @@ def read_table(options: TableOptions, *, final: bool = False, planned: bool = Fa
     if runs.is_curves and (final if options.final is None else options.final):
         last = runs.final()
         reduced, runs = [_reduced(len(runs), len(last))], last
-    findings = check_runs(runs)
+    findings = check_runs(runs, inputs)
     if options.loss_unit is None and (unit := check_loss_unit(runs.final() if runs.is_curves else runs)):
         findings = (unit, *(f for f in findings if f.code != unit.code))
     faults = [f.message for f in findings if f.severity == "error"]

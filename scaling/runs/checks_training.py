@@ -42,26 +42,30 @@ WIDE_TOKENS = 10.0
 FINISHED_WORDS = {"done", "completed", "complete", "finished", "success", "succeeded", "ok", "true", "1", ""}
 
 
-def check_training(final: Runs) -> Iterator[Finding]:
-    """`final`: one row a run."""
-    yield from _units(final)
-    yield from _conventions(final)
-    yield from _flops(final)
+def check_training(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
+    """`final`: one row a run; `reads`: of n_params, n_tokens, flops those that the law reads."""
+    yield from _units(final, reads)
+    yield from _conventions(final, reads)
+    if "flops" in reads and not final.absent:
+        yield from _flops(final, reads)
     yield from _unfinished(final)
     yield from _batch(final)
     yield from _warmup(final)
 
 
-def _units(final: Runs) -> Iterator[Finding]:
+def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     """Counts written in millions or billions, or N and D exchanged: exponents survive that, every plan is nonsense."""
-    ratio = float(np.median(final.n_tokens / final.n_params))
+    both = {"n_params", "n_tokens"} <= reads
+    ratio = (
+        float(np.median(final.n_tokens / final.n_params)) if both else 1.0
+    )  # of one alone nothing is out of line
     low = {
         name: middle
         for name, values, least in (
             ("n_params", final.n_params, N_LEAST),
             ("n_tokens", final.n_tokens, D_LEAST),
         )
-        if (middle := float(np.median(values))) < least
+        if name in reads and (middle := float(np.median(values))) < least
     }
     if _counted_in_ones(final):
         low = {}
@@ -73,7 +77,7 @@ def _units(final: Runs) -> Iterator[Finding]:
             message=f"half of the runs have {name} of {plain(middle)} or fewer; if the table counts in millions or "
             f"billions, say so in the header: {name} (M), {name} (B).",
         )
-    if low:
+    if low or not both:
         return
     if ratio > RATIO_MOST:
         yield Finding(
@@ -100,7 +104,7 @@ def _counted_in_ones(final: Runs) -> bool:
     6 N D meets the nominal budget.
     """
     steps, batch = extra_numbers(final, "n_steps"), extra_numbers(final, "batch_tokens")
-    if steps is None or batch is None or final.budget is None:
+    if steps is None or batch is None or final.budget is None or final.absent:
         return False
     off = np.log(FLOPS_PER_PARAM_TOKEN * final.n_params * final.n_tokens / final.budget)
     return bool(
@@ -108,9 +112,10 @@ def _counted_in_ones(final: Runs) -> bool:
     )
 
 
-def _conventions(final: Runs) -> Iterator[Finding]:
+def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     convention = final.convention
-    mixed = [n for n, v in (("n_params", convention.params), ("flops", convention.flops)) if v == "mixed"]
+    counts = (("n_params", convention.params), ("flops", convention.flops))
+    mixed = [n for n, v in counts if v == "mixed" and n in reads]
     if mixed:
         yield Finding(
             code="mixed-conventions",
@@ -119,6 +124,8 @@ def _conventions(final: Runs) -> Iterator[Finding]:
             "all rows to one convention.",
             source="Porian et al. 2024, arXiv:2406.19146; Pearce and Song 2024, arXiv:2406.12907",
         )
+    if "n_params" not in reads:
+        return
     if convention.params == "unknown":
         yield Finding(
             code="unknown-convention",
@@ -143,7 +150,7 @@ def _conventions(final: Runs) -> Iterator[Finding]:
             )
 
 
-def _flops(final: Runs) -> Iterator[Finding]:
+def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     """C against 6 N D, with the room its convention leaves."""
     with np.errstate(all="ignore"):
         ratio = final.flops / (FLOPS_PER_PARAM_TOKEN * final.n_params * final.n_tokens)
@@ -171,7 +178,7 @@ def _flops(final: Runs) -> Iterator[Finding]:
             source="Porian et al. 2024, arXiv:2406.19146",
             rows=rows,
         )
-    elif not claimed and (ratio.max() > 1 + SAME_6ND or ratio.min() < 1 - SAME_6ND):
+    elif "n_params" in reads and not claimed and (ratio.max() > 1 + SAME_6ND or ratio.min() < 1 - SAME_6ND):
         yield Finding(
             code="own-flops",
             severity="note",
@@ -247,7 +254,7 @@ def _share(final: Runs, *words: str) -> NDArray[np.float64] | None:
 
 def _batch(final: Runs) -> Iterator[Finding]:
     batch = extra_numbers(final, "batch_tokens", "tokens_per_batch", "batch_size", "bsz", "batch_seqs")
-    if batch is None or len(final) < 3 or not np.all(batch > 0):
+    if batch is None or len(final) < 3 or not np.all(batch > 0) or "n_tokens" in final.absent:
         return
     spread = float(final.n_tokens.max() / final.n_tokens.min())
     if batch.max() <= 1.01 * batch.min() and spread >= WIDE_TOKENS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ def load_runs(
     bytes_per_token: float | None = None,
     columns: Mapping[str, str] | None = None,
     planned: bool = False,
+    inputs: Collection[str] | None = None,
     max_rows: int = MAX_ROWS,
 ) -> Runs:
     """Read training runs: one row a run, or many rows a run (curves, whose rows share `run_id`).
@@ -53,6 +54,7 @@ def load_runs(
         bytes_per_token: bytes of the validation text divided by its tokens; for a loss per byte.
         columns: our name → column of the file, where a name is ambiguous.
         planned: the loss may be missing, in some rows or all: runs to predict for (`predict_runs`).
+        inputs: what the law to be fitted reads, of n_params, n_tokens, flops: the others may be missing (then NaN).
         max_rows: refuse longer files.
     Returns:
         Runs with its Convention; `notes` tell what was read as what.
@@ -65,10 +67,13 @@ def load_runs(
     table = read_table(path_or_frame, max_rows=max_rows, text_headers=_text_headers(columns))
     where = table.source
     found, notes = match_columns(table.headers, columns, where)
-    _require_columns(found, table, planned)
+    _require_columns(found, table, planned, inputs)
     says = _stated(table, found)
-    chosen, params = choose_params(params_convention, says.get("params_convention"), found, where)
-    N = _numbers(table, chosen, required=True)
+    nothing = np.full(len(table), math.nan)
+    chosen, params, N = None, "unknown", nothing
+    if "n_params" in found or "n_params_nonemb" in found:
+        chosen, params = choose_params(params_convention, says.get("params_convention"), found, where)
+        N = _numbers(table, chosen, required=True)
     loss, unit = np.full(len(table), math.nan), "nats/token"  # of runs not trained yet
     loss_notes: tuple[str, ...] = ()
     if "loss" in found:
@@ -76,7 +81,9 @@ def load_runs(
         loss, unit, loss_notes = _loss(table, found["loss"], loss_unit, stated, bytes_per_token, planned)
     D, C, derived = _tokens_and_flops(table, found, N)
     counted = choose_flops(flops_convention, says.get("flops_convention"), says.get("flops_source"), C, N, D)
-    told = convention_notes(params_convention, says.get("params_convention"), chosen, params)
+    told: tuple[str, ...] = ()
+    if chosen is not None:
+        told = convention_notes(params_convention, says.get("params_convention"), chosen, params)
     told += overruled("flops_convention", flops_convention, says.get("flops_convention"))
     return Runs(
         n_params=N,
@@ -98,8 +105,13 @@ def load_runs(
 _STATED = ("params_convention", "flops_convention", "loss_unit")
 
 
-def _require_columns(found: Mapping[str, Match], table: RawTable, planned: bool) -> None:
-    for name, instead in (("n_params", "n_params_nonemb"), ("loss", "loss"), ("n_tokens", "flops")):
+def _require_columns(
+    found: Mapping[str, Match], table: RawTable, planned: bool, inputs: Collection[str] | None
+) -> None:
+    wanted = [("n_params", "n_params_nonemb"), ("loss", "loss"), ("n_tokens", "flops")]
+    if inputs is not None and len(inputs) < 2:
+        wanted = [("loss", "loss"), *((name, f"{name}_nonemb") for name in inputs)]
+    for name, instead in wanted:
         if planned and name == "loss":
             continue
         if name not in found and instead not in found:
@@ -153,6 +165,8 @@ def _tokens_and_flops(
 ) -> tuple[Array, Array, tuple[str, ...]]:
     """D and C; the one that is absent from the other, by C = 6 N D."""
     with np.errstate(all="ignore"):  # Runs refuses what overflows and names its row
+        if "n_tokens" not in found and "flops" not in found:
+            return np.full(len(table), math.nan), np.full(len(table), math.nan), ()
         if "n_tokens" not in found:
             C = _numbers(table, found["flops"], required=True)
             return (
@@ -186,12 +200,12 @@ def _trunks(table: RawTable, found: dict[str, Match]) -> tuple[str, ...] | None:
     return tuple(t or r for t, r in zip(trunks, runs, strict=True)) if any(trunks) else None
 
 
-def _extras(table: RawTable, found: dict[str, Match], chosen: Match) -> dict[str, NDArray[Any]]:
+def _extras(table: RawTable, found: dict[str, Match], chosen: Match | None) -> dict[str, NDArray[Any]]:
     """Every column not read into a field of Runs; `n_params_nonemb` (or the total) stays when it is not N."""
     used = {
         m.position for m in found.values() if m.name not in ("n_params", "n_params_nonemb", "flops_source")
     }
-    used.add(chosen.position)
+    used |= {chosen.position} if chosen is not None else set()
     other = {m.position: m for m in found.values() if m.position not in used and m.name != "flops_source"}
     extras: dict[str, NDArray[Any]] = {}
     for position, header in enumerate(table.headers):
