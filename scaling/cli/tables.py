@@ -142,7 +142,7 @@ def read_table(
     if runs.is_curves and (final if options.final is None else options.final):
         last = runs.final()
         reduced, runs = [_reduced(len(runs), len(last))], last
-    findings = check_runs(runs, inputs)
+    findings = check_runs(runs, inputs or None)
     if options.loss_unit is None and (unit := check_loss_unit(runs.final() if runs.is_curves else runs)):
         findings = (unit, *(f for f in findings if f.code != unit.code))
     faults = [f.message for f in findings if f.severity == "error"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from scaling.errors import UnknownNameError, UsageError
 from scaling.laws.base import LawFamily
-from scaling.runs import Runs
+from scaling.runs import Finding, Runs
 
 FLOOR = "E"  # of every family that has one: the loss that no model reaches
 
@@ -49,12 +49,24 @@ def condition_text(fixed: Mapping[str, float]) -> str:
     return f"given {', '.join(f'{name} = {value:g}' for name, value in fixed.items())}" if fixed else ""
 
 
-def without_floor(family_name: str) -> str:
-    """How to fit the same law with no floor: the family without one, else the floor held at zero."""
+def law_without_floor(family_name: str) -> str | None:
+    """The family of the same form without a floor, where there is one."""
     from scaling.laws import FAMILIES
 
     bare = family_name.removesuffix("_floor")
-    if bare != family_name and bare in FAMILIES:
-        return f"--law {bare}"
-    law = "" if family_name == "chinchilla" else f"--law {family_name} "
-    return f"{law}--fix {FLOOR}=0"
+    return bare if bare != family_name and bare in FAMILIES else None
+
+
+def no_floor(family_name: str) -> Finding:
+    """The best floor is zero: a minimum on its bound, and a coefficient too many."""
+    bare = law_without_floor(family_name)
+    how = (
+        f"--law {bare} (in Python fit_law(runs, {bare!r}))"
+        if bare
+        else f'--fix {FLOOR}=0 (in Python fixed={{"{FLOOR}": 0}})'
+    )
+    return Finding(
+        code="at-bound",
+        severity="warning",
+        message=f"{FLOOR} ended at zero, which is the minimum: the runs show no floor. Fit the law without it: {how}.",
+    )

@@ -24,11 +24,11 @@ def check_runs(runs: Runs, inputs: Collection[str] | None = None) -> tuple[Findi
     Curves (several rows a run) are checked row by row for repeats, and by their last row for the rest.
 
     Args:
-        inputs: what the law to be fitted reads, of n_params, n_tokens and flops: nothing is said of the others. Two of
-            them stand for all three (C = 6 N D). Unless given, all that the table holds.
+        inputs: what the law to be fitted reads, of n_params, n_tokens and flops: nothing is said of the others. Unless
+            given, all that the table holds.
     """
     require_runs(runs, "check_runs")
-    reads = _quantities_read(runs, inputs)
+    reads = quantities_read(runs, inputs)
     final = runs.final() if runs.is_curves else runs
     if runs.planned and not runs.measured.all():  # planned runs: no losses to check, and no design to fit
         return tuple(check_training(final, reads))
@@ -40,7 +40,10 @@ def check_runs(runs: Runs, inputs: Collection[str] | None = None) -> tuple[Findi
     return tuple(sorted(found, key=lambda f: _ORDER[f.severity]))
 
 
-def _quantities_read(runs: Runs, inputs: Collection[str] | None) -> frozenset[str]:
-    """Of n_params, n_tokens and flops those that are there and that the law reads, or that follow from two it reads."""
+def quantities_read(runs: Runs, inputs: Collection[str] | None) -> frozenset[str]:
+    """Of n_params, n_tokens and flops those that are there and that a law of these inputs reads.
+
+    Two of them stand for all three (C = 6 N D); None stands for all.
+    """
     named = set(QUANTITIES if inputs is None else inputs) & set(QUANTITIES)
     return frozenset(QUANTITIES if len(named) > 1 else named) - runs.absent

@@ -110,7 +110,8 @@ def _require_columns(
 ) -> None:
     wanted = [("n_params", "n_params_nonemb"), ("loss", "loss"), ("n_tokens", "flops")]
     if inputs is not None and len(inputs) < 2:
-        wanted = [("loss", "loss"), *((name, f"{name}_nonemb") for name in inputs)]
+        known = next((n for n in ("n_params_nonemb", "n_tokens", "flops") if n in found), "n_params")
+        wanted = [("loss", "loss"), *((name, f"{name}_nonemb") for name in inputs or (known,))]
     for name, instead in wanted:
         if planned and name == "loss":
             continue

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.fixed import FLOOR, condition_text, without_floor
+from scaling.fitting.fixed import FLOOR, condition_text, no_floor
 from scaling.fitting.generic.search import Found, Problem
 from scaling.fitting.line import half_width_factor
 from scaling.fitting.noise_free import noise_free_finding
@@ -238,16 +238,6 @@ def findings(
     if len(runs) < FEW_RUNS:
         message = f"{len(runs)} runs: with fewer than {FEW_RUNS} the tests have little power: a pass is not evidence."
         yield Finding(code="few-runs", severity="note", message=message)
-
-
-def no_floor(law: str) -> Finding:
-    """The best floor is zero: a minimum on its bound, and a coefficient too many."""
-    return Finding(
-        code="at-bound",
-        severity="warning",
-        message=f"{FLOOR} ended at zero, which is the minimum: the runs show no floor. Fit the law without it: "
-        f"{without_floor(law)}.",
-    )
 
 
 def _far_off(runs: Runs, residual: Array, scale: float) -> Iterator[Finding]:
