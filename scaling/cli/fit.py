@@ -14,8 +14,8 @@ from scaling.cli.output import json_safe, print_json
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import Table, TableOptions, read_table, refuse_overwrite, table_options, write_file
 from scaling.errors import FitError, UsageError
-from scaling.laws import FAMILIES
-from scaling.units import parse_flops
+from scaling.laws import FAMILIES, find_family
+from scaling.units import parse_flops, parse_number
 
 if TYPE_CHECKING:
     from scaling.fitting.comparison import LawComparison
@@ -39,6 +39,7 @@ TAKEN_BY = {
     "seed": ("parametric",),
     "held_out": ("parametric",),
     "compare": ("parametric",),
+    "fixed": ("parametric",),
     "valley": ("isoflop",),
     "min_runs_per_budget": ("isoflop",),
 }
@@ -46,6 +47,7 @@ OPTION = {
     "n_resamples": "--bootstrap",
     "held_out": "--holdout-above",
     "compare": "--compare-laws",
+    "fixed": "--fix",
 }  # where it is not the name of the field
 
 
@@ -62,6 +64,7 @@ class Request:
     seed: int | None = None
     held_out: tuple[str, ...] = ()
     compare: bool = False
+    fixed: tuple[tuple[str, float], ...] = ()
     valley: Any = None
     min_runs_per_budget: int | None = None
 
@@ -72,6 +75,10 @@ class Request:
                     f"{_option(name)} belongs to --method {' or '.join(methods)}; --method {self.method} does not "
                     "take it. Leave it out, or choose the other method."
                 )
+        if self.compare and self.fixed:
+            raise UsageError(
+                "--compare-laws fits laws that have other coefficients than --fix holds; leave one out."
+            )
         if self.family == "chinchilla":
             return
         if self.objective not in (None, *OTHER_OBJECTIVES):
@@ -90,6 +97,13 @@ class Request:
         return self.law or "chinchilla"
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the law or the method reads of a run."""
+        if self.method != "parametric":
+            return ("n_params", "flops")
+        return tuple(i.name for i in find_family(self.family).inputs)
+
+    @property
     def fits_final_rows(self) -> bool:
         """Training curves are used whole by an envelope only."""
         return self.method != "envelope"
@@ -101,6 +115,8 @@ class Request:
             value = getattr(self, name)
             if value is not None:
                 words += [_option(name), f"{value:g}" if isinstance(value, float) else str(value)]
+        for name, held in self.fixed:
+            words += ["--fix", f"{name}={held:g}"]
         words += [] if self.level == DEFAULT_LEVEL else ["--level", f"{self.level:g}"]
         return shlex.join(words)
 
@@ -118,14 +134,20 @@ def _option(name: str) -> str:
 @click.option(
     "--method",
     type=click.Choice(METHODS),
-    default="parametric",
-    show_default=True,
-    help="Approach 3, 2 or 1 of Hoffmann et al. 2022.",
+    help="Approach 3, 2 or 1 of Hoffmann et al. 2022.  [default: parametric]",
 )
 @click.option(
     "--law",
     metavar="FAMILY",
-    help=f"Form of a parametric fit: {', '.join(OF_A_LOSS)}.  [default: chinchilla]",
+    help=f"Form of a parametric fit: {', '.join(OF_A_LOSS)}.  [default: chinchilla; of a table with one of parameters, "
+    "tokens and FLOPs that one's power law with floor]",
+)
+@click.option(
+    "--fix",
+    "fixed",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Hold a coefficient of the law and fit the others: --fix E=1.6. Repeatable.",
 )
 @click.option(
     "--objective",
@@ -185,17 +207,24 @@ def fit(
     options: TableOptions, output: Path | None, picture: Path | None, force: bool, as_json: bool, **asked: Any
 ) -> None:  # fmt: skip
     """Fit a scaling law to RUNS: a CSV, JSONL or Parquet table with parameters, tokens (or FLOPs) and loss."""
+    by_default = asked["method"] is None and asked["law"] is None
+    asked |= {"method": asked["method"] or "parametric", "fixed": _held(asked["fixed"])}
     request = Request(**asked)
     if options.final and not request.fits_final_rows:
         raise UsageError("--method envelope fits whole training curves; leave --final out.")
     refuse_overwrite(force, output, picture)
     with waiting_for(f"reading {options.table}"):
-        table = read_table(options, final=request.fits_final_rows)
+        inputs = () if by_default else request.inputs
+        table = read_table(options, final=request.fits_final_rows, inputs=inputs)
+    if by_default and table.runs.absent:
+        request, table = _of_one_quantity(request, table)
+    every_row = options.final is False
     with waiting_for(f"fitting {len(table.runs)} rows"):
-        result = _without_doubtful_unit(fit_table(table, request), table)
+        result = _without_doubtful_unit(fit_table(table, request, every_row), table)
         payload = json_safe(result.to_dict())
     with waiting_for("fitting again without the dearest runs"):
-        held_out, compared = hold_out(table.runs, request), compare(table.runs, request)
+        held_out = hold_out(table.runs, request, every_row)
+        compared = compare(table.runs, request, every_row)
     findings = _merged(result, table.findings)
     payload["excluded"] = [*table.left_out, *payload.get("excluded", [])]
     payload["findings"] = json_safe([f.to_dict() for f in findings])
@@ -211,14 +240,61 @@ def fit(
         return
     from scaling.cli import fit_text
 
-    again = f"scaling fit {options.as_arguments()} {request.as_arguments()}".strip()
-    fit_text.print_fit(result, table, findings, held_out, compared, law_file=output, command=again)
+    reading = options.as_arguments()
+    bare = request_without_floor(request, result)
+    following = fit_text.Following(
+        law_file=output,
+        fit_again=f"scaling fit {reading} {request.as_arguments()}".strip(),
+        reading=reading,
+        fit_without_floor=f"scaling fit {reading} {bare.as_arguments()}".strip() if bare else None,
+    )
+    fit_text.print_fit(result, table, findings, held_out, compared, following)
 
 
-def fit_table(table: Table, request: Request) -> Any:
+def _held(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+    """The pairs of --fix as names and numbers."""
+    held: dict[str, float] = {}
+    for pair in pairs:
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name or not value:
+            raise UsageError(f"--fix takes NAME=VALUE, for example E=1.6; got {pair!r}.")
+        if name in held:
+            raise UsageError(f"--fix holds {name} twice; give one value.")
+        held[name] = parse_number(value)
+    return tuple(held.items())
+
+
+def _of_one_quantity(request: Request, table: Table) -> tuple[Request, Table]:
+    """The request and the table where the table holds one quantity beside the loss: that one's power law with floor."""
+    from scaling.runs import Finding
+    from scaling.runs.table import ONE_INPUT_LAWS
+
+    (present,) = sorted(table.runs.columns().keys() & ONE_INPUT_LAWS.keys())
+    law = ONE_INPUT_LAWS[present]
+    missing = " and ".join(name for name in ONE_INPUT_LAWS if name in table.runs.absent)
+    chosen = Finding(
+        code="one-quantity",
+        severity="note",
+        message=f"the table holds {present} and the loss, and no {missing}: fitted by the power law of {present} with "
+        f"a floor (--law {law}). If it has them under other names, say which: --column n_params=COLUMN.",
+    )
+    return replace(request, law=law), replace(table, findings=(chosen, *table.findings))
+
+
+def request_without_floor(request: Request, result: Any) -> Request | None:
+    """The same fit of the law without floor, where the fitted floor ended at zero; else None."""
+    from scaling.fitting.fixed import FLOOR, law_without_floor
+
+    if FLOOR not in getattr(result, "at_bound", ()):
+        return None
+    bare = law_without_floor(request.family)
+    return replace(request, law=bare) if bare else replace(request, fixed=(*request.fixed, (FLOOR, 0.0)))
+
+
+def fit_table(table: Table, request: Request, every_row: bool = False) -> Any:
     """The fit of any method; an error about the last rows of curves says how to fit more of them."""
     try:
-        return fit_runs(table.runs, request)
+        return fit_runs(table.runs, request, every_row)
     except FitError as error:
         if not any(f.code == "curves-reduced" for f in table.findings):
             raise
@@ -228,14 +304,18 @@ def fit_table(table: Table, request: Request) -> Any:
         ) from error
 
 
-def fit_runs(runs: Runs, request: Request) -> Any:
+def fit_runs(runs: Runs, request: Request, every_row: bool = False) -> Any:
     """The fit of any method. Each import stands where it is needed: a fit loads only its own code."""
     if request.method == "isoflop":
         from scaling.fitting.isoflop.fit import fit_isoflop
 
         valley: Any = request.valley or "parabola"
         return fit_isoflop(
-            runs, valley=valley, level=request.level, min_runs_per_budget=request.min_runs_per_budget
+            runs,
+            valley=valley,
+            level=request.level,
+            min_runs_per_budget=request.min_runs_per_budget,
+            every_row=every_row,
         )
     if request.method == "envelope":
         from scaling.fitting.envelope.fit import fit_envelope
@@ -245,10 +325,15 @@ def fit_runs(runs: Runs, request: Request) -> Any:
     seed = request.seed or 0
     if request.family != "chinchilla":
         from scaling.fitting.generic.fit import fit_law
-        from scaling.laws import find_family
 
-        family = find_family(request.family)
-        return fit_law(runs, family, objective=objective, seed=seed, level=request.level)
+        return fit_law(
+            runs,
+            request.family,
+            objective=objective,
+            seed=seed,
+            level=request.level,
+            fixed=dict(request.fixed),
+        )
     from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
 
     surface = fit_parametric(
@@ -258,11 +343,12 @@ def fit_runs(runs: Runs, request: Request) -> Any:
         level=request.level,
         n_resamples=request.n_resamples,
         seed=seed,
+        fixed=dict(request.fixed),
     )
     return with_uncertainty(surface, seed=seed)
 
 
-def hold_out(runs: Runs, request: Request) -> Extrapolation | None:
+def hold_out(runs: Runs, request: Request, every_row: bool = False) -> Extrapolation | None:
     """The error on runs dearer than each cut-off that was asked for."""
     if not request.held_out:
         return None
@@ -276,16 +362,19 @@ def hold_out(runs: Runs, request: Request) -> Extrapolation | None:
         huber_delta=request.huber_delta,
         level=request.level,
         seed=request.seed or 0,
+        fixed=dict(request.fixed),
+        every_row=every_row,
     )
 
 
-def compare(runs: Runs, request: Request) -> LawComparison | None:
+def compare(runs: Runs, request: Request, every_row: bool = False) -> LawComparison | None:
     """Other laws and objectives on the same runs, and the asked law where it is not among them."""
     if not request.compare:
         return None
     from scaling.fitting.comparison import DEFAULT_LAWS, compare_laws
 
-    return compare_laws(runs, tuple(dict.fromkeys((*DEFAULT_LAWS, request.family))), seed=request.seed or 0)
+    laws = tuple(dict.fromkeys((*DEFAULT_LAWS, request.family)))
+    return compare_laws(runs, laws, seed=request.seed or 0, every_row=every_row)
 
 
 def _merged(result: Any, shown_by_table: tuple[Finding, ...]) -> list[Finding]:

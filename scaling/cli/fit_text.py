@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,15 +41,23 @@ _OBJECTIVES = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Following:
+    """What the next commands are made of."""
+
+    law_file: Path | None  # where the fit was written
+    fit_again: str  # the command that made this fit
+    reading: str  # its table and how that is read
+    fit_without_floor: str | None = None  # where the floor ended at zero
+
+
 def print_fit(
     result: Any,
     table: Table,
     findings: Sequence[Finding],
     held_out: Extrapolation | None,
     compared: LawComparison | None,
-    *,
-    law_file: Path | None,
-    command: str,
+    following: Following,
 ) -> None:
     """Print a fit of any method: the law, what to doubt, then everything else."""
     runs = table.runs
@@ -63,9 +72,9 @@ def print_fit(
     _warnings(findings)
     body(result, runs)
     print_checks(held_out, compared)
-    _data(runs, table.left_out)
+    _data(result, runs, table.left_out)
     print_findings(findings)
-    _next(_largest_budget(result), law_file, command)
+    _next(result, following)
 
 
 def _warnings(findings: Sequence[Finding]) -> None:
@@ -221,24 +230,36 @@ def _generic(fit: LawFit, runs: Runs) -> None:
     print_table(["", "value", "std. error", f"{100 * fit.level:g} % interval"], rows)
     heading("how sure")
     state = "stationary" if fit.converged else "NOT CONVERGED"
+    if fit.converged and fit.at_bound:
+        state = f"certified minimum, {', '.join(fit.at_bound)} on its bound"
     certificate = f"{state}, {fit.n_agreeing} of {fit.n_starts} starts agree, condition {fit.condition:.2g}"
     fields = [("interval", f"classical t; {fit.statement}"), _objective_field(fit.objective, certificate)]
     fields += [_residual_field(fit.residuals), *_test_field(fit.n_runs, [("lack of fit", fit.lack_of_fit)])]
     print_fields(fields)
 
 
-def _data(runs: Runs, left_out: Sequence[str]) -> None:
+def _data(result: Any, runs: Runs, left_out: Sequence[str]) -> None:
+    """Where the runs are from, and of N, D and C what the law reads: over which range, counted how."""
+    from scaling.runs.hygiene import quantities_read
+
     heading("runs")
     c = runs.convention
+    of_a_law = result.to_dict()["method"] == "law"
+    reads = quantities_read(runs, [i.name for i in result.law.family.inputs] if of_a_law else None)
+    shown = {"n_params": ("N", format_params), "n_tokens": ("D", format_tokens), "flops": ("C", format_flops)}
+    ranges = [
+        f"{letter} {_extent(getattr(runs, k), form)}" for k, (letter, form) in shown.items() if k in reads
+    ]
     counts = {"total": "total parameters", "non_embedding": "non-embedding parameters"}.get(
         c.params, "parameters of unknown count (say --params-convention)"
     )
+    how = [f"N counts {counts}"] if "n_params" in reads else []
+    how += [_flops_counted(runs)] if "flops" in reads else []
     fields = [
         ("from", runs.source),
-        ("range", f"N {_extent(runs.n_params, format_params)}, D {_extent(runs.n_tokens, format_tokens)}, "
-                  f"C {_extent(runs.flops, format_flops)}"),
-        ("counting", f"N counts {counts}; {_flops_counted(runs)}; loss in {c.loss_unit}"),
-    ]  # fmt: skip
+        ("range", ", ".join(ranges)),
+        ("counting", "; ".join([*how, f"loss in {c.loss_unit}"])),
+    ]
     if left_out:
         names = ", ".join(left_out[:6]) + (" ..." if len(left_out) > 6 else "")
         fields.append(("left out", f"{counted(len(left_out), 'run')} as you asked: {names}"))
@@ -251,6 +272,8 @@ def _flops_counted(runs: Runs) -> str:
         "source": "C is as its source counts",
         "exact": "C is exact",
     }.get(runs.convention.flops, f"C is {runs.convention.flops}")
+    if runs.absent:
+        return how
     ratio = runs.flops / runs.n_params
     ratio /= 6 * runs.n_tokens
     if ratio.max() < 1 + OWN_COUNT and ratio.min() > 1 - OWN_COUNT:
@@ -279,14 +302,19 @@ def _largest_budget(fit: Any) -> float:
     return float(fit.law.provenance.fitted_range["flops"][1])
 
 
-def _next(largest: float, law_file: Path | None, command: str) -> None:
-    """The same fit written to a file, and a plan from it: commands to copy, so they are not wrapped."""
+def _next(result: Any, following: Following) -> None:
+    """The same fit written to a file, and what that is good for: commands to copy, so they are not wrapped."""
     click.echo()
-    flops = format_flops(float(f"{10 * largest:.1g}"))
-    if law_file is None:
-        click.echo(f"next  {command} -o fit.json && scaling plan --flops {flops} --law fit.json")
-    else:
-        click.echo(f"next  scaling plan --flops {flops} --law {shlex.quote(str(law_file))}")
+    law_file = "fit.json" if following.law_file is None else shlex.quote(str(following.law_file))
+    if following.fit_without_floor:
+        use = following.fit_without_floor
+    elif getattr(result, "has_optimum", True):
+        flops = format_flops(float(f"{10 * _largest_budget(result):.1g}"))
+        use = f"scaling plan --flops {flops} --law {law_file}"
+    else:  # a law of one quantity splits no budget, but says what loss other runs reach
+        use = f"scaling predict {law_file} {following.reading}"
+    written = following.law_file is not None or following.fit_without_floor
+    click.echo(f"next  {use}" if written else f"next  {following.fit_again} -o fit.json && {use}")
 
 
 # --- small pieces ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from scaling.cli.output import heading, paragraph, print_fields, print_json, pri
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import TableOptions, read_table, table_options
 from scaling.runs.findings import counted
+from scaling.runs.hygiene import quantities_read
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def predict(options: TableOptions, law_name: str, as_json: bool) -> None:
 
     law = resolve_law(law_name)
     with waiting_for(f"reading {options.table}"):
-        table = read_table(options, planned=True)
+        table = read_table(options, planned=True, inputs=[i.name for i in law.family.inputs])
     runs, left_out, findings = table.runs, table.left_out, table.findings
     result = predict_runs(law, runs)
     doubts = [*_doubts(law, runs), *(f.message for f in findings if f.severity == "error")]
@@ -84,15 +86,16 @@ def _doubts(law: Law, runs: Runs) -> list[str]:
     if provenance is None:
         return []
     found = []
+    reads = quantities_read(runs, [i.name for i in law.family.inputs])
     counted = {provenance.params_convention, runs.convention.params}
-    if len(counted) > 1 and "unknown" not in counted:
+    if len(counted) > 1 and "unknown" not in counted and "n_params" in reads:
         found.append(
             f"the law counts {provenance.params_convention} parameters, the table {runs.convention.params} ones"
         )
     if provenance.loss_unit != runs.convention.loss_unit:
         found.append(f"the law predicts {provenance.loss_unit}, the table holds {runs.convention.loss_unit}")
     for name, (low, high) in provenance.fitted_range.items():
-        values = getattr(runs, name, None)
+        values = getattr(runs, name) if name in reads else None
         if values is not None and (n := int(((values < low * 0.999) | (values > high * 1.001)).sum())):
             found.append(f"{n} of {len(runs)} runs lie outside the law's fitted range of {name}")
     return found
@@ -141,6 +144,12 @@ def _print_runs(result: Prediction, runs: Runs) -> None:
     if worst_first:
         order.sort(key=lambda i: -abs(result.error_fraction[i]) if runs.measured[i] else 0.0)
     band = result.prediction if result.prediction is not None else result.confidence
+    shown: dict[str, tuple[str, Callable[[float], str]]] = {
+        "n_params": ("N", format_params),
+        "n_tokens": ("D", format_tokens),
+        "flops": ("C", format_flops),
+    }
+    shown = {name: how for name, how in shown.items() if name not in runs.absent}
     rows = []
     for i in order[:SHOWN_ROWS]:
         ends = "" if band is None else f"{band[i, 0]:.4f} to {band[i, 1]:.4f}"
@@ -148,10 +157,11 @@ def _print_runs(result: Prediction, runs: Runs) -> None:
         loss, error = (
             (f"{runs.loss[i]:.4f}", f"{100 * result.error_fraction[i]:+.2f} %") if known else ("", "")
         )
-        rows.append((runs.run_id[i][:28], format_params(runs.n_params[i]), format_tokens(runs.n_tokens[i]),
-                     format_flops(runs.flops[i]), loss, f"{result.loss[i]:.4f}", ends, error))  # fmt: skip
+        sizes = [form(float(getattr(runs, name)[i])) for name, (_, form) in shown.items()]
+        rows.append((runs.run_id[i][:28], *sizes, loss, f"{result.loss[i]:.4f}", ends, error))
     of_what = "of a run" if result.prediction is not None else "of the law"
-    headers = ["run", "N", "D", "C", "loss", "predicted", f"{100 * result.level:g} % {of_what}", "error"]
+    letters = [letter for letter, _ in shown.values()]
+    headers = ["run", *letters, "loss", "predicted", f"{100 * result.level:g} % {of_what}", "error"]
     print_table(headers, rows)
     if len(runs) > SHOWN_ROWS:
         paragraph(f"and {len(runs) - SHOWN_ROWS} more: --json has all of them", "  ")

@@ -143,7 +143,7 @@ def read_table(
     for text in runs.notes:
         note(text)
     reduced = [_reduced(loaded.n_curve_rows)] if loaded.n_curve_rows else []
-    findings = check_runs(runs)
+    findings = check_runs(runs, inputs or None)
     if options.loss_unit is None and (unit := check_loss_unit(runs.final() if runs.is_curves else runs)):
         findings = (unit, *(f for f in findings if f.code != unit.code))
     faults = [f for f in findings if f.severity == "error"]

@@ -13,8 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from scaling.errors import FitError, UsageError
-from scaling.fitting.named_fit import FitSettings, fit_named_law, largest, optimum, predicted_loss
+from scaling.errors import DataError, FitError, UsageError
+from scaling.fitting.named_fit import (
+    FitSettings,
+    fit_named_law,
+    largest,
+    optimum,
+    predicted_loss,
+    require_flops,
+)
 from scaling.laws.base import Law
 from scaling.runs import Runs, assign_budgets
 from scaling.runs.table import require_runs
@@ -108,6 +115,7 @@ def compare_laws(
     target_flops: float | None = None,
     held_out_share: float = HELD_OUT_SHARE,
     seed: int = 0,
+    every_row: bool = False,
 ) -> LawComparison:
     """Fit each law under each objective, with and without the dearest runs.
 
@@ -117,12 +125,14 @@ def compare_laws(
             given.
         target_flops: budget at which N*, D* and loss are compared; 10 times the largest of the table unless given.
         held_out_share: of the runs, the dearest, that the hold-out fit does not see.
+        every_row: of training curves take every row for a run, not the last one of each.
     Raises:
         FitError: no law can be fitted; the message gives the first reason.
         UsageError: an unknown law, a share outside (0, 1), a target that is not positive.
     """
     require_runs(runs, "compare_laws")
-    if runs.is_curves:
+    require_flops(runs, "a comparison of laws (--compare-laws)")
+    if runs.is_curves and not every_row:
         runs = runs.final()
     if not 0 < held_out_share < 1:
         raise UsageError(f"the held-out share lies between 0 and 1; got {held_out_share!r}.")
@@ -138,7 +148,10 @@ def compare_laws(
             settings = FitSettings(law=law, objective=objective, intervals=False, seed=seed)
             try:
                 rows.append(_row(runs, settings, target, cut))
-            except FitError as error:
+            except (
+                FitError,
+                DataError,
+            ) as error:  # too few runs, or a quantity that the law reads is missing
                 refused.append((law, objective, str(error)))
     if not rows:
         reason = refused[0][2] if refused else "no objective that these laws take was named."

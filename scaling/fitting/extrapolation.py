@@ -7,7 +7,7 @@ intervals hold the runs they should, and whether the exponent drifts with the ra
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from scaling.fitting.named_fit import (
     largest,
     optimum,
     predicted_loss,
+    require_flops,
 )
 from scaling.runs import Runs, assign_budgets
 from scaling.runs.table import require_runs
@@ -104,6 +105,8 @@ def evaluate_extrapolation(
     intervals: bool = True,
     level: float = 0.95,
     seed: int = 0,
+    fixed: Mapping[str, float] | None = None,
+    every_row: bool = False,
 ) -> Extrapolation:
     """Fit runs with C <= cut, predict the rest, for each cut-off.
 
@@ -115,19 +118,28 @@ def evaluate_extrapolation(
         objective: huber, hoffmann (Huber at delta 1e-3), log_least_squares, least_squares or asymmetric.
         huber_delta: threshold of `huber` for the chinchilla law; 1.345 x the robust scale unless given.
         intervals: also count how many held-out runs lie inside their prediction interval.
+        fixed: coefficients to hold in every fit, {"E": 1.6}.
+        every_row: of training curves take every row for a run, not the last one of each.
     Raises:
         FitError: no cut-off leaves enough runs to fit and one to predict.
         UsageError: a cut-off that is not a positive number, or an unknown law or objective.
     """
     require_runs(runs, "evaluate_extrapolation")
-    if runs.is_curves:
+    require_flops(runs, "a hold-out (--holdout-above)")
+    if runs.is_curves and not every_row:
         runs = runs.final()
     chosen = _default_cuts(runs) if cuts is None else sorted(float(c) for c in cuts)
     bad = [c for c in chosen if not (0 < c < math.inf)]
     if bad:
         raise UsageError(f"a cut-off is a positive number of FLOPs; got {bad[0]:g}.")
     settings = FitSettings(
-        law=law, objective=objective, huber_delta=huber_delta, intervals=intervals, level=level, seed=seed
+        law=law,
+        objective=objective,
+        huber_delta=huber_delta,
+        intervals=intervals,
+        level=level,
+        seed=seed,
+        fixed=fixed or {},
     )
     results = tuple(_evaluate(runs, runs.flops <= cut, cut, settings) for cut in chosen)
     results = tuple(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.errors import LawError, UsageError
+from scaling.errors import DataError, LawError, UsageError
 from scaling.fitting.generic.fit import fit_law
 from scaling.fitting.generic.result import LawFit
 from scaling.fitting.generic.search import Problem
@@ -33,6 +33,7 @@ class FitSettings:
     intervals: bool = True
     level: float = 0.95
     seed: int = 0
+    fixed: Mapping[str, float] = field(default_factory=dict)  # coefficients held at a value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,6 +78,7 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> NamedFit:
             level=settings.level,
             intervals=settings.intervals,
             seed=settings.seed,
+            fixed=settings.fixed,
         )
         ends = _parametric_ends(fit) if fit.spread is not None else None
         return _named(runs, settings, fit.law, fit.certificate.certified, ends)
@@ -85,9 +87,24 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> NamedFit:
             f"the {settings.law} law is fitted by huber or log_least_squares; got {settings.objective!r}, which only "
             "the chinchilla law takes."
         )
-    general = fit_law(runs, settings.law, objective=objective, level=settings.level, seed=settings.seed)  # type: ignore[arg-type]
+    general = fit_law(
+        runs,
+        settings.law,
+        objective=objective,  # type: ignore[arg-type]  # checked there
+        level=settings.level,
+        seed=settings.seed,
+        fixed=settings.fixed,
+    )
     ends = (lambda other: _classical_ends(general, other)) if settings.intervals else None
     return _named(runs, settings, general.law, general.certified, ends)
+
+
+def require_flops(runs: Runs, what: str) -> None:
+    """Raise DataError where `what` orders runs by compute and the table has none."""
+    if "flops" in runs.absent:
+        raise DataError(
+            f"{runs.source}: {what} goes by compute, and the table has no flops. Add the column, or leave this out."
+        )
 
 
 def predicted_loss(law: Law, runs: Runs) -> Array:
@@ -120,7 +137,7 @@ def _named(runs: Runs, settings: FitSettings, law: Law, certified: bool, ends: E
         law=law,
         settings=settings,
         n_runs=len(runs),
-        n_coefficients=len(law.family.coefficients),
+        n_coefficients=len(law.family.coefficients) - len(settings.fixed),
         residuals=np.log(predicted_loss(law, runs)) - np.log(runs.loss),
         prediction_ends=ends,
         certified=certified,
@@ -147,7 +164,8 @@ def _classical_ends(fit: LawFit, runs: Runs) -> tuple[Array, Array]:
     problem = Problem(family=family, inputs=inputs, ln_loss=np.log(runs.loss))
     rows = problem.log_jacobian(theta)[0]
     variance = np.einsum("ni,ij,nj->n", rows, fit.covariance, rows) + fit.residual_sd**2
-    half = half_width_factor(fit.level, fit.n_runs - theta.shape[1]) * np.sqrt(np.maximum(variance, 0.0))
+    n_fitted = theta.shape[1] - len(fit.fixed)
+    half = half_width_factor(fit.level, fit.n_runs - n_fitted) * np.sqrt(np.maximum(variance, 0.0))
     loss = predicted_loss(fit.law, runs)
     with np.errstate(over="ignore"):
         return loss * np.exp(-half), loss * np.exp(half)

@@ -66,10 +66,12 @@ def predict_runs(law: Law, runs: Runs) -> Prediction:
 
     Raises:
         LawError: the law needs a column the table lacks (unique tokens), or knows only the compute-optimal split.
+        DataError: the table lacks n_params, n_tokens or flops that the law reads.
     """
     require_runs(runs, "predict_runs")
     columns = runs.columns()
     wanted = [i.name for i in law.family.inputs]
+    runs.require(wanted, f"the {law.family.name} law")
     missing = [name for name in wanted if name not in columns]
     if missing:
         raise LawError(

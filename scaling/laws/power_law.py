@@ -122,7 +122,8 @@ class _OneInputLaw(Law):
     def _refuse(self, what: str) -> NoReturn:
         raise LawError(
             f"a law of {self.input_name} alone cannot {what}. "
-            "Use a law L(N, D): besiroglu, hoffmann, or your own parametric fit."
+            "Predict losses with it (scaling predict LAW RUNS.csv), or use a law L(N, D): besiroglu, hoffmann, or your "
+            "own parametric fit."
         )
 
 

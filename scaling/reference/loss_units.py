@@ -28,7 +28,8 @@ def check_loss_unit(runs: Runs) -> Finding | None:
     Args:
         runs: one row a run.
     """
-    if runs.convention.loss_unit != "nats/token" or len(runs) < ENOUGH or runs.planned:
+    compared = {"n_params", "n_tokens"}.isdisjoint(runs.absent)
+    if runs.convention.loss_unit != "nats/token" or len(runs) < ENOUGH or runs.planned or not compared:
         return None
     rows = some_rows(len(runs))
     ratio = runs.loss[rows] / np.asarray(find_law(LAW).loss(runs.n_params[rows], runs.n_tokens[rows]))

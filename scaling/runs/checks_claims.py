@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,6 +25,11 @@ LARGEST_VOCABULARY = 262_144  # Gemma's; a model that guesses has a loss of its 
 TWO_COUNTS_APART = 0.05  # in ln(C / 6 N D)
 ONE_COUNT_WITHIN = 0.02
 CUBE_OF_A_TRANSFORMER = 12.0  # N without embeddings = 12 layers width^2 (Kaplan et al. 2020, table 1)
+SAY_COUNT = {
+    "n_params_total": "--params-convention total",
+    "n_params_active": "--params-convention active",
+    "n_params_nonemb": "--params-convention non_embedding",
+}
 WIDTHS = (
     "d_model",
     "width",
@@ -39,10 +45,10 @@ VOCABULARIES = ("vocab_size", "n_vocab", "vocab", "vocabulary_size", "vocabulary
 LAYERS = ("n_layers", "num_layers", "n_layer", "layers", "depth", "num_hidden_layers", "n_decoder_layers")
 
 
-def check_claims(final: Runs) -> Iterator[Finding]:
-    """`final`: one row a run."""
+def check_claims(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
+    """`final`: one row a run; `reads`: of n_params, n_tokens, flops those that the law reads."""
     yield from _loss_too_high(final)
-    if final.absent:
+    if len(reads) < 2 or final.absent:
         return
     yield from _budgets(final)
     yield from _two_counts(final)
@@ -84,6 +90,7 @@ def _budgets(final: Runs) -> Iterator[Finding]:
     low, high = EXPLAINED.get(final.convention.params, (0.15, 6.5))
     many = 2 * len(rows) > len(final)
     better = _count_that_meets(final, final.budget)
+    chosen = "n_params_active" in final.extras  # of two counts the caller has named one
     grows = _moves_with(final.n_params[off], ratio[off])
     if max(middle, 1 / middle) > CERTAIN:
         why = (
@@ -91,16 +98,16 @@ def _budgets(final: Runs) -> Iterator[Finding]:
         )
         why += "--column budget= (in Python columns={'budget': None})."
     elif better:
-        why = f" With {better} as N it is met: --column n_params={better} (in Python columns=)."
+        why = f" Another count meets them: {better} (in Python params_convention= or columns=)."
     else:
         why = " n_params or n_tokens counts something else than the budgets do (all experts of a mixture? embeddings?)."
     yield Finding(
         code="budgets-disagree",
-        severity="error" if many and not low <= middle <= high else "warning",
+        severity="error" if many and not chosen and not low <= middle <= high else "warning",
         message=f"6 n_params n_tokens is {_extent(ratio[off])} times the stated budget in {name_rows(rows)}"
         f"{', by size' if grows else ''}.{why}",
         rows=rows,
-        remedies=(f"--column n_params={better}",) if better else ("--column budget=",),
+        remedies=(better,) if better else ("--column budget=",),
     )
 
 
@@ -113,16 +120,14 @@ def _moves_with(sizes: Array, ratio: Array) -> bool:
 
 
 def _count_that_meets(final: Runs, budget: Array) -> str:
-    """Another column of parameters with which 6 N D is the stated budget."""
+    """How to say that another column of parameters is N, with which 6 N D is the stated budget; "" where none is."""
     for header, values in final.extras.items():
         if "param" not in fold(header) or values.dtype.kind not in "fiu":
             continue
         with np.errstate(all="ignore"):
             off = np.abs(np.log(FLOPS_PER_PARAM_TOKEN * values * final.n_tokens / budget))
         if np.nanmax(off, initial=0.0) < NOMINAL and np.isfinite(off).any():
-            return {"n_params_total": "n_params", "n_params_nonemb": "n_params_non_embedding"}.get(
-                header, header
-            )
+            return SAY_COUNT.get(header, f"--column n_params={shlex.quote(header)}")
     return ""
 
 

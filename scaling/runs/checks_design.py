@@ -34,39 +34,50 @@ LONGEST_STEP = 2.0  # to the run that would bracket a minimum
 NARROW = 10.0  # budgets over less than a decade leave the exponents to the noise
 
 
-def check_design(runs: Runs, final: Runs) -> Iterator[Finding]:
-    """`runs` as read, `final` with one row a run."""
-    yield from _counts(runs, final)
-    yield from _ratio(runs)
-    yield from _valleys(final)
-    yield from _mixtures(final)
+def check_design(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
+    """`runs` as read, `final` with one row a run; `reads`: of n_params, n_tokens, flops those that the law reads."""
+    yield from _counts(runs, final, reads)
+    if {"n_params", "n_tokens"} <= reads:
+        yield from _ratio(runs)
+        yield from _valleys(final)
+    yield from _mixtures(final, reads)
 
 
-def _counts(runs: Runs, final: Runs) -> Iterator[Finding]:
-    if len(final) <= LAW_COEFFICIENTS:
+_COUNTED = (  # what a law reads → how its values are counted, the finding where they are few, what spans a range
+    ("n_params", "size", "few-sizes", "the parameters span"),
+    ("n_tokens", "token count", "few-token-counts", "the tokens span"),
+    ("flops", "budget", "few-budgets", "compute spans"),
+)
+
+
+def _counts(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
+    both = {"n_params", "n_tokens"} <= reads
+    if both and len(final) <= LAW_COEFFICIENTS:
         yield Finding(
             code="few-runs",
             severity="warning",
             message=f"{counted(len(final), 'run')} cannot determine the {LAW_COEFFICIENTS} coefficients of a law of N "
             f"and D; add runs (30 or more make an interval worth having).",
         )
-    for name, values in (("size", runs.n_params), ("token count", runs.n_tokens)):
-        n = distinct(values)
-        if n < SIZES_ENOUGH:
+    for quantity, name, code, spans in _COUNTED:
+        if quantity not in reads:
+            continue
+        if (not both or quantity != "flops") and (n := distinct(getattr(runs, quantity))) < SIZES_ENOUGH:
             yield Finding(
-                code="few-sizes" if name == "size" else "few-token-counts",
+                code=code,
                 severity="warning",
                 message=f"the runs have {counted(n, name)}; {SIZES_LEAST} are the least for an exponent, "
                 f"{SIZES_ENOUGH} or more for a check of the form.",
             )
-    spread = float(final.flops.max() / final.flops.min())
-    if spread < NARROW and len(final) > 1:
-        yield Finding(
-            code="narrow-range",
-            severity="warning",
-            message=f"compute spans a factor of {plain(spread)} only; every plan from this table extrapolates far. Two "
-            "decades or more tie the exponents down.",
-        )
+        values = getattr(final, quantity)
+        spread = float(values.max() / values.min())
+        if (not both or quantity == "flops") and spread < NARROW and len(final) > 1:
+            yield Finding(
+                code="narrow-range",
+                severity="warning",
+                message=f"{spans} a factor of {plain(spread)} only; every {'plan' if both else 'prediction'} from "
+                "this table extrapolates far. Two decades or more tie the exponents down.",
+            )
 
 
 def _ratio(runs: Runs) -> Iterator[Finding]:
@@ -160,7 +171,7 @@ def _rows(runs: Runs, positions: NDArray[np.int64]) -> tuple[int, ...]:
     return tuple(int(r) for r in runs.row[positions])
 
 
-def _mixtures(final: Runs) -> Iterator[Finding]:
+def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     """Several corpora, repeated data, several model families in one table."""
     _, names = group_of(final)
     if len(names) > 1:
@@ -178,7 +189,7 @@ def _mixtures(final: Runs) -> Iterator[Finding]:
             message=f"the table mixes {len(set(family.tolist()))} model families ({', '.join(sorted(set(family)))}); "
             "recipes and tokenizers differ, so the spread is not noise about one law.",
         )
-    if final.n_tokens_unique is not None:
+    if final.n_tokens_unique is not None and "n_tokens" in reads:
         repeated = final.n_tokens_unique < 0.99 * final.n_tokens
         if repeated.any():
             rows = rows_where(final, repeated)

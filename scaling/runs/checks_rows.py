@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scaling.runs.findings import (
     Finding,
     cell_index,
+    cell_names,
     counted,
     extra_numbers,
     name_rows,
@@ -29,8 +30,8 @@ OUTLIER_RUNS = 20  # the surface has six coefficients; with fewer runs its resid
 NATS_PER_TOKEN_LEAST = 1.3  # median; tables in bits or nats per byte lie at .6 to 1.1
 
 
-def check_rows(runs: Runs, final: Runs) -> Iterator[Finding]:
-    """`runs` as read, `final` with one row a run."""
+def check_rows(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
+    """`runs` as read, `final` with one row a run; `reads`: of n_params, n_tokens, flops those that the law reads."""
     yield from _repeated_rows(runs)
     yield from _checkpoints(runs)
     yield from _shared_trunks(final)
@@ -40,13 +41,12 @@ def check_rows(runs: Runs, final: Runs) -> Iterator[Finding]:
     if not any(
         f.code == "hyperparameter-grid" for f in replicates
     ):  # there most runs are off the surface, by design
-        yield from _outliers(final)
+        yield from _outliers(final, reads)
 
 
 def _repeated_rows(runs: Runs) -> Iterator[Finding]:
     if runs.is_curves:
-        position = runs.n_tokens if runs.step is None else runs.step
-        again = seen_before(runs.run_index, position)
+        again = seen_before(runs.run_index, runs.position)
         if again.any():
             rows = rows_where(runs, again)
             yield Finding(
@@ -58,13 +58,14 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
             )
         return
     corpus = () if runs.n_tokens_unique is None else (np.nan_to_num(runs.n_tokens_unique),)
-    copies = seen_before(runs.n_params, runs.n_tokens, *corpus, runs.loss)
+    cell = cell_names(runs)
+    copies = seen_before(*(getattr(runs, name) for name in cell), *corpus, runs.loss)
     if copies.any():
         rows = rows_where(runs, copies)
         yield Finding(
             code="duplicates",
             severity="warning",
-            message=f"{name_rows(rows)} repeat an earlier row (same n_params, n_tokens, loss) and count twice; "
+            message=f"{name_rows(rows)} repeat an earlier row (same {', '.join(cell)}, loss) and count twice; "
             "remove the copies.",
             rows=rows,
         )
@@ -113,7 +114,7 @@ def _shared_trunks(final: Runs) -> Iterator[Finding]:
 
 def _replicates(final: Runs) -> Iterator[Finding]:
     """Several runs of one (N, D): other seeds, or a grid of learning rates and batch sizes."""
-    cells = cell_index(final)
+    cells, same = cell_index(final), ", ".join(cell_names(final))
     if np.bincount(cells).max() < 2:
         return
     copies = seen_before(cells, final.loss)  # a row repeated is no second run
@@ -131,8 +132,10 @@ def _replicates(final: Runs) -> Iterator[Finding]:
         yield Finding(
             code="hyperparameter-grid",
             severity="warning",
-            message=f"{counted(n_cells, 'cell')} (same n_params, n_tokens) with runs at several learning rates or "
-            "batch sizes; a law of N and D wants the tuned run of each cell.",
+            message=f"{counted(n_cells, 'cell')} (same {same}) with runs at several learning rates or "
+            f"batch sizes; a law{'' if final.absent else ' of N and D'} wants the tuned run of each cell: "
+            "--best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each.",
+            remedies=("--best-of-cell",),
             source="Porian et al. 2024, arXiv:2406.19146; Step Law, arXiv:2503.04715",
             rows=rows_where(final, several),
         )
@@ -145,7 +148,7 @@ def _replicates(final: Runs) -> Iterator[Finding]:
         yield Finding(
             code="replicated-cells",
             severity="note",
-            message=f"{counted(n_cells, 'replicated cell')} (same n_params, n_tokens): pure error {100 * spread:.2g} % "
+            message=f"{counted(n_cells, 'replicated cell')} (same {same}): pure error {100 * spread:.2g} % "
             f"of the loss, {counted(freedom, 'degree')} of freedom.",
             rows=rows_where(final, several),
         )
@@ -173,11 +176,13 @@ def _losses(final: Runs) -> Iterator[Finding]:
             "or normalised, say so (--loss-unit, in Python loss_unit=): exponents hold, predicted losses do not "
             "compare.",
         )
-    if n >= 8 and _rank_correlation(final.flops, loss) > 0.3:
+    grows = "flops" if "flops" not in final.absent else cell_names(final)[0]
+    if n >= 8 and _rank_correlation(getattr(final, grows), loss) > 0.3:
+        what = {"flops": "compute", "n_params": "parameters", "n_tokens": "tokens"}[grows]
         yield Finding(
             code="loss-rises",
             severity="warning",
-            message="the loss rises with compute over this table; is it a loss, and do all runs share data and "
+            message=f"the loss rises with {what} over this table; is it a loss, and do all runs share data and "
             "tokenizer?",
         )
 
@@ -188,37 +193,48 @@ def _rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def _outliers(final: Runs) -> Iterator[Finding]:
-    if len(final) < OUTLIER_RUNS:
+def _outliers(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
+    if len(final) < OUTLIER_RUNS or not reads:
         return
-    residual, scale = robust_residuals(final)
+    both = {"n_params", "n_tokens"} <= reads
+    read = ("n_params", "n_tokens") if both else tuple(reads)
+    residual, scale = robust_residuals(final, read)
     far = (np.abs(residual) > OUTLIER_SD * scale) & (np.abs(residual) > OUTLIER_LEAST)
     if not far.any() or far.sum() > 0.2 * len(
         final
     ):  # a fifth of the table is no outlier: the surface does not fit
         return
-    ratio = final.n_tokens / final.n_params
     worst = int(np.argmax(np.abs(residual)))
     rows = rows_where(final, far)
+    if both:
+        ratio = final.n_tokens / final.n_params
+        whose = (
+            f" ({format_params(float(final.n_params[worst]))}, {plain(ratio[worst], 2)} tokens per parameter, median "
+            f"{plain(np.median(ratio), 2)})"
+        )
+    else:
+        whose = f" ({read[0]} {plain(getattr(final, read[0])[worst])})"
     yield Finding(
         code="outliers",
         severity="warning",
-        message=f"{name_rows(rows)}: more than {OUTLIER_SD:g} robust sd from a smooth surface through the others; "
-        f"the farthest, row {final.row[worst]} ({format_params(float(final.n_params[worst]))}, "
-        f"{plain(ratio[worst], 2)} tokens per parameter, median {plain(np.median(ratio), 2)}), by "
+        message=f"{name_rows(rows)}: more than {OUTLIER_SD:g} robust sd from a smooth "
+        f"{'surface' if both else 'curve'} through the others; the farthest, row {final.row[worst]}{whose}, by "
         f"{100 * np.expm1(residual[worst]):+.2g} % of its loss. Fit with and without them.",
         source="Besiroglu et al. 2024, arXiv:2404.10102",
         rows=rows,
     )
 
 
-def robust_residuals(runs: Runs) -> tuple[NDArray[np.float64], float]:
-    """Residuals of ln loss from a quadratic in (ln N, ln D) fitted by Huber's method, and their robust sd.
+def robust_residuals(
+    runs: Runs, read: tuple[str, ...] = ("n_params", "n_tokens")
+) -> tuple[NDArray[np.float64], float]:
+    """Residuals of ln loss from a quadratic in (ln N, ln D), or the log of one of `read`, by Huber's method; their sd.
 
     No scaling law is assumed: a quadratic follows any smooth surface over a few decades well enough to see a run
     that is far off.
     """
-    x, y = (np.log(v) - np.log(v).mean() for v in (runs.n_params, runs.n_tokens))
+    first, last = (np.log(getattr(runs, name)) for name in (read[0], read[-1]))
+    x, y = first - first.mean(), last - last.mean()  # one quantity twice: lstsq shares its terms out
     x, y = x / max(x.std(), 1e-9), y / max(y.std(), 1e-9)
     target, rows = np.log(runs.loss), some_rows(len(runs))
     X = np.stack(_quadratic(x[rows], y[rows]), axis=1)

@@ -42,38 +42,49 @@ WIDE_TOKENS = 10.0
 FINISHED_WORDS = {"done", "completed", "complete", "finished", "success", "succeeded", "ok", "true", "1", ""}
 
 
-def check_training(final: Runs) -> Iterator[Finding]:
-    """`final`: one row a run."""
-    yield from _units(final)
-    yield from _conventions(final)
-    yield from _flops(final)
+def check_training(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
+    """`final`: one row a run; `reads`: of n_params, n_tokens, flops those that the law reads."""
+    yield from _units(final, reads)
+    yield from _conventions(final, reads)
+    if "flops" in reads and not final.absent:
+        yield from _flops(final, reads)
     yield from _unfinished(final)
     yield from _batch(final)
     yield from _warmup(final)
 
 
-def _units(final: Runs) -> Iterator[Finding]:
+def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     """Counts written in millions or billions, or N and D exchanged: exponents survive that, every plan is nonsense."""
-    ratio = float(np.median(final.n_tokens / final.n_params))
+    both = {"n_params", "n_tokens"} <= reads
+    ratio = (
+        float(np.median(final.n_tokens / final.n_params)) if both else 1.0
+    )  # of one alone nothing is out of line
     low = {
         name: middle
         for name, values, least in (
             ("n_params", final.n_params, N_LEAST),
             ("n_tokens", final.n_tokens, D_LEAST),
         )
-        if (middle := float(np.median(values))) < least
+        if name in reads and (middle := float(np.median(values))) < least
     }
     if _counted_in_ones(final):
         low = {}
     certain = len(low) == 2 or ratio > RATIO_MOST or ratio < 1 / CERTAIN
     for name, middle in low.items():
+        header = final.read_from.get(name, name)
+        derived = (
+            f" (from {header})"
+            if header in final.read_from.values() and header == final.read_from.get("flops")
+            else ""
+        )
+        unit = f"{header} (EFLOP), {header} (PF-days)" if derived else f"{header} (M), {header} (B)"
         yield Finding(
             code="unit-slip",
             severity="error" if certain else "warning",
-            message=f"half of the runs have {name} of {plain(middle)} or fewer; if the table counts in millions or "
-            f"billions, say so in the header: {name} (M), {name} (B).",
+            message=f"half of the runs have {name}{derived} of {plain(middle)} or fewer; if the table counts in "
+            f"{'a multiple of FLOPs' if derived else 'millions or billions'}, say so in the header: {unit}.",
         )
-    if low:
+    if low or not both:
         return
     if ratio > RATIO_MOST:
         yield Finding(
@@ -85,12 +96,15 @@ def _units(final: Runs) -> Iterator[Finding]:
     few = final.n_tokens < final.n_params
     if np.mean(few) > 0.5:
         rows = rows_where(final, few)
+        # An image, a clip or a document is hundreds of tokens: fewer of them than parameters is usual.
+        text = final.convention.data_unit == "tokens" and final.convention.loss_unit == "nats/token"
+        remedy = "" if text else "; if n_tokens counts images or other samples, that is usual"
         yield Finding(
             code="swapped-columns",
-            severity="error",
-            message=f"{len(rows)} of {len(final)} runs have fewer tokens than parameters "
+            severity="error" if text else "warning",
+            message=f"{len(rows)} of {len(final)} runs have fewer {final.convention.data_unit} than parameters "
             f"({format_params(float(np.median(final.n_params)))} parameters on "
-            f"{format_tokens(float(np.median(final.n_tokens)))} tokens in the middle): are the columns swapped?",
+            f"{format_tokens(float(np.median(final.n_tokens)))} in the middle): are the columns swapped?{remedy}",
             rows=rows,
         )
 
@@ -100,7 +114,7 @@ def _counted_in_ones(final: Runs) -> bool:
     6 N D meets the nominal budget.
     """
     steps, batch = extra_numbers(final, "n_steps"), extra_numbers(final, "batch_tokens")
-    if steps is None or batch is None or final.budget is None:
+    if steps is None or batch is None or final.budget is None or final.absent:
         return False
     off = np.log(FLOPS_PER_PARAM_TOKEN * final.n_params * final.n_tokens / final.budget)
     return bool(
@@ -108,9 +122,10 @@ def _counted_in_ones(final: Runs) -> bool:
     )
 
 
-def _conventions(final: Runs) -> Iterator[Finding]:
+def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     convention = final.convention
-    mixed = [n for n, v in (("n_params", convention.params), ("flops", convention.flops)) if v == "mixed"]
+    counts = (("n_params", convention.params), ("flops", convention.flops))
+    mixed = [n for n, v in counts if v == "mixed" and n in reads]
     if mixed:
         yield Finding(
             code="mixed-conventions",
@@ -119,6 +134,8 @@ def _conventions(final: Runs) -> Iterator[Finding]:
             "all rows to one convention.",
             source="Porian et al. 2024, arXiv:2406.19146; Pearce and Song 2024, arXiv:2406.12907",
         )
+    if "n_params" not in reads:
+        return
     if convention.params == "unknown":
         yield Finding(
             code="unknown-convention",
@@ -143,7 +160,7 @@ def _conventions(final: Runs) -> Iterator[Finding]:
             )
 
 
-def _flops(final: Runs) -> Iterator[Finding]:
+def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     """C against 6 N D, with the room its convention leaves."""
     with np.errstate(all="ignore"):
         ratio = final.flops / (FLOPS_PER_PARAM_TOKEN * final.n_params * final.n_tokens)
@@ -171,7 +188,7 @@ def _flops(final: Runs) -> Iterator[Finding]:
             source="Porian et al. 2024, arXiv:2406.19146",
             rows=rows,
         )
-    elif not claimed and (ratio.max() > 1 + SAME_6ND or ratio.min() < 1 - SAME_6ND):
+    elif "n_params" in reads and not claimed and (ratio.max() > 1 + SAME_6ND or ratio.min() < 1 - SAME_6ND):
         yield Finding(
             code="own-flops",
             severity="note",
@@ -247,7 +264,7 @@ def _share(final: Runs, *words: str) -> NDArray[np.float64] | None:
 
 def _batch(final: Runs) -> Iterator[Finding]:
     batch = extra_numbers(final, "batch_tokens", "tokens_per_batch", "batch_size", "bsz", "batch_seqs")
-    if batch is None or len(final) < 3 or not np.all(batch > 0):
+    if batch is None or len(final) < 3 or not np.all(batch > 0) or "n_tokens" in final.absent:
         return
     spread = float(final.n_tokens.max() / final.n_tokens.min())
     if batch.max() <= 1.01 * batch.min() and spread >= WIDE_TOKENS:

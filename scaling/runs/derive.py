@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,14 +17,13 @@ from scaling.errors import DataError, UsageError
 from scaling.runs.cells import RawTable, read_numbers
 from scaling.runs.columns import Match, column_values, missing_column
 from scaling.runs.names import UNIT_ONLY, fold
-from scaling.runs.table import FLOPS_PER_PARAM_TOKEN
+from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, ONE_INPUT_LAWS, QUANTITIES
 
 if TYPE_CHECKING:
     from scaling.runs.load import Reading
 
 Array = NDArray[np.float64]
 
-QUANTITIES = ("n_params", "n_tokens", "flops")
 # A batch in sequences beside one in tokens: no published batch had so many sequences (Llama 3's 16M tokens are 2,048
 # of 8,192), and 32,768 tokens are a batch of the smallest models.
 MOST_SEQUENCES = 32_768
@@ -68,6 +67,9 @@ class Sizes:
     notes: tuple[str, ...] = ()
     unread: tuple[int, ...] = ()  # columns matched and then not taken
     data_unit: str = "tokens"
+    read_from: Mapping[str, str] = field(
+        default_factory=dict
+    )  # the column behind each, also of one that was derived
 
     def arrays(self) -> tuple[Array, Array, Array]:
         return self.flops, self.n_params, self.n_tokens
@@ -104,7 +106,23 @@ def read_sizes(table: RawTable, found: Mapping[str, Match], chosen: Match | None
         notes=tuple(notes),
         unread=unread,
         data_unit=of_tokens,
+        read_from=_read_from(table, found, chosen),
     )
+
+
+def _read_from(table: RawTable, found: Mapping[str, Match], chosen: Match | None) -> dict[str, str]:
+    """The column of each quantity; of one that was derived, the column whose unit it got."""
+    own = {
+        "n_params": chosen,
+        "n_tokens": found.get("n_tokens"),
+        "flops": found.get("flops") or found.get("budget"),
+    }
+    read = {name: match.header for name, match in own.items() if match is not None}
+    if "flops" in read:  # N and D follow from C and the other
+        read = {"n_params": read["flops"], "n_tokens": read["flops"], **read}
+    elif "n_tokens" not in read and (steps := _steps(table, found)) is not None:
+        read["n_tokens"] = table.headers[steps]
+    return read
 
 
 def _six_or_budget(table: RawTable, found: Mapping[str, Match], six: Array, notes: list[str]) -> Array:
@@ -121,11 +139,6 @@ def _six_or_budget(table: RawTable, found: Mapping[str, Match], six: Array, note
             return budget
     notes.append("flops = 6 n_params n_tokens: the table has no FLOPs")
     return six
-
-
-def lone_law(here: set[str]) -> str:
-    """The law with a floor of the one quantity a table has: `flops_power_law_floor`."""
-    return f"{next(iter(here)).removeprefix('n_')}_power_law_floor" if len(here) == 1 else ""
 
 
 def _column(table: RawTable, match: Match | None) -> Array | None:
@@ -246,4 +259,4 @@ def _what_would_do(here: set[str], missing: str, table: RawTable, found: Mapping
     text = f" {third} would do too: it follows by C = 6 N D." if missing != "flops" else ""
     if missing == "n_tokens" and _steps(table, found) is not None:
         text += " So would --tokens-per-step NUMBER (in Python tokens_per_step=): the table has steps."
-    return f"{text} --law {lone_law(here)} fits the loss against {has} alone."
+    return f"{text} --law {ONE_INPUT_LAWS[has]} fits the loss against {has} alone."

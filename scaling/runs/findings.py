@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.runs.names import GROUPS, fold
-from scaling.runs.table import Runs
+from scaling.runs.table import QUANTITIES, Runs
 from scaling.units import format_params
 
 Severity = Literal["error", "warning", "note"]
@@ -127,7 +127,13 @@ def some_rows(n: int) -> NDArray[np.int64]:
 def cell_index(runs: Runs) -> NDArray[np.int64]:
     """One integer per cell (N, D, unique tokens): rows of one cell are replicates or a hyperparameter grid."""
     unique = np.zeros(len(runs)) if runs.n_tokens_unique is None else np.nan_to_num(runs.n_tokens_unique)
-    return row_index(runs.n_params, runs.n_tokens, unique, group_of(runs)[0])
+    return row_index(*(getattr(runs, name) for name in cell_names(runs)), unique, group_of(runs)[0])
+
+
+def cell_names(runs: Runs) -> tuple[str, ...]:
+    """What tells the cells of a table apart: n_params and n_tokens, or the one quantity that it holds."""
+    present = tuple(name for name in QUANTITIES if name not in runs.absent)
+    return ("n_params", "n_tokens") if not runs.absent else present
 
 
 def group_of(runs: Runs) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -8,29 +8,45 @@ training  mixed or unknown conventions; FLOPs against 6ND; unfinished decay; con
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from scaling.runs.checks_claims import check_claims
 from scaling.runs.checks_design import check_design
 from scaling.runs.checks_rows import check_rows
 from scaling.runs.checks_training import check_training
 from scaling.runs.findings import Finding
-from scaling.runs.table import Runs, require_runs
+from scaling.runs.table import QUANTITIES, Runs, require_runs
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
-def check_runs(runs: Runs) -> tuple[Finding, ...]:
+def check_runs(runs: Runs, inputs: Collection[str] | None = None) -> tuple[Finding, ...]:
     """Named findings, gravest first; an empty tuple when there is nothing to say. Nothing is changed or dropped.
 
     Curves (several rows a run) are checked row by row for repeats, and by their last row for the rest.
+
+    Args:
+        inputs: what the law to be fitted reads, of n_params, n_tokens and flops: nothing is said of the others. Unless
+            given, all that the table holds.
     """
     require_runs(runs, "check_runs")
+    reads = quantities_read(runs, inputs)
     final = runs.final() if runs.is_curves else runs
     if runs.planned and not runs.measured.all():  # planned runs: no losses to check, and no design to fit
-        return tuple(check_training(final))
+        return tuple(check_training(final, reads))
     found = [
-        *check_rows(runs, final),
-        *check_design(runs, final),
-        *check_training(final),
-        *check_claims(final),
+        *check_rows(runs, final, reads),
+        *check_design(runs, final, reads),
+        *check_training(final, reads),
+        *check_claims(final, reads),
     ]
     return tuple(sorted(found, key=lambda f: _ORDER[f.severity]))
+
+
+def quantities_read(runs: Runs, inputs: Collection[str] | None) -> frozenset[str]:
+    """Of n_params, n_tokens and flops those that are there and that a law of these inputs reads.
+
+    Two of them stand for all three (C = 6 N D); None stands for all.
+    """
+    named = set(QUANTITIES if inputs is None else inputs) & set(QUANTITIES)
+    return frozenset(QUANTITIES if len(named) > 1 else named) - runs.absent

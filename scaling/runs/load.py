@@ -34,7 +34,7 @@ from scaling.runs.table import Convention, Runs
 Array = NDArray[np.float64]
 
 _TEXT_HEADERS = ("run_id", "trunk_id", "run", "trunk", "run_name", "name", "id", "Name", "ID", "Run")
-_STATED = ("params_convention", "flops_convention", "loss_unit")
+_STATED = ("params_convention", "flops_convention", "loss_unit", "data_unit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,10 +201,13 @@ def _runs(table: RawTable, found: dict[str, Match], reading: Reading, notes: tup
         run_id=_run_ids(table, found),
         trunk_id=_trunks(table, found),
         extras=_extras(table, found, chosen, sizes),
-        convention=Convention(params=params, flops=counted, loss_unit=unit, data_unit=sizes.data_unit),
+        convention=Convention(
+            params=params, flops=counted, loss_unit=unit, data_unit=says.get("data_unit") or sizes.data_unit
+        ),
         source=where,
         row=table.row,
         planned=reading.planned,
+        read_from=sizes.read_from,
         notes=(*table.notes, *notes, *told, *sizes.notes, *loss_notes),
         **{k: _numbers(table, found[k]) for k in ("budget", "step", "n_tokens_unique") if k in found},
     )

@@ -71,7 +71,7 @@ _WHOLE = {  # names of more than one reading, and those of columns that are no n
     "train_steps": "step", "training_step": "step", "training_steps": "step", "num_steps": "step",
     "num_iterations": "step", "optimizer_step": "step", "optimizer_steps": "step",
     "flops_source": "flops_source", "flops_counting": "flops_source", "params_convention": "params_convention",
-    "flops_convention": "flops_convention", "loss_unit": "loss_unit",
+    "flops_convention": "flops_convention", "loss_unit": "loss_unit", "data_unit": "data_unit",
 }  # fmt: skip
 # Columns whose rows of different values do not lie on one surface: corpora, validation sets, tokenizers.
 GROUPS = ("experiment", "corpus", "dataset", "eval_set", "validation_set", "tokenizer", "group")
@@ -79,6 +79,7 @@ _LETTERS = {"N": "n_params", "D": "n_tokens", "C": "flops", "L": "loss", "U": "n
 OWN_NAMES = (
     "n_params", "n_params_nonemb", "n_params_active", "n_tokens", "n_tokens_unique", "flops", "loss", "budget",
     "run_id", "trunk_id", "step", "flops_source", "params_convention", "flops_convention", "loss_unit",
+    "data_unit",
 )  # fmt: skip
 _PARSERS = {"n_params": parse_params, "n_params_nonemb": parse_params, "n_params_active": parse_params}
 _PARSERS |= {

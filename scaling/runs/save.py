@@ -24,11 +24,13 @@ def table_columns(runs: Runs) -> dict[str, Any]:
     n = len(runs)
     columns: dict[str, Any] = {"run_id": list(runs.run_id)}
     for name in ("n_params", "n_tokens", "n_tokens_unique", "flops", "budget", "step", "trunk_id", "loss"):
-        if (values := getattr(runs, name)) is not None:
+        if (values := getattr(runs, name)) is not None and name not in runs.absent:
             columns[name] = list(values) if isinstance(values, tuple) else values
     columns["params_convention"] = [runs.convention.params] * n
     columns["flops_convention"] = [runs.convention.flops] * n
     columns["loss_unit"] = [runs.convention.loss_unit] * n
+    if runs.convention.data_unit != "tokens":
+        columns["data_unit"] = [runs.convention.data_unit] * n
     return {**columns, **{k: v for k, v in runs.extras.items() if k not in columns}}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,9 @@ FLOPS_PER_PARAM_TOKEN = (
 )
 REQUIRED = ("n_params", "n_tokens", "flops", "loss")
 OPTIONAL = ("budget", "step", "n_tokens_unique")
+# a table may lack any of these, beside the loss; a law of one of them needs no other
+QUANTITIES = ("n_params", "n_tokens", "flops")
+ONE_INPUT_LAWS = {name: f"{name.removeprefix('n_')}_power_law_floor" for name in QUANTITIES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,7 @@ class Runs:
     """Training runs: one row a run, or many rows a run (a training curve: rows share `run_id`).
 
     All arrays have shape (n_rows,), float64, finite and > 0; `budget` and `n_tokens_unique` may hold NaN = not known.
+    Of n_params, n_tokens and flops one or two may be NaN in every row: the table lacks them (`absent`).
     """
 
     n_params: Array  # counted as convention.params says
@@ -72,6 +76,9 @@ class Runs:
     )  # line in the text file
     # (its header is line 1), else the row counted from 1; left empty: 1, 2, 3 ...
     notes: tuple[str, ...] = ()  # what was read as what, what was derived
+    read_from: Mapping[str, str] = field(
+        default_factory=dict
+    )  # n_params, n_tokens, flops → column of the file
     planned: bool = False  # rows may have no loss yet (NaN): to predict for, not to fit
 
     def __post_init__(self) -> None:
@@ -83,6 +90,10 @@ class Runs:
         for name in ("row", *REQUIRED, *OPTIONAL):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _column(self, name, n))
+        if len(self.absent) == len(QUANTITIES):
+            raise DataError(
+                f"{self.source}: give n_params, n_tokens or flops, one of them at least; got none."
+            )
         extras = {k: _read_only(np.asarray(v)) for k, v in self.extras.items()}
         for name, values in {**extras, "trunk_id": self.trunk_id}.items():
             if values is not None and len(values) != n:
@@ -100,14 +111,40 @@ class Runs:
         return self.run_id if self.trunk_id is None else self.trunk_id
 
     @cached_property
-    def absent(self) -> frozenset[str]:
-        """Which of n_params, n_tokens and flops the table does not have: all NaN."""
-        return frozenset(k for k in ("n_params", "n_tokens", "flops") if np.isnan(getattr(self, k)).all())
-
-    @cached_property
     def measured(self) -> NDArray[np.bool_]:
         """True where a row has a loss: everywhere, but for planned runs."""
         return np.isfinite(self.loss)
+
+    @cached_property
+    def absent(self) -> frozenset[str]:
+        """Which of n_params, n_tokens and flops the table lacks: NaN in every row."""
+        return frozenset(name for name in QUANTITIES if np.isnan(getattr(self, name)[0]))
+
+    def require(self, names: Collection[str], wanted_by: str) -> None:
+        """Raise DataError where the table lacks one of these quantities, naming a law of what it has.
+
+        Args:
+            names: of n_params, n_tokens, flops.
+            wanted_by: the law or method that reads them: "the chinchilla law".
+        """
+        missing = [name for name in QUANTITIES if name in names and name in self.absent]
+        if not missing:
+            return
+        present = [name for name in QUANTITIES if name not in self.absent]
+        law = ONE_INPUT_LAWS[present[0]]
+        raise DataError(
+            f"{self.source}: {wanted_by} needs {' and '.join(missing)}, and the table holds {' and '.join(present)} "
+            f"and loss only. Add the column, or fit a law of {present[0]} alone: --law {law} (in Python "
+            f"fit_law(runs, {law!r}))."
+        )
+
+    @cached_property
+    def position(self) -> Array:
+        """How far each row is in its run: its step, else its tokens, else its FLOPs; zero where none is known."""
+        if self.step is not None:
+            return self.step
+        known = next((name for name in ("n_tokens", "flops") if name not in self.absent), None)
+        return np.zeros(len(self)) if known is None else np.asarray(getattr(self, known))
 
     def require_losses(self) -> None:
         """Raise DataError where a planned run has no loss: a fit cannot use it."""
@@ -128,10 +165,9 @@ class Runs:
         ids = self.run_index
         if ids.max(initial=-1) + 1 == len(self):
             return False
-        position = self.n_tokens if self.step is None else self.step
-        order = np.lexsort((position, ids))
+        order = np.lexsort((self.position, ids))
         same_run = np.diff(ids[order]) == 0
-        return bool(np.any(same_run & (np.diff(position[order]) > 0)))
+        return bool(np.any(same_run & (np.diff(self.position[order]) > 0)))
 
     def select(self, mask: ArrayLike) -> Runs:
         """The rows where `mask` is true (boolean, one a row) or at the given positions (integers)."""
@@ -158,14 +194,14 @@ class Runs:
     def final(self) -> Runs:
         """One row a run: the one with the largest step (or most tokens, where steps are not recorded)."""
         ids = self.run_index
-        position = self.n_tokens if self.step is None else self.step
-        order = np.lexsort((np.arange(len(self)), position, ids))  # the later row wins a tie
+        order = np.lexsort((np.arange(len(self)), self.position, ids))  # the later row wins a tie
         last = order[np.flatnonzero(np.diff(ids[order], append=-1))]
         return self.select(np.sort(last))
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Every numeric column by name: the inputs and outputs a law can read."""
-        known = {k: getattr(self, k) for k in (*REQUIRED, *OPTIONAL) if getattr(self, k) is not None}
+        names = [k for k in (*REQUIRED, *OPTIONAL) if k not in self.absent]
+        known = {k: getattr(self, k) for k in names if getattr(self, k) is not None}
         numeric = {k: v for k, v in self.extras.items() if v.dtype.kind in "fiub"}
         return {**numeric, **known}
 
@@ -173,31 +209,39 @@ class Runs:
     def from_arrays(
         cls,
         *,
-        n_params: ArrayLike,
         loss: ArrayLike,
+        n_params: ArrayLike | None = None,
         n_tokens: ArrayLike | None = None,
         flops: ArrayLike | None = None,
         run_id: Iterable[str] | None = None,
         convention: Convention | None = None,
         **columns: Any,
     ) -> Runs:
-        """Runs from arrays; C = 6 N D or D = C / (6 N) fills in the one of `n_tokens`, `flops` not given.
+        """Runs from arrays; C = 6 N D fills in the one of `n_params`, `n_tokens`, `flops` not given.
 
-        `columns` are the other fields of Runs (budget, trunk_id, step, n_tokens_unique, extras, source, notes).
+        With one of the three alone the others are absent, which a law of that one does not mind. `columns` are the
+        other fields of Runs (budget, trunk_id, step, n_tokens_unique, extras, source, notes).
         """
         source = columns.get("source", "arrays")
-        N = as_floats(n_params, "n_params", source)
-        if n_tokens is None and flops is None:
-            raise DataError(
-                f"{source}: give n_tokens, or flops from which D = C / (6 N) follows; got neither."
-            )
+        losses = as_floats(loss, "loss", source)
+        if n_params is None and n_tokens is None and flops is None:
+            raise DataError(f"{source}: give n_params, n_tokens or flops beside the loss; got none.")
+        N, D, C = (
+            np.full(len(losses), np.nan) if values is None else as_floats(values, name, source)
+            for name, values in zip(QUANTITIES, (n_params, n_tokens, flops), strict=True)
+        )
+        for name, values in zip(QUANTITIES, (N, D, C), strict=True):
+            if len(values) != len(losses):
+                raise DataError(
+                    f"{source}: {name} has {len(values)} values for {len(losses)} runs; give one a run."
+                )
         with np.errstate(all="ignore"):  # __post_init__ refuses what overflows, with its row
-            if n_tokens is None:
-                C = as_floats(flops, "flops", source)
+            if n_params is None and n_tokens is not None and flops is not None:
+                N = C / (FLOPS_PER_PARAM_TOKEN * D)
+            elif n_tokens is None and n_params is not None and flops is not None:
                 D = C / (FLOPS_PER_PARAM_TOKEN * N)
-            else:
-                D = as_floats(n_tokens, "n_tokens", source)
-                C = FLOPS_PER_PARAM_TOKEN * N * D if flops is None else as_floats(flops, "flops", source)
+            elif flops is None and n_params is not None and n_tokens is not None:
+                C = FLOPS_PER_PARAM_TOKEN * N * D
         if convention is None:
             from scaling.runs.conventions import flops_convention
 
@@ -207,8 +251,8 @@ class Runs:
             n_params=N,
             n_tokens=D,
             flops=C,
-            loss=as_floats(loss, "loss", source),
-            run_id=tuple(f"run-{i:04d}" for i in range(len(N)))
+            loss=losses,
+            run_id=tuple(f"run-{i:04d}" for i in range(len(losses)))
             if run_id is None
             else tuple(map(str, run_id)),
             trunk_id=None if trunk is None else tuple(map(str, trunk)),
@@ -282,6 +326,8 @@ def _column(runs: Runs, name: str, n: int) -> NDArray[Any]:
         bad = ~np.isfinite(values) | (values <= 0 if name != "step" else values < 0)
         if name in OPTIONAL or (name == "loss" and runs.planned):
             bad &= ~np.isnan(values)  # NaN = not known
+        if name in QUANTITIES and bad.all() and np.isnan(values).all():
+            bad[:] = False  # the table lacks it
         if bad.any():
             i = int(np.flatnonzero(bad)[0])
             line = int(runs.row[i])

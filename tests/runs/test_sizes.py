@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scaling.errors import DataError, UsageError
-from scaling.runs import load_runs
+from scaling.runs import check_runs, load_runs
 
 LOSS = [3.1, 2.9]
 
@@ -131,3 +131,20 @@ def test_text_beside_numbers_drops_out_and_equal_columns_are_one() -> None:
 def test_a_loss_and_the_perplexity_of_another_set_are_asked_about() -> None:
     with pytest.raises(DataError, match="'train_loss' and 'val_ppl' can each be read as loss"):
         load_runs({"params": [1e7, 2e7], "tokens": [1e9, 2e9], "train_loss": LOSS, "val_ppl": [40.0, 30.0]})
+
+
+def test_samples_read_as_tokens_stay_samples_when_saved(tmp_path) -> None:
+    runs = load_runs(
+        {"params": [1e8, 2e8], "images": [1e6, 2e6], "loss": LOSS}, columns={"n_tokens": "images"}
+    )
+    assert runs.convention.data_unit == "samples"
+    again = load_runs(runs.save(tmp_path / "runs.csv"))
+    assert again.convention.data_unit == "samples"
+    assert not any(f.severity == "error" for f in check_runs(again))
+
+
+def test_a_slip_of_a_unit_is_told_of_the_column_it_comes_from() -> None:
+    table = {"params": [1e8, 2e8], "compute": [0.01, 0.02], "loss": LOSS}
+    slip = next(f for f in check_runs(load_runs(table)) if f.code == "unit-slip")
+    assert "compute (EFLOP)" in slip.message
+    assert "n_tokens (M)" not in slip.message

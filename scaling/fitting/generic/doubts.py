@@ -12,8 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.fitting.fixed import FLOOR, condition_text, no_floor
 from scaling.fitting.generic.search import Found, Problem
 from scaling.fitting.line import half_width_factor
+from scaling.fitting.noise_free import noise_free_finding
 from scaling.fitting.parametric.diagnostics import (
     FTest,
     ResidualSummary,
@@ -24,6 +26,8 @@ from scaling.fitting.parametric.diagnostics import (
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import LawFamily
 from scaling.runs import Finding, Runs
+from scaling.runs.findings import cell_names
+from scaling.runs.table import QUANTITIES
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -31,6 +35,7 @@ N_DRAWS = 400
 ILL_CONDITIONED = 1e7  # of the scaled Jacobian: beyond, some direction is not determined by these runs
 LAW_REJECTED = 0.01  # p of the lack-of-fit test below which the law is called wrong for these runs
 FEW_RUNS = 36  # below, a test that passes says little
+NOISE_FREE = 1e-10  # robust scale of log loss below which residuals are rounding
 FAR_OFF = 5.0  # robust standard deviations
 NAMED = 5  # runs named in one message
 MOST_LOG_ERROR = 300.0  # e^300: beyond, an end of an interval is 0 or infinite
@@ -47,6 +52,7 @@ def covariance(
     Source: Huber 1981, sec. 7.6: (sum psi^2 / (n - p)) / m^2 times (J'J)^-1, m the share of small residuals.
     """
     p, n = len(theta), len(problem.ln_loss)
+    free_dof = max(n - problem.n_free, 1)
     J = problem.log_jacobian(theta[None])[0]
     if coordinates == "search":
         J = J @ problem.chain(theta[None])[0]
@@ -62,7 +68,7 @@ def covariance(
     r = problem.residuals(theta[None])[0]
     psi = np.clip(r, -problem.delta, problem.delta)
     share = float(np.mean(np.abs(r) <= problem.delta))
-    variance = float(psi @ psi) / max(n - p, 1) / max(share, 1e-3) ** 2
+    variance = float(psi @ psi) / free_dof / max(share, 1e-3) ** 2
     free = np.linalg.pinv(scaled.T @ scaled, rcond=1e-15) * variance / np.outer(length, length)
     found[np.ix_(~held, ~held)] = free
     return found, condition
@@ -71,13 +77,16 @@ def covariance(
 def estimates(
     family: LawFamily, theta: Array, errors: Array, held: Mask, *, level: float, dof: int
 ) -> dict[str, Estimate]:
-    """Each coefficient with its t interval: in logs where it is positive, so that no end is below zero."""
+    """Each coefficient with its t interval: in logs where it is positive, so that no end is below zero.
+
+    One that is `held`, by a bound or because it was asked for, has a value alone.
+    """
     t = half_width_factor(level, dof)
     found = {}
-    for coefficient, value, error, at_bound in zip(
+    for coefficient, value, error, is_held in zip(
         family.coefficients, theta.tolist(), errors.tolist(), held.tolist(), strict=True
     ):
-        if at_bound:
+        if is_held:
             found[coefficient.name] = Estimate(value=value)
             continue
         low, high, method = value - t * error, value + t * error, "classical t"
@@ -97,7 +106,7 @@ def draws(problem: Problem, theta: Array, held: Mask, seed: int) -> tuple[tuple[
     values, vectors = np.linalg.eigh(spread)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     random = np.random.default_rng(seed)
-    dof = max(len(problem.ln_loss) - len(theta), 1)
+    dof = max(len(problem.ln_loss) - problem.n_free, 1)
     stretch = np.sqrt(dof / random.chisquare(dof, N_DRAWS))
     step = random.standard_normal((N_DRAWS, len(theta))) @ root.T * stretch[:, None]
     drawn = problem.coefficients(problem.search_point(theta[None]) + step)
@@ -105,14 +114,19 @@ def draws(problem: Problem, theta: Array, held: Mask, seed: int) -> tuple[tuple[
 
 
 def summarise_residuals(problem: Problem, theta: Array, runs: Runs) -> ResidualSummary:
-    r, p = problem.residuals(theta[None])[0], len(theta)
+    r, p = problem.residuals(theta[None])[0], problem.n_free
     worst = int(np.argmax(np.abs(r)))
-    same_inputs = all(name in ("n_params", "n_tokens", "flops") for name in problem.inputs)
+    same_inputs = all(name in QUANTITIES for name in problem.inputs)
+    first, last = (
+        cell_names(runs)[i] for i in (0, -1)
+    )  # of a table of one quantity that one tells cells apart
     return ResidualSummary(
         robust_scale=robust_scale(r, p),
         standard_deviation=math.sqrt(float(r @ r) / max(len(r) - p, 1)),
         # runs of one N and D are replicates only for a law that reads nothing else
-        pure_error=pure_error(np.log(runs.n_params), np.log(runs.n_tokens), problem.ln_loss, r, p)
+        pure_error=pure_error(
+            np.log(getattr(runs, first)), np.log(getattr(runs, last)), problem.ln_loss, r, p
+        )
         if same_inputs
         else None,
         largest=float(r[worst]),
@@ -140,22 +154,29 @@ def noise_sd(residual: Array, n_fitted: int, level: float) -> float:
 
 def lack_of_fit_test(problem: Problem, theta: Array, held: Mask, runs: Runs) -> FTest | None:
     """Do second-order terms in the centred ln N and ln D explain what the law leaves? Linear ones too where it reads
-    other inputs than N and D (a law of compute says that their split does not matter)."""
-    x, y = (np.log(v) - np.log(v).mean() for v in (runs.n_params, runs.n_tokens))
+    other inputs than N and D (a law of compute says that their split does not matter). Of a table of one quantity:
+    terms of second and third order in that one."""
+    x, y = (np.log(v) - np.log(v).mean() for v in (getattr(runs, cell_names(runs)[i]) for i in (0, -1)))
     terms = [x * x, x * y, y * y]
-    if not {"n_params", "n_tokens"} <= set(problem.inputs):
+    if runs.absent:
+        terms = [x * x, x**3]
+    elif not {"n_params", "n_tokens"} <= set(problem.inputs):
         terms += [x, y]
-    J = np.where(held, 0.0, problem.log_jacobian(theta[None])[0])
+    fitted = ~problem.fixed_mask
+    J = np.where(held, 0.0, problem.log_jacobian(theta[None])[0])[:, fitted]
     columns = np.column_stack([J, *terms])
     psi = np.clip(problem.residuals(theta[None])[0], -problem.delta, problem.delta)
     return added_terms_f(
-        columns.T @ columns, columns.T @ psi, int((~held).sum()), len(theta), len(psi), float(psi @ psi)
+        columns.T @ columns, columns.T @ psi, int((~held).sum()), problem.n_free, len(psi), float(psi @ psi)
     )
 
 
-def statement(lack_of_fit: FTest | None) -> str:
+def statement(lack_of_fit: FTest | None, problem: Problem) -> str:
     """One sentence: what the intervals assume."""
-    assumed = "statistical only, assuming the law and equal independent noise"
+    condition = condition_text(problem.fixed)
+    assumed = (
+        f"statistical only, assuming the law and equal independent noise{condition and f', {condition}'}"
+    )
     if rejected(lack_of_fit):
         return f"{assumed}; these runs reject the law, so the truth may lie outside"
     return assumed
@@ -173,8 +194,13 @@ def findings(
     at_bound: tuple[str, ...],
     residuals: ResidualSummary,
     test: FTest | None,
+    *,
+    law: str,
+    on_law: bool,
 ) -> Iterator[Finding]:
     """What the reader must know before relying on the fit, as named findings."""
+    if on_law or residuals.robust_scale < NOISE_FREE:
+        yield noise_free_finding(residuals.robust_scale)
     if not found.converged or found.n_agreeing < 2:
         message = (
             f"{found.n_agreeing} of {found.n_starts} starts reached the best minimum"
@@ -187,9 +213,13 @@ def findings(
             "these runs leave a direction of the coefficients open: near the runs predictions still hold."
         )
         yield Finding(code="ill-conditioned", severity="warning", message=message)
-    if at_bound:
-        message = f"{', '.join(at_bound)} ended at a bound of its range and has no interval."
+    if FLOOR in at_bound:
+        yield no_floor(law)
+    if others := [name for name in at_bound if name != FLOOR]:
+        message = f"{', '.join(others)} ended at a bound of its range and has no interval."
         yield Finding(code="at-bound", severity="warning", message=message)
+    if on_law:  # tests and comparisons of scatter would weigh rounding
+        return
     yield from _far_off(runs, residual, residuals.robust_scale)
     if test is not None and rejected(test):
         message = (

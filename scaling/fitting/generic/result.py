@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,9 @@ class LawFit:
     findings: tuple[Finding, ...]
     covariance: Array  # (P, P) of the coefficients
     source: str
+    fixed: Mapping[str, float] = field(
+        default_factory=dict
+    )  # coefficients held at a value that was asked for
     excluded: tuple[str, ...] = ()
     method: str = "law"
 
@@ -103,6 +106,7 @@ class LawFit:
             "method": self.method,
             "law": law_to_dict(self.law),
             "coefficients": self.coefficients,
+            "fixed": dict(self.fixed),
             "objective": self.objective.to_dict(),
             "n_runs": self.n_runs,
             "standard_errors": {k: e.standard_error for k, e in self.estimates.items()},

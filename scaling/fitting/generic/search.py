@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +28,33 @@ BLOCK = 2_000_000  # floats of the Jacobian held at once
 LONGEST_STEP = 1.0  # in z: a factor e of a coefficient, or 1 of an exponent
 STATIONARY = 1e-12  # predicted decrease relative to the objective
 SAME_MINIMUM = 1e-6
+ROUNDING = (
+    1e-22  # half the mean squared residual of ln loss, 1e-11 of it: below, starts differ by rounding alone
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Problem:
-    """Residuals ln(prediction) - ln(loss) of a family on runs; Huber with `delta` (inf = squares)."""
+    """Residuals ln(prediction) - ln(loss) of a family on runs; Huber with `delta` (inf = squares).
+
+    Coefficients in `fixed` keep their value: nothing moves them, and nothing follows them.
+    """
 
     family: LawFamily
     inputs: Mapping[str, Array]  # name → (n,)
     ln_loss: Array
     delta: float = math.inf
+    fixed: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def n_free(self) -> int:
+        """How many coefficients are fitted."""
+        return len(self.family.coefficients) - len(self.fixed)
+
+    @property
+    def fixed_mask(self) -> NDArray[np.bool_]:
+        """(P,) true where a coefficient keeps its value."""
+        return np.array([name in self.fixed for name in self.family.names])
 
     def rows(self, limit: int) -> Problem:
         """A spread sample of at most `limit` runs."""
@@ -45,19 +62,22 @@ class Problem:
         if n <= limit:
             return self
         keep = np.linspace(0, n - 1, limit).astype(int)
-        return Problem(
-            family=self.family,
-            inputs={k: v[keep] for k, v in self.inputs.items()},
-            ln_loss=self.ln_loss[keep],
-            delta=self.delta,
-        )
+        inputs = {k: v[keep] for k, v in self.inputs.items()}
+        return replace(self, inputs=inputs, ln_loss=self.ln_loss[keep])
 
     def coefficients(self, z: Array) -> Array:
         """(B, P) printed coefficients of search points, held inside their bounds."""
         phi = np.where(_is_log(self.family), np.exp(np.clip(z, -300, 300)), z)
+        phi = self._with_fixed(phi)  # an exponent held is its own value at the reference inputs
         theta = self.family.from_reference(phi)
         low, high = bounds(self.family)
-        return np.clip(theta, low, high)
+        return self._with_fixed(np.clip(theta, low, high))
+
+    def _with_fixed(self, theta: Array) -> Array:
+        for i, name in enumerate(self.family.names):
+            if name in self.fixed:
+                theta[:, i] = self.fixed[name]
+        return theta
 
     def search_point(self, theta: Array) -> Array:
         phi = self.family.at_reference(theta)
@@ -121,6 +141,9 @@ class Problem:
                 if other is not None:
                     j = index[other]
                     chain[:, i, j] -= theta[:, i] * factor * math.log(reference[name]) * dz[:, j]
+        if self.fixed:
+            chain[:, self.fixed_mask, :] = 0.0
+            chain[:, :, self.fixed_mask] = 0.0
         return chain
 
     @property
@@ -149,6 +172,8 @@ def search(problem: Problem, seed: int) -> Found:
     starts = problem.family.starts(N_SCREENED, seed)
     low, high = bounds(problem.family)
     starts = np.clip(starts, low, high)
+    if problem.fixed:
+        starts = problem.coefficients(problem.search_point(starts))
     starts = starts[np.argsort(problem.rows(SCREEN_ROWS).objective(starts), kind="stable")[:N_RUN]]
     short = problem.rows(SHORT_ROWS)
     z, value, _ = _minimise(short, short.search_point(starts), SHORT_STEPS)
@@ -160,11 +185,12 @@ def polish(problem: Problem, theta: Array) -> Found:
     """Run (B, P) starts to convergence and keep the best."""
     z, value, converged = _minimise(problem, problem.search_point(theta), LONG_STEPS)
     best = int(np.argmin(value))
-    same = value <= value[best] * (1 + SAME_MINIMUM) + 1e-30
+    rounding = ROUNDING * len(problem.ln_loss)
+    same = value <= np.maximum(value[best] * (1 + SAME_MINIMUM) + 1e-30, rounding)
     return Found(
         theta=problem.coefficients(z[best : best + 1])[0],
         objective=float(value[best]),
-        converged=bool(converged[best]),
+        converged=bool(converged[best] or value[best] <= rounding),
         n_starts=len(z),
         n_agreeing=int(same.sum()),
     )
@@ -186,6 +212,7 @@ def _minimise(problem: Problem, z: Array, n_steps: int) -> tuple[Array, Array, N
         if not len(live):
             break
         gradient, curvature = problem.normal_equations(z[live])
+        gradient, curvature = _without_held(problem, z[live], gradient, curvature)
         diagonal = np.einsum("bpp->bp", curvature)
         ridge = diagonal * damping[live, None] + 1e-14 * diagonal.max(axis=1, keepdims=True) + 1e-300
         step = -np.linalg.solve(curvature + ridge[:, None] * np.eye(z.shape[1]), gradient[:, :, None])[
@@ -206,6 +233,20 @@ def _minimise(problem: Problem, z: Array, n_steps: int) -> tuple[Array, Array, N
         converged[live[settled | stuck]] = True
         resting[live[settled | stuck]] = True
     return z, value, converged
+
+
+def _without_held(problem: Problem, z: Array, gradient: Array, curvature: Array) -> tuple[Array, Array]:
+    """Gradient and curvature without the coordinates that a bound holds: there the objective falls outwards only.
+
+    What is left of the gradient is zero at a minimum on a bound (Karush, Kuhn and Tucker), as at one inside.
+    """
+    theta = problem.coefficients(z)
+    low, high = bounds(problem.family)
+    held = ((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0))
+    if not held.any():
+        return gradient, curvature
+    either = held[:, :, None] | held[:, None, :]
+    return np.where(held, 0.0, gradient), np.where(either, 0.0, curvature)
 
 
 def _is_log(family: LawFamily) -> NDArray[np.bool_]:

@@ -57,11 +57,12 @@ def fit_isoflop(
     min_runs_per_budget: int | None = None,
     surface: Law | None = None,
     require_bracket: bool = True,
+    every_row: bool = False,
 ) -> IsoflopFit:
     """Find the loss minimum of each budget and how it moves with compute: N* = k C^a, D* = k' C^b.
 
     Args:
-        runs: final losses; of training curves the last row of each run is used.
+        runs: final losses; of training curves the last row of each run is used, unless `every_row` is asked for.
         valley: parabola, quartic or surface.
         level: of every interval, between 0 and 1.
         tolerance: how far (as a fraction) runs of one budget may lie from its centre; see `cluster_budgets`.
@@ -75,9 +76,10 @@ def fit_isoflop(
     """
     _check_arguments(valley, level, min_runs_per_budget)
     require_runs(runs, "fit_isoflop")
+    runs.require(("n_params", "flops"), "Approach 2 (fit_isoflop, --method isoflop)")
     runs.require_losses()
     findings: list[Finding] = []
-    if runs.is_curves:
+    if runs.is_curves and not every_row:
         findings.append(curves_reduced(runs))
         runs = runs.final()
     clusters = assign_budgets(runs, tolerance)

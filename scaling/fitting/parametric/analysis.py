@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from scaling.fitting.noise_free import lies_on_law
 from scaling.fitting.parametric import diagnostics, groups, resample
 from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
 from scaling.fitting.parametric.groups import Groups
@@ -53,10 +54,16 @@ class Analysis:
     kappa: float | None = None
     alternatives: tuple[Optimum, ...] = ()
     influence: Influence | None = None
+    fixed: Mapping[str, float] = field(default_factory=dict)  # coefficients held
 
     @property
     def noise_free(self) -> bool:
         return self.residuals.robust_scale < NOISE_FREE
+
+    @property
+    def on_law(self) -> bool:
+        """Whether the rounding of the printed losses explains every residual: tests and warnings would weigh it."""
+        return lies_on_law(self.runs.loss, self.residuals.robust_scale, self.residuals.largest)
 
     @property
     def errors_method(self) -> Method | None:
@@ -71,10 +78,17 @@ class Analysis:
 
 
 def analyse(
-    optimum: Optimum, runs: Runs, *, level: float, intervals: bool, seed: int, n_resamples: int | None = None
+    optimum: Optimum,
+    runs: Runs,
+    *,
+    level: float,
+    intervals: bool,
+    seed: int,
+    n_resamples: int | None = None,
+    fixed: Mapping[str, float] | None = None,
 ) -> Analysis:
     """Tests, intervals by every method these runs allow, usual alternatives and influence."""
-    bare = bare_analysis(optimum, runs, level=level)
+    bare = replace(bare_analysis(optimum, runs, level=level), fixed=fixed or {})
     linear = bare.linear
     if bare.noise_free or not intervals:
         return bare
@@ -85,17 +99,14 @@ def analyse(
         for method in spread.available()
     }
     kappa = float(spread.errors(quantities[-1:]).kappa[0])
-    return Analysis(
-        runs=runs,
-        optimum=optimum,
-        linear=linear,
-        residuals=bare.residuals,
-        level=level,
+    tested = not bare.on_law
+    return replace(
+        bare,
         spread=spread,
         estimates=estimates,
         groups=spread.groups,
-        lack_of_fit=diagnostics.lack_of_fit_test(linear),
-        budget_effects=effects,
+        lack_of_fit=diagnostics.lack_of_fit_test(linear) if tested else None,
+        budget_effects=effects if tested else None,
         kappa=kappa if np.isfinite(kappa) else None,
         alternatives=_usual_alternatives(optimum),
         influence=measure_influence(linear, runs, adaptive=optimum.adaptive),

@@ -123,9 +123,9 @@ def summarise_residuals(fit: Linearisation, runs: Runs) -> ResidualSummary:
     r = _log_residual(fit)
     worst = int(np.argmax(np.abs(r)))
     return ResidualSummary(
-        robust_scale=robust_scale(r),
+        robust_scale=robust_scale(r, fit.data.n_fitted),
         standard_deviation=math.sqrt(float(r @ r) / max(fit.dof, 1)),
-        pure_error=pure_error(fit.data.x, fit.data.y, fit.data.ln_loss, r, N_COEFFICIENTS),
+        pure_error=pure_error(fit.data.x, fit.data.y, fit.data.ln_loss, r, fit.data.n_fitted),
         largest=float(r[worst]),
         largest_row=int(runs.row[worst]),
     )
@@ -143,13 +143,15 @@ def _added_terms_test(fit: Linearisation, n_terms: int, terms: Callable[[slice],
     """F test of `n_terms` columns added to the linearised law; None where no degree of freedom is left."""
     size = N_COEFFICIENTS + n_terms
     gram, right = np.zeros((size, size)), np.zeros(size)
+    held = [index for index, _ in fit.data.fixed]
     for rows in blocks(fit.data.n):
         J = jacobian(fit.data, fit.theta, rows)
         columns = np.vstack([np.where(fit.free[:, None], J, 0.0), terms(rows)])
         gram += columns @ columns.T
         right += columns @ fit.psi[rows]
+    gram, right = np.delete(np.delete(gram, held, axis=0), held, axis=1), np.delete(right, held)
     return added_terms_f(
-        gram, right, int(fit.free.sum()), N_COEFFICIENTS, fit.data.n, float(fit.psi @ fit.psi)
+        gram, right, int(fit.free.sum()), fit.data.n_fitted, fit.data.n, float(fit.psi @ fit.psi)
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from scaling.fitting.fixed import FLOOR, condition_text, no_floor
+from scaling.fitting.noise_free import noise_free_finding
 from scaling.fitting.parametric.analysis import BUDGETS_DIFFER, Analysis
 from scaling.fitting.parametric.influence import FAR_OFF
 from scaling.fitting.parametric.intervals import Spread
@@ -29,12 +31,9 @@ TEST_POWER_NOTE = "with fewer than 36 runs the tests have little power: a pass i
 
 def collect_findings(analysis: Analysis) -> list[Finding]:
     """All that apply, gravest first."""
-    found = [
-        *_about_optimum(analysis),
-        *_about_runs(analysis),
-        *_about_fit(analysis),
-        *_about_intervals(analysis),
-    ]
+    found = [*_about_optimum(analysis), *_about_runs(analysis), *_about_intervals(analysis)]
+    if not analysis.on_law:  # else rounding alone would set them off
+        found += _about_fit(analysis)
     rank = {"error": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda f: rank[f.severity])
 
@@ -50,6 +49,8 @@ def assumption(analysis: Analysis) -> str:
         "jackknife": f"statistical only, assuming the law and independent {_group_word(analysis)}",
         "bootstrap": "statistical only, assuming the law and independent runs",
     }[analysis.spread.main]
+    if condition := condition_text(analysis.fixed):
+        assumed = f"{assumed}, {condition}"
     if _law_rejected(analysis):
         return f"{assumed}; these runs reject the law, so the truth may lie outside"
     return assumed
@@ -59,6 +60,7 @@ def coordinates_at_bound(analysis: Analysis) -> tuple[str, ...]:
     """Names of coefficients that ended on a bound: the runs ask for less or more than the law allows."""
     theta = analysis.optimum.theta
     pinned = (theta <= LOWER + 1e-12) | (theta >= UPPER - 1e-12)
+    pinned[[index for index, _ in analysis.optimum.data.fixed]] = False
     names = {"ln_A": "A", "ln_B": "B"}
     return tuple(names.get(name, name) for name, at in zip(COORDINATES, pinned, strict=True) if at)
 
@@ -73,24 +75,24 @@ def _about_optimum(a: Analysis) -> Iterator[Finding]:
         message = f"only {optimum.n_agreeing} of {optimum.n_starts} starts reached the minimum; another may be lower"
         yield _finding("starts-disagree", "warning", message)
     for name in coordinates_at_bound(a):
+        if name == FLOOR:
+            yield no_floor("chinchilla")
+            continue
         value = dict(zip(COORDINATES, optimum.theta, strict=True)).get(name)
-        shown = "zero" if name == "E" else "its limit" if value is None else f"{value:g}, its limit"
+        shown = "its limit" if value is None else f"{value:g}, its limit"
         yield _finding(
             "at-bound", "warning", f"{name} ended at {shown}: the runs do not determine it. {_TO_ADD}"
         )
     if a.linear.condition > FAR_CONDITION:
         message = f"a combination of coefficients is hardly determined (condition {a.linear.condition:.1g}). {_TO_ADD}"
         yield _finding("ill-conditioned", "warning", message)
-    if a.noise_free:
-        message = (
-            "the runs lie on the law to rounding error, as simulated runs do; intervals would have no meaning"
-        )
-        yield _finding("noise-free", "note", message)
+    if a.noise_free or a.on_law:
+        yield noise_free_finding(a.residuals.robust_scale)
 
 
 def _about_runs(a: Analysis) -> Iterator[Finding]:
     influence = a.influence
-    if influence is not None and influence.far_off:
+    if influence is not None and influence.far_off and not a.on_law:
         yield _far_off(a)
     worst = int(np.argmax(a.linear.leverage))
     if a.linear.leverage[worst] > HIGH_LEVERAGE:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from scaling.errors import FitError, UsageError
+from scaling.fitting.fixed import check_fixed, condition_text
 from scaling.fitting.parametric.analysis import COEFFICIENTS, Analysis, analyse, plain_estimates
 from scaling.fitting.parametric.bootstrap import Bootstrap, bootstrap
 from scaling.fitting.parametric.findings import assumption, collect_findings, coordinates_at_bound
@@ -34,6 +35,7 @@ from scaling.fitting.parametric.surface import centre, to_coefficients
 from scaling.fitting.parametric.uncertainty import law_uncertainty, with_uncertainty
 from scaling.fitting.results import Estimate
 from scaling.laws.base import Provenance
+from scaling.laws.chinchilla import FAMILY as CHINCHILLA
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.laws.form import FLOPS_PER_PARAM_TOKEN
 from scaling.runs import Runs
@@ -54,6 +56,7 @@ def fit_parametric(
     intervals: bool = True,
     n_resamples: int | None = None,
     seed: int = 0,
+    fixed: Mapping[str, float] | None = None,
 ) -> ParametricFit:
     """Fit the Chinchilla law to final losses of runs.
 
@@ -67,6 +70,7 @@ def fit_parametric(
         n_resamples: also bootstrap that many resamples of the runs (of whole trunks, where rows share one): its
             standard errors are shown and its percentile intervals stand beside the main ones.
         seed: of the bootstrap, which otherwise runs only where the threshold lies far below the noise.
+        fixed: coefficients to hold, {"E": 1.6}: the others are fitted, and their intervals hold given these.
     Returns:
         ParametricFit: law, certificate, intervals by the main method, tests, alternatives, influence, findings.
     Raises:
@@ -88,13 +92,20 @@ def fit_parametric(
     check_objective(objective, huber_delta)
     if not 0 < level < 1:
         raise UsageError(f"the level of the intervals lies between 0 and 1, got {level}.")
-    require_identifiable(runs)
-    data = centre(runs.n_params, runs.n_tokens, runs.loss)
+    held = check_fixed(CHINCHILLA, fixed, runs)
+    require_identifiable(runs, held)
+    data = centre(runs.n_params, runs.n_tokens, runs.loss, fixed=held)
     optimum = find_optimum(data, objective, huber_delta)
     for _ in range(_MAX_RESTARTS):
         try:
             found = analyse(
-                optimum, runs, level=level, intervals=intervals, seed=seed, n_resamples=n_resamples
+                optimum,
+                runs,
+                level=level,
+                intervals=intervals,
+                seed=seed,
+                n_resamples=n_resamples,
+                fixed=held,
             )
             return _assemble(found)
         except LowerMinimum as lower:  # no start had led there, but a profile passed it
@@ -116,7 +127,9 @@ def _assemble(analysis: Analysis) -> ParametricFit:
         else main[name]
         for name in plain
     }
-    values = {name: plain[name].value for name in COEFFICIENTS}
+    # a value that was held is printed as it was given, not as the solver's scaling leaves it
+    shown |= {name: Estimate(value=value) for name, value in analysis.fixed.items()}
+    values = {name: shown[name].value for name in COEFFICIENTS}
     return ParametricFit(
         law=ChinchillaLaw(
             E=values["E"],
@@ -124,7 +137,7 @@ def _assemble(analysis: Analysis) -> ParametricFit:
             B=values["B"],
             alpha=values["alpha"],
             beta=values["beta"],
-            provenance=_provenance(runs),
+            provenance=_provenance(runs, analysis.fixed),
         ),
         objective=optimum.objective(),
         n_runs=len(runs),
@@ -147,6 +160,7 @@ def _assemble(analysis: Analysis) -> ParametricFit:
         alternatives=tuple(_alternative(a) for a in analysis.alternatives),
         influence=analysis.influence,
         findings=tuple(collect_findings(analysis)),
+        fixed=analysis.fixed,
         optimum=optimum,
         spread=spread,
     )
@@ -186,11 +200,13 @@ def _with_error(estimate: Estimate, source: Estimate) -> Estimate:
 
 
 def _method_name(estimates: Mapping[str, Estimate]) -> str:
-    interval = estimates["params_exponent"].interval
-    return interval.method if interval else "none"
+    known = [
+        e.interval for e in (estimates["params_exponent"], *estimates.values()) if e.interval is not None
+    ]
+    return known[0].method if known else "none"
 
 
-def _provenance(runs: Runs) -> Provenance:
+def _provenance(runs: Runs, fixed: Mapping[str, float]) -> Provenance:
     flops = FLOPS_PER_PARAM_TOKEN * runs.n_params * runs.n_tokens  # what the law's budgets count
     ratio = runs.flops / flops
     columns = {"flops": flops, "n_params": runs.n_params, "n_tokens": runs.n_tokens}
@@ -202,5 +218,6 @@ def _provenance(runs: Runs) -> Provenance:
         flops_over_6nd=(float(ratio.min()), float(ratio.max())),
         loss_unit=runs.convention.loss_unit,
         fitted_range={name: (float(v.min()), float(v.max())) for name, v in columns.items()},
+        note=condition_text(fixed),
         status="fitted here",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 
@@ -17,32 +18,39 @@ SAME_LEVEL = 0.02  # sizes or token counts within 2 % are one level
 ONE_LINE = 1.25  # a table whose D/N (or N D) stays within this factor is one line in (ln N, ln D)
 
 
-def require_identifiable(runs: Runs) -> None:
+def require_identifiable(runs: Runs, fixed: Collection[str] = ()) -> None:
     """Raise FitError where the five coefficients cannot follow from these runs, naming what to add.
 
+    A coefficient in `fixed` is held and need not follow.
     Source: for one ratio D/N or one budget the two power laws are functions of one variable and trade off freely
     (Hoffmann et al. 2022 vary both); two sizes leave alpha open.
     """
     where = runs.source
+    runs.require(("n_params", "n_tokens"), "the chinchilla law")
     runs.require_losses()
-    if len(runs) <= N_COEFFICIENTS:
+    n_fitted = N_COEFFICIENTS - len(fixed)
+    if len(runs) <= n_fitted:
         raise FitError(
-            f"{where} has {counted(len(runs), 'run')} and the law has {N_COEFFICIENTS} coefficients; a fit needs at "
-            f"least {N_COEFFICIENTS + 1}, an interval worth having 20 or more. Add runs at other n_params and n_tokens."
+            f"{where} has {counted(len(runs), 'run')} and the law has {n_fitted} coefficients; a fit needs at "
+            f"least {n_fitted + 1}, an interval worth having 20 or more. Add runs at other n_params and n_tokens."
         )
     ln_loss = np.log(runs.loss)
     if float(np.ptp(ln_loss)) < 1e-9:
         raise FitError(
             f"{where}: all {len(runs)} losses equal {runs.loss[0]:g}; there is nothing to fit. Check the loss column."
         )
-    _require_levels(runs.n_params, where, "n_params", format_params)
-    _require_levels(runs.n_tokens, where, "n_tokens", format_tokens)
-    _require_two_directions(runs)
+    of_params, of_tokens = (len({*term} & {*fixed}) for term in (("A", "alpha"), ("B", "beta")))
+    _require_levels(runs.n_params, where, "n_params", format_params, MIN_LEVELS - of_params)
+    _require_levels(runs.n_tokens, where, "n_tokens", format_tokens, MIN_LEVELS - of_tokens)
+    if (
+        max(of_params, of_tokens) < 2
+    ):  # else one term is known whole, and the other is a function of one quantity
+        _require_two_directions(runs)
 
 
-def _require_levels(values: Array, where: str, column: str, formatter: object) -> None:
+def _require_levels(values: Array, where: str, column: str, formatter: object, least: int) -> None:
     levels = count_levels(values)
-    if levels >= MIN_LEVELS:
+    if levels >= least:
         return
     assert callable(formatter)
     spread = (
@@ -50,7 +58,7 @@ def _require_levels(values: Array, where: str, column: str, formatter: object) -
     )
     exponent = "alpha" if column == "n_params" else "beta"
     raise FitError(
-        f"{where} has {levels} distinct {column} ({spread}); {exponent} needs at least {MIN_LEVELS}. Add runs at "
+        f"{where} has {levels} distinct {column} ({spread}); {exponent} needs at least {least}. Add runs at "
         f"another {column}, best a factor of 3 or more beyond these."
     )
 

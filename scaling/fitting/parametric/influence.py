@@ -97,7 +97,7 @@ def measure_influence(fit: Linearisation, runs: Runs, *, adaptive: bool) -> Infl
     shift = _first_order(fit, _exponent_slope(fit))[0]
     top = np.argpartition(-np.abs(shift), min(N_EXACT, fit.data.n) - 1)[:N_EXACT]
     without = _without_each(fit, top)
-    scale = max(robust_scale(fit.residual), 1e-300)
+    scale = max(robust_scale(fit.residual, fit.data.n_fitted), 1e-300)
     found = [
         RunInfluence(
             row=int(runs.row[i]),
@@ -161,7 +161,7 @@ def _walk(fit: Linearisation, runs: Runs, adaptive: bool) -> list[Removal]:
         fit.data.n // 2, N_COEFFICIENTS + 2
     )  # removal stops while a fit still has noise to judge by
     while len(path) < MAX_REMOVED and len(kept) > smallest:
-        scale = robust_scale(fit.residual)
+        scale = robust_scale(fit.residual, fit.data.n_fitted)
         size = np.abs(fit.residual) / np.sqrt(1 - fit.leverage)
         worst = int(np.argmax(size))
         if scale < 1e-9 or size[worst] <= FAR_OFF * scale:
@@ -187,5 +187,6 @@ def _walk(fit: Linearisation, runs: Runs, adaptive: bool) -> list[Removal]:
 def _refit(data: SurfaceData, theta: Array, penalty: Penalty, adaptive: bool) -> Linearisation:
     if adaptive:  # the threshold that fitting without these runs would have taken
         squares = minimise(data, theta[None], SQUARES, tolerance=_ROUGH).theta[0]
-        penalty = Penalty(delta=HUBER_EFFICIENT * robust_scale(residuals(data, squares)))
+        scale = robust_scale(residuals(data, squares), data.n_fitted)
+        penalty = Penalty(delta=HUBER_EFFICIENT * scale)
     return linearise(data, minimise(data, theta[None], penalty, tolerance=_ROUGH).theta[0], penalty)

@@ -85,6 +85,21 @@ class Spread:
             raise FitError(
                 f"this fit has no {method} intervals: {why}. It has: {', '.join(self.available())}."
             )
+        if self.fit.data.fixed:
+            return self._given_fixed(quantities, method, level)
+        return self._estimates(quantities, method, level)
+
+    def _given_fixed(self, quantities: Sequence[Quantity], method: Method, level: float) -> list[Estimate]:
+        """As `estimates`, conditional on the coefficients held: what they determine has a value alone."""
+        values, moves = self.values(quantities), self.errors(quantities).classical > 0
+        free = [q for q, moved in zip(quantities, moves, strict=True) if moved]
+        found = iter(self._estimates(free, method, level) if free else [])
+        return [
+            next(found) if moved else Estimate(value=q.show(float(v)))
+            for q, v, moved in zip(quantities, values, moves, strict=True)
+        ]
+
+    def _estimates(self, quantities: Sequence[Quantity], method: Method, level: float) -> list[Estimate]:
         values = self.values(quantities)
         ends, errors, name = self._ends(quantities, values, method, level)
         found = [
@@ -95,7 +110,7 @@ class Spread:
             return self._with_drawn_errors(quantities, found)
         if method == "jackknife":
             return [
-                self.estimates([q], "profile", level)[0] if e.standard_error is None else e
+                self._estimates([q], "profile", level)[0] if e.standard_error is None else e
                 for q, e in zip(quantities, found, strict=True)
             ]  # every refit on one bound (E = 0) is no sign that the runs know it: the profile says how far it goes
         return found
@@ -138,7 +153,8 @@ class Spread:
         kappa = _usable_kappa(errors)
         dof = np.where(np.isfinite(errors.dof), errors.dof, self.fit.dof)
         threshold = np.array([t_quantile((1 + level) / 2, float(v)) for v in dof]) * kappa
-        if self.fit.data.n > LARGEST_TO_PROFILE:
+        # with a coefficient held the others are near enough to linear, and a profile cannot move along a held surface
+        if self.fit.data.n > LARGEST_TO_PROFILE or self.fit.data.fixed:
             half = threshold * errors.classical
             return np.stack([values - half, values + half], axis=1), errors.hc2, "HC2, t"
         found = profile_ends(self.fit, self.objective, quantities, errors.classical, threshold)

@@ -149,7 +149,8 @@ def _adaptive_penalty(data: SurfaceData, starts: Array) -> Penalty:
 
 
 def _penalty_at(data: SurfaceData, theta: Array) -> Penalty:
-    return Penalty(delta=max(HUBER_EFFICIENT * robust_scale(residuals(data, theta)), SMALLEST_DELTA))
+    scale = robust_scale(residuals(data, theta), data.n_fitted)
+    return Penalty(delta=max(HUBER_EFFICIENT * scale, SMALLEST_DELTA))
 
 
 def _find_in_large_table(

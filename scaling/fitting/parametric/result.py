@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scaling.errors import FitError, UsageError
+from scaling.fitting.fixed import condition_text
 from scaling.fitting.parametric.analysis import COEFFICIENTS
 from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
 from scaling.fitting.parametric.influence import Influence
@@ -79,6 +80,9 @@ class ParametricFit:
     alternatives: tuple[Alternative, ...]
     influence: Influence | None
     findings: tuple[Finding, ...]
+    fixed: Mapping[str, float] = field(
+        default_factory=dict
+    )  # coefficients held at a value that was asked for
     excluded: tuple[str, ...] = ()
     optimum: Optimum = field(repr=False, compare=False)
     spread: Spread | None = field(repr=False, compare=False)  # None: noise-free runs, or intervals=False
@@ -98,7 +102,11 @@ class ParametricFit:
     def interval(self, quantity: str, **where: Any) -> Interval:
         """Interval of a quantity; arguments as in `estimate`."""
         interval = self.estimate(quantity, **where).interval
-        assert interval is not None
+        if interval is None:
+            raise UsageError(
+                f"{quantity} follows from what was held ({condition_text(self.fixed)}) and has no interval; ask "
+                "estimate() for its value."
+            )
         return interval
 
     def estimate(
@@ -170,8 +178,8 @@ class ParametricFit:
         from scaling.fitting.parametric.sandwich import noise_half_width
 
         assert self.spread is not None
-        assert estimate.interval is not None
-        band = estimate.interval
+        exact = Interval(low=estimate.value, high=estimate.value, level=self.level, method="held")
+        band = estimate.interval or exact
         noise = noise_half_width(self.spread.fit, band.level)
         down = math.hypot(_ln_ratio(estimate.value, band.low), noise)
         up = math.hypot(_ln_ratio(band.high, estimate.value), noise)
@@ -189,6 +197,7 @@ class ParametricFit:
             "method": "parametric",
             "law": law_to_dict(self.law),
             "coefficients": self.coefficients,
+            "fixed": dict(self.fixed),
             "objective": self.objective.to_dict(),
             "n_runs": self.n_runs,
             "standard_errors": self.standard_errors,

@@ -40,7 +40,7 @@ class Linearisation:
     residual: Array  # (n,)
     psi: Array  # (n,) derivative of rho
     inside: float  # share of runs within the Huber threshold
-    free: NDArray[np.bool_]  # (5,) coordinates not held by a bound
+    free: NDArray[np.bool_]  # (5,) coordinates held neither by a bound nor because that was asked for
     inverse: Array  # (5, 5) (J'J)^-1 on the free coordinates, zero elsewhere
     leverage: Array  # (n,) h
     scale2: float  # s2: 2 (F(q) - F) / s2 is the squared z of a profile
@@ -48,8 +48,8 @@ class Linearisation:
 
     @property
     def dof(self) -> int:
-        """n - 5, whether or not a bound is active: the bound was found from the same runs."""
-        return self.data.n - N_COEFFICIENTS
+        """n - 5, whether or not a bound is active: the bound was found from the same runs. Held ones are not fitted."""
+        return self.data.n - self.data.n_fitted
 
     @property
     def covariance(self) -> Array:
@@ -68,13 +68,14 @@ def linearise(data: SurfaceData, theta: Array, penalty: Penalty) -> Linearisatio
         gram += J @ J.T
         gradient += J @ slope[rows]
     free = free_coordinates(theta[None], gradient[None])[0]
+    free[[index for index, _ in data.fixed]] = False
     inverse, condition = _invert(gram, free)
     leverage = np.empty(data.n)
     for rows in blocks(data.n):
         J = jacobian(data, theta, rows)
         leverage[rows] = np.einsum("in,in->n", J, inverse @ J)
-    huber_factor = 1 + N_COEFFICIENTS / data.n * (1 - inside) / inside
-    variance = float(slope @ slope) / (data.n - N_COEFFICIENTS)
+    huber_factor = 1 + data.n_fitted / data.n * (1 - inside) / inside
+    variance = float(slope @ slope) / (data.n - data.n_fitted)
     return Linearisation(
         data=data,
         theta=theta,
@@ -159,8 +160,8 @@ def noise_half_width(fit: Linearisation, level: float) -> float:
     """Half-width of the noise of one run, in log loss: a quantile of |residual|, or t x sd for few runs."""
     r = fit.residual if fit.data.log_residual else np.log1p(fit.residual / np.exp(fit.data.ln_loss))
     n = fit.data.n
-    inflated = math.sqrt(n / max(n - 5, 1))  # residuals are smaller than the noise by the five fitted values
+    inflated = math.sqrt(n / max(fit.dof, 1))  # residuals are smaller than the noise by the fitted values
     if n >= ENOUGH_FOR_QUANTILES:
         rank = min(math.ceil((n + 1) * level), n) - 1  # split-conformal rank
         return float(np.partition(np.abs(r), rank)[rank]) * inflated
-    return t_quantile((1 + level) / 2, max(n - 5, 1)) * float(np.sqrt(np.mean(r**2))) * inflated
+    return t_quantile((1 + level) / 2, max(fit.dof, 1)) * float(np.sqrt(np.mean(r**2))) * inflated

@@ -75,6 +75,7 @@ def minimise(
 ) -> Minimum:
     """Minimise sum_i counts_i rho(r_i) from each row of theta (B, 5), E >= 0 and .005 <= alpha, beta <= 3.
 
+    Coordinates in `data.fixed` stay where they are; theta must have them there.
     Stops where the predicted decrease is at most `tolerance` times the objective (or `enough`, (B,)). A fit that
     uses up `max_steps` is returned with converged = False, never dropped.
 
@@ -147,6 +148,13 @@ def bend(theta: Array, move: Array, pinned: Mask | None = None) -> Array:
         # a level below what the two terms need: E = 0, and the terms give way, since the level is what the runs fix
         new[:, :2] += np.where(short, np.log(np.maximum(level, _LOWEST_LEVEL) / above), 0.0)[:, None]
     new[:, 2] = np.where(E > _SMALLEST_E, E, 0.0)
+    return new
+
+
+def straight(theta: Array, move: Array) -> Array:
+    """theta after a step in its own coordinates, kept within the bounds."""
+    new: Array = np.minimum(np.maximum(theta + move, LOWER), UPPER)
+    new[:, 2] = np.where(new[:, 2] > _SMALLEST_E, new[:, 2], 0.0)
     return new
 
 
@@ -279,13 +287,17 @@ def _step(
     state: _State, gradient: Array, slope: Array | None, damping: Array, pinned: Mask
 ) -> tuple[Array, Array, Array]:
     """Damped step, E unmoved where pinned; the decrease it predicts; and by how much it moves E."""
-    frame = level_frame(state.theta, pinned)
+    fixed = state.problem.data.fixed
+    # with a coordinate held the valley is gone, and slopes and level cannot move freely: step in theta itself
+    frame = np.repeat(_EYE[None], len(state.theta), axis=0) if fixed else level_frame(state.theta, pinned)
     transposed = frame.transpose(0, 2, 1)
     curvature = np.matmul(np.matmul(transposed, state.curvature), frame)
     local = np.matmul(transposed, gradient[:, :, None])[:, :, 0]
     along = None if slope is None else np.matmul(transposed, slope[:, :, None])[:, :, 0]
     free = free_coordinates(state.theta, local)
     free[:, 2] = ~pinned
+    for index, _ in fixed:
+        free[:, index] = False
     step = damped_solve(local, curvature, free, damping, along)
     ahead = local + 0.5 * np.matmul(curvature, step[:, :, None])[:, :, 0]
     return step, -(ahead * step).sum(axis=1), (frame[:, 2] * step).sum(axis=1)
@@ -302,7 +314,11 @@ def _settled(state: _State, proposal: _Proposal) -> Mask:
 
 def _try_move(state: _State, proposal: _Proposal) -> None:
     """Accept where the objective does not rise; damp less the better it agreed with the prediction."""
-    new = bend(state.theta, proposal.step, proposal.pinned)
+    data = state.problem.data
+    if data.fixed:
+        new = data.with_fixed(straight(state.theta, proposal.step))
+    else:
+        new = bend(state.theta, proposal.step, proposal.pinned)
     new[proposal.onto_bound, 2] = 0.0  # exactly, whatever the bend of the step left
     possible: Mask | None = None
     if state.held is not None:

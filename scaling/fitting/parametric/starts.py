@@ -27,6 +27,8 @@ def starting_points(data: SurfaceData) -> Array:
     if data.n > START_ROWS:
         data = data.select(np.random.default_rng(0).choice(data.n, START_ROWS, replace=False))
     weight = np.exp(-2 * data.ln_loss)
+    if data.fixed:
+        return _given_fixed(data, weight)
     theta, misfit = _project(data, weight)
     size = np.abs(residuals(data.with_residual("log"), theta[int(np.argmin(misfit))]))
     scale = 1.4826 * float(np.median(size))
@@ -34,6 +36,26 @@ def starting_points(data: SurfaceData) -> Array:
         weight = weight * np.minimum(1.0, _THRESHOLD * scale / np.maximum(size, 1e-300))
         theta, misfit = _project(data, weight)
     return theta[_choose(misfit)]
+
+
+def _given_fixed(data: SurfaceData, weight: Array) -> Array:
+    """The best cells where coordinates are held: their terms go to the other side of the equations."""
+    fixed = dict(data.fixed)
+    root, scale = np.sqrt(weight), math.exp(float(np.median(data.ln_loss)))
+    found = []
+    for alpha, beta in itertools.product(*([fixed[i]] if i in fixed else GRID for i in (3, 4))):
+        columns = np.stack([np.exp(-alpha * data.x), np.exp(-beta * data.y), np.ones(data.n)])
+        known = {0: math.exp(fixed.get(0, 0.0)), 1: math.exp(fixed.get(1, 0.0)), 2: fixed.get(2, 0.0)}
+        held, free = [i for i in range(3) if i in fixed], [i for i in range(3) if i not in fixed]
+        rest = np.exp(data.ln_loss) - sum((known[i] * columns[i] for i in held), np.zeros(data.n))
+        values = np.array([known[i] for i in range(3)])
+        if free:
+            solution = np.linalg.lstsq((columns[free] * root).T, rest * root, rcond=None)[0]
+            values[free] = np.maximum(solution, _SMALLEST_TERM * scale)
+        misfit = float(weight @ (np.exp(data.ln_loss) - values @ columns) ** 2)
+        found.append((misfit, [math.log(values[0]), math.log(values[1]), values[2], alpha, beta]))
+    best = sorted(found)[:N_STARTS]
+    return data.with_fixed(np.clip(np.array([theta for _, theta in best]), LOWER, UPPER))
 
 
 def _choose(misfit: Array) -> list[int]:

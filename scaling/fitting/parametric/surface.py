@@ -12,8 +12,8 @@ Shapes: B fits, n runs; theta (B, 5).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -46,7 +46,10 @@ SQUARES = Penalty()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SurfaceData:
-    """Runs in centred coordinates. Residuals are ln(fit) - ln(loss), or (fit - loss)/S without `log_residual`."""
+    """Runs in centred coordinates. Residuals are ln(fit) - ln(loss), or (fit - loss)/S without `log_residual`.
+
+    `fixed` are coordinates that every fit to these runs keeps: (index in theta, value).
+    """
 
     x: Array  # (n,) ln N - ln_params_centre
     y: Array
@@ -55,31 +58,48 @@ class SurfaceData:
     ln_tokens_centre: float
     loss_scale: float
     log_residual: bool = True
+    fixed: tuple[tuple[int, float], ...] = ()
 
     @property
     def n(self) -> int:
         return len(self.x)
 
+    @property
+    def n_fitted(self) -> int:
+        """How many coefficients are fitted: five, less those held."""
+        return N_COEFFICIENTS - len(self.fixed)
+
+    def with_fixed(self, theta: Array) -> Array:
+        """theta (B, 5) with the held coordinates at their values."""
+        for index, value in self.fixed:
+            theta[:, index] = value
+        return theta
+
     def select(self, rows: NDArray[Any]) -> SurfaceData:
         """The same coordinates on fewer runs."""
-        return SurfaceData(
-            x=self.x[rows],
-            y=self.y[rows],
-            ln_loss=self.ln_loss[rows],
-            ln_params_centre=self.ln_params_centre,
-            ln_tokens_centre=self.ln_tokens_centre,
-            loss_scale=self.loss_scale,
-            log_residual=self.log_residual,
-        )
+        return replace(self, x=self.x[rows], y=self.y[rows], ln_loss=self.ln_loss[rows])
 
     def with_residual(self, kind: Literal["log", "raw"]) -> SurfaceData:
         return SurfaceData(**{**self.__dict__, "log_residual": kind == "log"})
 
 
-def centre(n_params: Array, n_tokens: Array, loss: Array, *, log_residual: bool = True) -> SurfaceData:
-    """Runs in the solver's coordinates. All three are (n,), > 0 and finite (a Runs table guarantees it)."""
+def centre(
+    n_params: Array,
+    n_tokens: Array,
+    loss: Array,
+    *,
+    log_residual: bool = True,
+    fixed: Mapping[str, float] | None = None,
+) -> SurfaceData:
+    """Runs in the solver's coordinates. All three are (n,), > 0 and finite (a Runs table guarantees it).
+
+    Coefficients of the law in `fixed` are held. Where A (or B) is, ln N (ln D) is left uncentred, so that a is ln A.
+    """
+    held = dict(fixed or {})
     ln_params, ln_tokens, ln_loss = np.log(n_params), np.log(n_tokens), np.log(loss)
     means = [float(v.mean()) for v in (ln_params, ln_tokens, ln_loss)]
+    means[0] = 0.0 if "A" in held else means[0]
+    means[1] = 0.0 if "B" in held else means[1]
     return SurfaceData(
         x=ln_params - means[0],
         y=ln_tokens - means[1],
@@ -88,7 +108,16 @@ def centre(n_params: Array, n_tokens: Array, loss: Array, *, log_residual: bool 
         ln_tokens_centre=means[1],
         loss_scale=math.exp(means[2]),
         log_residual=log_residual,
+        fixed=tuple(_held_coordinate(name, value, means[2]) for name, value in held.items()),
     )
+
+
+def _held_coordinate(name: str, value: float, ln_scale: float) -> tuple[int, float]:
+    """Index in theta and value there of a coefficient of the law, ln A and ln B uncentred."""
+    index = COORDINATES.index(f"ln_{name}" if name in ("A", "B") else name)
+    if name in ("A", "B"):
+        return index, math.log(value) - ln_scale
+    return index, value / math.exp(ln_scale) if name == "E" else value
 
 
 def to_coefficients(data: SurfaceData, theta: Array) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from scaling.fitting.parametric.quantities import optimal_loss, optimal_params
 from scaling.fitting.parametric.resample import Refits, pairs_bootstrap
 from scaling.fitting.parametric.result import ParametricFit
 from scaling.fitting.parametric.sandwich import Linearisation, hc2_covariance, noise_half_width
-from scaling.fitting.parametric.solver import bend, level_frame
+from scaling.fitting.parametric.solver import bend, level_frame, straight
 from scaling.fitting.parametric.surface import Array, to_coefficients
+from scaling.fitting.results import Interval
 from scaling.laws.base import OptimumBand, Uncertainty
 from scaling.laws.chinchilla import FAMILY
 
@@ -66,7 +67,7 @@ def _band(fit: ParametricFit, spread: Spread) -> OptimumBand:
     found = spread.estimates(
         [optimal_params(data, c) for c in budgets] + [optimal_loss(data, c) for c in budgets]
     )
-    intervals = [e.interval for e in found if e.interval is not None]
+    intervals = [e.interval or _point(e.value, fit) for e in found]
     sizes, losses = intervals[: len(budgets)], intervals[len(budgets) :]
     return OptimumBand(
         log10_flops=LOG10_FLOPS,
@@ -75,6 +76,11 @@ def _band(fit: ParametricFit, spread: Spread) -> OptimumBand:
         loss_low=tuple(i.low for i in losses),
         loss_high=tuple(i.high for i in losses),
     )
+
+
+def _point(value: float, fit: ParametricFit) -> Interval:
+    """Of a quantity that the held coefficients determine."""
+    return Interval(low=value, high=value, level=fit.level, method="held")
 
 
 def _draws(spread: Spread, n: int, seed: int) -> tuple[Array, str]:
@@ -92,22 +98,27 @@ def _draws(spread: Spread, n: int, seed: int) -> tuple[Array, str]:
 
 def _jackknife_draws(fit: Linearisation, refits: Refits, n: int, random: np.random.Generator) -> Array:
     """Student t with the jackknife covariance, in level and slopes, where the refits scatter evenly."""
-    coordinates = _levels(refits.theta)
+    held = bool(fit.data.fixed)  # then slopes and level cannot move freely
+    coordinates = refits.theta if held else _levels(refits.theta)
     G = len(coordinates)
     deviations = coordinates - coordinates.mean(axis=0)
     normal = random.standard_normal((n, G)) @ deviations * np.sqrt((G - 1) / G)
     stretch = np.sqrt((G - 1) / random.chisquare(G - 1, n))
-    return bend(np.tile(fit.theta, (n, 1)), normal * stretch[:, None])
+    move = normal * stretch[:, None]
+    start = np.tile(fit.theta, (n, 1))
+    return fit.data.with_fixed(straight(start, move)) if held else bend(start, move)
 
 
 def _normal_draws(fit: Linearisation, n: int, random: np.random.Generator) -> Array:
     """Normal with the HC2 covariance, in level and slopes."""
     theta = fit.theta[None]
-    inverse = np.linalg.inv(level_frame(theta)[0])
+    held = bool(fit.data.fixed)
+    inverse = np.eye(5) if held else np.linalg.inv(level_frame(theta)[0])
     covariance = inverse @ hc2_covariance(fit) @ inverse.T
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    return bend(np.tile(theta, (n, 1)), random.standard_normal((n, 5)) @ root.T)
+    start, move = np.tile(theta, (n, 1)), random.standard_normal((n, 5)) @ root.T
+    return fit.data.with_fixed(straight(start, move)) if held else bend(start, move)
 
 
 def _levels(theta: Array) -> Array:
