@@ -28,6 +28,7 @@ from scaling.runs.conventions import (
 )
 from scaling.runs.conventions import flops_convention as choose_flops
 from scaling.runs.derive import Sizes, read_sizes
+from scaling.runs.names import fold
 from scaling.runs.read import MAX_ROWS, read_table
 from scaling.runs.table import Convention, Runs
 
@@ -202,7 +203,11 @@ def _runs(table: RawTable, found: dict[str, Match], reading: Reading, notes: tup
         trunk_id=_trunks(table, found),
         extras=_extras(table, found, chosen, sizes),
         convention=Convention(
-            params=params, flops=counted, loss_unit=unit, data_unit=says.get("data_unit") or sizes.data_unit
+            params=params,
+            params_assumed=_assumed(chosen, reading, says),
+            flops=counted,
+            loss_unit=unit,
+            data_unit=says.get("data_unit") or sizes.data_unit,
         ),
         source=where,
         row=table.row,
@@ -219,6 +224,12 @@ def _stated(table: RawTable, found: Mapping[str, Match]) -> dict[str, str | None
     if "flops_source" in found:
         says["flops_source"] = flops_origin(table.values[found["flops_source"].position])
     return says
+
+
+def _assumed(chosen: Match | None, reading: Reading, says: Mapping[str, str | None]) -> bool:
+    """Whether nothing but the bare name n_params says that embeddings are counted."""
+    told = reading.params_convention or says.get("params_convention")
+    return chosen is not None and not told and fold(chosen.header) == "n_params"
 
 
 def _numbers(table: RawTable, match: Match, *, required: bool = False) -> Array:

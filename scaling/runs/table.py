@@ -42,6 +42,8 @@ class Convention:
     params: str = "unknown"
     flops: str = "unknown"
     loss_unit: str = "nats/token"
+    # `params` was taken for granted from a bare name; how sure it is does not make it another convention.
+    params_assumed: bool = field(default=False, compare=False)
     data_unit: str = "tokens"  # what n_tokens counts: "samples" where a caller reads images as tokens
 
     def __post_init__(self) -> None:

@@ -1,0 +1,63 @@
+"""How far the exponent of N* would move if the N of a table left the embeddings out.
+
+In models under 50M parameters the embedding is a third of N and more, so the same runs give another exponent under
+another count; where a table does not say which it has, the reader must know what hangs on it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling.errors import ScalingError
+from scaling.fitting.parametric.fit import fit_parametric
+from scaling.runs import Finding, Runs
+from scaling.runs.table import FLOPS_PER_PARAM_TOKEN
+
+Array = NDArray[np.float64]
+
+SMALL = 50e6  # parameters, below which the count of the embedding moves exponents
+# N_total = N + 47491 N^(1/3): the embedding of 32k tokens in models of aspect ratio 39 (Pearce and Song 2024, eq. 4).
+OMEGA = 47_491.0
+LEAST_REST = 0.02  # of N that is no embedding in the smallest model
+
+
+def embedding_finding(runs: Runs) -> Finding | None:
+    """A finding where the table does not say what N counts and its models are small; None elsewhere.
+
+    Fits the runs twice by the Chinchilla form: as they stand, and with N and C = 6 N D without a usual embedding.
+    """
+    convention = runs.convention
+    open_question = convention.params == "unknown" or convention.params_assumed
+    if runs.absent or not open_question or float(runs.n_params.min()) >= SMALL:
+        return None
+    bare = without_embedding(runs.n_params)
+    if float((bare / runs.n_params).min()) < LEAST_REST:
+        return None  # so small a model has no such vocabulary: byte or character models
+    other = replace(runs, n_params=bare, flops=FLOPS_PER_PARAM_TOKEN * bare * runs.n_tokens, budget=None)
+    try:
+        first, second = (fit_parametric(r, intervals=False).law.params_exponent for r in (runs, other))
+    except ScalingError:
+        return None  # runs that cannot determine the exponent leave nothing to move
+    if not (math.isfinite(first) and math.isfinite(second)):
+        return None
+    return Finding(
+        code="embedding-count",
+        severity="note",
+        message="the table does not say whether n_params counts embeddings, and its models are small. If it does, "
+        f"leaving them out would move the exponent of N* from {first:.2f} to {second:.2f} (with 32k tokens). Say which "
+        "it is: --params-convention total or non_embedding (in Python params_convention=).",
+        source="Pearce and Song 2024, arXiv:2406.12907, eq. 4",
+        remedies=("--params-convention total", "--params-convention non_embedding"),
+    )
+
+
+def without_embedding(n_params: Array) -> Array:
+    """N that solves N + OMEGA N^(1/3) = n_params, by Newton's method in x = N^(1/3): x^3 + OMEGA x - n_params."""
+    x = np.minimum(np.cbrt(n_params), n_params / OMEGA)  # either bounds the root from above
+    for _ in range(60):  # convex and from above: monotone; quadratic near the root
+        x = x - (x**3 + OMEGA * x - n_params) / (3 * x**2 + OMEGA)
+    return np.asarray(x**3)
