@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scaling.errors import DataError
 from scaling.runs.cells import RawTable, read_extra, read_numbers, read_texts
 from scaling.runs.columns import Match, match_columns, missing_column
+from scaling.runs.commas import settle_commas
 from scaling.runs.conventions import (
     choose_params,
     convention_notes,
@@ -63,6 +64,7 @@ def load_runs(
         1.2e+20
     """
     table = read_table(path_or_frame, max_rows=max_rows, text_headers=_text_headers(columns))
+    table = settle_commas(table, columns=columns)
     where = table.source
     found, notes = match_columns(table.headers, columns, where)
     _require_columns(found, table, planned)
