@@ -290,6 +290,9 @@ def parse_hardware(text: str) -> Hardware:
 
 # --- printing ---
 
+MOST_DIGITS = 6  # of a value: losses are logged with four or five, and a law is no better known than they
+UNSURE_DIGITS = 4  # of a value whose error nobody has told
+
 
 def format_flops(flops: float, digits: int = 3) -> str:
     """1e21, 5.76e23."""
@@ -372,19 +375,29 @@ def format_percent(fraction: float, digits: int = 2) -> str:
     return f"{_plain(100 * fraction, digits)} %"
 
 
-def decimals_by_error(half_width: float, digits: int = 2) -> int:
-    """Decimals that show `digits` significant digits of the error; negative means rounding left of the point."""
-    if not math.isfinite(half_width) or half_width <= 0:
-        return 4
-    exponent = int(f"{half_width:.{digits - 1}e}".split("e")[1])
-    return digits - 1 - exponent
+def digits_by_error(value: float, half_width: float, digits: int = 2) -> int:
+    """Significant digits of a value that `digits` digits of its error justify.
+
+    Never fewer for a smaller error: from `digits`, where the error is as large as the value or has no bound, to
+    MOST_DIGITS, where it is nothing. An error that is not known (NaN) gives UNSURE_DIGITS.
+    """
+    if math.isnan(half_width):
+        return UNSURE_DIGITS
+    if math.isinf(half_width) or half_width <= 0 or value == 0:
+        return digits if half_width > 0 else MOST_DIGITS
+    return min(MOST_DIGITS, max(digits, _exponent(value) - _exponent(half_width, digits) + digits))
+
+
+def _exponent(value: float, digits: int = MOST_DIGITS) -> int:
+    """Of ten, once the value is rounded to so many digits."""
+    return int(f"{value:.{digits - 1}e}".split("e")[1])
 
 
 def round_by_error(value: float, half_width: float, digits: int = 2) -> str:
     """The value with as many digits as two digits of its error justify: (0.51389, 0.0205) → '0.514'."""
-    if not math.isfinite(value):
+    if not math.isfinite(value) or value == 0:
         return _odd(value)
-    decimals = decimals_by_error(half_width, digits)
+    decimals = digits_by_error(value, half_width, digits) - 1 - _exponent(value)
     return f"{round(value, decimals):.{max(0, decimals)}f}"
 
 

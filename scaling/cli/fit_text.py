@@ -13,7 +13,14 @@ import click
 from scaling.cli.fit_checks_text import print_checks
 from scaling.cli.output import heading, paragraph, print_fields, print_table, styled, wrap
 from scaling.runs.findings import counted
-from scaling.units import format_flops, format_params, format_percent, format_tokens, round_by_error
+from scaling.units import (
+    digits_by_error,
+    format_flops,
+    format_params,
+    format_percent,
+    format_tokens,
+    round_by_error,
+)
 
 if TYPE_CHECKING:
     from scaling.cli.tables import Table
@@ -298,19 +305,20 @@ def _rounded(estimate: Estimate) -> str:
 
 def _error_of(estimate: Estimate) -> float:
     """The error that sets the digits: the standard error, else a quarter of the interval, else 0.1 %."""
-    if estimate.standard_error:
+    if estimate.standard_error is not None:
         return estimate.standard_error
-    if estimate.interval is not None and estimate.interval.bounded and estimate.interval.half_width > 0:
+    if estimate.interval is not None and estimate.interval.bounded:
         return estimate.interval.half_width / 2
     return abs(estimate.value) * 1e-3
 
 
 def _by_error(value: float, error: float) -> str:
     text = round_by_error(value, error)
-    if float(text) == 0 != value:  # far below its own error: two digits of the value itself
-        return f"{value:.2g}" if 1e-4 < abs(value) < 1e5 else format_flops(value, 2)
     longest = 7 if abs(value) >= 1e6 else 9
-    return format_flops(value, 2) if len(text) > longest else text
+    if len(text) <= longest:
+        return text
+    mantissa, exponent = f"{value:.{digits_by_error(value, error) - 1}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def _error(estimate: Estimate) -> str:
