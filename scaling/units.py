@@ -369,9 +369,11 @@ def format_duration(seconds: float, digits: int = 3) -> str:
 
 
 def format_percent(fraction: float, digits: int = 2) -> str:
-    """0.057 → 5.7 %."""
+    """0.057 → 5.7 %; below a millionth 4.3e-13 %."""
     if not math.isfinite(fraction) or fraction == 0:
         return f"{_odd(fraction)} %" if fraction == 0 else _odd(fraction)
+    if abs(fraction) < 1e-6:
+        return f"{format_flops(100 * fraction, digits)} %"
     return f"{_plain(100 * fraction, digits)} %"
 
 
