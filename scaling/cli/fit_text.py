@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 BEYOND = (1.0, 10.0, 100.0)  # times the largest budget of the runs: where the law is asked
 SHOWN_FINDINGS = 12
 OWN_COUNT = 0.005  # C / 6ND further than this from 1 is another count, not rounding
-NOISE_FREE = 1e-9  # of the loss: residuals below are rounding, and have no error to print digits by
+NOISE_FREE = 1e-10  # of the loss: residuals below are rounding, and leave no error to print digits by
 FEW_RUNS = 36  # below, a test that passes says little
 _OBJECTIVES = {
     "huber": "Huber on log loss",

@@ -57,6 +57,7 @@ _PERPLEXITY = re.compile(r"ppl|perpl|перпл")
 _QUANTITY = re.compile(
     r"param|size|token|jeton|flop|compute|budget|step|iter|schritt|^pas|etape|^[ndcu]$|парам|токен|参数|パラ|トークン"
 )
+_NAMES = {"run_id", "trunk_id", *ALIASES["run_id"], *ALIASES["trunk_id"]}
 _STEPS = {
     *ALIASES["step"],
     "step",
@@ -103,24 +104,20 @@ def settle_commas(
     """
     if decimal is not None and decimal not in DECIMALS:
         raise UsageError(f"decimal is one of {', '.join(DECIMALS)}; got {decimal!r}.")
-    given = columns or {}
-    names = {given.get("run_id"), given.get("trunk_id")}
+    given = dict(columns or {})
+    names = {given.pop("run_id", None), given.pop("trunk_id", None)}
     numbers = [
         i
         for i, header in enumerate(table.headers)
-        if header not in names and fold(header) not in _NAMES and _holds_amounts(table, i, header)
+        if header not in names and fold(header) not in _NAMES and _holds_amounts(table, i, given)
     ]
     if not any(_has_signs(table.values[i]) for i in numbers):
         return table
-    read = {*given.values()} - names
-    looked = [_look(table, i, table.headers[i] in read) for i in numbers]
+    looked = [_look(table, i, given) for i in numbers]
     sign = DECIMALS[decimal] if decimal else _decide(table, looked)
     if sign == "," and table.separator and any(map(_was_converted, table.values)):
         return settle_commas(_as_text(table), decimal=decimal, columns=columns)
     return _rewritten(table, looked, sign)
-
-
-_NAMES = {"run_id", "trunk_id", *ALIASES["run_id"], *ALIASES["trunk_id"]}
 
 
 # --- cells ---
@@ -176,20 +173,26 @@ def _folded(header: str) -> str:
     return "".join(c for c in parts if not unicodedata.combining(c))
 
 
-def _limit(header: str) -> float | None:
-    """What no finished run is above, where the name says that the column holds a loss (or a wide table's budget)."""
+def _limit(header: str, given: Mapping[str, str]) -> float | None:
+    """What no finished run is above, where the column holds a loss by its name, as given, or in a wide table."""
     folded = _folded(header)
     if _PERPLEXITY.search(folded):
         return MOST_PERPLEXITY
-    return MOST_NATS if _LOSS.search(folded) or _AMOUNT.fullmatch(_plain(header)) else None
+    is_loss = header == given.get("loss") or _LOSS.search(folded) or _AMOUNT.fullmatch(_plain(header))
+    return MOST_NATS if is_loss else None
 
 
-def _holds_amounts(table: RawTable, position: int, header: str) -> bool:
+def _is_quantity(header: str, given: Mapping[str, str]) -> bool:
+    named = header in given.values() or _QUANTITY.search(_folded(header))
+    return bool(named) or _limit(header, given) is not None
+
+
+def _holds_amounts(table: RawTable, position: int, given: Mapping[str, str]) -> bool:
     """Whether a column is one of numbers: by the name, else when half of its cells can be read as such."""
     cells = table.values[position]
     if isinstance(cells, np.ndarray):
         return bool(table.separator)  # elsewhere a number was never written with a sign
-    if _limit(header) or _QUANTITY.search(_folded(header)):
+    if _is_quantity(table.headers[position], given):
         return True
     sample = [cells[i] for i in range(0, len(cells), max(1, len(cells) // SAMPLED))]
     texts = [text for _, text in _texts(sample)]
@@ -207,10 +210,9 @@ def _has_signs(cells: Any) -> bool:
     return False
 
 
-def _look(table: RawTable, position: int, is_read: bool) -> _Column:
+def _look(table: RawTable, position: int, given: Mapping[str, str]) -> _Column:
     header, cells = table.headers[position], table.values[position]
-    limit = _limit(header)
-    known = is_read or limit is not None or bool(_QUANTITY.search(_folded(header)))
+    limit, known = _limit(header, given), _is_quantity(header, given)
     if isinstance(cells, np.ndarray):
         return _look_at_floats(cells, position, known, limit)
     first: dict[str, int] = {}

@@ -132,6 +132,18 @@ def test_a_loss_in_any_language_tells_that_the_comma_is_decimal(word):
     assert settled.notes == ("commas are decimal signs: 30,000 is 30.000",)
 
 
+def test_perplexities_in_the_thousands_are_none_of_finished_runs_but_hundreds_may_be():
+    assert settle_commas(table(";", "params;ppl\n1,400;30,412")).values == (["1.400"], ["30.412"])
+    assert settle_commas(table(",", "ppl\n345.2\n210.4")).values == (["345.2", "210.4"],)
+    with pytest.raises(DataError, match="'1,020' could be"):
+        settle_commas(table("\t", "ppl\n1,020\n345\n210\n190"))  # median 277 or 200: either is possible
+
+
+def test_sizes_across_and_budgets_down_hold_losses():
+    settled = settle_commas(table(";", "dim;1e18;3e18\nd512;3,408;3,301"))
+    assert settled.values == (["d512"], ["3.408"], ["3.301"])
+
+
 @pytest.mark.parametrize(
     ("separator", "text"),
     [
@@ -267,9 +279,10 @@ def as_written(value: float, decimals: int, decimal: str, thousands: str) -> str
     st.sampled_from(WRITINGS),
     st.sampled_from(",;\t|"),
     st.sampled_from(["csv", "frame", "json"]),
+    st.sampled_from(["loss", "Pérdida", "Wert"]),
 )
 def test_planted_numbers_read_back_or_are_refused_with_words(
-    tmp_path_factory, rows, decimals, writing, separator, form
+    tmp_path_factory, rows, decimals, writing, separator, form, loss
 ):
     decimal, thousands = writing
     planted = [[float(f"{v:.{d}f}") for v, d in zip(row, decimals, strict=False)] + [row[3]] for row in rows]
@@ -278,7 +291,7 @@ def test_planted_numbers_read_back_or_are_refused_with_words(
         [as_written(v, d, decimal, thousands) for v, d in zip(row, (*decimals, 0), strict=True)]
         for row in planted
     ]
-    headers = ["params (M)", "tokens (M)", "loss", "step"]
+    headers = ["params (M)", "tokens (M)", loss, "step"]
     folder = tmp_path_factory.mktemp("planted")
     if form == "frame":
         data = pd.DataFrame(cells, columns=headers)
@@ -289,7 +302,7 @@ def test_planted_numbers_read_back_or_are_refused_with_words(
             lines = [json.dumps(dict(zip(headers, row, strict=True))) for row in cells]
         data.write_text("\n".join(lines) + "\n", encoding="utf-8")
     try:
-        runs = load_runs(data)
+        runs = load_runs(data, columns={"loss": loss})
     except DataError as error:
         assert "--decimal" in str(error)
         return
