@@ -1,6 +1,7 @@
 """Read and print quantities: 3e18, 1.4T tokens, 7B, 8xH100, 14d, $25k; and round a value by its error.
 
 Kinds never mix: a suffix of another kind ("7B tokens" where parameters are asked) is an error, not a guess.
+A comma separates thousands or is the decimal sign, whichever the digits allow; where both would do it is refused.
 Scale letters: k 1e3, M 1e6, B or G 1e9, T 1e12, and for FLOPs the SI letters up to Y. GB is 1e9 bytes, GiB 2^30.
 """
 
@@ -50,7 +51,8 @@ _BYTES |= {f"{p}b": 1000.0**i for i, p in enumerate("kmgtp", 1)} | {
 }
 _FLOP_WORD = re.compile(r"^(kilo|mega|giga|tera|peta|exa|zetta|yotta|[kmgtpezy]?)-?flops?$")
 _FLOP_DAYS = re.compile(r"^(peta|exa|[pe])-?f(?:lops?)?(?:/s)?[- ]?(d|day|days|s|h|hours?)$")
-_NUMBER = re.compile(r"^([+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)")
+_NUMBER = re.compile(r"^([+-]?)((?:\d|[.,](?=\d))(?:[\d_]|[.,'](?=\d))*\.?)([eE][+-]?\d+)?")
+_GROUPS = re.compile(r"[1-9]\d{0,2}([.,' ])\d{3}(?:\1\d{3})*")
 _POWER = re.compile(r"^(?:([\d.]+)\s*[*x×·]\s*)?10\s*(?:\^|\*\*)\s*\{?([+-]?\d+)\}?")
 
 
@@ -62,22 +64,60 @@ class Hardware(NamedTuple):
     seconds: float | None = None
 
 
-def _split(text: str, kind: str, example: str) -> tuple[float, str]:
+def without_thousands(digits: str, decimal: str) -> str | None:
+    """Digits with their signs as `float` reads them if `decimal` is the decimal sign; None where it cannot be.
+
+    Thousands stand in groups of three behind one sign that is not the decimal one: 1,234,567.8 and 1.234.567,8.
+    """
+    whole, point, fraction = digits.partition(decimal)
+    if (fraction and not fraction.isdecimal()) or not (whole or fraction):
+        return None
+    if groups := _GROUPS.fullmatch(whole):
+        whole = whole.replace(groups[1], "")
+    elif whole and not whole.replace("_", "").isdecimal():
+        return None
+    return f"{whole.replace('_', '')}{'.' if point else ''}{fraction}"
+
+
+def _leading_number(
+    text: str, body: str, example: str, unscaled: Callable[[str], bool]
+) -> tuple[float, str] | None:
+    """The number that `body` opens with and the rest; a comma that could be either sign is refused.
+
+    unscaled: whether behind this rest a comma can only separate thousands (25,000 dollars have no mills).
+    """
+    number = _NUMBER.match(body.replace("−", "-"))
+    if number is None:
+        return None
+    sign, digits, exponent = number[1], number[2], number[3] or ""
+    rest = body[number.end() :].strip()
+    by_point, by_comma = without_thousands(digits, "."), without_thousands(digits, ",")
+    if rest.startswith((",", ".", "_", "'")) or (by_point is None and by_comma is None):
+        raise UnitError(
+            f"{text!r} has a misplaced separator; write {example} (thousands: 1_000_000 or 1,000,000)."
+        )
+    if "," in digits and by_point and by_comma and (exponent or not unscaled(rest.lower())):
+        tail = exponent + body[number.end() :].rstrip()
+        raise UnitError(
+            f"{text!r} could be {sign}{by_comma}{tail} or {sign}{by_point}{tail}: the comma could be a decimal sign or "
+            "separate thousands; write one of the two."
+        )
+    return float(f"{sign}{by_point or by_comma}{exponent}"), rest
+
+
+def _split(text: str, kind: str, example: str, *, whole: bool = False) -> tuple[float, str]:
     """The leading number of `text` and the rest, stripped and in lower case."""
     body = text.strip()
     if power := _POWER.match(body):
         value = float(power[1] or 1) * 10.0 ** min(int(power[2]), 400) if int(power[2]) < 300 else math.inf
         return value, body[power.end() :].strip().lower()
-    number = _NUMBER.match(body.replace("−", "-"))
-    if number is None:
+    words = _WORDS["dollars"] if kind == "dollars" else set()
+    counts = whole or kind == "dollars"
+    found = _leading_number(text, body, example, lambda rest: counts and (not rest or rest in words))
+    if found is None:
         what = "a number" if kind == "number" else f"a number of {kind}"
         raise UnitError(f"{text!r} is not {what}; write for example {example}.")
-    rest = body[number.end() :].strip().lower()
-    if rest.startswith((",", ".", "_")):
-        raise UnitError(
-            f"{text!r} has a misplaced separator; write {example} (thousands: 1_000_000 or 1,000,000)."
-        )
-    return float(number[1].replace("_", "").replace(",", "")), rest
+    return found[0], found[1].lower()
 
 
 _EXAMPLES = {
@@ -101,13 +141,18 @@ def _positive(value: float, given: object, kind: str, example: str = "") -> floa
 
 
 def _read(
-    value: str | float, kind: str, unit: Callable[[str], float | None], example: str | None = None
+    value: str | float,
+    kind: str,
+    unit: Callable[[str], float | None],
+    example: str | None = None,
+    *,
+    whole: bool = False,
 ) -> float:
     """`unit(rest)` gives the factor of a suffix, or None when it is not one of this kind."""
     example = example or _EXAMPLES[kind]
     if isinstance(value, (int, float)):
         return _positive(float(value), value, kind, example)
-    number, rest = _split(value, kind, example)
+    number, rest = _split(value, kind, example, whole=whole)
     factor = unit(rest)
     if factor is None:
         other, what = _kind_of(rest), "a number" if kind == "number" else kind
@@ -181,9 +226,14 @@ def parse_tokens(value: str | float) -> float:
     return _read(value, "tokens", _scaled(_WORDS["tokens"]))
 
 
-def parse_number(value: str | float, *, example: str | None = None) -> float:
-    """A plain positive number: 1_000_000, '2.5 million', 1e6. `example` is what an error suggests to write."""
-    return _read(value, "number", _scaled(set()), example)
+def parse_number(value: str | float, *, example: str | None = None, whole: bool = False) -> float:
+    """A plain positive number: 1_000_000, '2.5 million', 1e6.
+
+    Args:
+        example: what an error suggests to write.
+        whole: only whole numbers make sense, so 50,257 is 50257; else it is refused, for it could be 50.257.
+    """
+    return _read(value, "number", _scaled(set()), example, whole=whole)
 
 
 def parse_bytes(value: str | float) -> float:
@@ -210,16 +260,16 @@ def parse_duration(value: str | float) -> float:
         return _positive(float(value), value, "time")
     total, rest = 0.0, value.strip()
     while rest:
-        number = _NUMBER.match(rest)
-        unit = re.match(r"\s*([a-zA-Z]+)\s*", rest[number.end() :]) if number else None
-        if number is None or unit is None:
+        found = _leading_number(value, rest, _EXAMPLES["time"], lambda _: False)
+        unit = re.match(r"([a-zA-Z]+)\s*", found[1]) if found else None
+        if found is None or unit is None:
             raise UnitError(f"{value!r} is not a time with a unit; write {_EXAMPLES['time']}.")
         if unit[1].lower() not in _TIME or unit[1] == "M":
             raise UnitError(
                 f"{value!r}: {unit[1]!r} is not a unit of time (s, min, h, d, w, mo, y); write {_EXAMPLES['time']}."
             )
-        total += float(number[1].replace("_", "").replace(",", "")) * _TIME[unit[1].lower()]
-        rest = rest[number.end() + unit.end() :]
+        total += found[0] * _TIME[unit[1].lower()]
+        rest = found[1][unit.end() :]
     return _positive(total, value, "time")
 
 
@@ -231,13 +281,17 @@ def parse_hardware(text: str) -> Hardware:
         raise UnitError(
             f"{text!r} is not an accelerator; write 8xH100 (`scaling hardware list` shows the names)."
         )
-    count = int((match[1] or "1").replace("_", "").replace(",", ""))
+    digits = without_thousands((match[1] or "1").removeprefix("-"), ".")
+    count = 0 if digits is None or (match[1] or "").startswith("-") else int(digits)
     if not 1 <= count <= 10_000_000:
         raise UnitError(f"{text!r}: the number of accelerators must lie between 1 and 10 million.")
     return Hardware(count, match[2], parse_duration(time) if time.strip() else None)
 
 
 # --- printing ---
+
+MOST_DIGITS = 6  # of a value: losses are logged with four or five, and a law is no better known than they
+UNSURE_DIGITS = 4  # of a value whose error nobody has told
 
 
 def format_flops(flops: float, digits: int = 3) -> str:
@@ -261,7 +315,7 @@ def _format_scaled(value: float, scales: Mapping[str, float], digits: int) -> st
     scaled = rounded / scale
     if abs(scaled) >= 1e4 or abs(scaled) < 1e-3:
         return format_flops(value, digits)
-    return f"{_plain(scaled, digits)}{suffix}"
+    return f"{_plain(scaled, digits).replace(',', '')}{suffix}"  # 1,000T would read back as 1T, too
 
 
 def _plain(value: float, digits: int) -> str:
@@ -315,25 +369,37 @@ def format_duration(seconds: float, digits: int = 3) -> str:
 
 
 def format_percent(fraction: float, digits: int = 2) -> str:
-    """0.057 → 5.7 %."""
+    """0.057 → 5.7 %; below a millionth 4.3e-13 %."""
     if not math.isfinite(fraction) or fraction == 0:
         return f"{_odd(fraction)} %" if fraction == 0 else _odd(fraction)
+    if abs(fraction) < 1e-6:
+        return f"{format_flops(100 * fraction, digits)} %"
     return f"{_plain(100 * fraction, digits)} %"
 
 
-def decimals_by_error(half_width: float, digits: int = 2) -> int:
-    """Decimals that show `digits` significant digits of the error; negative means rounding left of the point."""
-    if not math.isfinite(half_width) or half_width <= 0:
-        return 4
-    exponent = int(f"{half_width:.{digits - 1}e}".split("e")[1])
-    return digits - 1 - exponent
+def digits_by_error(value: float, half_width: float, digits: int = 2) -> int:
+    """Significant digits of a value that `digits` digits of its error justify.
+
+    Never fewer for a smaller error: from `digits`, where the error is as large as the value or has no bound, to
+    MOST_DIGITS, where it is nothing. An error that is not known (NaN) gives UNSURE_DIGITS.
+    """
+    if math.isnan(half_width):
+        return UNSURE_DIGITS
+    if math.isinf(half_width) or half_width <= 0 or value == 0:
+        return digits if half_width > 0 else MOST_DIGITS
+    return min(MOST_DIGITS, max(digits, _exponent(value) - _exponent(half_width, digits) + digits))
+
+
+def _exponent(value: float, digits: int = MOST_DIGITS) -> int:
+    """Of ten, once the value is rounded to so many digits."""
+    return int(f"{value:.{digits - 1}e}".split("e")[1])
 
 
 def round_by_error(value: float, half_width: float, digits: int = 2) -> str:
     """The value with as many digits as two digits of its error justify: (0.51389, 0.0205) → '0.514'."""
-    if not math.isfinite(value):
+    if not math.isfinite(value) or value == 0:
         return _odd(value)
-    decimals = decimals_by_error(half_width, digits)
+    decimals = digits_by_error(value, half_width, digits) - 1 - _exponent(value)
     return f"{round(value, decimals):.{max(0, decimals)}f}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shlex
 import sys
 from typing import NoReturn
@@ -92,6 +93,8 @@ def run(args: list[str]) -> int:
         return done.exit_code
     except click.ClickException as error:
         error.show()
+        if decimal := re.search(r"'(-?\d*),(\d+)' is not a valid float", error.message):
+            click.echo(f"Write a decimal point: {decimal[1] or 0}.{decimal[2]}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

@@ -107,7 +107,7 @@ def _architecture(model: str | None, changes: dict[str, Any]) -> Architecture:
 def _whole(name: str, text: str) -> int:
     """A whole number as a person writes it: 50257, 50,257, 32k."""
     try:
-        value = parse_number(text, example="12, 4096 or 32k")
+        value = parse_number(text, example="12, 4096 or 32k", whole=True)
     except UnitError as error:
         raise UsageError(f"--{name.replace('_', '-')}: {error}") from error
     if not value.is_integer():

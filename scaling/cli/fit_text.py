@@ -14,7 +14,14 @@ import click
 from scaling.cli.fit_checks_text import print_checks
 from scaling.cli.output import heading, paragraph, print_fields, print_table, styled, wrap
 from scaling.runs.findings import counted
-from scaling.units import format_flops, format_params, format_percent, format_tokens, round_by_error
+from scaling.units import (
+    digits_by_error,
+    format_flops,
+    format_params,
+    format_percent,
+    format_tokens,
+    round_by_error,
+)
 
 if TYPE_CHECKING:
     from scaling.cli.tables import Table
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 BEYOND = (1.0, 10.0, 100.0)  # times the largest budget of the runs: where the law is asked
 SHOWN_FINDINGS = 12
 OWN_COUNT = 0.005  # C / 6ND further than this from 1 is another count, not rounding
+NOISE_FREE = 1e-10  # of the loss: residuals below are rounding, and leave no error to print digits by
 FEW_RUNS = 36  # below, a test that passes says little
 _OBJECTIVES = {
     "huber": "Huber on log loss",
@@ -88,12 +96,13 @@ def _warnings(findings: Sequence[Finding]) -> None:
 
 
 def _parametric_law(fit: ParametricFit, runs: Runs) -> None:
-    c = {name: _rounded(e) for name, e in fit.estimates.items()}
+    exact = fit.residuals.robust_scale < NOISE_FREE
+    c = {name: _rounded(e, exact) for name, e in fit.estimates.items()}
     click.echo(
         f"L(N, D) = {c['E']} + {c['A']} / N^{c['alpha']} + {c['B']} / D^{c['beta']}   from {counted(len(runs), 'run')}"
     )
     a, b = fit.params_exponent, fit.tokens_exponent
-    click.echo(f"N* grows as C^{_rounded(a)}{_ends(a)}, D* as C^{_rounded(b)}{_ends(b)}")
+    click.echo(f"N* grows as C^{_rounded(a, exact)}{_ends(a)}, D* as C^{_rounded(b, exact)}{_ends(b)}")
 
 
 def _parametric(fit: ParametricFit, runs: Runs) -> None:
@@ -102,8 +111,9 @@ def _parametric(fit: ParametricFit, runs: Runs) -> None:
         heading("compute-optimal, where the runs end and beyond")
         _optimum_table(fit, _largest_budget(fit))
     heading("coefficients")
-    rows = [(n, _rounded(e), _error(e), _range(e.interval, e.value)) for n, e in fit.estimates.items()]
-    rows += [("a of N*", _rounded(a), _error(a), _range(a.interval, a.value))]
+    exact = fit.residuals.robust_scale < NOISE_FREE
+    estimates = {**fit.estimates, "a of N*": a}
+    rows = [(n, _rounded(e, exact), _error(e), _range(e.interval, e.value)) for n, e in estimates.items()]
     # the bootstrap's errors stand beside the main method's intervals
     whose = "bootstrap error" if fit.standard_errors_method == "bootstrap" else "std. error"
     print_table(["", "value", whose, f"{100 * fit.level:g} % interval"], rows)
@@ -225,8 +235,8 @@ def _generic(fit: LawFit, runs: Runs) -> None:
         heading("compute-optimal, where the runs end and beyond")
         _optimum_table(fit, _largest_budget(fit))
     heading("coefficients")
-    estimates = fit.estimates
-    rows = [(n, _rounded(e), _error(e), _range(e.interval, e.value)) for n, e in estimates.items()]
+    estimates, exact = fit.estimates, fit.residuals.robust_scale < NOISE_FREE
+    rows = [(n, _rounded(e, exact), _error(e), _range(e.interval, e.value)) for n, e in estimates.items()]
     print_table(["", "value", "std. error", f"{100 * fit.level:g} % interval"], rows)
     heading("how sure")
     state = "stationary" if fit.converged else "NOT CONVERGED"
@@ -320,25 +330,26 @@ def _next(result: Any, following: Following) -> None:
 # --- small pieces ---
 
 
-def _rounded(estimate: Estimate) -> str:
-    return _by_error(estimate.value, _error_of(estimate))
+def _rounded(estimate: Estimate, exact: bool = False) -> str:
+    return _by_error(estimate.value, _error_of(estimate, exact))
 
 
-def _error_of(estimate: Estimate) -> float:
-    """The error that sets the digits: the standard error, else a quarter of the interval, else 0.1 %."""
-    if estimate.standard_error:
+def _error_of(estimate: Estimate, exact: bool) -> float:
+    """The error that sets the digits: the standard error, else a quarter of the interval, else none or 0.1 %."""
+    if estimate.standard_error is not None:
         return estimate.standard_error
-    if estimate.interval is not None and estimate.interval.bounded and estimate.interval.half_width > 0:
+    if estimate.interval is not None and estimate.interval.bounded:
         return estimate.interval.half_width / 2
-    return abs(estimate.value) * 1e-3
+    return 0.0 if exact else abs(estimate.value) * 1e-3
 
 
 def _by_error(value: float, error: float) -> str:
     text = round_by_error(value, error)
-    if float(text) == 0 != value:  # far below its own error: two digits of the value itself
-        return f"{value:.2g}" if 1e-4 < abs(value) < 1e5 else format_flops(value, 2)
     longest = 7 if abs(value) >= 1e6 else 9
-    return format_flops(value, 2) if len(text) > longest else text
+    if len(text) <= longest:
+        return text
+    mantissa, exponent = f"{value:.{digits_by_error(value, error) - 1}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def _error(estimate: Estimate) -> str:

@@ -239,7 +239,7 @@ def _read(option: str, text: str | None, parse: Callable[[str], float]) -> float
 
 
 def _whole(option: str, text: str | None) -> int | None:
-    value = _read(option, text, lambda text: parse_number(text, example="4096 or 32k"))
+    value = _read(option, text, lambda text: parse_number(text, example="4096 or 32k", whole=True))
     if value is None:
         return None
     if value != int(value) or value > 1e9:

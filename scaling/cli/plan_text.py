@@ -23,6 +23,7 @@ from scaling.planning.plan import Inference, Plan
 from scaling.planning.spread import LawAnswer, OtherPapers, law_name, other_papers
 from scaling.planning.uncertainty import Ends
 from scaling.units import (
+    digits_by_error,
     format_flops,
     format_params,
     format_percent,
@@ -155,19 +156,20 @@ def _range(ends: Ends, formatter: Format | None) -> str:
 
 
 def _by_error(value: float, ends: Ends | None, formatter: Format) -> str:
-    """The value with two digits of its error; three digits where no error is known."""
-    if ends is None or not math.isfinite(ends[1]) or ends[1] <= ends[0]:
+    """The value with two digits of its error, four at most; three digits where no error is known."""
+    if ends is None:
         return formatter(value, 3)
-    half_width = (ends[1] - ends[0]) / 2
-    digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(half_width)) + 2
-    return formatter(value, min(4, max(2, digits)))
+    return formatter(value, min(4, digits_by_error(value, (ends[1] - ends[0]) / 2)))
 
 
 def _loss(loss: float, ends: Ends | None) -> str:
-    if ends is None or not math.isfinite(ends[1]) or ends[1] <= ends[0]:
+    """The loss with two digits of its error, from one decimal to four; three decimals where no error is known."""
+    if ends is None:
         return f"{loss:.3f}"
-    decimals = min(4, max(1, 1 - math.floor(math.log10((ends[1] - ends[0]) / 2))))
-    return f"{loss:.{decimals}f}"
+    half_width = (ends[1] - ends[0]) / 2
+    if half_width <= 0 or math.isinf(half_width):
+        return f"{loss:.4f}" if half_width <= 0 else f"{loss:.1f}"
+    return f"{loss:.{min(4, max(1, 1 - math.floor(math.log10(half_width))))}f}"
 
 
 def _plain(value: float, digits: int = 3) -> str:

@@ -29,6 +29,8 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS",
                  help="Read a column under another name: --column n_params=size; --column budget= reads none as "
                  "budget. Repeatable."),
+    click.option("--decimal", type=click.Choice(["comma", "point"]),
+                 help="The decimal sign of the cells, where 5,556 could be either and nothing tells."),
     click.option("--tokens-per-step", metavar="TOKENS",
                  help="Tokens are steps times this, where the table has steps and no tokens."),
     click.option("--drop", multiple=True, metavar="COLUMN",
@@ -57,6 +59,7 @@ class TableOptions:
     loss_unit: str | None
     bytes_per_token: float | None
     columns: tuple[str, ...]
+    decimal: str | None
     tokens_per_step: str | None
     drop: tuple[str, ...]
     exclude: tuple[str, ...]
@@ -73,6 +76,7 @@ class TableOptions:
             ("--flops-convention", self.flops_convention),
             ("--loss-unit", self.loss_unit),
             ("--bytes-per-token", self.bytes_per_token),
+            ("--decimal", self.decimal),
             ("--tokens-per-step", self.tokens_per_step),
         ):
             words += [name, str(value)] if value is not None else []
@@ -166,6 +170,7 @@ def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Colle
         bytes_per_token=options.bytes_per_token,
         columns=_renamed(options.columns),
         tokens_per_step=None if options.tokens_per_step is None else parse_tokens(options.tokens_per_step),
+        decimal=options.decimal,
         rows=RowChoice(only=options.only, exclude=options.exclude, drop=options.drop),
         best_of_cell=options.best_of_cell,
         final=final,

@@ -15,7 +15,11 @@ from scaling.errors import DataError, UnitError
 from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
 
 Array = NDArray[np.float64]
-EMPTY = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "--"})  # as tables write "not known"
+EMPTY = frozenset(  # as tables and spreadsheets write "not known", in several languages
+    {"", "na", "n/a", "n.a.", "nan", "null", "none", "nil", "<na>", "-", "--", "---", "–", "—", "−", "?", "k.a.",
+     "n.d.", "s.d.", "#n/a", "#na", "#n/d", "#nv"}
+)  # fmt: skip
+APPROXIMATE = ("~", "≈", "∼", "≃", "<", ">", "≤", "≥", "±", "ca.", "approx", "about ")
 # Outside these a cell is a slip of unit or column, not a run: no run has had 1e20 parameters or 1e35 FLOPs.
 LARGEST = {"n_params": 1e18, "n_params_nonemb": 1e18, "n_params_active": 1e18}
 LARGEST |= {"n_tokens": 1e21, "n_tokens_unique": 1e21}
@@ -154,7 +158,9 @@ def _unreadable(text: str, name: str, why: str) -> str:
     shown = text if len(text) <= 40 else f"{text[:37]}..."
     if name == "loss":
         return f"{shown!r} is not a number; write the loss in nats/token as a plain number, 2.345."
-    if ";" in text or (text.count(",") == 1 and "." not in text):
+    if text.lstrip().startswith(APPROXIMATE):
+        return f"{shown!r} is approximate; write the number that was counted or measured."
+    if ";" in text:
         return f"{shown!r} is not a number; write a point for decimals: 1.5e9."
     return why.replace(repr(text), repr(shown))
 

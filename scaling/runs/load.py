@@ -17,6 +17,7 @@ from scaling.errors import DataError
 from scaling.runs.cells import RawTable, read_extra, read_numbers, read_texts
 from scaling.runs.choose import RowChoice, after_the_start, best_of_cells, choose_rows, last_rows
 from scaling.runs.columns import Match, match_columns, missing_column
+from scaling.runs.commas import settle_commas
 from scaling.runs.conventions import (
     choose_params,
     convention_notes,
@@ -50,6 +51,7 @@ class Reading:
     bytes_per_token: float | None = None  # of the validation text, for a loss per byte
     columns: Mapping[str, str | None] | None = None  # our name → column of the file
     tokens_per_step: float | None = None  # D = steps times this
+    decimal: str | None = None  # comma or point, where a cell like 5,556 could be either
     rows: RowChoice = field(default_factory=RowChoice)
     best_of_cell: bool = False  # of the runs of one (N, D) the one of the lowest loss
     final: bool = False  # of training curves the last row of each run
@@ -80,6 +82,7 @@ def load_runs(
     best_of_cell: bool = False,
     final: bool = False,
     tokens_per_step: float | None = None,
+    decimal: str | None = None,
     inputs: Collection[str] | None = None,
     planned: bool = False,
     max_rows: int = MAX_ROWS,
@@ -102,6 +105,7 @@ def load_runs(
         best_of_cell: of the runs of one (N, D), a grid of learning rates, keep the one of the lowest loss.
         final: of training curves keep the last row of each run.
         tokens_per_step: D = steps times this, where the table has steps and no tokens.
+        decimal: the decimal sign, "comma" or "point", where a cell like 5,556 could be either and nothing tells.
         inputs: what a law uses, ("flops",): the other sizes may be absent (all NaN in Runs).
         planned: the loss may be missing, in some rows or all: runs to predict for (`predict_runs`).
         max_rows: refuse longer files.
@@ -121,6 +125,7 @@ def load_runs(
         bytes_per_token=bytes_per_token,
         columns=columns,
         tokens_per_step=tokens_per_step,
+        decimal=decimal,
         rows=rows,
         best_of_cell=best_of_cell,
         final=final,
@@ -133,6 +138,7 @@ def load_runs(
 
 def read_runs(table: RawTable, reading: Reading) -> Loaded:
     """The runs of a table as written."""
+    table = settle_commas(table, decimal=reading.decimal, columns=reading.columns)
     found, notes = match_columns(table, reading.columns)
     table, left_out = choose_rows(table, found, reading.rows)
     if left_out:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -266,3 +269,34 @@ def test_names_in_a_table_cannot_command_the_terminal(
     assert run(["fit", str(path), "--exclude", "nothing like it"]) == 2
     assert run(["fit", str(path), "--only", "run_id=a\x1b[31m"]) == 2
     assert "\x1b" not in capsys.readouterr().err
+
+
+def shown_coefficients(tmp_path: Path, noise: float, *options: str) -> dict[str, str]:
+    """The values `scaling fit` prints for runs of a true law, each loss off by a part `noise` of itself."""
+    rng = np.random.default_rng(0)
+    rows = ["n_params,n_tokens,loss"]
+    for flops in (1e18, 1e19, 1e20, 1e21):
+        for shift in (0.25, 0.5, 1, 2, 4):
+            N = (flops / 120) ** 0.5 * shift
+            D = flops / 6 / N
+            L = (1.7 + 380 / N**0.34 + 1700 / D**0.36) * math.exp(noise * rng.normal())
+            rows.append(f"{N:.16g},{D:.16g},{L:.16g}")
+    path = tmp_path / f"noise-{noise}.csv"
+    path.write_text("\n".join(rows) + "\n")
+    words = [line.split() for line in call("fit", path, *options).splitlines()]
+    return {line[0]: line[1] for line in words if line and line[0] in ("E", "A", "B", "alpha", "beta")}
+
+
+@pytest.mark.parametrize("options", [(), ("--law", "chinchilla")])
+def test_no_coefficient_is_printed_with_fewer_digits_because_its_error_is_smaller(tmp_path, options):
+    shown = [shown_coefficients(tmp_path, noise, *options) for noise in (0.0, 1e-8, 1e-5, 1e-3)]
+    assert shown[0] == {
+        "E": "1.70000",
+        "A": "380.000",
+        "B": "1700.00",
+        "alpha": "0.340000",
+        "beta": "0.360000",
+    }
+    for less, more in itertools.pairwise(shown):
+        for name, text in less.items():
+            assert len(text.rstrip(".")) >= len(more[name].rstrip("."))
