@@ -37,7 +37,12 @@ class Layout:
 
 
 def layout_of(
-    records: Sequence[list[Any]], lines: Sequence[int], source: str, *, names: bool = True
+    records: Sequence[list[Any]],
+    lines: Sequence[int],
+    source: str,
+    *,
+    row_word: str = "line",
+    names: bool = True,
 ) -> Layout:
     """Names, and where the runs begin. `names`: refuse a header of numbers (those of a wide table are numbers)."""
     if not records:
@@ -45,16 +50,16 @@ def layout_of(
     top = _title_rows(records)
     header = [text_of(cell) for cell in records[top]]
     rows = records[top + 1 :]
-    notes = (f"line {lines[0]} is a title and was left out",) if top else ()
-    _refuse_no_names(header, source, lines[top], names)
+    notes = (f"{row_word} {lines[0]} is a title and was left out",) if top else ()
+    _refuse_no_names(header, f"{source}, {row_word} {lines[top]}", names)
     named = max((i + 1 for i, h in enumerate(header) if h), default=0)
     header = header[: max(named, min((len(r) for r in rows), default=named))]
     if rows and all(len(r) == len(header) + 1 for r in rows) and not all(is_blank(r[-1]) for r in rows):
-        _refuse_no_index(rows, lines[top + 1], len(header), source)
+        _refuse_no_index(rows, f"{source}, {row_word} {lines[top + 1]}", len(header))
         header, notes = ["", *header], (*notes, "the first column has no name")
     for record, line in zip(rows, lines[top + 1 :], strict=True):
         if len(record) < len(header) or not all(is_blank(c) for c in record[len(header) :]):
-            raise ragged(source, line, len(record), len(header))
+            raise ragged(f"{source}, {row_word} {line}", len(record), len(header))
     positions = tuple(i for i, h in enumerate(header) if h or not all(is_blank(r[i]) for r in rows))
     layout = Layout(
         headers=tuple(header[i] for i in positions),
@@ -63,7 +68,7 @@ def layout_of(
         first=top + 1,
         notes=notes,
     )
-    return _read_units(layout, rows, lines[top + 1 :])
+    return _read_units(layout, rows, f"{row_word} {lines[top + 1] if rows else 0}")
 
 
 def table_of_rows(
@@ -81,7 +86,7 @@ def table_of_rows(
         place = f"{row_word} {lines[dots[0]]}"
         lines = [line for i, line in enumerate(lines) if i not in dots]
         records = [record for i, record in enumerate(records) if i not in dots]
-    layout = layout_of(records, lines, source, names=names)
+    layout = layout_of(records, lines, source, row_word=row_word, names=names)
     notes = separator_note(separator) + layout.notes
     header = [text_of(c) for c in records[layout.first - 1]]
     body = list(zip(records[layout.first :], lines[layout.first :], strict=True))
@@ -141,9 +146,9 @@ def no_runs(source: str) -> DataError:
     return DataError(f"{source} has column names but no runs; add one row a run below them.")
 
 
-def ragged(source: str, line: int, got: int, expected: int) -> DataError:
+def ragged(place: str, got: int, expected: int) -> DataError:
     return DataError(
-        f"{source}, line {line}: {got} cells under {expected} column names; add what is missing, or quote a cell "
+        f"{place}: {got} cells under {expected} column names; add what is missing, or quote a cell "
         f"that holds the separator."
     )
 
@@ -160,17 +165,17 @@ def _title_rows(records: Sequence[list[Any]]) -> int:
     return 0
 
 
-def _refuse_no_names(header: list[str], source: str, line: int, names: bool) -> None:
+def _refuse_no_names(header: list[str], place: str, names: bool) -> None:
     if len(header) > MAX_COLUMNS:
-        raise DataError(f"{source}: {len(header)} columns; a table of runs has at most {MAX_COLUMNS}.")
+        raise DataError(f"{place}: {len(header)} columns; a table of runs has at most {MAX_COLUMNS}.")
     if names and any(header) and all(is_number(h) for h in header if h):
         raise DataError(
-            f"{source}, line {line} holds numbers where the column names belong; add a header such as "
+            f"{place} holds numbers where the column names belong; add a header such as "
             f"n_params,n_tokens,loss, or pass --wide (in Python wide=) if the columns are budgets or sizes."
         )
 
 
-def _refuse_no_index(rows: Sequence[list[Any]], line: int, n_named: int, source: str) -> None:
+def _refuse_no_index(rows: Sequence[list[Any]], place: str, n_named: int) -> None:
     """A row with one cell more than there are names begins with an index, and not with a decimal comma.
 
     Only 0, 1, 2... or words are taken for one, and only where another cell has a decimal point: read by one place
@@ -181,10 +186,10 @@ def _refuse_no_index(rows: Sequence[list[Any]], line: int, n_named: int, source:
     counted = len(numbers) == len(first) > 1 and numbers[0] in (0, 1) and numbers == sorted(set(numbers))
     pointed = any(re.search(r"[.,]", text_of(c)) for r in rows for c in r[1:])
     if not pointed or (not counted and any(_NUMBER_LIKE.match(cell) for cell in first)):
-        raise ragged(source, line, n_named + 1, n_named)
+        raise ragged(place, n_named + 1, n_named)
 
 
-def _read_units(layout: Layout, rows: Sequence[list[Any]], lines: Sequence[int]) -> Layout:
+def _read_units(layout: Layout, rows: Sequence[list[Any]], place: str) -> Layout:
     """A first row that holds units or types above columns of numbers: units go into the names.
 
     Told from a run by this: no cell begins with a digit, and at least two columns that hold numbers below have words.
@@ -203,11 +208,11 @@ def _read_units(layout: Layout, rows: Sequence[list[Any]], lines: Sequence[int])
     if len(said) < (1 if bracketed else 2):
         return layout
     if all(_TYPES.match(u) for u in units if u):
-        note = f"line {lines[0]} holds the types of the columns and was left out"
+        note = f"{place} holds the types of the columns and was left out"
         return replace(layout, first=layout.first + 1, notes=(*layout.notes, note))
     headers = tuple(
         f"{h} ({u.strip('()[] ')})" if n and u.lower() not in EMPTY and u.strip("()[] ") else h
         for h, u, n in zip(layout.headers, units, numeric, strict=True)
     )
-    note = f"line {lines[0]} holds units and was read into the column names"
+    note = f"{place} holds units and was read into the column names"
     return replace(layout, headers=headers, first=layout.first + 1, notes=(*layout.notes, note))

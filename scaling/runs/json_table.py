@@ -138,7 +138,7 @@ def table_of_value(value: Any, source: str, part: str = "") -> RawTable:
         and set.intersection(*map(set, value.values()))
     ):
         return _table_of_objects(value, source)
-    return table_of_records([value], source, [1], "row")
+    return table_of_records([value], source, [1], "line")
 
 
 def table_of_records(
@@ -250,15 +250,20 @@ def _table_of_objects(value: Mapping[str, Mapping[str, Any]], source: str) -> Ra
     """Columns of cells by row, or rows of cells by column: the labels of rows count 0, 1, 2..., or name no quantity."""
     inner = list(dict.fromkeys(key for cells in value.values() for key in cells))
     outer = list(value)
-    by_column = all(k.isdigit() for k in inner) or (
-        not all(k.isdigit() for k in outer)
-        and sum(map(bool, map(_QUANTITY.search, outer))) > sum(map(bool, map(_QUANTITY.search, inner)))
-    )
+    by_column = _are_counts(inner) or (not _are_counts(outer) and _n_quantities(outer) > _n_quantities(inner))
     labels, names = (inner, outer) if by_column else (outer, inner)
     records = [
         {name: value[name].get(label) if by_column else value[label].get(name) for name in names}
         for label in labels
     ]
-    if not all(label.isdigit() for label in labels) and "run_id" not in names:
+    if not _are_counts(labels) and "run_id" not in names:
         records = [{"run_id": label, **record} for label, record in zip(labels, records, strict=True)]
     return table_of_records(records, source, range(1, len(labels) + 1), "row")
+
+
+def _are_counts(labels: list[Any]) -> bool:
+    return all(str(label).isdigit() for label in labels)
+
+
+def _n_quantities(names: list[Any]) -> int:
+    return sum(1 for name in names if _QUANTITY.search(str(name)))

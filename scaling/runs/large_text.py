@@ -105,7 +105,7 @@ def read_large_text(
                     )
     except pd.errors.ParserError as error:
         if match := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error)):
-            raise ragged(source, int(match[2]), int(match[3]), int(match[1])) from error
+            raise ragged(f"{source}, line {match[2]}", int(match[3]), int(match[1])) from error
         raise DataError(f"{source}: {str(error).strip()}; look for an unclosed quote.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{source} is not UTF-8 text ({error.reason}); save it as UTF-8.") from error

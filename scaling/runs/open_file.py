@@ -112,7 +112,7 @@ def _unpacked(file: OpenFile) -> OpenFile:
         stream = bz2.BZ2File(file.stream)
     elif head == b"\xfd7zXZ\x00":
         stream = lzma.LZMAFile(file.stream)  # noqa: SIM115
-    elif head[:4] == b"PK\x03\x04":
+    elif head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):  # the second: an empty one
         return _member(file)
     elif head[:4] == b"\x28\xb5\x2f\xfd":
         raise DataError(f"{file.source} is packed by zstd; unpack it first: zstd -d {file.source}.")

@@ -84,10 +84,8 @@ def _damaged(data: str | Path, error: Exception) -> DataError:
 def _read_stream(file: OpenFile, max_rows: int, text_headers: Sequence[str], names: bool) -> RawTable:
     """By content: Parquet, a workbook, or text."""
     start = file.stream.peek(16)[:16]
-    if start.startswith(b"PAR1") or file.name.endswith((".parquet", ".pq")):
-        return _read_parquet(file, max_rows)
-    if start.startswith(b"ARROW1"):
-        return _read_feather(file)
+    if start.startswith((b"PAR1", b"ARROW1")) or file.name.endswith((".parquet", ".pq")):
+        return _read_arrow(file, max_rows)
     if start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         from scaling.runs.workbook import read_workbook
 
@@ -117,9 +115,7 @@ def _read_text(file: OpenFile, max_rows: int, text_headers: Sequence[str], names
     limit = int(mean_line * max_rows * 1.5) + SMALL_BYTES
     capped = io.BufferedReader(_Capped(head + rest, stream, limit, source, max_rows), 1 << 20)
     first_line = head.lstrip(codecs.BOM_UTF8 + b" \t\r\n").partition(b"\n")[0]
-    if _is_json_line(first_line) and (
-        file.name.endswith((".jsonl", ".ndjson")) or _holds_more(head, first_line)
-    ):
+    if _is_json_line(first_line) and head.partition(first_line)[2].strip():  # more than one
         too_long = _too_long(source, f"more than {max_rows:.2g} rows", max_rows)
         return read_json_lines(capped, source, max_rows, too_long)
     if file.name.endswith((".json", ".jsonl", ".ndjson")) or OPENS.match(
@@ -179,10 +175,6 @@ def _is_json_line(line: bytes) -> bool:
         return False
 
 
-def _holds_more(head: bytes, first_line: bytes) -> bool:
-    return bool(head.partition(first_line)[2].strip())
-
-
 def _filled(file: IO[bytes], size: int) -> bytes:
     """`size` bytes, or all there are: a pipe hands out what its writer has written so far."""
     pieces = []
@@ -235,17 +227,22 @@ def _decode(data: bytes, source: str, *, cut: bool = False) -> str:
     return text
 
 
-def _read_parquet(file: OpenFile, max_rows: int) -> RawTable:
+def _read_arrow(file: OpenFile, max_rows: int) -> RawTable:
+    """Parquet, or Feather, which begins with ARROW1."""
     try:
         import pyarrow as pa
-        import pyarrow.parquet as pq
+        import pyarrow.feather as feather
+        import pyarrow.parquet as parquet
     except ImportError as error:
         raise DataError(
             f"{file.source}: Parquet needs pyarrow; `pip install 'isoflop[data]'`, or save the table as CSV."
         ) from error
+    is_feather = file.stream.peek(6)[:6] == b"ARROW1"
+    stream = file.stream if file.size else io.BytesIO(file.stream.read())
     try:
-        stream = file.stream if file.size else io.BytesIO(file.stream.read())
-        table = pq.ParquetFile(stream)
+        if is_feather:
+            return read_frame(feather.read_feather(stream), file.source)
+        table = parquet.ParquetFile(stream)
         if table.metadata.num_rows > max_rows:
             raise _too_long(file.source, f"{table.metadata.num_rows:.2g} rows", max_rows)
         return read_frame(table.read().to_pandas(), file.source)
@@ -253,13 +250,3 @@ def _read_parquet(file: OpenFile, max_rows: int) -> RawTable:
         raise DataError(
             f"{file.source} is not a readable Parquet file ({str(error)[:120]}); get it again."
         ) from error
-
-
-def _read_feather(file: OpenFile) -> RawTable:
-    try:
-        import pyarrow.feather as feather
-    except ImportError as error:
-        raise DataError(
-            f"{file.source}: Feather needs pyarrow; `pip install 'isoflop[data]'`, or save the table as CSV."
-        ) from error
-    return read_frame(feather.read_feather(io.BytesIO(file.stream.read())), file.source)

@@ -87,9 +87,10 @@ def _without_noise(text: str) -> tuple[list[str], tuple[str, ...]]:
         noise = not in_quotes and (is_comment or _RULE.match(line) or _ABOUT.match(line))
         kept.append("" if noise else line)
         in_quotes = in_quotes if noise else in_quotes != odd
-    if not any(line.strip() for line in kept) and comments:
-        return lines, ()  # every line begins so: they are cells
-    names = _names_in_comment(lines, kept, comments)
+    rows = [i for i, line in enumerate(kept) if line.strip()]
+    names = _names_in_comment(lines, kept, comments) if rows else None
+    if names is None and len(rows) == 1 and comments and comments[-1] > rows[0]:
+        return lines, ()  # every row begins so: runs are named #1, #2
     if names is not None:
         comments.remove(names)
         kept[names] = _COMMENT.sub("", lines[names], count=1).strip()

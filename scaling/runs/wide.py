@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import UnitError, UsageError
-from scaling.runs.cells import EMPTY, RawTable
+from scaling.runs.cells import EMPTY, RawTable, read_texts
 from scaling.runs.grid import text_of
 from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
 
@@ -74,7 +74,7 @@ def melt(table: RawTable, spec: str) -> RawTable:
         UsageError: the words of `spec`, or no column name that it fits.
     """
     spec = spec.strip()
-    if not spec or spec.startswith("="):
+    if not spec or spec.startswith("=") or spec.partition("=")[0].endswith("/"):
         raise UsageError("--wide says what the column names are: --wide budget, --wide n_tokens, --wide run.")
     if "{" in spec:
         cells, down = _by_pattern(table, spec), ""
@@ -231,8 +231,8 @@ def _names(
     kept: list[tuple[str, int]], columns: Mapping[str, Any], says: Sequence[Mapping[str, str]]
 ) -> list[str]:
     """A name for each run: its row and column; a second run of one name is told apart by its place."""
-    first = columns[kept[0][0]] if kept else [""] * len(says)
-    names = [" ".join(filter(None, (text_of(f), *s.values()))) for f, s in zip(first, says, strict=True)]
+    first = read_texts(columns[kept[0][0]]) if kept else [""] * len(says)
+    names = [" ".join(filter(None, (f, *s.values()))) for f, s in zip(first, says, strict=True)]
     seen: dict[str, int] = {}
     unique = []
     for name in names:

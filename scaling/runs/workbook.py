@@ -58,10 +58,9 @@ def _sheets(
         if part and part not in known:
             listed = ", ".join(f"{source}#{name}" for name in known[:8])
             raise DataError(f"{source} has no sheet {part!r}; name one of {listed}.")
-        frames = {
-            name: book.parse(name, header=None, dtype=object, na_filter=False)
-            for name in ([part] if part else known)
-        }
+        frames = pd.read_excel(
+            book, sheet_name=[part] if part else known, header=None, dtype=object, na_filter=False
+        )
     except ImportError as error:
         raise DataError(
             f"{source}: a spreadsheet needs {engine}; `{_NEEDS[engine]}`, or save the sheet as CSV."
