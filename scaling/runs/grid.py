@@ -154,7 +154,7 @@ def ragged(place: str, got: int, expected: int) -> DataError:
 
 
 def _is_dots(record: list[Any]) -> bool:
-    return all(text_of(c).strip(".…") == "" for c in record)
+    return all(text_of(c).strip(".…·⋮") == "" for c in record)
 
 
 def _title_rows(records: Sequence[list[Any]]) -> int:
@@ -203,6 +203,8 @@ def _read_units(layout: Layout, rows: Sequence[list[Any]], place: str) -> Layout
         all(_NUMBER_LIKE.match(text_of(r[i])) or text_of(r[i]).lower() in EMPTY for r in rows[1:20])
         for i in layout.positions
     ]
+    if any(u and not h for h, u in zip(layout.headers, units, strict=True)):
+        return layout  # names in two rows, not units
     said = [u for u, n in zip(units, numeric, strict=True) if n and u.lower() not in EMPTY]
     bracketed = all(u[:1] in "([" for u in said) and bool(said)
     if len(said) < (1 if bracketed else 2):

@@ -89,7 +89,7 @@ def read_large_text(
             index_col=False,
             skiprows=first_line - 1,
             sep=sample.separator,
-            skipinitialspace=bool(frame),
+            skipinitialspace=True,
             dtype=dict.fromkeys(texts, str),
             encoding="utf-8-sig",
             skip_blank_lines=False,  # so that the position of a record is its line
@@ -97,7 +97,7 @@ def read_large_text(
         ) as blocks:
             for block in blocks:
                 if block[used[0]].isna().any():
-                    block = block.dropna(how="all")  # blank lines
+                    block = block.dropna(how="all", subset=used)  # blank lines and rules
                 lines.append(block.index.to_numpy(dtype=np.int64) + first_line)
                 for i, column in zip(used, columns, strict=True):
                     column.add(

@@ -160,7 +160,7 @@ def _refuse_no_text(head: bytes, source: str) -> None:
         raise DataError(
             f"{source}: the first line is longer than {SAMPLE_BYTES >> 20} MiB; is this a table of runs?"
         )
-    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
+    if head.lstrip()[:15].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<table", b"<div")):
         raise DataError(
             f"{source} is a web page, not a table; give the address of the file itself (the link Raw or Download)."
         )

@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from scaling.errors import DataError
 from scaling.runs.cells import RawTable
@@ -21,11 +22,14 @@ LINE_END = re.compile(r"\r\n|\r|\n")  # str.splitlines would also split at form 
 _COMMENT = re.compile(r"\s*(?:#|//|%)")
 _CELL_HASH = re.compile(r"\s*(?:#|%)\s*[,;\t|]")  # a column named "#", not a comment
 _RULE = re.compile(r"^(?=.*(?:---|===|──|══|━━|╌╌|-\+-|\|\s*:?-+:?\s*\|))[\s|+:,;=&\-\u2500-\u257f]+$")
-# "(25 rows)", "25 rows in set (0.00 sec)", "[25 rows x 4 columns]", "shape: (25, 4)"; \hline, \toprule of LaTeX
+# "(25 rows)", "25 rows in set (0.00 sec)", "│ 25 rows │", "[25 rows x 4 columns]", "shape: (25, 4)"
 _ABOUT = re.compile(
-    r"^\s*(?:\(\d+ rows?\)|\d+ rows? in set.*|\[\d+ rows x \d+ columns\]|shape: \(\d+, \d+\)"
-    r"|(?:\\(?:hline|toprule|midrule|bottomrule|begin\{.*|end\{.*|centering|caption\{.*|label\{.*)\s*)+)$"
+    r"^[\s|│]*(?:\(?\d+ rows?\b[^|│,;\t]*|\[\d+ rows x \d+ columns\]|shape: \(\d+, \d+\))[\s|│]*$"
 )
+_COMMAND = re.compile(  # of LaTeX: \hline, \toprule, \begin{tabular}{lcc}, \cmidrule(lr){1-3}
+    r"^\s*(?:\\caption.*|(?:\\[a-z]+\*?(?:\[[^\]]*\]|\{[^{}]*\}|\([^)]*\))*(?:\{.*\})?\s*)+)$"
+)
+_ROW_END = re.compile(r"\\\\(?:\[[^\]]*\])?(?:\s*\\[a-z]+\*?(?:\([^)]*\)|\{[^}]*\})*)*\s*$")  # \\ \midrule
 _SUSPECT = re.compile(r"[#%\\]|//|--|==|\|\s*:?-|[\u2500-\u257f]|^shape: |rows", re.M)
 _BOX = str.maketrans("│┃┆║", "||||")
 _SEP_LINE = re.compile(r"^sep=(.)$", re.I)  # Excel's own first line
@@ -60,9 +64,10 @@ def split_rows(text: str, source: str) -> TextRows:
     said = _SEP_LINE.match(lines[asked])
     if said:
         lines[asked] = ""
-    framed = _is_framed(lines)
+    block, note = _framed_block(lines, text)
+    framed = bool(block)
     if framed:
-        lines = [_unframed(line) for line in lines]
+        lines = [_unframed(line) if i in block else "" for i, line in enumerate(lines)]
     delimiter = said[1] if said else "|" if framed else _delimiter(lines, text)
     if delimiter == " ":
         records, numbers = _aligned(lines)
@@ -70,7 +75,7 @@ def split_rows(text: str, source: str) -> TextRows:
         records, numbers = _delimited(lines, delimiter, source)
     if delimiter in "|&":
         records = [[_unmarked(cell, delimiter) for cell in record] for record in records]
-    return TextRows(records=records, lines=numbers, separator=delimiter, framed=framed, notes=notes)
+    return TextRows(records=records, lines=numbers, separator=delimiter, framed=framed, notes=(*notes, *note))
 
 
 def _without_noise(text: str) -> tuple[list[str], tuple[str, ...]]:
@@ -84,7 +89,9 @@ def _without_noise(text: str) -> tuple[list[str], tuple[str, ...]]:
         is_comment = not in_quotes and bool(_COMMENT.match(line)) and not _CELL_HASH.match(line)
         if is_comment:
             comments.append(number)
-        noise = not in_quotes and (is_comment or _RULE.match(line) or _ABOUT.match(line))
+        noise = not in_quotes and (
+            is_comment or _RULE.match(line) or _ABOUT.match(line) or _COMMAND.match(line)
+        )
         kept.append("" if noise else line)
         in_quotes = in_quotes if noise else in_quotes != odd
     rows = [i for i, line in enumerate(kept) if line.strip()]
@@ -119,9 +126,28 @@ def _names_in_comment(lines: list[str], kept: list[str], comments: list[int]) ->
     return above[-1] if holds_names else None
 
 
-def _is_framed(lines: Sequence[str]) -> bool:
-    first = next((line.strip() for line in lines if line.strip()), "")
-    return first.startswith("|") and first.endswith("|") and len(first) > 2
+def _framed_block(lines: Sequence[str], text: str) -> tuple[range, tuple[str, ...]]:
+    """The lines of the first table that stands between "|", in a text that may hold others, and what is told of it."""
+    framed = [i for i, line in enumerate(lines) if _is_framed(line)]
+    if len(framed) < 2:
+        return range(0), ()
+    whole = LINE_END.split(text)
+    blocks = [[framed[0]]]
+    for before, i in pairwise(framed):
+        if all(not lines[j].strip() and whole[j].strip() for j in range(before + 1, i)):  # rules and comments
+            blocks[-1].append(i)
+        else:
+            blocks.append([i])
+    first = next((block for block in blocks if len(block) > 1), blocks[0])
+    block = range(first[0], first[-1] + 1)
+    beside = sum(bool(line.strip()) for i, line in enumerate(lines) if i not in block)
+    where = f"lines {first[0] + 1} to {first[-1] + 1} hold the table that was read"
+    return block, (f"{where}; {beside} others were left out",) if beside else ()
+
+
+def _is_framed(line: str) -> bool:
+    body = line.strip()
+    return body.startswith("|") and body.endswith("|") and len(body) > 2
 
 
 def _unframed(line: str) -> str:
@@ -132,7 +158,7 @@ def _unframed(line: str) -> str:
 def _delimiter(lines: Sequence[str], text: str) -> str:
     """What most lines have equally often, outside quotes; a blank where nothing else parts a line in two."""
     sample = [_QUOTED.sub('""', line) for line in lines if line.strip()][:SAMPLE_LINES]
-    if sum(line.rstrip().endswith("\\\\") and "&" in line for line in sample) * 2 > len(sample):
+    if sum(bool(_ROW_END.search(line)) and "&" in line for line in sample) * 2 > len(sample):
         return "&"
     best = (0.0, 0, False, "")
     for delimiter in DELIMITERS:
@@ -154,8 +180,8 @@ def _delimited(lines: Iterable[str], delimiter: str, source: str) -> tuple[list[
     records: list[list[str]] = []
     numbers: list[int] = []
     if delimiter == "&":
-        lines = [re.sub(r"\\\\.*$", "", line) for line in lines]
-    reader = csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=delimiter)
+        lines = [_ROW_END.sub("", line) for line in lines]
+    reader = csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=delimiter, skipinitialspace=True)
     start = 1
     try:
         for record in reader:
@@ -210,5 +236,7 @@ def _unmarked(cell: str, delimiter: str) -> str:
     body = cell.strip()
     if delimiter == "|":
         return re.sub(r"^(\*\*|__|`)(.+)\1$", r"\2", body)
-    body = _LATEX.sub(r"\1", body.replace("$", "").replace("\\times", "×").replace("\\,", ""))
+    body = _LATEX.sub(
+        r"\1", body.replace("$", "").replace("\\times", "×").replace("\\,", "").replace("\\pm", "±")
+    )
     return re.sub(r"\\([%&#_])", r"\1", body).strip()
