@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from scaling.errors import DataError
+from scaling.runs.fetch import fetch
 from scaling.runs.load import load_runs
 from scaling.runs.public_tables import PublicTable, find_table
 from scaling.runs.table import Runs
 
-TIMEOUT_S = 30
 HOST = "https://raw.githubusercontent.com"
 
 
@@ -45,45 +43,8 @@ def download_runs(id: str, *, cache: Path, base_url: str = HOST) -> Runs:
 
 def fetch_file(table: PublicTable, *, cache: Path, base_url: str = HOST) -> Path:
     """The original file in `cache`, its SHA-256 verified before it gets its name there."""
-    try:
-        import pooch
-        import requests
-    except ImportError as error:
-        raise DataError("downloading tables needs pooch; `pip install 'isoflop[data]'`.") from error
     url = table.url.replace(HOST, base_url.rstrip("/"), 1)
-    pooch.get_logger().setLevel("WARNING")
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        name: str = pooch.retrieve(
-            url,
-            known_hash=f"sha256:{table.sha256}",
-            fname=table.file_name,
-            path=cache,
-            downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S),
-        )
-    except requests.exceptions.HTTPError as error:
-        status = "an error" if error.response is None else error.response.status_code
-        raise DataError(f"{url} answers {status}; has the repository moved? Nothing was kept.") from error
-    except requests.exceptions.RequestException as error:
-        raise DataError(
-            f"{url} cannot be reached ({type(error).__name__}); check the network, or fetch the file elsewhere and "
-            f"put it at {cache / table.file_name}."
-        ) from error
-    except ValueError as error:  # pooch: the hash differs
-        raise DataError(
-            f"{url} has another content than expected (SHA-256 is not {table.sha256[:12]}...); it was not kept. Try "
-            f"again; if it stays so, the source or the connection has been tampered with."
-        ) from error
-    except OSError as error:
-        full = (
-            " The disk is full: free some space or pass another --cache."
-            if error.errno == errno.ENOSPC
-            else ""
-        )
-        raise DataError(
-            f"{cache} cannot be written: {error.strerror or error}.{full} Nothing was kept."
-        ) from error
-    return Path(name)
+    return fetch(url, cache, table.file_name, sha256=table.sha256)
 
 
 def convert_table(table: PublicTable, file: Path) -> Runs:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import DataError, ScalingError
-from scaling.runs import Runs, check_runs, load_runs
+from scaling.runs import Runs, check_runs, large_text, load_runs
 from scaling.runs import read as reading
 
 HEADER = "n_params,n_tokens,loss\n"
@@ -69,7 +69,7 @@ def write(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:
             "params,model_size,n_tokens,loss\n1e8,2e8,1e9,3\n",
             "'params' and 'model_size' can each be read as n_params",
         ),
-        (b"\xff\xfe" + HEADER.encode("utf-16-le"), "UTF-16"),
+        (b"\xff\xfe" + HEADER.encode("utf-16-le"), "has column names but no runs"),
         (HEADER.encode() + "1e8,2e9,3.1,é".encode("latin-1"), "line 2: byte 0xe9 is not UTF-8"),
         (HEADER.encode() + b"\x00\x01\x02", "line 2: a NUL byte"),
         ("a" * 3_000_000, "first line is longer than"),
@@ -85,7 +85,7 @@ def test_a_bad_csv_is_refused_by_place_and_remedy(tmp_path, content, says):
         ('{"n_params": 1e8,\n', "line 1: not a JSON object"),
         ("[1, 2]\n", "is not a JSON object"),
         ('{"n_params": true, "n_tokens": 2e9, "loss": 3}\n', "line 1, column n_params"),
-        ('{"n_params": {"a": 1}, "n_tokens": 2e9, "loss": 3}\n', "line 1, column n_params"),
+        ('{"n_params": {"a": 1}, "n_tokens": 2e9, "loss": 3}\n', "no column for n_params"),
         ('{"n_params": 1e8, "n_tokens": 2e9, "loss": NaN}\n', "line 1, column loss: is empty or NaN"),
         ('{"n_params": 1e8, "n_tokens": 2e9, "loss": null}\n', "line 1, column loss: is empty or NaN"),
         ('{"n_params": 1e8, "n_tokens": 2e9}\n{"loss": 3}\n', "line 2, column n_params: is empty"),
@@ -101,7 +101,7 @@ def test_what_is_no_table_is_refused(tmp_path):
     assert "is a folder; name one table of runs" in refusal(tmp_path)
     assert "It holds mine.csv" in refusal(tmp_path)
     assert "does not exist" in refusal(tmp_path / "absent.csv")
-    assert ".xlsx is not read here" in refusal(write(tmp_path, b"PK", "t.xlsx"))
+    assert "has column names but no runs" in refusal(write(tmp_path, b"PK", "t.xlsx"))
     assert "damaged or cut-off gzip" in refusal(
         write(tmp_path, gzip.compress(HEADER.encode() * 99)[:-9], "t.csv.gz")
     )
@@ -109,8 +109,8 @@ def test_what_is_no_table_is_refused(tmp_path):
     assert "not a readable Parquet file" in refusal(write(tmp_path, b"PAR1 nothing", "t.parquet"))
     with pytest.raises(DataError, match="takes a path or a DataFrame; got int"):
         load_runs(3)
-    with pytest.raises(DataError, match="is an address; download the table"):
-        load_runs("https://example.com/runs.csv")
+    with pytest.raises(DataError, match="s3 addresses are not read; download the table"):
+        load_runs("s3://bucket/runs.csv")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
@@ -182,7 +182,7 @@ def test_large_and_small_files_read_alike(tmp_path, monkeypatch):
     small = load_runs(path)
     monkeypatch.setattr(reading, "SMALL_BYTES", 1 << 14)
     monkeypatch.setattr(reading, "SAMPLE_BYTES", 1 << 12)
-    monkeypatch.setattr(reading, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(large_text, "BLOCK_ROWS", 100)
     large = load_runs(path)
     assert large.run_id == small.run_id
     for name in ("n_params", "n_tokens", "loss", "step", "row"):

@@ -1,8 +1,8 @@
-"""Tables already in memory, a DataFrame or columns by name, as a RawTable."""
+"""Tables already in memory, a DataFrame, records or columns by name, as a RawTable."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +14,62 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def read_object(data: Any) -> RawTable:
+    """A mapping, a list of mappings, a structured array, or a frame of pandas, polars, Arrow or datasets."""
+    if isinstance(data, Mapping):
+        if any(isinstance(v, Mapping) or _are_records(v) for v in data.values()):
+            return _nested(data)
+        return read_mapping(data)
+    if hasattr(data, "collect") and hasattr(data, "collect_schema"):
+        data = data.collect()  # a LazyFrame of polars
+    if hasattr(data, "columns") and hasattr(data, "iloc"):
+        return read_frame(data, "DataFrame")
+    if hasattr(data, "to_frame") and hasattr(data, "iloc"):
+        return read_frame(data.to_frame(), "Series")  # df.groupby([...])["loss"].min()
+    if hasattr(data, "to_pydict"):  # Arrow
+        return read_mapping(data.to_pydict())
+    if hasattr(data, "to_dict") and hasattr(data, "get_column"):  # polars
+        return read_mapping(data.to_dict(as_series=False))
+    if hasattr(data, "to_pandas"):
+        return read_frame(data.to_pandas(), type(data).__name__)
+    names = getattr(getattr(data, "dtype", None), "names", None)
+    if names:
+        return read_mapping({name: np.asarray(data[name]) for name in names})
+    if _are_records(data):
+        return _records(data)
+    raise DataError(
+        f"load_runs takes a path or a DataFrame; got {type(data).__name__}. A list of dicts or a dict of columns does "
+        f"as well."
+    )
+
+
+def _are_records(data: Any) -> bool:
+    return isinstance(data, (list, tuple)) and bool(data) and all(isinstance(r, Mapping) for r in data)
+
+
+def _records(data: Sequence[Mapping[str, Any]]) -> RawTable:
+    from scaling.runs.json_table import table_of_records
+
+    return table_of_records(data, "records", range(1, len(data) + 1), "row")
+
+
+def _nested(data: Mapping[str, Any]) -> RawTable:
+    from scaling.runs.json_table import table_of_value
+
+    return table_of_value(dict(data), "dict")
+
+
 def read_frame(frame: pd.DataFrame, source: str) -> RawTable:
-    """A pandas DataFrame, one row a run."""
-    headers = tuple(str(c) for c in frame.columns)
+    """A pandas DataFrame, one row a run; an index with a name is a column."""
     if getattr(frame.columns, "nlevels", 1) > 1:
         raise DataError(
-            f"{source}: the columns have {frame.columns.nlevels} levels; give plain column names."
+            f"{source}: the columns have {frame.columns.nlevels} levels; give plain column names: "
+            f"frame.columns = ['_'.join(map(str, c)) for c in frame.columns]."
         )
+    named = [n for n in frame.index.names if n is not None and n not in frame.columns]
+    if named:
+        frame = frame.reset_index(level=named)
+    headers = tuple(str(c) for c in frame.columns)
     if not len(frame):
         raise DataError(f"{source} holds no runs; give at least one row.")
     values = tuple(cells_of(frame.iloc[:, i]) for i in range(len(headers)))

@@ -1,0 +1,264 @@
+"""Wide tables, one run a cell, to one run a row: what the column names are is said by the user.
+
+budget                the names are budgets, the cells losses, the first column keeps its name
+n_params/budget       the first column holds parameters
+budget=val_bpb        the cells are val_bpb
+run                   W&B's export of a panel, "RUN - METRIC": its columns become run_id and METRIC
+{n_params}_{width} - loss   a pattern of the names, a part in braces becomes a column
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling.errors import UnitError, UsageError
+from scaling.runs.cells import EMPTY, RawTable, read_texts
+from scaling.runs.grid import text_of
+from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
+
+_PARSERS = {"n_params": parse_params, "n_params_nonemb": parse_params, "n_tokens": parse_tokens}
+_PARSERS |= {"flops": parse_flops, "budget": parse_flops}
+# Names of the quantities as tables write them in a corner, folded.
+_SAME = {
+    "params": "n_params",
+    "parameters": "n_params",
+    "size": "n_params",
+    "model_size": "n_params",
+    "N": "n_params",
+}
+_SAME |= {
+    "tokens": "n_tokens",
+    "data": "n_tokens",
+    "D": "n_tokens",
+    "compute": "flops",
+    "C": "flops",
+    "budgets": "budget",
+}
+RUN_NAMES = ("run", "run_id", "runs")
+_CORNER = re.compile(r"\s*(?:\\|/|\||,|→|->|↓|\bby\b|\bvs\.?\b)\s*")
+_OF_A_RUN = re.compile(r"^(?P<run>.*\S) - (?P<metric>\S+)$")  # W&B: "70M_1024 - test/lm_loss"
+_RANGE = re.compile(r"__(MIN|MAX)$")  # of the runs or steps W&B has put together
+_UNIT = re.compile(r"\s*[(\[]\s*([^()\[\]]*)\s*[)\]]\s*$")
+_LEAST = {
+    "budget": 1e10,
+    "flops": 1e10,
+    "n_params": 1e3,
+    "n_params_nonemb": 1e3,
+    "n_tokens": 1e3,
+}  # "seed 2" is none
+_WORDS = re.compile(r"^\D*?(?=[\d.])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    """A column that is melted: what its name says, and which quantity its cells are."""
+
+    position: int
+    says: Mapping[str, str]
+    metric: str
+
+
+def melt(table: RawTable, spec: str) -> RawTable:
+    """One row for each filled cell; the columns that are not melted are repeated.
+
+    Args:
+        table: as read.
+        spec: [DOWN/]ACROSS[=CELLS] or a pattern, see above.
+    Raises:
+        UsageError: the words of `spec`, or no column name that it fits.
+    """
+    spec = spec.strip()
+    if not spec or spec.startswith("=") or spec.partition("=")[0].endswith("/"):
+        raise UsageError("--wide says what the column names are: --wide budget, --wide n_tokens, --wide run.")
+    if "{" in spec:
+        cells, down = _by_pattern(table, spec), ""
+    else:
+        body, _, metric = spec.partition("=")
+        down, _, across = body.rpartition("/")
+        across, metric = across.strip(), metric.strip() or "loss"
+        cells = _of_runs(table) if across in RUN_NAMES else _by_value(table, across, metric)
+        if not cells:
+            raise _no_columns(table, across)
+    return _long(table, cells, down.strip())
+
+
+def looks_wide(headers: Sequence[str]) -> str:
+    """The option for a table whose names are values or runs, "--wide budget"; "" for any other."""
+    runs = [h for h in headers if _OF_A_RUN.match(h)]
+    if len(runs) > 1 and any(_RANGE.search(h) for h in runs):
+        return "--wide run"
+    for across in ("budget", "n_tokens", "n_params"):
+        sizes_down = re.search(r"(?i)param|size|model|dim|width|^N$", headers[0])
+        if across == "n_tokens" and not sizes_down:
+            continue
+        n_values = sum(bool(_value_in(h, across)) for h in headers[1:])
+        if n_values > 1 and 2 * n_values >= len(headers) - 1:
+            return f"--wide {across}"
+    return ""
+
+
+def _by_value(table: RawTable, across: str, metric: str) -> list[_Cell]:
+    """The columns whose names are values of `across`: "1e18", "3 EFLOPs", "loss @ 10B"."""
+    corner = table.headers[0] if _corner(table.headers[0]) != table.headers[0] else ""
+    across, unit = _UNIT.sub("", across), _unit_of(across) or _unit_of(corner)
+    across = _SAME.get(across, across)
+    says = {i: _value_in(h, across, unit) for i, h in enumerate(table.headers)}
+    if across not in _PARSERS and not any(says.values()):
+        says = {i: h for i, h in enumerate(table.headers) if i}  # names: of corpora, optimizers
+    return [_Cell(position=i, says={across: text}, metric=metric) for i, text in says.items() if text]
+
+
+def _value_in(header: str, across: str, unit: str = "") -> str:
+    """The part of a name that is a value: all of it, or what follows its words or stands before a bracket."""
+    body = header.strip()
+    after = _WORDS.sub("", body, count=1) if across in _PARSERS else body
+    for text in (body, after, re.sub(r"\s*[(\[].*$", "", after), re.split(r"[\s_)\]]", after)[0]):
+        said = f"{text} {unit}".strip()
+        try:
+            if _PARSERS.get(across, parse_number)(said) >= _LEAST.get(across, 0):
+                return said
+        except UnitError:
+            continue
+    return ""
+
+
+def _of_runs(table: RawTable) -> list[_Cell]:
+    """The columns of W&B's export: the mean of each run; its range and its own counters are left out."""
+    cells = []
+    for i, header in enumerate(table.headers):
+        match = _OF_A_RUN.match(header)
+        if match and not _RANGE.search(header) and not match["metric"].startswith("_"):
+            run = re.sub(r"^(?:Name|Group|name): ", "", match["run"])
+            cells.append(_Cell(position=i, says={"run_id": run}, metric=match["metric"]))
+    return cells
+
+
+def _by_pattern(table: RawTable, pattern: str) -> list[_Cell]:
+    names = re.findall(r"\{([^{}]+)\}", pattern)
+    parts = re.split(r"\{[^{}]+\}", pattern)
+    if len(set(names)) < len(names) or not all(parts[1:-1]):
+        raise UsageError(
+            f"--wide {pattern!r}: name each part once, and set parts apart: '{{n_params}}_{{width}}'."
+        )
+    expression = re.compile("(.+?)".join(map(re.escape, parts)) + r"(?: - (?P<metric>\S+))?$")
+    cells = []
+    for i, header in enumerate(table.headers):
+        match = expression.match(header.strip())
+        if match and not _RANGE.search(header) and not (match["metric"] or "").startswith("_"):
+            says = dict(zip(names, match.groups(), strict=False))
+            metric = match["metric"] or (parts[-1].rpartition(" - ")[2] if " - " in parts[-1] else "loss")
+            panel = _OF_A_RUN.match(header.strip())
+            run = {"run_id": panel["run"]} if panel and "run_id" not in says else {}
+            cells.append(_Cell(position=i, says={**run, **says}, metric=metric))
+    if not cells:
+        raise UsageError(
+            f"{table.source}: no column name is like {pattern!r}; they are {', '.join(table.headers[:8])}."
+        )
+    return cells
+
+
+def _long(table: RawTable, cells: list[_Cell], down: str) -> RawTable:
+    melted = {c.position for c in cells}
+    left = [i for i, h in enumerate(table.headers) if i not in melted and not _RANGE.search(h)]
+    left = [i for i in left if not ((m := _OF_A_RUN.match(table.headers[i])) and m["metric"].startswith("_"))]
+    if down and 0 in melted:
+        raise UsageError(f"--wide {down}/...: the first column is melted itself, so it cannot be {down}.")
+    kept = [(down or _corner(table.headers[i]) if i == 0 else table.headers[i], i) for i in left]
+    _refuse_same_names([name for name, _ in kept], cells, table.source)
+    index, says, values = _runs_of_cells(table, cells)
+    columns: dict[str, Any] = {name: _taken(table.values[i], index) for name, i in kept}
+    for name in says[0] if says else ():
+        columns[name] = [s[name] for s in says]
+    for metric in dict.fromkeys(c.metric for c in cells):
+        columns[metric] = [v.get(metric) for v in values]
+    if "run_id" not in columns and not (set(columns) & {"step", "Step"}):
+        columns["run_id"] = _names(kept, columns, says)
+    note = f"{len(cells)} columns of {len(table)} {table.row_word}s were read as {len(index)} rows of "
+    return replace(
+        table,
+        headers=tuple(columns),
+        values=tuple(columns.values()),
+        row=table.row[np.array(index, dtype=np.int64)],
+        notes=(*table.notes, note + ", ".join(columns)),
+    )
+
+
+def _refuse_same_names(kept: list[str], cells: list[_Cell], source: str) -> None:
+    names = [*kept, *cells[0].says, *dict.fromkeys(c.metric for c in cells)]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"{source}: --wide would make two columns named {twice!r}; say what stands below and in the cells too: "
+            f"--wide n_params/budget=loss."
+        )
+
+
+def _runs_of_cells(
+    table: RawTable, cells: list[_Cell]
+) -> tuple[list[int], list[Mapping[str, str]], list[dict[str, Any]]]:
+    """Row, what the name says, and the cells by metric, of each run that was made (an empty cell was not)."""
+    groups: dict[tuple[str, ...], list[_Cell]] = {}
+    for cell in cells:
+        groups.setdefault(tuple(cell.says.values()), []).append(cell)
+    index, says, values = [], [], []
+    for i in range(len(table)):
+        for group in groups.values():
+            found = {c.metric: table.values[c.position][i] for c in group}
+            if any(not _is_missing(v) for v in found.values()):
+                index.append(i)
+                says.append(group[0].says)
+                values.append(found)
+    if not index:
+        raise UsageError(f"{table.source}: every cell of the melted columns is empty; is --wide right?")
+    return index, says, values
+
+
+def _is_missing(cell: Any) -> bool:
+    return cell is None or cell != cell or text_of(cell).lower() in EMPTY
+
+
+def _taken(values: Sequence[Any] | NDArray[Any], index: list[int]) -> Any:
+    return values[index] if isinstance(values, np.ndarray) else [values[i] for i in index]
+
+
+def _names(
+    kept: list[tuple[str, int]], columns: Mapping[str, Any], says: Sequence[Mapping[str, str]]
+) -> list[str]:
+    """A name for each run: its row and column; a second run of one name is told apart by its place."""
+    first = read_texts(columns[kept[0][0]]) if kept else [""] * len(says)
+    names = [" ".join(filter(None, (f, *s.values()))) for f, s in zip(first, says, strict=True)]
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return unique
+
+
+def _corner(header: str) -> str:
+    """Of 'dim \\ budget (EFLOPs)' the name of what stands below: 'dim'."""
+    parts = [p for p in _CORNER.split(_UNIT.sub("", header)) if p]
+    return parts[0] if len(parts) == 2 else header
+
+
+def _unit_of(name: str) -> str:
+    unit = _UNIT.search(name)
+    return unit[1] if unit else ""
+
+
+def _no_columns(table: RawTable, across: str) -> UsageError:
+    shown = ", ".join(table.headers[:8])
+    if across in RUN_NAMES:
+        return UsageError(
+            f"{table.source}: --wide run reads columns named 'RUN - METRIC'; these are {shown}."
+        )
+    return UsageError(
+        f"{table.source}: no column name is a value of {across}; they are {shown}. --wide names what they are: budget, "
+        f"flops, n_params, n_tokens, run, or a pattern of them such as '{{n_params}}_{{width}}'."
+    )
