@@ -72,7 +72,8 @@ def split_rows(text: str, source: str) -> TextRows:
     if delimiter == " ":
         records, numbers = _aligned(lines)
     else:
-        records, numbers = _delimited(lines, delimiter, source)
+        ends = [*LINE_END.findall(text), ""]  # as written: within quotes they belong to a cell
+        records, numbers = _delimited(lines, ends, delimiter, source)
     if delimiter in "|&":
         records = [[_unmarked(cell, delimiter) for cell in record] for record in records]
     return TextRows(records=records, lines=numbers, separator=delimiter, framed=framed, notes=(*notes, *note))
@@ -176,12 +177,15 @@ def _fallback(line: str) -> str:
     return " " if len(line.split()) > 1 else ","
 
 
-def _delimited(lines: Iterable[str], delimiter: str, source: str) -> tuple[list[list[str]], list[int]]:
+def _delimited(
+    lines: Iterable[str], ends: Iterable[str], delimiter: str, source: str
+) -> tuple[list[list[str]], list[int]]:
     records: list[list[str]] = []
     numbers: list[int] = []
     if delimiter == "&":
         lines = [_ROW_END.sub("", line) for line in lines]
-    reader = csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=delimiter, skipinitialspace=True)
+    whole = "".join(line + end for line, end in zip(lines, ends, strict=True))
+    reader = csv.reader(io.StringIO(whole, newline=""), delimiter=delimiter, skipinitialspace=True)
     start = 1
     try:
         for record in reader:

@@ -33,7 +33,7 @@ def example() -> Runs:
         n_tokens=[2e9, 4e9 / 7],
         flops=[1e18, 3e18],
         loss=[np.pi, 2.9],
-        run_id=['a, "quoted"', "b\nline"],
+        run_id=['a, "quoted"', "b\nline\rend"],
         trunk_id=["t", "t"],
         budget=[1e18, np.nan],
         step=[0, 10],
