@@ -101,7 +101,7 @@ def _read_stream(file: OpenFile, max_rows: int, text_headers: Sequence[str], nam
 
 def _read_text(file: OpenFile, max_rows: int, text_headers: Sequence[str], names: bool) -> RawTable:
     """JSON or cells; in one piece if it is small."""
-    stream = _as_utf8(file.stream)
+    stream = _as_utf8(file)
     source = file.source
     head = _filled(stream, SAMPLE_BYTES)
     _refuse_no_text(head, source)
@@ -138,14 +138,29 @@ def _last_line_end(head: bytes) -> int:
     return end if end > 0 else len(head)
 
 
-def _as_utf8(stream: IO[bytes]) -> IO[bytes]:
+def _as_utf8(file: OpenFile) -> IO[bytes]:
     """UTF-16, as spreadsheets and Windows write it, said in UTF-8."""
-    start = stream.peek(4)[:4]  # type: ignore[attr-defined]
+    start = file.stream.peek(4)[:4]
     if start.startswith(_UTF16):
-        return codecs.EncodedFile(stream, "utf-8", "utf-16")
+        return _Recoded(file, "utf-16")  # type: ignore[return-value]
     if len(start) == 4 and start[1] == start[3] == 0 and start[0] and start[2]:
-        return codecs.EncodedFile(stream, "utf-8", "utf-16-le")
-    return stream
+        return _Recoded(file, "utf-16-le")  # type: ignore[return-value]
+    return file.stream
+
+
+class _Recoded:
+    """The characters of a file as UTF-8."""
+
+    def __init__(self, file: OpenFile, encoding: str) -> None:
+        self._text, self._source = io.TextIOWrapper(file.stream, encoding, newline=""), file.source
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._text.read(max(1, size // 4)).encode()  # a character has four bytes at most
+        except UnicodeError as error:
+            raise DataError(
+                f"{self._source} is not UTF-16 text ({error}); save it as UTF-8."
+            ) from error
 
 
 def _refuse_no_text(head: bytes, source: str) -> None:
@@ -202,10 +217,9 @@ class _Capped(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if self._start:
-            piece, self._start = self._start[: len(buffer)], self._start[len(buffer) :]
-        else:
-            piece = self._rest.read(len(buffer))
+        if not self._start:
+            self._start = self._rest.read(len(buffer))
+        piece, self._start = self._start[: len(buffer)], self._start[len(buffer) :]
         self._n_read += len(piece)
         if self._n_read > self._limit:
             raise _too_long(self._source, f"more than {self._limit / 1e9:.3g} GB of text", self._max_rows)

@@ -188,6 +188,17 @@ def test_text_of_windows_is_decoded(tmp_path, encoding):
     assert table.values[1] == ["3.41", "3.27"]
 
 
+def test_a_large_file_of_windows_is_read_to_its_end(tmp_path, monkeypatch):
+    """Characters of one to four bytes, met by reads of any length."""
+    monkeypatch.setattr(reading, "SMALL_BYTES", 1 << 12)
+    monkeypatch.setattr(reading, "SAMPLE_BYTES", 1001)
+    text = "N,loss,name\n" + "".join(f"{i},3.5,größe 大 \U0001f600 {i}\n" for i in range(1, 2000))
+    table = read(tmp_path, text.encode("utf-16"))
+    assert table.values[2] == [f"größe 大 \U0001f600 {i}" for i in range(1, 2000)]
+    with pytest.raises(DataError, match="is not UTF-16 text"):
+        read(tmp_path, text.encode("utf-16")[:-1])
+
+
 def test_units_under_the_names_go_into_them(tmp_path):
     for units in ("(M),(B),(nats)", "M,B,nats/token", "[M],[B],"):
         table = read(tmp_path, f"Params,Tokens,Loss\n{units}\n19,8.5,3.41\n38,4.2,3.27\n")
