@@ -29,6 +29,8 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS",
                  help="Read a column under another name: --column n_params=size; --column budget= reads none as "
                  "budget. Repeatable."),
+    click.option("--wide", metavar="WHAT",
+                 help="Columns of a wide table are WHAT: budget, n_params, n_tokens, or run (W&B's export of a panel)."),
     click.option("--decimal", type=click.Choice(["comma", "point"]),
                  help="The decimal sign of the cells, where 5,556 could be either and nothing tells."),
     click.option("--tokens-per-step", metavar="TOKENS",
@@ -59,6 +61,7 @@ class TableOptions:
     loss_unit: str | None
     bytes_per_token: float | None
     columns: tuple[str, ...]
+    wide: str | None
     decimal: str | None
     tokens_per_step: str | None
     drop: tuple[str, ...]
@@ -76,6 +79,7 @@ class TableOptions:
             ("--flops-convention", self.flops_convention),
             ("--loss-unit", self.loss_unit),
             ("--bytes-per-token", self.bytes_per_token),
+            ("--wide", self.wide),
             ("--decimal", self.decimal),
             ("--tokens-per-step", self.tokens_per_step),
         ):
@@ -142,7 +146,8 @@ def read_table(
 
     final = final if options.final is None else options.final
     reading = _reading(options, final=final, planned=planned, inputs=inputs)
-    loaded = read_runs(read_raw(options.table, text_headers=text_headers(reading.columns)), reading)
+    raw = read_raw(options.table, text_headers=text_headers(reading.columns), wide=options.wide)
+    loaded = read_runs(raw, reading)
     runs = loaded.runs
     for text in runs.notes:
         note(text)

@@ -83,6 +83,7 @@ def load_runs(
     final: bool = False,
     tokens_per_step: float | None = None,
     decimal: str | None = None,
+    wide: str | None = None,
     inputs: Collection[str] | None = None,
     planned: bool = False,
     max_rows: int = MAX_ROWS,
@@ -106,6 +107,7 @@ def load_runs(
         final: of training curves keep the last row of each run.
         tokens_per_step: D = steps times this, where the table has steps and no tokens.
         decimal: the decimal sign, "comma" or "point", where a cell like 5,556 could be either and nothing tells.
+        wide: what the columns of a wide table are: "budget", "n_params", "run" (docs/tables.md).
         inputs: what a law uses, ("flops",): the other sizes may be absent (all NaN in Runs).
         planned: the loss may be missing, in some rows or all: runs to predict for (`predict_runs`).
         max_rows: refuse longer files.
@@ -132,7 +134,7 @@ def load_runs(
         planned=planned,
         inputs=inputs,
     )
-    table = read_table(path_or_frame, max_rows=max_rows, text_headers=text_headers(columns))
+    table = read_table(path_or_frame, max_rows=max_rows, text_headers=text_headers(columns), wide=wide)
     return read_runs(table, reading).runs
 
 

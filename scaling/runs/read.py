@@ -158,9 +158,7 @@ class _Recoded:
         try:
             return self._text.read(max(1, size // 4)).encode()  # a character has four bytes at most
         except UnicodeError as error:
-            raise DataError(
-                f"{self._source} is not UTF-16 text ({error}); save it as UTF-8."
-            ) from error
+            raise DataError(f"{self._source} is not UTF-16 text ({error}); save it as UTF-8.") from error
 
 
 def _refuse_no_text(head: bytes, source: str) -> None:
