@@ -110,8 +110,9 @@ def _require_columns(
 ) -> None:
     wanted = [("n_params", "n_params_nonemb"), ("loss", "loss"), ("n_tokens", "flops")]
     if inputs is not None and len(inputs) < 2:
-        known = next((n for n in ("n_params_nonemb", "n_tokens", "flops") if n in found), "n_params")
-        wanted = [("loss", "loss"), *((name, f"{name}_nonemb") for name in inputs or (known,))]
+        there = [n for n in ("n_params", "n_params_nonemb", "n_tokens", "flops") if n in found]
+        least = inputs if inputs and len(there) < 2 else there or ("n_params",)
+        wanted = [("loss", "loss"), *((name, f"{name}_nonemb") for name in least)]
     for name, instead in wanted:
         if planned and name == "loss":
             continue
