@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,17 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaling.cli.estimate_text import ends, error_text, interval_text, power, rounded, span
 from scaling.cli.fit_checks_text import print_checks
 from scaling.cli.output import heading, paragraph, print_fields, print_table, styled, wrap
 from scaling.runs.findings import counted
-from scaling.units import (
-    digits_by_error,
-    format_flops,
-    format_params,
-    format_percent,
-    format_tokens,
-    round_by_error,
-)
+from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
     from scaling.cli.tables import Table
@@ -32,7 +25,7 @@ if TYPE_CHECKING:
     from scaling.fitting.isoflop.result import IsoflopFit
     from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
     from scaling.fitting.parametric.result import ParametricFit
-    from scaling.fitting.results import Estimate, Interval, Objective
+    from scaling.fitting.results import Objective
     from scaling.runs import Finding, Runs
 
 BEYOND = (1.0, 10.0, 100.0)  # times the largest budget of the runs: where the law is asked
@@ -97,12 +90,15 @@ def _warnings(findings: Sequence[Finding]) -> None:
 
 def _parametric_law(fit: ParametricFit, runs: Runs) -> None:
     exact = fit.residuals.robust_scale < NOISE_FREE
-    c = {name: _rounded(e, exact) for name, e in fit.estimates.items()}
+    c = {
+        name: f"{fit.fixed[name]:g}" if name in fit.fixed else rounded(e, exact)
+        for name, e in fit.estimates.items()
+    }
     click.echo(
         f"L(N, D) = {c['E']} + {c['A']} / N^{c['alpha']} + {c['B']} / D^{c['beta']}   from {counted(len(runs), 'run')}"
     )
     a, b = fit.params_exponent, fit.tokens_exponent
-    click.echo(f"N* grows as C^{_rounded(a, exact)}{_ends(a)}, D* as C^{_rounded(b, exact)}{_ends(b)}")
+    click.echo(f"N* grows as C^{rounded(a, exact)}{ends(a)}, D* as C^{rounded(b, exact)}{ends(b)}")
 
 
 def _parametric(fit: ParametricFit, runs: Runs) -> None:
@@ -111,9 +107,9 @@ def _parametric(fit: ParametricFit, runs: Runs) -> None:
         heading("compute-optimal, where the runs end and beyond")
         _optimum_table(fit, _largest_budget(fit))
     heading("coefficients")
+    rows = _coefficient_rows(fit)
     exact = fit.residuals.robust_scale < NOISE_FREE
-    estimates = {**fit.estimates, "a of N*": a}
-    rows = [(n, _rounded(e, exact), _error(e), _range(e.interval, e.value)) for n, e in estimates.items()]
+    rows += [("a of N*", rounded(a, exact), error_text(a), interval_text(a.interval, a.value))]
     # the bootstrap's errors stand beside the main method's intervals
     whose = "bootstrap error" if fit.standard_errors_method == "bootstrap" else "std. error"
     print_table(["", "value", whose, f"{100 * fit.level:g} % interval"], rows)
@@ -136,7 +132,7 @@ def _certainty(fit: ParametricFit) -> list[tuple[str, str]]:
     for method, estimates in fit.beside.items():
         if e := estimates.get("params_exponent"):
             named = e.interval.method if e.interval else method
-            fields.append(("beside", f"{named}: a {_range(e.interval, e.value)}"))
+            fields.append(("beside", f"{named}: a {interval_text(e.interval, e.value)}"))
     cert = fit.certificate
     state = "certified minimum" if cert.converged else "NOT CONVERGED"
     agree = f"{cert.n_agreeing} of {cert.n_starts} starts agree, condition {cert.condition:.2g}"
@@ -171,8 +167,8 @@ def _optimum_table(fit: Any, largest: float) -> None:
         flops = float(f"{largest * factor:.2g}")
         n, d, loss = (fit.estimate(q, flops=flops) for q in ("n_params", "n_tokens", "loss"))
         rows.append(
-            (format_flops(flops), format_params(n.value), _span(n.interval, format_params), format_tokens(d.value),
-             _span(d.interval, format_tokens), _rounded(loss), _range(loss.interval, loss.value))
+            (format_flops(flops), format_params(n.value), span(n.interval, format_params), format_tokens(d.value),
+             span(d.interval, format_tokens), rounded(loss), interval_text(loss.interval, loss.value))
         )  # fmt: skip
     percent = f"{100 * fit.level:g} %"
     print_table(["FLOPs (6ND)", "N*", percent, "D*", percent, "loss", percent], rows)
@@ -181,8 +177,8 @@ def _optimum_table(fit: Any, largest: float) -> None:
 def _isoflop_law(fit: IsoflopFit, runs: Runs) -> None:
     a, b = fit.params_exponent, fit.tokens_exponent
     valleys = f"{counted(len(fit.used), 'valley')} of {counted(len(runs), 'run')}"
-    click.echo(f"N* = {_power(fit.params_coefficient, a)}{_ends(a)}, from {valleys}")
-    click.echo(f"D* = {_power(fit.tokens_coefficient, b)}{_ends(b)}")
+    click.echo(f"N* = {power(fit.params_coefficient, a)}{ends(a)}, from {valleys}")
+    click.echo(f"D* = {power(fit.tokens_coefficient, b)}{ends(b)}")
 
 
 def _isoflop(fit: IsoflopFit, runs: Runs) -> None:
@@ -194,9 +190,9 @@ def _isoflop(fit: IsoflopFit, runs: Runs) -> None:
             rows.append((format_flops(budget.flops), str(budget.n_runs), "refused", "", "", "", "", ""))
             continue
         rows.append(
-            (format_flops(budget.flops), str(budget.n_runs), format_params(n.value), _span(n.interval, format_params),
-             format_tokens(d.value), _span(d.interval, format_tokens), _rounded(loss),
-             _range(loss.interval, loss.value))
+            (format_flops(budget.flops), str(budget.n_runs), format_params(n.value), span(n.interval, format_params),
+             format_tokens(d.value), span(d.interval, format_tokens), rounded(loss),
+             interval_text(loss.interval, loss.value))
         )  # fmt: skip
     print_table(["FLOPs", "runs", "N*", "interval", "D*", "interval", "loss", "interval"], rows)
     for budget in fit.refused:
@@ -211,9 +207,9 @@ def _envelope_law(fit: EnvelopeFit, runs: Runs) -> None:
     a, b = fit.params_exponent, fit.tokens_exponent
     n_curves = len(set(runs.run_id))
     click.echo(
-        f"N* = {_power(fit.params_coefficient, a)}{_ends(a)}, from the envelope of {n_curves} training curves"
+        f"N* = {power(fit.params_coefficient, a)}{ends(a)}, from the envelope of {n_curves} training curves"
     )
-    click.echo(f"D* = {_power(fit.tokens_coefficient, b)}{_ends(b)}")
+    click.echo(f"D* = {power(fit.tokens_coefficient, b)}{ends(b)}")
 
 
 def _envelope(fit: EnvelopeFit, runs: Runs) -> None:
@@ -235,9 +231,7 @@ def _generic(fit: LawFit, runs: Runs) -> None:
         heading("compute-optimal, where the runs end and beyond")
         _optimum_table(fit, _largest_budget(fit))
     heading("coefficients")
-    estimates, exact = fit.estimates, fit.residuals.robust_scale < NOISE_FREE
-    rows = [(n, _rounded(e, exact), _error(e), _range(e.interval, e.value)) for n, e in estimates.items()]
-    print_table(["", "value", "std. error", f"{100 * fit.level:g} % interval"], rows)
+    print_table(["", "value", "std. error", f"{100 * fit.level:g} % interval"], _coefficient_rows(fit))
     heading("how sure")
     state = "stationary" if fit.converged else "NOT CONVERGED"
     if fit.converged and fit.at_bound:
@@ -330,60 +324,15 @@ def _next(result: Any, following: Following) -> None:
 # --- small pieces ---
 
 
-def _rounded(estimate: Estimate, exact: bool = False) -> str:
-    return _by_error(estimate.value, _error_of(estimate, exact))
-
-
-def _error_of(estimate: Estimate, exact: bool) -> float:
-    """The error that sets the digits: the standard error, else a quarter of the interval, else none or 0.1 %."""
-    if estimate.standard_error is not None:
-        return estimate.standard_error
-    if estimate.interval is not None and estimate.interval.bounded:
-        return estimate.interval.half_width / 2
-    return 0.0 if exact else abs(estimate.value) * 1e-3
-
-
-def _by_error(value: float, error: float) -> str:
-    text = round_by_error(value, error)
-    longest = 7 if abs(value) >= 1e6 else 9
-    if len(text) <= longest:
-        return text
-    mantissa, exponent = f"{value:.{digits_by_error(value, error) - 1}e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def _error(estimate: Estimate) -> str:
-    if estimate.standard_error is None:
-        return "-"
-    return _by_error(estimate.standard_error, estimate.standard_error)
-
-
-def _range(interval: Interval | None, value: float) -> str:
-    if interval is None:
-        return "none"
-    error = interval.half_width / 2 if interval.bounded else abs(value) * 0.05
-    return _span(interval, lambda x: _by_error(x, error))
-
-
-def _span(interval: Interval | None, formatter: Any) -> str:
-    if interval is None:
-        return "none"
-    if not interval.bounded or interval.low <= 0:
-        low_open, high_open = interval.low <= 0 or math.isinf(interval.low), math.isinf(interval.high)
-        if low_open and high_open:
-            return "unbounded"
-        return f"over {formatter(interval.low)}" if high_open else f"up to {formatter(interval.high)}"
-    return f"{formatter(interval.low)} to {formatter(interval.high)}"
-
-
-def _ends(estimate: Estimate) -> str:
-    interval = estimate.interval
-    return "" if interval is None else f" ({100 * interval.level:g} %: {_range(interval, estimate.value)})"
-
-
-def _power(coefficient: Estimate, exponent: Estimate) -> str:
-    """k C^a with four digits each: enough to recompute a plan within 1 %."""
-    return f"{coefficient.value:.4g} C^{exponent.value:.4f}"
+def _coefficient_rows(fit: ParametricFit | LawFit) -> list[tuple[str, ...]]:
+    """Name, value, error and interval of each coefficient; of one that was held its value as given."""
+    exact = fit.residuals.robust_scale < NOISE_FREE
+    return [
+        (n, f"{fit.fixed[n]:g}", "-", "held")
+        if n in fit.fixed
+        else (n, rounded(e, exact), error_text(e), interval_text(e.interval, e.value))
+        for n, e in fit.estimates.items()
+    ]
 
 
 def _objective_name(objective: Objective) -> str:

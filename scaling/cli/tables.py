@@ -30,7 +30,7 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
                  help="Read a column under another name: --column n_params=size; --column budget= reads none as "
                  "budget. Repeatable."),
     click.option("--wide", metavar="WHAT",
-                 help="Columns of a wide table are WHAT: budget, n_params, n_tokens, or run (W&B's export of a panel)."),
+                 help="Columns of a wide table are WHAT: budget, n_params, n_tokens; run (W&B's panel export)."),
     click.option("--decimal", type=click.Choice(["comma", "point"]),
                  help="The decimal sign of the cells, where 5,556 could be either and nothing tells."),
     click.option("--tokens-per-step", metavar="TOKENS",

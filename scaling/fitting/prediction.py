@@ -6,6 +6,7 @@ for a fit in hand, whose own method gives the bands.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,8 @@ def predict_runs(law: Law, runs: Runs) -> Prediction:
         return Prediction(
             loss=loss, confidence=None, prediction=None, level=0.95, method="none", observed=runs.loss
         )
-    confidence = _percentiles(law, inputs, at, known.level)
+    confidence = loss_band(law, inputs)
+    assert confidence is not None
     prediction = None
     if known.residual_sd is not None:
         half = np.abs(np.log(confidence / loss[:, None]))
@@ -109,9 +111,11 @@ def predict_runs(law: Law, runs: Runs) -> Prediction:
     )
 
 
-def _percentiles(law: Law, inputs: dict[str, Array], at: int, level: float) -> Array:
-    """(n_runs, 2) percentile ends of the predicted loss over the law's draws."""
-    assert law.uncertainty is not None
+def loss_band(law: Law, inputs: Mapping[str, Array]) -> Array | None:
+    """(n, 2) percentile ends of the loss at these inputs over the law's draws; None where it has none."""
+    if law.uncertainty is None or not law.uncertainty.draws:
+        return None
+    at, level = law.family.outputs.index("loss"), law.uncertainty.level
     draws = np.array(law.uncertainty.draws, dtype=np.float64)
     tails = (100 * (1 - level) / 2, 100 * (1 + level) / 2)
     n = len(next(iter(inputs.values())))

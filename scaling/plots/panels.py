@@ -14,6 +14,7 @@ from scaling.plots.frontier import plot_frontier
 from scaling.plots.isoflop import plot_isoflop
 from scaling.plots.parametric import plot_parametric, plot_residuals, plot_slices
 from scaling.plots.picture import check_picture, save_picture
+from scaling.plots.power_law import plot_power_law, reads_one_quantity
 from scaling.runs import Runs
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ PANEL = (5.6, 3.9)  # inches
 
 def fit_figure(fit: Any, runs: Runs) -> Figure:
     """Valleys and frontier (Approach 2), curves and frontier (1), map, slices, loss and residuals (3).
+
+    Of a law of one quantity: the line over its runs, and residuals; of any other family residuals.
 
     `fit` is an IsoflopFit, EnvelopeFit, ParametricFit or LawFit of `runs`.
     """
@@ -42,6 +45,10 @@ def fit_figure(fit: Any, runs: Runs) -> Figure:
             plot_slices(fit, ax=axes[1])
             plot_frontier(fit, quantity="loss", ax=axes[2])
             plot_residuals(fit, ax=axes[3])
+        elif reads_one_quantity(fit):
+            figure, axes = _panels(1, 2)
+            plot_power_law(fit, runs, ax=axes[0])
+            plot_residuals(fit, runs, ax=axes[1])
         else:
             figure, axes = _panels(1, 1)
             plot_residuals(fit, runs, ax=axes[0])

@@ -101,12 +101,16 @@ def _budget_labels(budgets: list[float]) -> list[str]:
 def plot_residuals(fit: ParametricFit | LawFit, runs: Runs | None = None, *, ax: Axes | None = None) -> Axes:
     """Measured over fitted loss, per cent, against compute; colour is tokens per parameter, dark = many.
 
+    Of a law of one quantity: against that one, in one colour.
     `runs` are other runs than the fitted ones (a hold-out); a LawFit carries none and needs them. Conclude: a trend
     with compute or with the ratio means the law's form is wrong here, and its intervals too narrow. The band holds
     95 % of the runs if the noise is Gaussian with the fit's robust scale.
     """
-    import matplotlib
-
+    one = (
+        None
+        if isinstance(fit, ParametricFit) or len(fit.law.family.inputs) > 1
+        else fit.law.family.inputs[0].name
+    )
     if runs is None:
         if not isinstance(fit, ParametricFit):
             raise UsageError("this fit does not carry its runs; pass them: plot_residuals(fit, runs).")
@@ -118,16 +122,23 @@ def plot_residuals(fit: ParametricFit | LawFit, runs: Runs | None = None, *, ax:
     percent = 100 * (loss / fitted - 1)
     robust = fit.residuals.robust_scale if isinstance(fit, ParametricFit) else fit.residual_sd
     scale = 196 * robust
+    import matplotlib
+
     with style.axes_or_new(ax, height=3.2) as ax:
         ax.axhspan(-scale, scale, color=style.FIT, alpha=style.BAND_ALPHA / 1.6, linewidth=0)
         ax.axhline(0, color=style.FIT, linewidth=1.0)
+        ax.set_ylabel("measured / fitted loss − 1 (%)")
+        ax.set_title("What the law misses")
+        if one is not None:
+            assert runs is not None
+            ax.plot(getattr(runs, one), percent, "o", color=style.INK, markersize=3.4, zorder=3)
+            style.quantity_axis(ax.xaxis, one)
+            return ax
         ratio = np.log10(n_tokens / n_params)
         colours = matplotlib.colors.LinearSegmentedColormap.from_list("tokens", style.budget_colours(16))
         drawn = ax.scatter(6 * n_params * n_tokens, percent, c=ratio, cmap=colours, s=17, linewidth=0.3,
                            edgecolor="white", zorder=3)  # fmt: skip
         style.flops_axis(ax.xaxis)
-        ax.set_ylabel("measured / fitted loss − 1 (%)")
-        ax.set_title("What the law misses")
         bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0.0, 0.025, 1.0)))
         bar.set_ticks([t for t in range(-2, 6) if ratio.min() <= t <= ratio.max()])
         bar.ax.yaxis.set_major_formatter(lambda v, _: f"{10.0**v:g}")

@@ -148,6 +148,11 @@ def tokens_axis(axis: Any, label: str = "training tokens") -> None:
     _counted(axis, format_tokens, label)
 
 
+def quantity_axis(axis: Any, name: str) -> None:
+    """The axis of n_params, n_tokens or flops."""
+    {"n_params": params_axis, "n_tokens": tokens_axis, "flops": flops_axis}[name](axis)
+
+
 def _counted(axis: Any, formatter: Callable[[float], str], label: str) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 

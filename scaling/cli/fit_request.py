@@ -1,0 +1,140 @@
+"""Which fit is asked for: the options of `scaling fit` that say so, what they mean together, and as a command again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scaling.errors import UsageError
+from scaling.laws import FAMILIES, find_family
+from scaling.units import parse_number
+
+METHODS = ("parametric", "isoflop", "envelope")
+OBJECTIVES = ("huber", "least_squares", "log_least_squares", "asymmetric")
+OTHER_OBJECTIVES = ("huber", "log_least_squares")  # of the families beside chinchilla
+VALLEYS = ("parabola", "quartic", "surface")
+OF_A_LOSS = tuple(name for name in FAMILIES if name != "frontier")  # that one knows the split, not the loss
+DEFAULT_LEVEL = 0.95
+ROLLING = "rolling"
+
+# option → the methods it means something to; elsewhere it is a mistake, not a default
+TAKEN_BY = {
+    "law": ("parametric",),
+    "objective": ("parametric",),
+    "huber_delta": ("parametric",),
+    "n_resamples": ("parametric",),
+    "seed": ("parametric",),
+    "held_out": ("parametric",),
+    "compare": ("parametric",),
+    "fixed": ("parametric",),
+    "valley": ("isoflop",),
+    "min_runs_per_budget": ("isoflop",),
+}
+OPTION = {
+    "n_resamples": "--bootstrap",
+    "held_out": "--holdout-above",
+    "compare": "--compare-laws",
+    "fixed": "--fix",
+}  # where it is not the name of the field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Which fit is asked for. None = not given: the default of the method."""
+
+    method: str
+    level: float
+    law: str | None = None
+    objective: Any = None
+    huber_delta: float | None = None
+    n_resamples: int | None = None
+    seed: int | None = None
+    held_out: tuple[str, ...] = ()
+    compare: bool = False
+    fixed: tuple[tuple[str, float], ...] = ()
+    valley: Any = None
+    min_runs_per_budget: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, methods in TAKEN_BY.items():
+            if _given(getattr(self, name)) and self.method not in methods:
+                raise UsageError(
+                    f"{_option(name)} belongs to --method {' or '.join(methods)}; --method {self.method} does not "
+                    "take it. Leave it out, or choose the other method."
+                )
+        if self.compare and self.fixed:
+            raise UsageError(
+                "--compare-laws fits laws that have other coefficients than --fix holds; leave one out."
+            )
+        if self.family == "chinchilla":
+            return
+        if self.objective not in (None, *OTHER_OBJECTIVES):
+            raise UsageError(
+                f"--law {self.family} is fitted by --objective {' or '.join(OTHER_OBJECTIVES)}; {self.objective} is "
+                "for the chinchilla law."
+            )
+        for name in ("huber_delta", "n_resamples"):
+            if _given(getattr(self, name)):
+                raise UsageError(
+                    f"{_option(name)} is for the chinchilla law; --law {self.family} does not take it."
+                )
+
+    @property
+    def family(self) -> str:
+        return self.law or "chinchilla"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the law or the method reads of a run."""
+        if self.method != "parametric":
+            return ("n_params", "flops")
+        return tuple(i.name for i in find_family(self.family).inputs)
+
+    @property
+    def fits_final_rows(self) -> bool:
+        """Training curves are used whole by an envelope only."""
+        return self.method != "envelope"
+
+    def as_arguments(self) -> str:
+        """The same fit as command-line text: what was given."""
+        words = [] if self.method == "parametric" else ["--method", self.method]
+        for name in ("law", "objective", "huber_delta", "valley", "min_runs_per_budget", "seed"):
+            value = getattr(self, name)
+            if value is not None:
+                words += [_option(name), f"{value:g}" if isinstance(value, float) else str(value)]
+        for name, held in self.fixed:
+            words += ["--fix", f"{name}={held:g}"]
+        words += [] if self.level == DEFAULT_LEVEL else ["--level", f"{self.level:g}"]
+        return shlex.join(words)
+
+
+def _given(value: Any) -> bool:
+    return value is not None and value is not False and value != ()
+
+
+def _option(name: str) -> str:
+    return OPTION.get(name, "--" + name.replace("_", "-"))
+
+
+def parse_held(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+    """The pairs of --fix as names and numbers."""
+    held: dict[str, float] = {}
+    for pair in pairs:
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name or not value:
+            raise UsageError(f"--fix takes NAME=VALUE, for example E=1.6; got {pair!r}.")
+        if name in held:
+            raise UsageError(f"--fix holds {name} twice; give one value.")
+        held[name] = parse_number(value)
+    return tuple(held.items())
+
+
+def request_without_floor(request: Request, result: Any) -> Request | None:
+    """The same fit of the law without floor, where the fitted floor ended at zero; else None."""
+    from scaling.fitting.fixed import FLOOR, law_without_floor
+
+    if FLOOR not in getattr(result, "at_bound", ()):
+        return None
+    bare = law_without_floor(request.family)
+    return replace(request, law=bare) if bare else replace(request, fixed=(*request.fixed, (FLOOR, 0.0)))
