@@ -128,7 +128,7 @@ def fit(
     with waiting_for("fitting again without the dearest runs"):
         held_out = hold_out(table.runs, request, every_row)
         compared = compare(table.runs, request, every_row)
-    findings = _merged(result, table.findings)
+    findings = [*_merged(result, table.findings), *_of_the_count(table.runs, request)]
     payload["excluded"] = [*table.left_out, *payload.get("excluded", [])]
     payload["findings"] = json_safe([f.to_dict() for f in findings])
     payload |= {"extrapolation": json_safe(held_out.to_dict())} if held_out else {}
@@ -270,6 +270,16 @@ def _merged(result: Any, shown_by_table: tuple[Finding, ...]) -> list[Finding]:
     if "n_tokens_unique" in {i.name for i in result.law.family.inputs}:
         covered.add("repeated-data")  # this law knows repeated tokens from fresh ones
     return [*result.findings, *(f for f in shown_by_table if f.code not in covered)]
+
+
+def _of_the_count(runs: Runs, request: Request) -> list[Finding]:
+    """How far the exponent hangs on what N counts, where the table does not say."""
+    if request.method == "envelope" or request.family != "chinchilla":
+        return []
+    from scaling.fitting.embeddings import embedding_finding
+
+    found = embedding_finding(runs)
+    return [found] if found else []
 
 
 def _without_doubtful_unit(result: Any, table: Table) -> Any:

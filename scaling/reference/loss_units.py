@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaling.reference.published import find_law
 from scaling.runs import Finding, Runs
@@ -19,6 +20,11 @@ BITS = 1 / math.log(2)  # per nat
 BITS_WITHIN = 0.05  # of the factor 1.44: on C4, whose losses are high, tables lie at 1.2
 AGREE_WITHIN = 0.08  # middle 90 % of the rows about their median: another law's shape, and noise
 BYTES_PER_TOKEN = (3.0, 5.5)  # of English text under vocabularies of 16k to 256k
+ABOVE_ANY_CORPUS = 1.6  # times Chinchilla's losses; C4 lies at 1.2, bits at 1.44
+BELOW_LOGS, ABOVE_LOGS = (
+    0.7,
+    1.35,
+)  # of the logarithm of a perplexity against Chinchilla's losses: another corpus
 ENOUGH = 5  # runs
 
 
@@ -36,6 +42,17 @@ def check_loss_unit(runs: Runs) -> Finding | None:
     low, middle, high = np.percentile(ratio, [5, 50, 95])
     if abs(middle / BITS - 1) < BITS_WITHIN and max(high / middle, middle / low) < 1 + AGREE_WITHIN:
         return _finding(middle, "as a loss in bits per token is (1.44 = 1 / ln 2)", "bits/token")
+    logs = np.log(np.maximum(runs.loss[rows], 1.0)) / (runs.loss[rows] / ratio)
+    if middle > ABOVE_ANY_CORPUS and BELOW_LOGS <= np.median(logs) <= ABOVE_LOGS and _agree(logs):
+        return Finding(
+            code="loss-unit",
+            severity="error",
+            message=f"the losses are about {middle:.2g} times those of Chinchilla's runs at equal n_params and "
+            f"n_tokens, and their logarithms {np.median(logs):.2f} times: perplexities? If so, say --loss-unit perplexity "
+            "(in Python loss_unit=); if they are nats per token, say --loss-unit nats/token.",
+            source="Besiroglu et al. 2024, arXiv:2404.10102",
+            remedies=("--loss-unit perplexity", "--loss-unit nats/token"),
+        )
     least, most = BYTES_PER_TOKEN
     if 1 / most <= middle <= BITS / least:
         guesses = [
@@ -47,6 +64,12 @@ def check_loss_unit(runs: Runs) -> Finding | None:
             reading = f"as a loss per byte is ({', '.join(guesses)})"
             return _finding(middle, reading, "nats/byte or bits/byte, with --bytes-per-token")
     return None
+
+
+def _agree(values: NDArray[np.float64]) -> bool:
+    """Whether the middle 90 % of the rows agree on one factor, as they do for another corpus, not for another unit."""
+    low, middle, high = np.percentile(values, [5, 50, 95])
+    return bool(max(high / middle, middle / low) < 1 + 2 * AGREE_WITHIN)
 
 
 def _finding(middle: float, reading: str, unit: str) -> Finding:

@@ -27,6 +27,7 @@ from scaling.units import format_params
 OUTLIER_SD = 5.0
 OUTLIER_LEAST = 0.01  # in ln loss: below one per cent no fit is moved by one run
 OUTLIER_RUNS = 20  # the surface has six coefficients; with fewer runs its residuals say little
+SIZES_MIXED = 0.01  # of the loss: seeds differ by .1 to .5 %
 NATS_PER_TOKEN_LEAST = 1.3  # median; tables in bits or nats per byte lie at .6 to 1.1
 
 
@@ -144,7 +145,16 @@ def _replicates(final: Runs) -> Iterator[Finding]:
     means = np.bincount(cells, logs) / counts
     freedom = int(np.sum(counts - 1))
     spread = float(np.sqrt(np.sum((logs - means[cells]) ** 2) / freedom))
-    if spread > 0:
+    if final.absent and spread > SIZES_MIXED:
+        yield Finding(
+            code="replicated-cells",
+            severity="warning",
+            message=f"runs of one {same} differ by {100 * spread:.2g} % of their loss, as models of several sizes do: "
+            "--best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each, or give the sizes.",
+            rows=rows_where(final, several),
+            remedies=("--best-of-cell",),
+        )
+    elif spread > 0:
         yield Finding(
             code="replicated-cells",
             severity="note",

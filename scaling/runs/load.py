@@ -177,7 +177,7 @@ def _chosen_rows(
     if reading.best_of_cell:
         best = best_of_cells(table, found)
         notes.append(
-            f"kept the run of the lowest loss of each (n_params, n_tokens): {len(best)} of {len(table)}"
+            f"kept the lowest loss of each cell (same sizes and tokens): {len(best)} of {len(table)} rows"
         )
         table = best
     return table, tuple(notes), n_curve_rows

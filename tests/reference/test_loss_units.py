@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scaling.reference.example import example_runs
@@ -31,6 +32,15 @@ def test_losses_off_by_the_factor_of_a_unit_are_told(factor: float, says: str) -
     assert found is not None
     assert (found.code, found.severity) == ("loss-unit", "warning")
     assert says in found.message
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.0, 1.2])
+def test_perplexities_are_told_by_their_logarithms_and_stop_the_fit(factor: float) -> None:
+    runs = example_runs()
+    found = check_loss_unit(replace(runs, loss=np.exp(factor * runs.loss)))
+    assert found is not None
+    assert found.severity == "error"
+    assert found.remedies == ("--loss-unit perplexity", "--loss-unit nats/token")
 
 
 @pytest.mark.parametrize("factor", [0.79, 1.0, 1.2])  # the Pile and C4 beside Chinchilla's corpus
