@@ -191,12 +191,12 @@ def test_text_of_windows_is_decoded(tmp_path, encoding):
 
 
 def test_a_large_file_of_windows_is_read_to_its_end(tmp_path, monkeypatch):
-    """Characters of one to four bytes, met by reads of any length."""
+    """Characters of one to four bytes: more of them than asked for, read by read."""
     monkeypatch.setattr(reading, "SMALL_BYTES", 1 << 12)
     monkeypatch.setattr(reading, "SAMPLE_BYTES", 1001)
-    text = "N,loss,name\n" + "".join(f"{i},3.5,größe 大 \U0001f600 {i}\n" for i in range(1, 2000))
+    text = "N,loss,name\n" + "".join(f"{i},3.5,größe 大 \U0001f600 {i}\n" for i in range(1, 40_000))
     table = read(tmp_path, text.encode("utf-16"))
-    assert table.values[2] == [f"größe 大 \U0001f600 {i}" for i in range(1, 2000)]
+    assert table.values[2] == [f"größe 大 \U0001f600 {i}" for i in range(1, 40_000)]
     with pytest.raises(DataError, match="is not UTF-16 text"):
         read(tmp_path, text.encode("utf-16")[:-1])
 
