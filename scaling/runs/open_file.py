@@ -8,7 +8,6 @@ import io
 import lzma
 import re
 import sys
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -73,6 +72,8 @@ def _standard_input() -> io.BufferedReader:
 
 @contextmanager
 def _downloaded(url: str) -> Iterator[OpenFile]:
+    import tempfile
+
     from scaling.runs.fetch import fetch
 
     url, _, part = url.partition("#")

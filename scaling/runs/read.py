@@ -156,7 +156,7 @@ class _Recoded:
 
     def read(self, size: int) -> bytes:
         try:
-            return self._text.read(max(1, size // 4)).encode()  # a character has four bytes at most
+            return self._text.read(size).encode()  # more bytes than asked for, where characters have several
         except UnicodeError as error:
             raise DataError(f"{self._source} is not UTF-16 text ({error}); save it as UTF-8.") from error
 

@@ -34,12 +34,9 @@ def read_workbook(
     if not tables:
         raise DataError(f"{source}: no sheet holds a table; give a row of column names and one row a run.")
     name = next(iter(tables))
-    records, lines = [], []
-    for line, filled in tables[name]:
-        records.append([filled.get(i) for i in range(max(max(f) for _, f in tables[name]) + 1)])
-        lines.append(line)
-    first = min(min(filled) for _, filled in tables[name])
-    records = [record[first:] for record in records]
+    width = 1 + max(max(filled) for _, filled in tables[name])
+    records = [[filled.get(i) for i in range(width)] for _, filled in tables[name]]
+    lines = [line for line, _ in tables[name]]
     table = table_of_rows(records, lines, source, row_word="row", names=names)
     others = ", ".join(f"{source}#{other}" for other in list(tables)[1:7])
     note = f"read sheet {name!r}; the others are {others}" if others else f"read sheet {name!r}"

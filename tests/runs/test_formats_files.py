@@ -62,6 +62,13 @@ def test_a_zip_of_one_table_is_read_and_of_several_asked_about(tmp_path):
         read_table(archive(tmp_path / "none.zip"))
 
 
+def test_a_hash_in_the_name_of_a_file_is_no_part(tmp_path):
+    path = tmp_path / "run#1.csv"
+    path.write_text(CSV)
+    (tmp_path / "run").write_text("another")
+    assert loss_of(path) == LOSS
+
+
 @pytest.mark.parametrize(
     ("start", "says"),
     [

@@ -104,6 +104,9 @@ def test_two_lists_of_records_are_asked_about_and_can_be_named(tmp_path):
         read_table(path)
     assert columns(f"{path}#test.small") == {"N": [2]}
     assert columns(Path(f"{path}#train")) == {"N": [1]}
+    path.write_text(json.dumps({"a.b": [{"N": 3}], "a": {"c": [{"N": 4}]}}))
+    assert columns(f"{path}#a.b") == {"N": [3]}
+    path.write_text(json.dumps({"train": [{"N": 1}], "test": 2}))
     with pytest.raises(DataError, match="no 'tran' in it; it holds train, test"):
         read_table(f"{path}#tran")
 

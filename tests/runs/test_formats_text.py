@@ -158,6 +158,8 @@ def test_a_large_file_is_read_like_a_small_one(tmp_path, monkeypatch, shape):
     if shape == "comments":
         body[100] = "# gone\n" + body[100]
         body[600] = "// gone too\n% and this\n" + body[600]
+    if shape == "mysql":
+        body.append("+---+---+---+")
     text = head + "\n" + "\n".join(body) + "\n"
     small = read(tmp_path, text)
     monkeypatch.setattr(reading, "SMALL_BYTES", 1 << 12)
@@ -189,12 +191,12 @@ def test_text_of_windows_is_decoded(tmp_path, encoding):
 
 
 def test_a_large_file_of_windows_is_read_to_its_end(tmp_path, monkeypatch):
-    """Characters of one to four bytes, met by reads of any length."""
+    """Characters of one to four bytes: more of them than asked for, read by read."""
     monkeypatch.setattr(reading, "SMALL_BYTES", 1 << 12)
     monkeypatch.setattr(reading, "SAMPLE_BYTES", 1001)
-    text = "N,loss,name\n" + "".join(f"{i},3.5,größe 大 \U0001f600 {i}\n" for i in range(1, 2000))
+    text = "N,loss,name\n" + "".join(f"{i},3.5,größe 大 \U0001f600 {i}\n" for i in range(1, 40_000))
     table = read(tmp_path, text.encode("utf-16"))
-    assert table.values[2] == [f"größe 大 \U0001f600 {i}" for i in range(1, 2000)]
+    assert table.values[2] == [f"größe 大 \U0001f600 {i}" for i in range(1, 40_000)]
     with pytest.raises(DataError, match="is not UTF-16 text"):
         read(tmp_path, text.encode("utf-16")[:-1])
 
@@ -206,6 +208,20 @@ def test_units_under_the_names_go_into_them(tmp_path):
         assert table.values[0] == ["19", "38"]
         assert table.row.tolist() == [3, 4]
         assert any("line 2 holds units" in note for note in table.notes)
+
+
+def test_names_in_two_rows_are_no_units(tmp_path):
+    table = read(tmp_path, ",Model,,Loss\n,N,D,val\n1,2,3,4.5\n2,3,4,4.4\n")
+    assert table.headers == ("", "Model", "", "Loss")
+    assert table.row.tolist() == [2, 3, 4]  # and the cell 'val' is refused where the loss is read
+
+
+def test_the_first_table_of_a_page_is_read_and_its_lines_told(tmp_path):
+    page = f"# Results\n\nLosses:\n\n{MARKDOWN}\nTimes, in hours:\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    table = read(tmp_path, page)
+    assert numbers(table) == FRAME.to_dict("list")
+    assert table.row.tolist() == [7, 8]
+    assert "lines 5 to 8 hold the table that was read; 4 others were left out" in table.notes
 
 
 @pytest.mark.parametrize("first", ["a,1e8,2e9,diverged", "a,,,nan", "a,1e8,nan,nan"])
