@@ -48,8 +48,8 @@ def check_loss_unit(runs: Runs) -> Finding | None:
             code="loss-unit",
             severity="error",
             message=f"the losses are about {middle:.2g} times those of Chinchilla's runs at equal n_params and "
-            f"n_tokens, and their logarithms {np.median(logs):.2f} times: perplexities? If so, say --loss-unit perplexity "
-            "(in Python loss_unit=); if they are nats per token, say --loss-unit nats/token.",
+            f"n_tokens, and their logarithms {np.median(logs):.2f} times: perplexities? If so, say --loss-unit "
+            "perplexity (in Python loss_unit=); if they are nats per token, say --loss-unit nats/token.",
             source="Besiroglu et al. 2024, arXiv:2404.10102",
             remedies=("--loss-unit perplexity", "--loss-unit nats/token"),
         )

@@ -110,8 +110,9 @@ def say_column(name: str, header: str) -> str:
 
 def column_values(table: RawTable, match: Match, n: int | None = None) -> Array:
     """The cells of a column as numbers in our unit, NaN where one is none; the first `n` rows."""
-    values = try_numbers(table.values[match.position][:n], match.name) * match.scale
-    return match.log_base**values if match.log_base else values
+    values = try_numbers(table.values[match.position][:n], match.name)
+    values = match.log_base**values if match.log_base else values
+    return values if match.scale == 1 else values * match.scale  # no copy of a million rows
 
 
 def _match(meaning: Meaning, header: str, position: int) -> Match:
