@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,7 +112,12 @@ def _architecture(model: str | None, changes: dict[str, Any]) -> tuple[Architect
         )
     if model is None:
         return Architecture.from_dict(changes), ()
-    is_file = model.endswith(".json") or os.sep in model or Path(model).is_dir()
+    is_file = model.endswith(".json") or Path(model).exists()
+    if not is_file and "/" in model:
+        raise UsageError(
+            f"{model!r} is no file or folder here, and names on a hub are not looked up; fetch its config.json and "
+            "give that file."
+        )
     stored, notes = describe_architecture(model) if is_file else (find_preset(model), ())
     return stored.replace(**changes), notes
 

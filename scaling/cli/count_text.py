@@ -47,7 +47,11 @@ def print_cost(cost: ModelCost, name: str | None) -> None:
 def print_presets(as_json: bool) -> None:
     """The presets with their exact counts."""
     if as_json:
-        rows = [{"name": n, **a.to_dict(), "n_params": count_params(a).total} for n, a in PRESETS.items()]
+        counts = {n: count_params(a) for n, a in PRESETS.items()}
+        rows = [
+            {"name": n, **a.to_dict(), "n_params": counts[n].total, "n_params_active": counts[n].active}
+            for n, a in PRESETS.items()
+        ]
         print_json({"presets": rows})
         return
     print_table(
@@ -56,7 +60,7 @@ def print_presets(as_json: bool) -> None:
             [
                 name, a.kind.replace("encoder_decoder", "enc-dec"),
                 f"{a.n_layers}+{a.n_decoder_layers}" if a.n_decoder_layers else f"{a.n_layers}",
-                f"{a.d_model:,}", f"{a.n_heads}", f"{a.d_ff:,}", f"{a.vocab_size:,}", f"{a.context_length:,}",
+                f"{a.d_model:,}", f"{a.n_heads}", _d_ff(a), f"{a.vocab_size:,}", f"{a.context_length:,}",
                 f"{count_params(a).total:,}",
             ]
             for name, a in PRESETS.items()
@@ -64,6 +68,10 @@ def print_presets(as_json: bool) -> None:
         indent="",
         left=2,
     )  # fmt: skip
+
+
+def _d_ff(a: Architecture) -> str:
+    return f"{a.n_experts}x{a.d_ff_expert}" if a.n_experts else f"{a.d_ff:,}"
 
 
 def describe(a: Architecture) -> str:

@@ -91,6 +91,13 @@ def test_the_two_configs_of_the_case_count_exactly() -> None:
 
 def test_presets_and_configs_of_the_same_model_agree() -> None:
     assert read_huggingface(LLAMA_3_8B).architecture == find_preset("llama-3-8b")
+    for name, config in (("mixtral-8x7b", MIXTRAL), ("qwen3-30b-a3b", QWEN_3_30B), ("olmoe-1b-7b", OLMOE),
+                         ("deepseek-v3", DEEPSEEK_V3)):  # fmt: skip
+        same = {
+            "rope_theta": find_preset(name).rope_theta,
+            "norm_eps": find_preset(name).norm_eps,
+        }  # not all say them
+        assert read_huggingface(config).architecture.replace(**same) == find_preset(name)
 
 
 def test_deepseek_caches_its_latent_and_the_shared_rotary_key() -> None:
