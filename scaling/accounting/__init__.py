@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scaling.accounting.activations import Precision, Recomputation
 from scaling.accounting.flops import (
     CONVENTIONS,
     PHASES,
@@ -19,8 +20,6 @@ from scaling.accounting.memory import (
     RECOMPUTATIONS,
     STRATEGIES,
     Memory,
-    Precision,
-    Recomputation,
     Strategy,
     count_kv_cache,
     estimate_inference_memory,

@@ -15,6 +15,8 @@ Use which when (per token of training; a = n_heads d_head, T = context length, V
 
 Forward is one third of training: the backward pass multiplies twice. Recomputed activations are not counted.
 Norms, activations, biases, the position lookup, and the pooler and nsp heads (once a sequence) count nothing.
+In a mixture of experts a token computes with the experts it passes: N and every weight above are the active ones. The
+last two formulas are written for dense models and are refused. A window leaves out the pairs beyond it.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ from typing import Literal, NamedTuple, get_args
 from scaling.accounting.lengths import sequence_lengths
 from scaling.accounting.params import (
     count_params,
-    cross_attention_weights,
     embedding_projection_weights,
     head_weights,
     mlp_weights,
+    projection_weights,
     self_attention_weights,
+    stack_mlp_weights,
 )
 from scaling.architecture import Architecture
 from scaling.errors import UnknownNameError, UsageError
@@ -184,8 +187,8 @@ def flop_parts(
     passes = TRAIN_PASSES if phase == "train" else 1
     return FlopParts(
         attention_projections=passes * a.n_layers * FLOPS_PER_WEIGHT * self_attention_weights(a),
-        attention_scores=passes * a.n_layers * _score_flops(a, _keys(context, causal)),
-        mlp=passes * a.n_layers * FLOPS_PER_WEIGHT * mlp_weights(a),
+        attention_scores=passes * _stack_scores(a, context, causal),
+        mlp=passes * FLOPS_PER_WEIGHT * stack_mlp_weights(a),
         embedding_projection=passes * FLOPS_PER_WEIGHT * embedding_projection_weights(a),
         head=passes * FLOPS_PER_WEIGHT * head_weights(a) / (context if last_only else 1),
     )
@@ -213,7 +216,7 @@ def _encoder_decoder_parts(
             a.n_layers * n_enc * _score_flops(a, context)
             + a.n_decoder_layers * n_dec * (_score_flops(a, self_keys) + _score_flops(a, context))
         ),
-        mlp=scale * FLOPS_PER_WEIGHT * blocks * mlp_weights(a),
+        mlp=scale * FLOPS_PER_WEIGHT * blocks * mlp_weights(a, a.d_ff),
         embedding_projection=0.0,
         head=scale * FLOPS_PER_WEIGHT * n_dec * head_weights(a),
     )
@@ -222,7 +225,18 @@ def _encoder_decoder_parts(
 def _score_flops(a: Architecture, keys: float) -> float:
     """Forward FLOPs of one query against `keys` keys in one layer: scores and the weighted sum of values."""
     matmuls = 3 if a.positions == "transformer_xl" else 2  # Transformer-XL scores the positions too
-    return matmuls * FLOPS_PER_WEIGHT * a.d_attention * keys
+    return (
+        matmuls - 1
+    ) * FLOPS_PER_WEIGHT * a.d_attention * keys + FLOPS_PER_WEIGHT * a.d_attention_output * keys
+
+
+def _stack_scores(a: Architecture, context: float, causal: bool) -> float:
+    """Forward scores of one token in all layers of a single stack; a layer with a window reads no further back."""
+    full = (a.n_layers - a.n_window_layers) * _score_flops(a, _keys(context, causal))
+    window = float(min(a.attention_window, context)) if a.attention_window else context
+    # causal, with window w: 1, 2, ..., w keys, and w for each of the T - w queries after
+    keys = window - window * (window - 1) / (2 * context) if causal else window
+    return full + a.n_window_layers * _score_flops(a, keys)
 
 
 def _keys(length: float, causal: bool) -> float:
@@ -234,13 +248,18 @@ def _forward_by_formula(a: Architecture, convention: Convention, context: float)
     """Conventions that are a formula of their own, forward FLOPs per token."""
     counts = count_params(a)
     if convention == "six_n":
-        return FLOPS_PER_WEIGHT * counts.total
+        return FLOPS_PER_WEIGHT * counts.active
     if convention == "six_n_head":
         vocabulary = a.vocab_size * a.d_embedding if {"lm", "mlm"} & set(a.heads) else 0
-        return FLOPS_PER_WEIGHT * (counts.non_embedding + vocabulary)
+        return FLOPS_PER_WEIGHT * (counts.active_non_embedding + vocabulary)
     if a.kind == "encoder_decoder":
         raise UsageError(
             f"the {convention} formula is written for one stack; an encoder_decoder needs exact_causal, palm or kaplan."
+        )
+    if a.n_experts or a.d_latent_kv:
+        raise UsageError(
+            f"the {convention} formula is written for dense models with plain attention, not for mixtures of experts "
+            "or latent attention; use exact_causal, palm, kaplan or six_n."
         )
     if convention == "deepseek":  # per token 72 L d^2 + 12 L d T for training; a third of it forward
         return 24 * a.n_layers * a.d_model**2 + 4 * a.n_layers * a.d_model * context
@@ -248,7 +267,7 @@ def _forward_by_formula(a: Architecture, convention: Convention, context: float)
     tables = {"chinchilla": 2, "chinchilla_head": 1, "chinchilla_body": 0}[convention]
     layer = (
         FLOPS_PER_WEIGHT
-        * (cross_attention_weights(a) + mlp_weights(a))  # 6da + 2da + 4df without GQA or gate
+        * (projection_weights(a) + mlp_weights(a, a.d_ff))  # 6da + 2da + 4df without GQA or gate
         + 2 * FLOPS_PER_WEIGHT * context * a.d_attention  # 2 T^2 a, twice
         + SOFTMAX_FLOPS * a.n_heads * context
     )

@@ -3,6 +3,8 @@
 Which count when: `total` is what Hoffmann et al. fit and what a checkpoint holds; `non_embedding` is Kaplan et
 al.'s N; `matmul` is what 6 FLOPs a weight and token applies to, since an embedding lookup multiplies nothing.
 A tied head is the token embedding, so it adds nothing to `total` and everything to `matmul`.
+In a mixture of experts `total` is what is held in memory, and `active`, without the experts that a token does not pass,
+what it computes with: the N of C = 6 N D. The two are the same in a dense model.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from scaling.architecture import Architecture
 
 
 class ParamCounts(NamedTuple):
-    """Parameters by kind. The first nine are disjoint and add up to `total`.
+    """Parameters by kind. The first eleven are disjoint and add up to `total`.
 
     Args:
         token_embedding: the table of vocab_size rows.
@@ -22,10 +24,13 @@ class ParamCounts(NamedTuple):
         embedding_projection: ELECTRA's map from d_embedding to d_model, with its bias.
         attention: self-attention, biases and Transformer-XL's position projection included.
         cross_attention: of the decoder in an encoder_decoder.
-        mlp: both or all three matrices, with biases.
+        mlp: both or all three matrices, with biases; in a mixture of its dense layers and shared experts.
+        experts: all that a router chooses from.
+        router: the routers, and the gate of the shared experts.
         norm: every norm but that of an mlm head.
         head: what the heads add; vocab_size d_model for an untied lm head, nothing for a tied one.
-        vocabulary_head: the part of `head` that is an untied lm matrix.
+        vocabulary_head: the part of `head` that is an untied lm matrix, with its bias.
+        idle: the part of `experts` that a token does not pass.
         matmul: weights that multiply every token: blocks, embedding projection and heads (a tied head counted),
             no biases, norms or lookups. The pooler and the nsp head act once a sequence and are left out.
     """
@@ -37,9 +42,12 @@ class ParamCounts(NamedTuple):
     attention: int
     cross_attention: int
     mlp: int
+    experts: int
+    router: int
     norm: int
     head: int
     vocabulary_head: int
+    idle: int
     matmul: int
 
     @property
@@ -47,7 +55,7 @@ class ParamCounts(NamedTuple):
         """Every parameter once."""
         return (
             self.embedding + self.embedding_projection
-            + self.attention + self.cross_attention + self.mlp + self.norm + self.head
+            + self.attention + self.cross_attention + self.mlp + self.experts + self.router + self.norm + self.head
         )  # fmt: skip
 
     @property
@@ -60,10 +68,21 @@ class ParamCounts(NamedTuple):
         """Kaplan's N: total without lookup tables and without an untied vocabulary head."""
         return self.total - self.embedding - self.vocabulary_head
 
+    @property
+    def active(self) -> int:
+        """Parameters that one token passes: total without the experts that the router leaves out."""
+        return self.total - self.idle
+
+    @property
+    def active_non_embedding(self) -> int:
+        """`non_embedding` of the parameters that one token passes."""
+        return self.non_embedding - self.idle
+
     def to_dict(self) -> dict[str, int]:
         """The kinds, the sums and the total, ready for JSON."""
         return {
-            "total": self.total, "embedding": self.embedding, "non_embedding": self.non_embedding, **self._asdict()
+            "total": self.total, "active": self.active, "embedding": self.embedding,
+            "non_embedding": self.non_embedding, "active_non_embedding": self.active_non_embedding, **self._asdict()
         }  # fmt: skip
 
 
@@ -77,17 +96,26 @@ def count_params(architecture: Architecture) -> ParamCounts:
     """
     a = architecture
     blocks = a.n_layers if a.share_stacks else a.n_layers + a.n_decoder_layers
+    expert = mlp_weights(a, a.d_ff_expert) + _mlp_biases(a, a.d_ff_expert)
+    shared = (
+        a.n_sparse_layers
+        * a.n_shared_experts
+        * (mlp_weights(a, a.d_ff_shared) + _mlp_biases(a, a.d_ff_shared))
+    )
     return ParamCounts(
         token_embedding=a.vocab_size * a.d_embedding,
         position_embedding=_position_params(a),
         segment_embedding=a.n_segments * a.d_embedding,
         embedding_projection=(a.d_embedding + 1) * a.d_model if a.d_embedding != a.d_model else 0,
-        attention=blocks * (self_attention_weights(a) + _attention_biases(a)) + _transformer_xl_biases(a),
-        cross_attention=a.n_decoder_layers * (cross_attention_weights(a) + _attention_biases(a)),
-        mlp=blocks * (mlp_weights(a) + _mlp_biases(a)),
+        attention=blocks * (self_attention_weights(a) + _attention_extras(a)) + _transformer_xl_biases(a),
+        cross_attention=a.n_decoder_layers * (projection_weights(a) + _attention_biases(a)),
+        mlp=(blocks - a.n_sparse_layers) * (mlp_weights(a, a.d_ff) + _mlp_biases(a, a.d_ff)) + shared,
+        experts=a.n_sparse_layers * a.n_experts * expert,
+        router=a.n_sparse_layers * (router_weights(a) + (a.n_experts if a.mlp_bias else 0)),
         norm=_norm_params(a),
         head=_head_params(a),
-        vocabulary_head=a.vocab_size * a.d_model if "lm" in a.heads and not a.tie_embeddings else 0,
+        vocabulary_head=a.vocab_size * (a.d_model + a.head_bias) if _has_own_head(a) else 0,
+        idle=a.n_sparse_layers * (a.n_experts - a.n_experts_per_token) * expert,
         matmul=_matmul_weights(a),
     )
 
@@ -95,17 +123,43 @@ def count_params(architecture: Architecture) -> ParamCounts:
 def self_attention_weights(a: Architecture) -> int:
     """Matrix weights of one self-attention; Transformer-XL projects the positions too (Dai et al. 2019, W_{k,R})."""
     position_projection = a.d_model * a.d_attention if a.positions == "transformer_xl" else 0
-    return cross_attention_weights(a) + position_projection
+    return projection_weights(a) + position_projection
 
 
-def cross_attention_weights(a: Architecture) -> int:
-    """Query and output d_model x d_attention, key and value d_model x d_kv."""
-    return a.d_model * (2 * a.d_attention + 2 * a.d_kv)
+def projection_weights(a: Architecture) -> int:
+    """Query and output d_model x d_attention, key and value d_model x d_kv; through the latents where there are some.
+
+    Latent attention (DeepSeek-V2): the key's latent comes with the rotary part that all heads share; from the latents
+    each head gets the rest of its key, and its value.
+    """
+    if not a.d_latent_kv:
+        return a.d_model * (2 * a.d_attention + 2 * a.d_kv)
+    query = a.d_latent_q * (a.d_model + a.d_attention) if a.d_latent_q else a.d_model * a.d_attention
+    key_and_value = a.n_heads * (a.d_head - a.d_head_rope + a.d_head_value)
+    latent = a.d_model * (a.d_latent_kv + a.d_head_rope) + a.d_latent_kv * key_and_value
+    return query + latent + a.d_attention_output * a.d_model
 
 
-def mlp_weights(a: Architecture) -> int:
+def mlp_weights(a: Architecture, d_ff: int) -> int:
     """Two matrices d_model x d_ff, three with a gate."""
-    return (3 if a.is_gated else 2) * a.d_model * a.d_ff
+    return (3 if a.is_gated else 2) * a.d_model * d_ff
+
+
+def router_weights(a: Architecture) -> int:
+    """Of one layer: a row an expert, and one for the gate of the shared experts."""
+    return a.d_model * (a.n_experts + a.shared_expert_gate)
+
+
+def sparse_weights(a: Architecture) -> int:
+    """Matrix weights that one token passes in a layer with experts: router, its experts, the shared ones."""
+    passed = a.n_experts_per_token * mlp_weights(a, a.d_ff_expert)
+    return router_weights(a) + passed + a.n_shared_experts * mlp_weights(a, a.d_ff_shared)
+
+
+def stack_mlp_weights(a: Architecture) -> int:
+    """Matrix weights of all MLPs that one token passes in a single stack."""
+    dense = (a.n_layers - a.n_sparse_layers) * mlp_weights(a, a.d_ff)
+    return dense + (a.n_sparse_layers * sparse_weights(a) if a.n_sparse_layers else 0)
 
 
 def head_weights(a: Architecture) -> int:
@@ -124,16 +178,25 @@ def embedding_projection_weights(a: Architecture) -> int:
 def _matmul_weights(a: Architecture) -> int:
     blocks = a.n_layers + a.n_decoder_layers  # shared stacks still multiply twice
     return (
-        blocks * (self_attention_weights(a) + mlp_weights(a))
-        + a.n_decoder_layers * cross_attention_weights(a)
+        blocks * self_attention_weights(a)
+        + stack_mlp_weights(a)
+        + a.n_decoder_layers * (projection_weights(a) + mlp_weights(a, a.d_ff))
         + embedding_projection_weights(a)
         + head_weights(a)
     )
 
 
 def _attention_biases(a: Architecture) -> int:
-    qkv = a.d_attention + 2 * a.d_kv if a.qkv_bias else 0
+    down = a.d_latent_q + a.d_latent_kv + a.d_head_rope  # DeepSeek's biases are of the maps to the latents
+    qkv = (down if a.d_latent_kv else a.d_attention + 2 * a.d_kv) if a.qkv_bias else 0
     return qkv + (a.d_model if a.attention_output_bias else 0)
+
+
+def _attention_extras(a: Architecture) -> int:
+    """What one self-attention has beside its matrices: biases, norms of query, key and latents, sinks."""
+    norms = {"none": 0, "head": 2 * a.d_head, "width": a.d_attention + a.d_kv}[a.qk_norm]
+    latent_norms = a.d_latent_q + a.d_latent_kv
+    return _attention_biases(a) + norms + latent_norms + (a.n_heads if a.attention_sinks else 0)
 
 
 def _transformer_xl_biases(a: Architecture) -> int:
@@ -141,8 +204,8 @@ def _transformer_xl_biases(a: Architecture) -> int:
     return 2 * a.d_attention if a.positions == "transformer_xl" else 0
 
 
-def _mlp_biases(a: Architecture) -> int:
-    up = (2 if a.is_gated else 1) * a.d_ff
+def _mlp_biases(a: Architecture, d_ff: int) -> int:
+    up = (2 if a.is_gated else 1) * d_ff
     return up + a.d_model if a.mlp_bias else 0
 
 
@@ -154,19 +217,24 @@ def _position_params(a: Architecture) -> int:
 
 
 def _norm_params(a: Architecture) -> int:
-    per_norm = (2 if a.norm_bias else 1) * a.d_model
+    vectors = int(a.norm_scale) + a.norm_bias
     stacks = 2 if a.kind == "encoder_decoder" else 1
     blocks = a.n_layers if a.share_stacks else a.n_layers + a.n_decoder_layers
-    norms = 2 * blocks + a.n_decoder_layers + (stacks if a.has_final_norm else 0)
-    embedding = stacks * (2 if a.norm_bias else 1) * a.d_embedding if a.embedding_norm else 0
-    return norms * per_norm + embedding
+    per_block = {"both": 4, "parallel_shared": 1}.get(a.norm_position, 2)
+    norms = per_block * blocks + a.n_decoder_layers + (stacks if a.has_final_norm else 0)
+    embedding = stacks * vectors * a.d_embedding if a.embedding_norm else 0
+    return norms * vectors * a.d_model + embedding
 
 
 def _head_params(a: Architecture) -> int:
     d, e = a.d_model, a.d_embedding
-    lm = a.vocab_size * d if "lm" in a.heads and not a.tie_embeddings else 0
+    lm = a.vocab_size * (d + a.head_bias) if _has_own_head(a) else 0
     mlm = (d + 1) * e + 2 * e + a.vocab_size if "mlm" in a.heads else 0  # dense, layer norm, output bias
     pooler = (d + 1) * d if a.has_pooler else 0
     nsp = 2 * (d + 1) if "nsp" in a.heads else 0
     rtd = (d + 1) * d + d + 1 if "rtd" in a.heads else 0
     return lm + mlm + pooler + nsp + rtd
+
+
+def _has_own_head(a: Architecture) -> bool:
+    return "lm" in a.heads and not a.tie_embeddings

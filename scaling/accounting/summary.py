@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from scaling.accounting.activations import Recomputation
 from scaling.accounting.flops import (
     CONVENTIONS,
     PHASES,
@@ -18,7 +19,6 @@ from scaling.accounting.lengths import whole_lengths
 from scaling.accounting.memory import (
     STRATEGIES,
     Memory,
-    Recomputation,
     Strategy,
     count_kv_cache,
     estimate_inference_memory,
@@ -28,7 +28,7 @@ from scaling.accounting.params import ParamCounts, count_params
 from scaling.architecture import Architecture
 from scaling.errors import UsageError
 
-SINGLE_STACK_ONLY: tuple[Convention, ...] = ("deepseek", "chinchilla", "chinchilla_head", "chinchilla_body")
+PLAIN_STACK_ONLY: tuple[Convention, ...] = ("deepseek", "chinchilla", "chinchilla_head", "chinchilla_body")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,8 @@ def summarize_cost(
         raise UsageError(f"n_tokens must be > 0, got {n_tokens}.")
     a = architecture
     context, _ = whole_lengths(a, context_length, None)
-    covered = [c for c in CONVENTIONS if a.kind != "encoder_decoder" or c not in SINGLE_STACK_ONLY]
+    plain = a.kind != "encoder_decoder" and not a.n_experts and not a.d_latent_kv
+    covered = [c for c in CONVENTIONS if plain or c not in PLAIN_STACK_ONLY]
     phases = [p for p in PHASES if a.kind != "encoder" or p != "decode"]
     per_token = {
         c: {p: flops_per_token(a, phase=p, convention=c, context_length=context) for p in phases}

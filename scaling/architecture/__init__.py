@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scaling.architecture.spec import Activation, Architecture, Head, Kind, Norm, NormPosition, Positions
 
 if TYPE_CHECKING:
-    from scaling.architecture.files import load_architecture
+    from scaling.architecture.files import describe_architecture, load_architecture
     from scaling.architecture.presets import PRESETS, find_preset
 
 __all__ = [
@@ -23,11 +23,17 @@ __all__ = [
     "Norm",
     "NormPosition",
     "Positions",
+    "describe_architecture",
     "find_preset",
     "load_architecture",
 ]
 
-_LAZY = {"PRESETS": "presets", "find_preset": "presets", "load_architecture": "files"}
+_LAZY = {
+    "PRESETS": "presets",
+    "find_preset": "presets",
+    "load_architecture": "files",
+    "describe_architecture": "files",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,9 @@
 """Architectures of published models, by name.
 
-Released checkpoints (GPT-1 and 2, BERT, RoBERTa, ELECTRA, T5, BART, Llama, Mistral, Qwen, SmolLM2, MiniLM) are
-exact. Shapes known only from papers (GPT-3, LaMDA, Jurassic-1, Gopher, Chinchilla, MT-NLG) give the published
-size; their norms and biases are not always stated, which moves the count by less than 0.1 %.
+Released checkpoints (GPT-1 and 2, BERT, RoBERTa, ELECTRA, T5, BART, Llama, Mistral, Qwen, SmolLM2, MiniLM, and the
+mixtures of experts Mixtral, Qwen 3, OLMoE, DeepSeek-V3) are exact. Shapes known only from papers (GPT-3, LaMDA,
+Jurassic-1, Gopher, Chinchilla, MT-NLG) give the published size; their norms and biases are not always stated, which
+moves the count by less than 0.1 %.
 """
 
 from __future__ import annotations
@@ -194,6 +195,28 @@ PRESETS: Mapping[str, Architecture] = MappingProxyType(
             28, 3584, 28, 4, 18_944, 152_064, 131_072, rope_theta=1e6, qkv_bias=True, norm_eps=1e-6
         ),
         "smollm2-135m": _llama(30, 576, 9, 3, 1536, 49_152, 8192, rope_theta=100_000.0, tie_embeddings=True),
+        # mixtures of experts: their config.json; counted, not built
+        "mixtral-8x7b": _llama(32, 4096, 32, 8, 14_336, 32_000, 32_768, rope_theta=1e6).replace(
+            n_experts=8, n_experts_per_token=2
+        ),
+        "qwen3-30b-a3b": _llama(
+            48, 2048, 32, 4, 6144, 151_936, 40_960, rope_theta=1e6, norm_eps=1e-6
+        ).replace(d_head=128, qk_norm="head", n_experts=128, n_experts_per_token=8, d_ff_expert=768),
+        "olmoe-1b-7b": _llama(16, 2048, 16, 16, 1024, 50_304, 4096).replace(
+            qk_norm="width", n_experts=64, n_experts_per_token=8
+        ),
+        "deepseek-v3": _llama(61, 7168, 128, 128, 18_432, 129_280, 163_840, norm_eps=1e-6).replace(
+            d_head=192,
+            d_head_value=128,
+            d_head_rope=64,
+            d_latent_q=1536,
+            d_latent_kv=512,
+            n_experts=256,
+            n_experts_per_token=8,
+            d_ff_expert=2048,
+            n_shared_experts=1,
+            n_dense_layers=3,
+        ),
         "bert-base": _BERT,
         "bert-base-cased": _BERT.replace(vocab_size=28_996),
         "bert-large": _BERT_LARGE,

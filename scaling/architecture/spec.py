@@ -1,7 +1,7 @@
 """Architecture: the sizes and options of one transformer, as values. No torch here.
 
-The model code builds exactly this, and the accounting counts exactly this; an architecture is a value, never a
-subclass. A field is admitted only if a model of the presets, or a sweep, needs it.
+The accounting counts exactly this, and the model code builds exactly this but for COUNTED_ONLY, which it refuses;
+an architecture is a value, never a subclass. A field is admitted only if a published model, or a sweep, needs it.
 
 What the fields mean together, in order of the forward pass:
 
@@ -9,29 +9,48 @@ What the fields mean together, in order of the forward pass:
    + segments (n_segments, d_embedding); then `embedding_norm`; then, if d_embedding != d_model, a linear map with
    bias to d_model (ELECTRA).
 2. n_layers blocks of self-attention and MLP; in the decoder of an encoder_decoder a cross-attention sits between.
-   Pre-norm: x + f(norm(x)), and one final norm a stack. Post-norm: norm(x + f(x)), and no final norm.
+   Pre-norm: x + f(norm(x)), and one final norm a stack. Post-norm: norm(x + f(x)), and no final norm. The others,
+   with a final norm too: see `NormPosition`.
 3. attention: query (d_model → n_heads d_head), key and value (d_model → n_kv_heads d_head), output back;
-   scores are divided by sqrt(d_head) unless `scale_attention` is false (T5).
+   scores are divided by sqrt(d_head) unless `scale_attention` is false (T5). Latent attention (DeepSeek-V2,
+   arXiv:2405.04434, section 2.1): the query through d_latent_q, key and value through d_latent_kv, which is what is
+   cached with the d_head_rope rotary numbers that all heads share.
 4. MLP: up (d_model → d_ff), activation, down; gated (swiglu, geglu): activation(gate(x)) * up(x), three matrices.
+   In a mixture, all layers but n_dense_layers have instead n_experts such MLPs of width d_ff_expert, of which a router
+   (d_model → n_experts) picks n_experts_per_token for each token, and n_shared_experts of width d_ff_shared for all.
 5. heads, see `Head`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from scaling.architecture.checks import (
+    check_latent_attention,
+    check_mixture,
+    check_relative_bias,
+    check_stacks,
+    check_window,
+    positive,
+    whole,
+)
 from scaling.errors import UnknownNameError, UsageError
 
 Kind = Literal["decoder", "encoder", "encoder_decoder"]
 Norm = Literal["layer", "rms"]
-NormPosition = Literal["pre", "post"]
+NormPosition = Literal["pre", "post", "both", "after", "parallel", "parallel_shared"]
+"""Where the norms of a block stand:
+
+- pre: x + f(norm(x)); post: norm(x + f(x)).
+- both: x + norm(f(norm(x))), four a block (Gemma 2 and 3); after: x + norm(f(x)) (OLMo 2).
+- parallel: x + attention(norm(x)) + mlp(norm'(x)) (GPT-NeoX); parallel_shared: the same with one norm (GPT-J, Phi).
+"""
 Activation = Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu"]
-Positions = Literal["learned", "rope", "relative_bias", "transformer_xl", "sinusoidal", "none"]
+Positions = Literal["learned", "rope", "relative_bias", "transformer_xl", "sinusoidal", "alibi", "none"]
+QkNorm = Literal["none", "head", "width"]
 Head = Literal["lm", "mlm", "pooler", "nsp", "rtd"]
 """What is read off the last states, each with its parameters (d = d_model, e = d_embedding, V = vocab_size):
 
@@ -48,12 +67,29 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "norm_position": get_args(NormPosition),
     "activation": get_args(Activation),
     "positions": get_args(Positions),
+    "qk_norm": get_args(QkNorm),
 }
 _COUNTS = ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_head", "d_ff", "vocab_size", "context_length")
 _FLAGS = (
-    "norm_bias", "embedding_norm", "qkv_bias", "attention_output_bias", "mlp_bias", "scale_attention",
+    "norm_bias", "norm_scale", "head_bias", "attention_sinks", "shared_expert_gate",
+    "embedding_norm", "qkv_bias", "attention_output_bias", "mlp_bias", "scale_attention",
     "tie_embeddings", "scale_logits", "share_stacks",
 )  # fmt: skip
+
+_SIZES_OR_NONE = (
+    "attention_window", "n_window_layers", "d_latent_q", "d_latent_kv", "d_head_rope", "n_experts",
+    "n_experts_per_token", "d_ff_expert", "n_shared_experts", "d_ff_shared", "n_dense_layers",
+)  # fmt: skip
+COUNTED_ONLY = (
+    "norm_scale",
+    "qk_norm",
+    "head_bias",
+    "attention_sinks",
+    "d_head_value",
+    "shared_expert_gate",
+    *_SIZES_OR_NONE,
+)
+"""Fields of models that are counted, not built; `to_dict` leaves them out where they have their default."""
 
 
 def _derived() -> Any:
@@ -83,6 +119,17 @@ class Architecture:
             cross-attention and its norm stay the decoder's own.
         d_embedding: width of the embeddings if not d_model (ELECTRA; encoders only).
         heads: default ("lm",), and () for an encoder. See `Head`.
+        norm_scale: false for a layer norm without weights (OLMo 1).
+        qk_norm: norms of query and key, of each head (d_head, Qwen 3) or of the whole width (OLMo 2).
+        head_bias: the untied lm head has a bias (GPT-J, Phi).
+        attention_sinks: one number a head and layer that takes part in the softmax (gpt-oss).
+        attention_window: keys that a query of n_window_layers (default all) reads, itself included; 0 is all keys.
+        d_latent_kv: > 0 for latent attention, with d_latent_q (0: the query has no latent), d_head_rope, the rotary
+            part of d_head, and d_head_value (default d_head).
+        n_experts: > 0 for a mixture of experts, with n_experts_per_token; d_ff_expert defaults to d_ff.
+        d_ff_shared: width of each of the n_shared_experts, default d_ff_expert; shared_expert_gate: see Qwen 2.
+        n_dense_layers: layers with a dense MLP of d_ff; which ones changes no count. `mlp_bias` is of experts and
+            router too.
     Raises:
         UsageError: sizes that cannot be built, each with the rule.
     """
@@ -123,6 +170,24 @@ class Architecture:
     d_embedding: int = _derived()
     heads: tuple[Head, ...] = _derived()
 
+    norm_scale: bool = True
+    qk_norm: QkNorm = "none"
+    head_bias: bool = False
+    attention_sinks: bool = False
+    attention_window: int = 0
+    n_window_layers: int = _derived()
+    d_latent_q: int = 0
+    d_latent_kv: int = 0
+    d_head_rope: int = 0
+    d_head_value: int = _derived()
+    n_experts: int = 0
+    n_experts_per_token: int = 0
+    d_ff_expert: int = _derived()
+    n_shared_experts: int = 0
+    d_ff_shared: int = _derived()
+    shared_expert_gate: bool = False
+    n_dense_layers: int = 0
+
     def __post_init__(self) -> None:
         for name, value in self._defaults().items():
             if getattr(self, name) is None:
@@ -130,23 +195,33 @@ class Architecture:
         self._check_types()
         self._check_attention()
         self._check_positions()
-        self._check_stacks()
+        check_stacks(self)
         self._check_heads()
+        check_mixture(self)
+        check_latent_attention(self)
+        check_window(self)
 
     def _defaults(self) -> dict[str, Any]:
         """Values of the fields that may be left out, from the others."""
+        d_head, d_ff = self._default_d_head(), self._default_d_ff()
+        d_ff_expert = (d_ff if self.d_ff is None else self.d_ff) if self.n_experts else 0
+        d_ff_shared = d_ff_expert if self.d_ff_expert is None else self.d_ff_expert
         return {
             "n_decoder_layers": self.n_layers if self.kind == "encoder_decoder" else 0,
             "n_kv_heads": self.n_heads,
-            "d_head": self._default_d_head(),
-            "d_ff": self._default_d_ff(),
+            "d_head": d_head,
+            "d_ff": d_ff,
             "norm_bias": self.norm == "layer",
             "d_embedding": self.d_model,
             "heads": () if self.kind == "encoder" else ("lm",),
+            "n_window_layers": self.n_layers if self.attention_window else 0,
+            "d_head_value": d_head if self.d_head is None else self.d_head,
+            "d_ff_expert": d_ff_expert,
+            "d_ff_shared": d_ff_shared if self.n_shared_experts else 0,
         }
 
     def _default_d_head(self) -> int:
-        d_model, n_heads = _whole("d_model", self.d_model), _whole("n_heads", self.n_heads)
+        d_model, n_heads = whole("d_model", self.d_model), whole("n_heads", self.n_heads)
         if self.d_head is None and d_model % n_heads:
             raise UsageError(
                 f"n_heads must divide d_model, got d_model {d_model} and n_heads {n_heads}; change one, or give d_head."
@@ -154,26 +229,28 @@ class Architecture:
         return d_model // n_heads
 
     def _default_d_ff(self) -> int:
+        if self.n_experts and self.d_ff_expert is not None:
+            return self.d_ff_expert  # of no use unless there are dense layers
         if self.d_ff is None and self.is_gated:
             raise UsageError(
                 f"a gated MLP ({self.activation}) has no agreed width: give d_ff. "
                 f"8/3 d_model, about {8 * self.d_model // 3}, has as many weights as 4 d_model without the gate."
             )
-        return 4 * _whole("d_model", self.d_model)
+        return 4 * whole("d_model", self.d_model)
 
     def _check_types(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UnknownNameError(name, str(getattr(self, name)), choices)
-        for name in (*_COUNTS, "n_relative_buckets", "relative_max_distance", "d_embedding"):
-            object.__setattr__(self, name, _whole(name, getattr(self, name)))
-        for name in ("n_decoder_layers", "position_offset", "n_segments"):
-            object.__setattr__(self, name, _whole(name, getattr(self, name), least=0))
+        for name in (*_COUNTS, "n_relative_buckets", "relative_max_distance", "d_embedding", "d_head_value"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+        for name in ("n_decoder_layers", "position_offset", "n_segments", *_SIZES_OR_NONE):
+            object.__setattr__(self, name, whole(name, getattr(self, name), least=0))
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} must be true or false, got {getattr(self, name)!r}.")
         for name in ("norm_eps", "rope_theta"):
-            object.__setattr__(self, name, _positive(name, getattr(self, name)))
+            object.__setattr__(self, name, positive(name, getattr(self, name)))
 
     def _check_attention(self) -> None:
         if self.n_heads % self.n_kv_heads:
@@ -193,39 +270,7 @@ class Architecture:
         if self.positions == "transformer_xl" and self.kind != "decoder":
             raise UsageError(f"transformer_xl positions are defined for a decoder, got kind {self.kind!r}.")
         if self.positions == "relative_bias":
-            self._check_relative_bias()
-
-    def _check_relative_bias(self) -> None:
-        """Half the buckets of a side are exact, and at least one; the others reach on to the largest distance."""
-        least = 2 if self.kind == "decoder" else 4  # an encoder has two sides
-        if self.n_relative_buckets < least:
-            raise UsageError(
-                f"n_relative_buckets must be >= {least} for kind {self.kind!r}, got {self.n_relative_buckets}."
-            )
-        n_exact = self.n_relative_buckets // (4 if self.kind == "encoder" else 2)
-        if self.relative_max_distance <= n_exact:
-            raise UsageError(
-                f"relative_max_distance must be above the {n_exact} distances that {self.n_relative_buckets} "
-                f"n_relative_buckets tell apart exactly, got {self.relative_max_distance}."
-            )
-
-    def _check_stacks(self) -> None:
-        if self.kind != "encoder_decoder" and (self.n_decoder_layers or self.share_stacks):
-            raise UsageError(
-                f"n_decoder_layers and share_stacks belong to an encoder_decoder, got kind {self.kind!r}; "
-                "the blocks of a single stack are n_layers."
-            )
-        if self.kind == "encoder_decoder" and self.n_decoder_layers < 1:
-            raise UsageError("an encoder_decoder needs n_decoder_layers >= 1, got 0.")
-        if self.share_stacks and self.n_layers != self.n_decoder_layers:
-            raise UsageError(
-                f"share_stacks needs equal stacks, got n_layers {self.n_layers} and n_decoder_layers "
-                f"{self.n_decoder_layers}."
-            )
-        if self.d_embedding != self.d_model and self.kind != "encoder":
-            raise UsageError(
-                f"d_embedding other than d_model is for encoders (ELECTRA), got {self.d_embedding} for a {self.kind}."
-            )
+            check_relative_bias(self)
 
     def _check_heads(self) -> None:
         heads = (self.heads,) if isinstance(self.heads, str) else tuple(self.heads)
@@ -249,7 +294,7 @@ class Architecture:
 
     @property
     def d_attention(self) -> int:
-        """Width of queries and of the attention output before its projection: n_heads d_head."""
+        """Width of queries, n_heads d_head."""
         return self.n_heads * self.d_head
 
     @property
@@ -258,14 +303,24 @@ class Architecture:
         return self.n_kv_heads * self.d_head
 
     @property
+    def d_attention_output(self) -> int:
+        """Width of the attention output before its projection: n_heads d_head_value."""
+        return self.n_heads * self.d_head_value
+
+    @property
+    def n_sparse_layers(self) -> int:
+        """Layers with experts: all but n_dense_layers in a mixture, else 0."""
+        return self.n_layers - self.n_dense_layers if self.n_experts else 0
+
+    @property
     def n_positions(self) -> int:
         """Rows of a learned position table, the unused ones included; 0 for other positions."""
         return self.context_length + self.position_offset if self.positions == "learned" else 0
 
     @property
     def has_final_norm(self) -> bool:
-        """Whether each stack ends in a norm of its own: pre-norm does, post-norm does not."""
-        return self.norm_position == "pre"
+        """Whether each stack ends in a norm of its own: post-norm does not."""
+        return self.norm_position != "post"
 
     @property
     def has_pooler(self) -> bool:
@@ -290,13 +345,21 @@ class Architecture:
         defaults = self._defaults()
         if self.is_gated:
             del defaults["d_ff"]  # a gated width is always given
+        if self.n_experts:
+            del defaults["d_ff_expert"]
         if self.d_model % self.n_heads:
             del defaults["d_head"]
         return defaults
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field by name, ready for JSON or TOML; `from_dict` reads it back."""
-        return {**dataclasses.asdict(self), "heads": list(self.heads)}
+        """Every field by name, ready for JSON or TOML; `from_dict` reads it back.
+
+        COUNTED_ONLY fields appear where a model has them: what was built, and the identity of its runs, stays.
+        """
+        absent = {f.name: f.default for f in dataclasses.fields(self)}
+        absent |= {"n_window_layers": 0, "d_ff_expert": 0, "d_ff_shared": 0, "d_head_value": self.d_head}
+        values = {**dataclasses.asdict(self), "heads": list(self.heads)}
+        return {n: v for n, v in values.items() if n not in COUNTED_ONLY or v != absent[n]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
@@ -324,24 +387,3 @@ def _check_names(values: Mapping[str, Any]) -> None:
     for name in values:
         if name not in known:
             raise UnknownNameError("architecture field", str(name), known)
-
-
-def _whole(name: str, value: Any, *, least: int = 1) -> int:
-    """`value` as an int of at least `least`; accepts NumPy integers, refuses floats, bools and text."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise UsageError(f"{name} must be a whole number >= {least}, got {value!r}.") from None
-    if isinstance(value, bool) or number < least:
-        raise UsageError(f"{name} must be a whole number >= {least}, got {value!r}.")
-    return number
-
-
-def _positive(name: str, value: Any) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not (math.isfinite(value) and value > 0)
-    ):
-        raise UsageError(f"{name} must be a number > 0, got {value!r}.")
-    return float(value)

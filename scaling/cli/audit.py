@@ -8,12 +8,13 @@ from scaling.cli.output import heading, paragraph, print_fields, print_json, pri
 from scaling.errors import UsageError
 from scaling.laws.base import Law
 from scaling.planning.audit import (
-    DECK,
     RULE_OF_THUMB,
     Audit,
     TrainedModel,
     audit_models,
     audit_to_dict,
+    deck,
+    describe_reading,
     from_published,
 )
 from scaling.units import (
@@ -32,19 +33,32 @@ LONGEST_NAME = 14  # keeps the table within 100 columns
 
 @click.command(epilog="Example: scaling audit gpt-3 llama-3-8b")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option("--params", metavar="N", help="Parameters of a model not in the table: 7B.")
+@click.option(
+    "--params",
+    metavar="N",
+    help="Parameters of a model not in the table: 7B; the active ones of a mixture of experts.",
+)
+@click.option("--total-params", metavar="N", help="Of a mixture of experts: the parameters in all.")
 @click.option("--tokens", metavar="D", help="Its training tokens: 2T.")
 @click.option("--law", default="besiroglu", show_default=True, help="Published law or fit.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, unrounded.")
-def audit(models: tuple[str, ...], params: str | None, tokens: str | None, law: str, as_json: bool) -> None:
+def audit(
+    models: tuple[str, ...],
+    params: str | None,
+    total_params: str | None,
+    tokens: str | None,
+    law: str,
+    as_json: bool,
+) -> None:
     """Compare trained models with compute-optimal ones: over- or under-trained, and what it cost.
 
     MODEL is a name of the table (GPT-3, "Llama 3 8B"). Without any, the models of Hoffmann et al. 2022, table 1.
+    N is what computes on each token: of a mixture of experts its active parameters.
     """
     from scaling.reference import resolve_law
 
     chosen = resolve_law(law)
-    audits = audit_models(_models(models, params, tokens), chosen)
+    audits = audit_models(_models(models, params, total_params, tokens), chosen)
     if as_json:
         source = chosen.provenance.source if chosen.provenance else ""
         about = {
@@ -62,19 +76,28 @@ def audit(models: tuple[str, ...], params: str | None, tokens: str | None, law: 
     _print_assumptions(audits, chosen, law)
 
 
-def _models(names: tuple[str, ...], params: str | None, tokens: str | None) -> tuple[TrainedModel, ...]:
+def _models(
+    names: tuple[str, ...], params: str | None, total_params: str | None, tokens: str | None
+) -> tuple[TrainedModel, ...]:
     from scaling.reference import find_model
 
     if (params is None) != (tokens is None):
         raise UsageError(
             "--params and --tokens describe one model together: give both, such as --params 7B --tokens 2T."
         )
+    if total_params is not None and params is None:
+        raise UsageError(
+            "--total-params belongs to the active --params of a mixture of experts: give both, such as --params 13B "
+            "--total-params 47B --tokens 2T."
+        )
     models = [from_published(find_model(name)) for name in names]
     if params is not None and tokens is not None:
         n_params, n_tokens = parse_params(params), parse_tokens(tokens)
-        label = f"{format_params(n_params)} on {format_tokens(n_tokens)}"
-        models.append(TrainedModel(name=label, n_params=n_params, n_tokens=n_tokens))
-    return tuple(models) or DECK
+        n_total = None if total_params is None else parse_params(total_params)
+        active = "" if n_total is None else " active"
+        label = f"{format_params(n_params)}{active} on {format_tokens(n_tokens)}"
+        models.append(TrainedModel(name=label, n_params=n_params, n_params_total=n_total, n_tokens=n_tokens))
+    return tuple(models) or deck()
 
 
 def _print_table(audits: tuple[Audit, ...]) -> None:
@@ -102,7 +125,7 @@ def _print_table(audits: tuple[Audit, ...]) -> None:
                 format_params(a.optimum.n_params),
                 format_tokens(a.optimum.n_tokens),
                 format_params(a.rule_of_thumb.n_params),
-                _trained(a),
+                _trained(a) + ("?" if _is_open(a) else ""),
                 _percent(a.wasted_compute_fraction),
                 "-" if a.excess_loss is None else f"{a.excess_loss:.3f}",
             ]
@@ -116,8 +139,12 @@ def _print_details(a: Audit, law: Law) -> None:
     optimum = f"{format_params(a.optimum.n_params)} on {format_tokens(a.optimum.n_tokens)} tokens"
     if a.n_params_interval is not None and law.uncertainty is not None:
         optimum += f" (params {format_interval(*a.n_params_interval, format_params, law.uncertainty.level)})"
-    fields = [
-        ("verdict", _sentence(a)),
+    fields = [("verdict", _sentence(a))]
+    if a.model.n_params_total is not None:
+        held = f"{format_params(a.model.n_params_total)} in all, which memory holds and the law does not know"
+        fields.append(("N", f"{format_params(a.n_params)} active parameters a token, of {held}"))
+    fields += [
+        *_other_verdicts(a),
         ("same compute", f"{optimum}, {a.optimum.n_tokens / a.optimum.n_params:.3g} tokens per parameter"),
     ]
     if a.loss is not None and a.excess_loss is not None:
@@ -138,6 +165,18 @@ def _print_details(a: Audit, law: Law) -> None:
             )
         )
     print_fields(fields)
+
+
+def _other_verdicts(a: Audit) -> list[tuple[str, str]]:
+    """A line for each other figure, beside the verdict it leads to."""
+    named = "disputed" if a.disputes_tokens else "published C"
+    pairs = [describe_reading(a, reading) for reading in a.readings]
+    return [("" if i else named, f"{said}: {verdict}") for i, (said, verdict) in enumerate(pairs)]
+
+
+def _is_open(a: Audit) -> bool:
+    """Whether another figure would say more than that the model is near-optimal, as this one does."""
+    return any(not r.verdict == a.verdict == "near-optimal" for r in a.readings)
 
 
 def _sentence(a: Audit) -> str:
@@ -165,15 +204,29 @@ def _trained(a: Audit) -> str:
 def _print_assumptions(audits: tuple[Audit, ...], law: Law, name: str) -> None:
     click.echo()
     source = f" ({law.provenance.source})" if law.provenance else ""
+    disputed = " (?: its figures are disputed)" if any(map(_is_open, audits)) else ""
     paragraph(
-        f"C = 6 N D. Law: {name}{source}. N*, D*: the best split of the same C. Trained: by how many times D/N misses "
-        "the law's. Wasted: the share of C that an optimal model of the same loss would not have needed (under 6 % is "
-        "near). Loss +: above the optimum at the same C. Losses are the law's predictions in nats per token."
+        f"C = 6 N D, {_counted(audits, law)}. Law: {name}{source}. N*, D*: the best split of the same C. Trained: by "
+        f"how many times D/N misses the law's{disputed}. Wasted: the share of C that an optimal model of the same loss "
+        "would not have needed (under 6 % is near). Loss +: above the optimum at the same C. Losses are the law's "
+        "predictions in nats per token."
     )
     _warn_of_extrapolation(audits, law)
+    told: dict[str, list[str]] = {}
     for a in audits:
-        for text in a.warnings:
-            warn(f"{a.model.name}: {text}.")
+        dispute = [a.dispute] if a.dispute and len(audits) > DETAILED else []
+        for text in (*dispute, *a.warnings):
+            told.setdefault(text, []).append(a.model.name)
+    for text, names in told.items():
+        warn(f"{', '.join(names)}: {text}.")
+
+
+def _counted(audits: tuple[Audit, ...], law: Law) -> str:
+    """Which parameters N are."""
+    convention = law.provenance.params_convention if law.provenance else "total"
+    counted = "non-embedding" if convention == "non_embedding" else "total"
+    mixture = " (of a mixture of experts: the active)" if any(a.model.n_params_total for a in audits) else ""
+    return f"N the {counted} parameters{mixture}"
 
 
 def _warn_of_extrapolation(audits: tuple[Audit, ...], law: Law) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from scaling.accounting.summary import summarize_cost
-from scaling.architecture import PRESETS, Architecture, find_preset, load_architecture
+from scaling.architecture import PRESETS, Architecture, describe_architecture, find_preset
 from scaling.cli.count_text import print_cost, print_presets
-from scaling.cli.output import print_json
+from scaling.cli.output import note, print_json
 from scaling.errors import UnitError, UsageError
 from scaling.units import parse_number, parse_tokens
 
@@ -22,6 +23,12 @@ SIZES = {  # option → help; each sets the field of that name
     "d_ff": "Width of the MLP; default 4 x width without a gate.",
     "vocab_size": "Tokens in the vocabulary.",
     "n_decoder_layers": "Blocks of the decoder of an encoder_decoder.",
+    "n_experts": "Experts of a layer; makes a mixture of experts.",
+    "n_experts_per_token": "Experts that a token passes.",
+    "d_ff_expert": "Width of an expert; default that of the MLP.",
+    "n_shared_experts": "Further experts that every token passes.",
+    "d_ff_shared": "Width of a shared expert; default that of an expert.",
+    "n_dense_layers": "Layers of a mixture with an MLP instead of experts.",
 }
 
 
@@ -36,7 +43,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 
 @click.command(epilog="Example: scaling count gpt2 --tokens 300B")
-@click.argument("model", required=False, metavar="[PRESET|FILE.json]", shell_complete=_complete)
+@click.argument("model", required=False, metavar="[PRESET|FILE.json|FOLDER]", shell_complete=_complete)
 @_size_options
 @click.option(
     "--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Any other field of the architecture."
@@ -66,9 +73,10 @@ def count(
 ) -> None:
     """Count parameters, FLOPs per token and memory of a model.
 
-    The model is a preset, a JSON file (a saved model's, or of `plan --json`), or given by its sizes, which make a
-    GPT-2-like decoder; --set changes anything else (kind, norm, activation, positions, heads, biases, tying).
-    Sizes beside a preset change the preset.
+    The model is a preset, a JSON file (the config.json of a Hugging Face model, a saved model's, or of `plan --json`)
+    or its folder, or given by its sizes, which make a GPT-2-like decoder; --set changes anything else (kind, norm,
+    activation, positions, heads, biases, tying). Sizes beside a preset change the preset. Of a mixture of experts the
+    parameters in all are counted, which memory holds, and the active ones, which FLOPs are of.
     """
     if list_presets:
         print_presets(as_json)
@@ -77,8 +85,9 @@ def count(
     changes |= dict(_field(text) for text in fields)
     if model is None and context is not None:
         changes.setdefault("context_length", _whole("context", context))
+    architecture, notes = _architecture(model, changes)
     cost = summarize_cost(
-        _architecture(model, changes),
+        architecture,
         context_length=None if context is None else _whole("context", context),
         batch_size=_whole("batch", batch or "1"),
         n_tokens=None if tokens is None else parse_tokens(tokens),
@@ -87,21 +96,30 @@ def count(
         tensor_parallel=_whole("tensor-parallel", tensor_parallel or "1"),
     )
     if as_json:
-        print_json({"name": model, **cost.to_dict()})
+        print_json({"name": model, **cost.to_dict(), "notes": list(notes)})
     else:
         print_cost(cost, model)
+    for text in notes:
+        note(f"{text}.")
 
 
-def _architecture(model: str | None, changes: dict[str, Any]) -> Architecture:
+def _architecture(model: str | None, changes: dict[str, Any]) -> tuple[Architecture, tuple[str, ...]]:
+    """The model, and what its file leaves out or leaves to be known."""
     if model is None and not changes:
         raise UsageError(
             "give a preset (`scaling count --list`), a JSON file, or sizes: "
             "--n-layers 12 --d-model 768 --n-heads 12 --vocab-size 50257 --context 1024."
         )
     if model is None:
-        return Architecture.from_dict(changes)
-    stored = load_architecture(model) if model.endswith(".json") else find_preset(model)
-    return stored.replace(**changes)
+        return Architecture.from_dict(changes), ()
+    is_file = model.endswith(".json") or Path(model).exists()
+    if not is_file and "/" in model:
+        raise UsageError(
+            f"{model!r} is no file or folder here, and names on a hub are not looked up; fetch its config.json and "
+            "give that file."
+        )
+    stored, notes = describe_architecture(model) if is_file else (find_preset(model), ())
+    return stored.replace(**changes), notes
 
 
 def _whole(name: str, text: str) -> int:

@@ -38,6 +38,7 @@ def print_cost(cost: ModelCost, name: str | None) -> None:
     click.echo(f"{name or 'model'}: {describe(cost.architecture)}")
     heading("Parameters")
     _print_params(cost.params, cost.architecture)
+    _print_mixture(cost.params, cost.architecture)
     _print_flops(cost)
     _print_training_memory(cost)
     _print_inference_memory(cost)
@@ -46,7 +47,11 @@ def print_cost(cost: ModelCost, name: str | None) -> None:
 def print_presets(as_json: bool) -> None:
     """The presets with their exact counts."""
     if as_json:
-        rows = [{"name": n, **a.to_dict(), "n_params": count_params(a).total} for n, a in PRESETS.items()]
+        counts = {n: count_params(a) for n, a in PRESETS.items()}
+        rows = [
+            {"name": n, **a.to_dict(), "n_params": counts[n].total, "n_params_active": counts[n].active}
+            for n, a in PRESETS.items()
+        ]
         print_json({"presets": rows})
         return
     print_table(
@@ -55,7 +60,7 @@ def print_presets(as_json: bool) -> None:
             [
                 name, a.kind.replace("encoder_decoder", "enc-dec"),
                 f"{a.n_layers}+{a.n_decoder_layers}" if a.n_decoder_layers else f"{a.n_layers}",
-                f"{a.d_model:,}", f"{a.n_heads}", f"{a.d_ff:,}", f"{a.vocab_size:,}", f"{a.context_length:,}",
+                f"{a.d_model:,}", f"{a.n_heads}", _d_ff(a), f"{a.vocab_size:,}", f"{a.context_length:,}",
                 f"{count_params(a).total:,}",
             ]
             for name, a in PRESETS.items()
@@ -65,14 +70,30 @@ def print_presets(as_json: bool) -> None:
     )  # fmt: skip
 
 
+def _d_ff(a: Architecture) -> str:
+    return f"{a.n_experts}x{a.d_ff_expert}" if a.n_experts else f"{a.d_ff:,}"
+
+
 def describe(a: Architecture) -> str:
     """One line: kind, sizes, what is special."""
     layers = f"{a.n_layers} + {a.n_decoder_layers} layers" if a.n_decoder_layers else f"{a.n_layers} layers"
     groups = f" ({a.n_kv_heads} for keys and values)" if a.n_kv_heads != a.n_heads else ""
+    if a.d_latent_kv:
+        groups = f" (latent of {a.d_latent_kv:,})"
+    window = f" ({a.n_window_layers} layers see {a.attention_window:,} tokens)" if a.attention_window else ""
     return (
         f"{a.kind.replace('_', '-')}, {layers} of width {a.d_model:,}, {a.n_heads} heads of {a.d_head}{groups},\n"
-        f"  {a.activation} MLP of {a.d_ff:,}, {a.positions} positions, vocabulary {a.vocab_size:,}"
+        f"  {_describe_mlp(a)}, {a.positions} positions{window}, vocabulary {a.vocab_size:,}"
     )
+
+
+def _describe_mlp(a: Architecture) -> str:
+    if not a.n_experts:
+        return f"{a.activation} MLP of {a.d_ff:,}"
+    shared = f" and {a.n_shared_experts} shared of {a.d_ff_shared:,}" if a.n_shared_experts else ""
+    dense = f",\n  MLP of {a.d_ff:,} in {a.n_dense_layers} layers" if a.n_dense_layers else ""
+    used = f"{a.n_experts_per_token} of {a.n_experts} {a.activation} experts of {a.d_ff_expert:,}"
+    return f"{used}{shared} a token{dense}"
 
 
 def _print_params(p: ParamCounts, a: Architecture) -> None:
@@ -83,17 +104,32 @@ def _print_params(p: ParamCounts, a: Architecture) -> None:
         ("embedding projection", p.embedding_projection, ""),
         ("attention", p.attention, ""),
         ("cross-attention", p.cross_attention, ""),
-        ("MLP", p.mlp, ""),
+        ("MLP" if not a.n_experts else "MLP and shared experts", p.mlp, ""),
+        ("experts", p.experts, f"{a.n_experts_per_token} of {a.n_experts} used a token"),
+        ("router", p.router, ""),
         ("norms", p.norm, ""),
         ("heads: " + ", ".join(a.heads), p.head, ""),
     ]
     table = [[name, f"{n:,}", format_percent(n / p.total), note] for name, n, note in rows if n]
     table.append(["total", f"{p.total:,}", format_params(p.total), ""])
-    table.append(
-        ["non-embedding", f"{p.non_embedding:,}", format_params(p.non_embedding), "Kaplan et al.'s N"]
-    )
+    if a.n_experts:
+        table[-1][3] = "what memory holds"
+        table.append(["active", f"{p.active:,}", format_params(p.active), "what a token passes: N of 6ND"])
+    kaplan = p.active_non_embedding
+    name = "non-embedding" if not a.n_experts else "active non-embedding"
+    table.append([name, f"{kaplan:,}", format_params(kaplan), "Kaplan et al.'s N"])
     table.append(["matmul weights", f"{p.matmul:,}", format_params(p.matmul), "multiply every token"])
     print_table(["", "", "", ""], [[r[0], r[1].rjust(18), r[2].rjust(7), r[3]] for r in table], left=4)
+
+
+def _print_mixture(p: ParamCounts, a: Architecture) -> None:
+    """Which of the two counts is meant where."""
+    if a.n_experts:
+        paragraph(
+            f"A mixture of experts: FLOPs are of the {format_params(p.active)} active parameters; weights, gradients "
+            f"and optimizer of all {format_params(p.total)}; activations of what a token passes.",
+            "  ",
+        )
 
 
 def _print_flops(cost: ModelCost) -> None:
@@ -103,7 +139,7 @@ def _print_flops(cost: ModelCost) -> None:
     print_table(
         ["convention", "", *phases, *run],
         [
-            [name, MEANING[name], *(format_flops(by_phase[p]) for p in phases)]
+            [name, _meaning(name, cost.architecture), *(format_flops(by_phase[p]) for p in phases)]
             + [format_flops(cost.flops[name]) for _ in run]
             for name, by_phase in cost.flops_per_token.items()
         ],
@@ -125,6 +161,10 @@ def _print_flops(cost: ModelCost) -> None:
             "count both and so about twice.",
             "  ",
         )
+
+
+def _meaning(convention: str, a: Architecture) -> str:
+    return MEANING[convention].replace("all", "active") if a.n_experts else MEANING[convention]
 
 
 def _print_training_memory(cost: ModelCost) -> None:

@@ -28,7 +28,10 @@ BUDGET = (
     ("--time", "How long the hardware is yours: 14d, 36h."),
     ("--dollars", "Money for --hardware: 25k, $1.2M."),
     ("--target-loss", "The cheapest way to this loss (nats per token)."),
-    ("--params", "Model size: 7B. Tokens follow from the law, or from a budget given as well."),
+    (
+        "--params",
+        "Model size: 7B (active, of a mixture of experts). Tokens follow from the law, or from a budget too.",
+    ),
     ("--tokens", "Training tokens: 1T. Parameters follow likewise."),
 )
 CONSTRAINTS = (

@@ -210,7 +210,11 @@ def _law_text(plan: Plan) -> str:
         "non_embedding": "non-embedding parameters",
         "unknown": "what its runs call parameters",
     }.get(origin.params_convention, origin.params_convention)
-    return f"{origin.name}: {origin.source}; N counts {count}, {origin.flops_text}"
+    is_published = bool(origin.status)  # a fit's own runs may be mixtures, counted by their active parameters
+    dense = (
+        " of dense models" if is_published and origin.params_convention in ("total", "non_embedding") else ""
+    )
+    return f"{origin.name}: {origin.source}; N counts {count}{dense}, {origin.flops_text}"
 
 
 def _method_text(plan: Plan) -> str:

@@ -1,9 +1,11 @@
 """Compare trained models with compute-optimal ones: what the same compute, or the same loss, could have been.
 
-Training compute is C = 6 N D with the parameters that compute on every token. Two questions with different answers:
+Training compute is C = 6 N D with the parameters that compute on every token: of a mixture of experts the active ones.
+Two questions with different answers:
 - same compute: the law's N*, D* at C; `excess_loss` is the loss left on the table, `size_ratio` is N / N*;
 - same loss: the cheapest C' that reaches the model's predicted loss; 1 - C'/C is the compute wasted.
 Over-training on purpose (for cheap inference) is wasted compute here: the audit knows training only.
+Where sources disagree on a model, or its published FLOPs are not its 6 N D, each other figure gets its verdict too.
 Source: Hoffmann et al. 2022, arXiv:2203.15556, sec. 3; the models' numbers are those of the reference table.
 """
 
@@ -11,8 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 from scaling.errors import LawError, PlanError
 from scaling.laws.base import Allocation, Law
@@ -20,22 +22,49 @@ from scaling.laws.form import FLOPS_PER_PARAM_TOKEN
 from scaling.planning.allocation import Problem
 from scaling.planning.checks import refuse_nonsense
 from scaling.planning.uncertainty import Ends, intervals
-from scaling.reference import PublishedModel, find_law
+from scaling.reference import PublishedModel, find_law, find_model
+from scaling.units import format_flops, format_params, format_tokens
 
 RULE_OF_THUMB = "20:1"
 NEAR_OPTIMAL = 0.06  # wasted compute of a model between .7 and 1.5 times N*: no one can aim better
 NEAR_OPTIMAL_SIZE = 1.5  # the same as a ratio of sizes, for laws without a loss
+CONFLICT = 1 / 3  # of 6ND: published FLOPs further off than this count something else, or other tokens
 
 Verdict = Literal["under-trained", "near-optimal", "over-trained"]
 
 
+class Figure(NamedTuple):
+    """What another source says of a model: other tokens, or another N for the compute of its tokens."""
+
+    n_params: float
+    n_tokens: float
+    why: str
+
+
+class Reading(NamedTuple):
+    """The verdict under another figure."""
+
+    figure: Figure
+    flops: float
+    tokens_per_param_ratio: float
+    verdict: Verdict
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
-    """What an audit needs to know. For a mixture of experts `n_params` are the active ones."""
+    """What an audit needs to know.
+
+    Args:
+        n_params: those that compute on every token; of a mixture of experts the active ones.
+        n_params_total: of a mixture of experts, those of all its experts; None for a dense model.
+        figures: what other sources say.
+    """
 
     name: str
     n_params: float
     n_tokens: float
+    n_params_total: float | None = None
+    figures: tuple[Figure, ...] = ()
     n_tokens_unique: float | None = None
     n_params_non_embedding: float | None = None
     kind: str = "decoder"
@@ -46,6 +75,11 @@ class TrainedModel:
             value = getattr(self, name)
             if not 0 < value < math.inf:
                 raise PlanError(f"{self.name}: {name} must be positive and finite, got {value!r}.")
+        if self.n_params_total is not None and not self.n_params < self.n_params_total < math.inf:
+            raise PlanError(
+                f"{self.name}: the parameters in all must be more than the active {format_params(self.n_params)}, got "
+                f"{format_params(self.n_params_total)}; a dense model has one count only."
+            )
 
 
 # Sizes and tokens as Hoffmann et al. 2022, table 1 print them (LaMDA: tokens seen, not the corpus of 2.81T).
@@ -77,7 +111,32 @@ class Audit:
     excess_loss: float | None  # L(N, D) - L*(C)
     cheapest_flops: float | None  # C' of the optimal model with the same loss
     wasted_compute_fraction: float | None  # 1 - C'/C
+    readings: tuple[Reading, ...]  # of the other figures
     warnings: tuple[str, ...]
+
+    @property
+    def disputes_tokens(self) -> bool:
+        """Whether other sources name other tokens; else only the published FLOPs count something else than 6ND."""
+        return any(r.figure.n_tokens != self.model.n_tokens for r in self.readings)
+
+    @property
+    def dispute(self) -> str:
+        """One sentence on what other figures would say; empty where there are none."""
+        if not self.readings:
+            return ""
+        pairs = [describe_reading(self, reading) for reading in self.readings]
+        told = "; ".join(f"{said} it is {verdict}" for said, verdict in pairs)
+        what = (
+            f"its training tokens are disputed, {format_tokens(self.model.n_tokens)} here"
+            if self.disputes_tokens
+            else f"its published FLOPs are {self.readings[0].flops / self.flops:.2g} times 6ND"
+        )
+        return f"{what}: {told}"
+
+
+def deck() -> tuple[TrainedModel, ...]:
+    """The models of DECK with what the reference table says of their figures."""
+    return tuple(replace(m, figures=from_published(find_model(m.name)).figures) for m in DECK)
 
 
 def audit_models(models: Iterable[TrainedModel], law: Law) -> tuple[Audit, ...]:
@@ -118,8 +177,54 @@ def audit_model(model: TrainedModel, law: Law) -> Audit:
         excess_loss=None if loss is None or optimum.loss is None else loss - optimum.loss,
         cheapest_flops=cheapest,
         wasted_compute_fraction=wasted,
+        readings=tuple(
+            _read_figure(law, f._replace(n_params=n_params) if f.n_params == model.n_params else f, extra)
+            for f in model.figures
+        ),
         warnings=warnings,
     )
+
+
+def describe_reading(audit: Audit, reading: Reading) -> tuple[str, str]:
+    """What the other figure is, and the verdict it leads to: "with 432B tokens (...)", "5.9x under-trained"."""
+    figure, ratio = reading.figure, reading.tokens_per_param_ratio
+    what = f"with {format_tokens(figure.n_tokens)} tokens"
+    if figure.n_tokens == audit.model.n_tokens:
+        what = f"with {format_params(figure.n_params)} parameters a token"
+    times = "" if reading.verdict == "near-optimal" else f"{1 / ratio if ratio < 1 else ratio:.2g}x "
+    return f"{what} ({figure.why})", f"{times}{reading.verdict}"
+
+
+def _read_figure(law: Law, figure: Figure, extra: dict[str, float]) -> Reading:
+    n_params, n_tokens, _ = figure
+    flops = FLOPS_PER_PARAM_TOKEN * n_params * n_tokens
+    optimum = law.allocate(flops, **extra)
+    cheapest = _loss_and_cheapest(law, n_params, n_tokens, extra)[1]
+    return Reading(
+        figure=figure,
+        flops=flops,
+        tokens_per_param_ratio=(n_tokens / n_params) / (optimum.n_tokens / optimum.n_params),
+        verdict=_verdict(
+            n_params / optimum.n_params, None if cheapest is None else max(0.0, 1 - cheapest / flops)
+        ),
+    )
+
+
+def _figures(model: PublishedModel, n_params: float, n_tokens: float) -> tuple[Figure, ...]:
+    """Published FLOPs that are not 6ND, then the tokens that other sources name."""
+    figures = [Figure(n_params, tokens, why) for tokens, why in model.disputed_tokens]
+    if model.flops is None:
+        return tuple(figures)
+    ratio = model.flops / (FLOPS_PER_PARAM_TOKEN * n_params * n_tokens)
+    if abs(ratio - 1) <= CONFLICT:
+        return tuple(figures)
+    published = f"published {format_flops(model.flops)} FLOPs"
+    if model.flops_counts:
+        return (
+            *figures,
+            Figure(ratio * n_params, n_tokens, f"its {published} count {model.flops_counts}"),
+        )
+    return (Figure(n_params, ratio * n_tokens, f"its {published} over 6N"), *figures)
 
 
 def from_published(model: PublishedModel) -> TrainedModel:
@@ -129,12 +234,18 @@ def from_published(model: PublishedModel) -> TrainedModel:
         PlanError: its tokens are not published.
     """
     if model.n_tokens is None:
+        sizes = f"--params {format_params(model.n_params_active or model.n_params)}"
+        sizes += f" --total-params {format_params(model.n_params)}" if model.n_params_active else ""
         raise PlanError(
-            f"the training tokens of {model.name} are not published; give them with --params and --tokens."
+            f"the training tokens of {model.name} are not published; say them instead of its name: "
+            f"{sizes} --tokens 1T, if it was 1T."
         )
+    n_params = model.n_params_active or model.n_params
     return TrainedModel(
         name=model.name,
-        n_params=model.n_params_active or model.n_params,
+        n_params=n_params,
+        n_params_total=model.n_params if model.n_params_active else None,
+        figures=_figures(model, n_params, model.n_tokens),
         n_tokens=model.n_tokens,
         n_tokens_unique=model.n_tokens_unique,
         n_params_non_embedding=model.n_params_non_embedding,
@@ -159,6 +270,7 @@ def audit_to_dict(audit: Audit) -> dict[str, Any]:
     return {
         "name": audit.model.name,
         "n_params": audit.n_params,
+        "n_params_total": audit.model.n_params_total or audit.model.n_params,
         "n_tokens": audit.model.n_tokens,
         "flops": audit.flops,
         "tokens_per_param": audit.tokens_per_param,
@@ -174,7 +286,16 @@ def audit_to_dict(audit: Audit) -> dict[str, Any]:
             "n_params_interval": interval,
         },
         "twenty_to_one": point(audit.rule_of_thumb),
-        "warnings": list(audit.warnings),
+        "other_figures": [
+            {
+                **r.figure._asdict(),
+                "flops": r.flops,
+                "tokens_per_param_ratio": r.tokens_per_param_ratio,
+                "verdict": r.verdict,
+            }
+            for r in audit.readings
+        ],
+        "warnings": [audit.dispute] * bool(audit.dispute) + list(audit.warnings),
     }
 
 
@@ -185,11 +306,18 @@ def _count_as(law: Law, model: TrainedModel) -> tuple[float, tuple[str, ...]]:
         if model.n_params_non_embedding is not None:
             n_params = model.n_params_non_embedding
         else:
+            known = "total" if model.n_params_total is None else "active count"
             warnings.append(
-                "the law counts non-embedding parameters, of this model only the total is known; it is used"
+                f"the law counts non-embedding parameters, of this model only the {known} is known; it is used"
             )
-    if model.kind == "decoder-moe":
-        warnings.append("a mixture of experts: its active parameters are used in a law of dense models")
+    if model.n_params_total is not None:
+        is_published = law.provenance is not None and bool(law.provenance.status)
+        fitted = (
+            "in a law fitted on dense models"
+            if is_published
+            else "as the runs behind the law must count them too"
+        )
+        warnings.append(f"a mixture of experts: N is its active parameters, {fitted}")
     elif model.kind != "decoder":
         warnings.append(f"an {model.kind}, in a law of decoders")
     if model.status == "unverified":

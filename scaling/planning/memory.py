@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from scaling.accounting.memory import Memory, Recomputation, Strategy, estimate_memory
+from scaling.accounting.activations import Recomputation
+from scaling.accounting.memory import Memory, Strategy, estimate_memory
 from scaling.architecture import Architecture
 from scaling.errors import PlanError, UsageError
 from scaling.planning.shape import choose_architecture

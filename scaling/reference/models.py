@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,7 +14,12 @@ TABLE = "published_models.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedModel:
-    """One trained model. None means not published; `flops` is the published training compute, not 6ND."""
+    """One trained model. None means not published; `flops` is the published training compute, not 6ND.
+
+    Args:
+        flops_counts: where it is known why `flops` is not 6ND, what it counts.
+        disputed_tokens: other counts of the training tokens, each with who says so.
+    """
 
     id: str
     name: str
@@ -27,6 +33,8 @@ class PublishedModel:
     n_tokens: float | None
     n_tokens_unique: float | None
     flops: float | None
+    flops_counts: str
+    disputed_tokens: tuple[tuple[float, str], ...]
     n_layers: int | None
     d_model: int | None
     n_heads: int | None
@@ -61,6 +69,13 @@ def find_model(name: str) -> PublishedModel:
     raise UnknownNameError("model", name, known, aliases=aliases_of(TABLE, "name"), hint=hint)
 
 
+def _disputed(cell: str) -> Iterator[tuple[float, str]]:
+    """`7.68e11=who says so|2.81e12=who says that`."""
+    for part in filter(None, cell.split("|")):
+        tokens, _, why = part.partition("=")
+        yield float(tokens), why
+
+
 def _model(row: dict[str, str]) -> PublishedModel:
     def size(column: str) -> int | None:
         return int(row[column]) if row[column] else None
@@ -78,6 +93,8 @@ def _model(row: dict[str, str]) -> PublishedModel:
         n_tokens=number(row["n_tokens"]),
         n_tokens_unique=number(row["n_tokens_unique"]),
         flops=number(row["flops"]),
+        flops_counts=row["flops_counts"],
+        disputed_tokens=tuple(_disputed(row["disputed_tokens"])),
         n_layers=size("n_layers"),
         d_model=size("d_model"),
         n_heads=size("n_heads"),

@@ -71,6 +71,13 @@ def test_a_frontier_law_leaves_losses_out():
         (["--params", "7B"], 2, "give both"),
         (["--params", "7B", "--tokens", "2B params"], 2, "2B params"),
         (["--params", "0", "--tokens", "2T"], 2, ""),
+        (["--total-params", "47B"], 2, "give both, such as --params 13B --total-params 47B --tokens 2T"),
+        (
+            ["--params", "47B", "--total-params", "13B", "--tokens", "2T"],
+            1,
+            "must be more than the active 47B",
+        ),
+        (["mixtral-8x7b"], 1, "--params 12.9B --total-params 46.7B --tokens 1T"),
         (["bart-base"], 1, "tokens of BART base are not published"),
         (["--params", "7B", "--tokens", "1e40"], 1, "Check the exponent"),
         (["--params", "7", "--tokens", "1e9"], 1, "not a language model"),
@@ -83,3 +90,53 @@ def test_refusals_name_what_to_do(args, code, message, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_lamdas_verdict_is_told_under_every_figure():
+    result = invoke("LaMDA 137B")
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    text = " ".join(result.stdout.split())
+    assert "with 432B tokens (its published 3.55e23 FLOPs over 6N): 5.8x under-trained" in text
+    assert (
+        "with 768B tokens (3M steps of 256k tokens, as a correction of a survey argued): 3.2x under-trained"
+        in text
+    )
+    assert "with 2.81T tokens (the corpus of its own paper): near-optimal" in text
+    assert "15x under?" in text
+    (model,) = json.loads(invoke("LaMDA 137B", "--json").stdout)["models"]
+    assert "432B" in model["warnings"][0]
+    assert [f["verdict"] for f in model["other_figures"]] == [
+        "under-trained",
+        "under-trained",
+        "near-optimal",
+    ]
+
+
+def test_a_table_of_many_models_marks_the_disputed_and_tells_of_them_once():
+    result = invoke()
+    rows = {line.split()[0]: line for line in result.stdout.splitlines()[1:7]}
+    assert "15x under?" in rows["LaMDA"]
+    assert "?" not in rows["Gopher"]
+    assert "LaMDA: its training tokens are disputed, 168B here: with 432B tokens" in " ".join(
+        result.stderr.split()
+    )
+    assert "(?: its figures are disputed)" in result.stdout
+    assert "disputed" not in invoke("gpt-3").stdout
+
+
+def test_a_mixture_by_numbers_says_which_parameters_are_meant():
+    result = invoke("--params", "13B", "--total-params", "47B", "--tokens", "2T")
+    text = " ".join(result.stdout.split())
+    assert "13B active parameters a token, of 47B in all" in text
+    assert "N the total parameters (of a mixture of experts: the active)" in text
+    assert result.stderr.count("mixture of experts") == 1
+    (model,) = json.loads(
+        invoke("--params", "13B", "--total-params", "47B", "--tokens", "2T", "--json").stdout
+    )["models"]
+    assert (model["n_params"], model["n_params_total"], model["flops"]) == (13e9, 47e9, 6 * 13e9 * 2e12)
+
+
+def test_one_warning_serves_all_mixtures():
+    result = invoke("deepseek-v3", "dbrx", "olmoe-1b-7b")
+    assert "DeepSeek-V3, DBRX, OLMoE 1B-7B: a mixture of experts" in " ".join(result.stderr.split())
+    assert result.stderr.count("dense models") == 1

@@ -23,7 +23,16 @@ def _json(*args: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "args", [["gpt2", "--tokens", "300B"], ["llama-3.1-405b"], ["t5-11b"], ["bert"], ["--list"]]
+    "args",
+    [
+        ["gpt2", "--tokens", "300B"],
+        ["llama-3.1-405b"],
+        ["t5-11b"],
+        ["bert"],
+        ["--list"],
+        ["deepseek-v3"],
+        ["mixtral-8x7b", "--tokens", "300B"],
+    ],
 )
 def test_text_fits_100_columns(args: list[str]) -> None:
     result = CliRunner().invoke(count, args)
@@ -128,6 +137,10 @@ def test_tensor_parallel_and_a_longer_context_without_learned_positions() -> Non
         (["--n-layers", "abc"], "--n-layers: 'abc' is not a number; write for example 12, 4096 or 32k."),
         (["gpt2", "--precision", "fp9"], "unknown precision 'fp9'"),
         (["gpt2", "--devices", "6", "--tensor-parallel", "4"], "tensor_parallel 4 must divide n_devices 6"),
+        (
+            ["meta-llama/Llama-3"],
+            "names on a hub are not looked up; fetch its config.json and give that file",
+        ),
         (["missing.json"], "cannot read the architecture file 'missing.json': No such file"),
     ],
 )

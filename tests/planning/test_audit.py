@@ -7,15 +7,18 @@ import math
 import pytest
 
 from scaling.errors import LawError, PlanError
+from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.planning.audit import (
+    CONFLICT,
     DECK,
     TrainedModel,
     audit_model,
     audit_models,
     audit_to_dict,
+    deck,
     from_published,
 )
-from scaling.reference import find_law, find_model
+from scaling.reference import find_law, find_model, published_models
 
 # name: C, D/N, 20:1 N* and D*, N* and D* of the refit as printed (Besiroglu et al. 2024)
 BY_HAND = {
@@ -104,7 +107,17 @@ def test_repeated_tokens_reach_a_law_that_reads_them():
 def test_mixtures_of_experts_count_active_parameters_and_say_so():
     model = from_published(find_model("DeepSeek-V3"))
     assert model.n_params == 37e9
-    assert "mixture of experts" in audit_model(model, find_law("besiroglu")).warnings[0]
+    assert model.n_params_total == 671e9
+    audit = audit_model(model, find_law("besiroglu"))
+    assert audit.flops == 6 * 37e9 * 14.8e12
+    assert (
+        audit.warnings[0]
+        == "a mixture of experts: N is its active parameters, in a law fitted on dense models"
+    )
+    mine = ChinchillaLaw(
+        E=1.8, A=480.0, B=2100.0, alpha=0.35, beta=0.37
+    )  # whose runs may be mixtures themselves
+    assert "as the runs behind the law must count them too" in audit_model(model, mine).warnings[0]
 
 
 def test_unknown_tokens_and_impossible_sizes_are_refused():
@@ -125,6 +138,73 @@ def test_the_dictionary_has_no_nan_for_any_published_model():
 
 
 def find_rows_with_tokens():
-    from scaling.reference import published_models
-
     return [m for m in published_models() if m.n_tokens is not None]
+
+
+def test_lamdas_disputed_tokens_each_get_their_verdict():
+    audit = audit_model(from_published(find_model("LaMDA 137B")), find_law("besiroglu"))
+    by_tokens = {round(r.figure.n_tokens / 1e9): r for r in audit.readings}
+    assert list(by_tokens) == [432, 768, 2810]  # 3.55e23 / (6 x 137e9); 3M x 256k; the corpus
+    assert by_tokens[432].flops == pytest.approx(3.55e23, rel=1e-12)
+    for tokens in by_tokens:  # what an audit of a model on those tokens says
+        other = audit_model(
+            TrainedModel(name="x", n_params=137e9, n_tokens=by_tokens[tokens].figure.n_tokens),
+            find_law("besiroglu"),
+        )
+        assert by_tokens[tokens].verdict == other.verdict
+        assert by_tokens[tokens].tokens_per_param_ratio == pytest.approx(
+            other.tokens_per_param_ratio, rel=1e-12
+        )
+    assert round(1 / by_tokens[432].tokens_per_param_ratio) == 6
+    assert round(1 / by_tokens[768].tokens_per_param_ratio) == 3
+    first = audit_to_dict(audit)["warnings"][0]
+    assert first.startswith(
+        "its training tokens are disputed, 168B here: with 432B tokens (its published 3.55e23 FLOPs"
+    )
+    assert [f["n_tokens"] for f in audit_to_dict(audit)["other_figures"]] == [
+        r.figure.n_tokens for r in audit.readings
+    ]
+
+
+def test_every_model_whose_published_flops_are_not_6nd_says_so():
+    found = {}
+    for m in find_rows_with_tokens():
+        active = m.n_params_active or m.n_params
+        ratio = 1 if m.flops is None else m.flops / (6 * active * m.n_tokens)
+        audit = audit_model(from_published(m), find_law("besiroglu"))
+        differs = abs(ratio - 1) > CONFLICT
+        assert bool(audit.readings) == (differs or bool(m.disputed_tokens)), m.id
+        assert bool(audit.dispute) == bool(audit.readings), m.id
+        if differs:
+            assert any(r.flops == pytest.approx(m.flops, rel=1e-12) for r in audit.readings), m.id
+            found[m.family] = audit.dispute
+    assert set(found) == {"LaMDA", "Pythia", "Cerebras-GPT", "T5"}
+    assert (
+        "with 5.5B parameters a token (its published 3.3e22 FLOPs count half of the parameters a token"
+        in found["T5"]
+    )
+    assert found["T5"].startswith("its published FLOPs are 0.5 times 6ND")
+
+
+def test_the_deck_knows_what_the_table_disputes():
+    assert [m.name for m in deck()] == [m.name for m in DECK]
+    assert [m.name for m in deck() if m.figures] == ["LaMDA"]
+    assert all(
+        (m.n_params, m.n_tokens) == (d.n_params, d.n_tokens) for m, d in zip(deck(), DECK, strict=True)
+    )
+
+
+def test_notes_of_the_table_that_tell_of_other_tokens_are_in_its_column():
+    for m in published_models():
+        if any(words in m.note for words in ("quoted as", "lists 109M", "first version", "2.81T")):
+            assert m.disputed_tokens, m.id
+        for tokens, why in m.disputed_tokens:
+            assert tokens > 1e9, m.id
+            assert tokens != m.n_tokens, m.id
+            assert why, m.id
+
+
+@pytest.mark.parametrize("total", [13e9, 1e9, math.inf, math.nan])
+def test_all_parameters_of_a_mixture_are_more_than_the_active(total):
+    with pytest.raises(PlanError, match="must be more than the active 13B"):
+        TrainedModel(name="x", n_params=13e9, n_params_total=total, n_tokens=1e12)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from scaling.architecture import Architecture
+from scaling.architecture.huggingface import read_huggingface
 from scaling.errors import DataError, UsageError
 from scaling.lm.files import whole_file, write_tensors, write_text
 from scaling.lm.models.build import WEIGHTS_FILE, load_weights, read_safetensors
@@ -26,7 +27,6 @@ INDEX_FILE = "model.safetensors.index.json"
 _FAMILY_OF_TYPE = {
     "gpt2": "gpt2", "openai-gpt": "openai-gpt", "llama": "llama", "mistral": "llama", "qwen2": "llama"
 }  # fmt: skip
-_GELU_NAMES = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
 
 
 def load_huggingface(
@@ -95,21 +95,18 @@ def architecture_from_huggingface(
         UsageError: a model type or an option we do not build, which is named.
         DataError: a key is missing.
     """
-    read = _llama_architecture if _family(config) == "llama" else _gpt_architecture
-    try:
-        return read(config)
-    except KeyError as error:
-        raise DataError(
-            f"{source} has no {error.args[0]!r}, which a model of type {config['model_type']!r} needs. "
-            "Take the config.json that belongs to the weights."
-        ) from error
+    family = _family(config)
+    _refuse_unbuilt(config, family)
+    # the class named there may lack a head, as GPT-2's own files do; what is built here always has it
+    plain = {k: v for k, v in config.items() if k != "architectures"}
+    return read_huggingface(plain, source=source).architecture
 
 
 def huggingface_config(a: Architecture) -> dict[str, Any]:
     """A config.json for GPT-2 or Llama."""
-    if a.kind == "decoder" and a == _gpt_architecture(_gpt2_config(a)):
+    if a.kind == "decoder" and a == architecture_from_huggingface(_gpt2_config(a)):
         return _gpt2_config(a)
-    if a.kind == "decoder" and a.is_gated and a == _llama_architecture(_llama_config(a)):
+    if a.kind == "decoder" and a.is_gated and a == architecture_from_huggingface(_llama_config(a)):
         return _llama_config(a)
     raise UsageError(
         "only GPT-2 and Llama architectures have a Hugging Face configuration to write; "
@@ -117,25 +114,19 @@ def huggingface_config(a: Architecture) -> dict[str, Any]:
     )
 
 
-def _gpt_architecture(config: Mapping[str, Any]) -> Architecture:
-    first = config["model_type"] == "openai-gpt"  # GPT-1: post-norm, and its "gelu" is the tanh form
-    activation = config.get("afn" if first else "activation_function", "gelu_new")
-    for option in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"):
-        if config.get(option):
-            raise UsageError(f"{option} of this configuration is not built here.")
-    return Architecture(
-        n_layers=config["n_layer"],
-        d_model=config["n_embd"],
-        n_heads=config["n_head"],
-        d_ff=config.get("n_inner") or 4 * config["n_embd"],
-        vocab_size=config["vocab_size"],
-        context_length=config["n_positions"],
-        norm_position="post" if first else "pre",
-        norm_eps=config.get("layer_norm_epsilon", 1e-5),
-        activation="gelu_tanh" if first and activation == "gelu" else _known_activation(activation),
-        scale_attention=config.get("scale_attn_weights", True),
-        tie_embeddings=config.get("tie_word_embeddings", True),
-    )
+def _refuse_unbuilt(config: Mapping[str, Any], family: str) -> None:
+    """Options that change no count, and so no `Architecture`, but what the model computes."""
+    if family != "llama":
+        return
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        raise UsageError(f"rotary positions of type {kind!r} are not built here, only the default.")
+    window = config.get("sliding_window")
+    if window and config.get("use_sliding_window", config["model_type"] == "mistral"):
+        raise UsageError(f"a sliding window ({window} tokens) is not built here.")
+    if config.get("hidden_act", "silu") != "silu":
+        raise UsageError(f"a gate with {config['hidden_act']!r} is not built here, only silu.")
 
 
 def _gpt2_config(a: Architecture) -> dict[str, Any]:
@@ -147,38 +138,6 @@ def _gpt2_config(a: Architecture) -> dict[str, Any]:
         "activation_function": {"gelu": "gelu", "relu": "relu"}.get(a.activation, "gelu_new"),
         "tie_word_embeddings": a.tie_embeddings, "bos_token_id": None, "eos_token_id": None,
     }  # fmt: skip
-
-
-def _llama_architecture(config: Mapping[str, Any]) -> Architecture:
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind != "default":
-        raise UsageError(f"rotary positions of type {kind!r} are not built here, only the default.")
-    window = config.get("sliding_window")
-    if window and config.get("use_sliding_window", config["model_type"] == "mistral"):
-        raise UsageError(f"a sliding window ({window} tokens) is not built here.")
-    if config.get("hidden_act", "silu") != "silu":
-        raise UsageError(f"a gate with {config['hidden_act']!r} is not built here, only silu.")
-    is_qwen = config["model_type"] == "qwen2"
-    return Architecture(
-        n_layers=config["num_hidden_layers"],
-        d_model=config["hidden_size"],
-        n_heads=config["num_attention_heads"],
-        n_kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
-        d_head=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
-        d_ff=config["intermediate_size"],
-        vocab_size=config["vocab_size"],
-        context_length=config["max_position_embeddings"],
-        norm="rms",
-        norm_eps=config.get("rms_norm_eps", 1e-6),
-        activation="swiglu",
-        positions="rope",
-        rope_theta=rope.get("rope_theta") or config.get("rope_theta") or 10_000.0,
-        qkv_bias=is_qwen or bool(config.get("attention_bias")),
-        attention_output_bias=not is_qwen and bool(config.get("attention_bias")),
-        mlp_bias=bool(config.get("mlp_bias")),
-        tie_embeddings=bool(config.get("tie_word_embeddings")),
-    )
 
 
 def _llama_config(a: Architecture) -> dict[str, Any]:
@@ -201,12 +160,6 @@ def _family(config: Mapping[str, Any]) -> str:
     if kind not in _FAMILY_OF_TYPE:
         raise UsageError(f"model type {kind!r} cannot be read; known: {', '.join(sorted(_FAMILY_OF_TYPE))}.")
     return _FAMILY_OF_TYPE[kind]
-
-
-def _known_activation(name: str) -> Any:
-    if name not in _GELU_NAMES:
-        raise UsageError(f"activation {name!r} is not built here; known: {', '.join(_GELU_NAMES)}.")
-    return _GELU_NAMES[name]
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scaling.architecture import Architecture
+from scaling.architecture.spec import COUNTED_ONLY
 from scaling.errors import UsageError
 from scaling.lm.models.cache import KVCache
 from scaling.lm.models.heads import MaskedTokenHead, Pooler, ReplacedTokenHead
@@ -18,11 +19,27 @@ from scaling.lm.models.layers import embedding
 from scaling.lm.models.stack import Stack
 from scaling.lm.models.step import packed_product, packing_pays, plain_product, unroll
 
+_BUILT_POSITIONS = ("rope", "learned", "relative_bias", "sinusoidal", "none")
+
 
 def check_buildable(a: Architecture) -> None:
-    """Refuse a shape of the table that is there to be counted only (Gopher, Chinchilla)."""
-    if a.positions == "transformer_xl":
-        raise UsageError("transformer_xl positions can be counted but not built; use 'rope' or 'learned'.")
+    """Refuse a shape that is there to be counted only: Gopher's positions, mixtures of experts, and the like.
+
+    Raises:
+        UsageError: naming the first such field and, where there is one, what to use instead.
+    """
+    if a.n_experts:
+        raise UsageError(
+            f"a mixture of experts ({a.n_experts} experts) can be counted but not built; leave out n_experts and what "
+            "goes with it."
+        )
+    for name, buildable in (("positions", _BUILT_POSITIONS), ("norm_position", ("pre", "post"))):
+        value = getattr(a, name)
+        if value not in buildable:
+            known = " or ".join(map(repr, buildable))
+            raise UsageError(f"{value} {name.replace('_', ' ')} can be counted but not built; use {known}.")
+    for name in sorted(set(a.to_dict()) & set(COUNTED_ONLY)):
+        raise UsageError(f"{name} {getattr(a, name)!r} can be counted but not built; leave it out.")
 
 
 class Transformer(nn.Module):

@@ -1,0 +1,166 @@
+"""Mixtures of experts: what each family's config.json means, beside what `dense` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from scaling.architecture.huggingface.dense import attention_bias, qwen2_window, rms_rope
+from scaling.architecture.huggingface.values import (
+    Config,
+    Fields,
+    NotUnderstood,
+    flag,
+    gate,
+    sizes,
+    stated,
+    take,
+    window,
+)
+
+
+def _experts(c: Config, count: str, width: str) -> Fields:
+    return {
+        "n_experts": take(c, count),
+        "n_experts_per_token": take(c, "num_experts_per_tok"),
+        "d_ff_expert": take(c, width),
+    }
+
+
+def _mixtral(c: Config) -> Fields:
+    read = rms_rope(c)
+    return {**read, **_experts(c, "num_local_experts", "intermediate_size"), **window(c, read["n_layers"])}
+
+
+def _phimoe(c: Config) -> Fields:
+    return {
+        **_mixtral(c),
+        **attention_bias({**c, "mlp_bias": None}),
+        "norm": "layer",
+        "norm_bias": True,
+        "head_bias": flag(c, "lm_head_bias"),
+    }
+
+
+def _granitemoe(c: Config) -> Fields:
+    read = {**rms_rope(c, grouped=False), **_experts(c, "num_local_experts", "intermediate_size")}
+    shared = c.get("shared_intermediate_size") or 0
+    return {**read, **attention_bias({**c, "mlp_bias": None}), "n_shared_experts": int(bool(shared)),
+            "d_ff_shared": shared}  # fmt: skip
+
+
+def _olmoe(c: Config) -> Fields:
+    return {
+        **rms_rope(c, grouped=False),
+        **attention_bias({**c, "mlp_bias": None}),
+        **_experts(c, "num_experts", "intermediate_size"),
+        "qk_norm": "width",
+    }
+
+
+def _dense_of_qwen(c: Config, n_layers: object) -> int:
+    """Layers without experts: those named, and those between every decoder_sparse_step-th."""
+    named, step = c.get("mlp_only_layers") or (), take(c, "decoder_sparse_step", 1)
+    return (
+        sum(i in named or bool((i + 1) % step) for i in range(n_layers)) if isinstance(n_layers, int) else 0
+    )
+
+
+def _qwen2_moe(c: Config) -> Fields:
+    read = rms_rope(c)
+    return {
+        **read,
+        **_experts(c, "num_experts", "moe_intermediate_size"),
+        **qwen2_window(c, read["n_layers"]),
+        "qkv_bias": flag(c, "qkv_bias", default=True),
+        "n_shared_experts": 1,
+        "d_ff_shared": take(c, "shared_expert_intermediate_size"),
+        "shared_expert_gate": True,
+        "n_dense_layers": _dense_of_qwen(c, read["n_layers"]),
+    }
+
+
+def _qwen3_moe(c: Config) -> Fields:
+    read = rms_rope(c)
+    return {
+        **read,
+        **attention_bias({**c, "mlp_bias": None}),
+        **_experts(c, "num_experts", "moe_intermediate_size"),
+        **qwen2_window(c, read["n_layers"]),
+        "qk_norm": "head",
+        "n_dense_layers": _dense_of_qwen(c, read["n_layers"]),
+    }
+
+
+def _deepseek_mlp(c: Config) -> Fields:
+    if take(c, "moe_layer_freq", 1) != 1:
+        raise NotUnderstood(f"moe_layer_freq {c['moe_layer_freq']} (dense layers between those with experts)")
+    shared = stated(c, "n_shared_experts", 0)
+    return {
+        **_experts(c, "n_routed_experts", "moe_intermediate_size"),
+        "n_shared_experts": shared,
+        "d_ff_shared": take(c, "moe_intermediate_size") if shared else 0,
+        "n_dense_layers": stated(c, "first_k_dense_replace", 0),
+    }
+
+
+def _deepseek(c: Config) -> Fields:
+    """V2, V3 and their kin: latent attention, shared experts, the first layers dense."""
+    rope = take(c, "qk_rope_head_dim")
+    return {
+        **rms_rope({**c, "num_key_value_heads": None}),
+        **attention_bias({**c, "mlp_bias": None}),
+        **_deepseek_mlp(c),
+        "d_latent_q": stated(c, "q_lora_rank", 0),
+        "d_latent_kv": take(c, "kv_lora_rank"),
+        "d_head_rope": rope,
+        "d_head": take(c, "qk_nope_head_dim") + rope,
+        "d_head_value": take(c, "v_head_dim"),
+    }
+
+
+def _glm4_moe(c: Config) -> Fields:
+    norm = "head" if flag(c, "use_qk_norm") else "none"
+    return {**rms_rope(c), **_deepseek_mlp(c), "qkv_bias": flag(c, "attention_bias"), "qk_norm": norm}
+
+
+def _gpt_oss(c: Config) -> Fields:
+    read = rms_rope({"head_dim": 64, **c})
+    bias = flag(c, "attention_bias", default=True)
+    n = read["n_layers"]
+    return {
+        **read,
+        **_experts(c, "num_local_experts", "intermediate_size"),
+        "qkv_bias": bias,
+        "attention_output_bias": bias,
+        "mlp_bias": True,
+        "attention_sinks": True,
+        **window(c, n, -(-n // 2) if isinstance(n, int) else 0, default=128),
+    }
+
+
+def _dbrx(c: Config) -> Fields:
+    """Its sizes of attention and experts stand in objects of their own."""
+    attention, ffn = c.get("attn_config") or {}, c.get("ffn_config") or {}
+    act = (ffn.get("ffn_act_fn") or {}).get("name", "silu")
+    return {
+        **sizes(c, "n_layers", "d_model", "n_heads", "max_seq_len"),
+        "n_kv_heads": take(attention, "kv_n_heads", 1),
+        "n_experts": take(ffn, "moe_num_experts"),
+        "n_experts_per_token": take(ffn, "moe_top_k"),
+        "d_ff_expert": take(ffn, "ffn_hidden_size"),
+        "norm_bias": False,
+        "activation": gate({"ffn_act_fn": act}, "ffn_act_fn"),
+        "positions": "rope",
+        "rope_theta": float(attention.get("rope_theta") or 10_000.0),
+        "qkv_bias": False,
+        "attention_output_bias": False,
+        "mlp_bias": False,
+        "tie_embeddings": flag(c, "tie_word_embeddings"),
+    }
+
+
+MIXTURES: Mapping[str, Callable[[Config], Fields]] = {
+    "mixtral": _mixtral, "phimoe": _phimoe, "granitemoe": _granitemoe, "granitemoeshared": _granitemoe,
+    "olmoe": _olmoe, "qwen2_moe": _qwen2_moe, "qwen3_moe": _qwen3_moe, "deepseek_v2": _deepseek,
+    "deepseek_v3": _deepseek, "kimi_k2": _deepseek, "glm4_moe": _glm4_moe, "gpt_oss": _gpt_oss, "dbrx": _dbrx,
+}  # fmt: skip
