@@ -172,10 +172,13 @@ def _of_one_quantity(request: Request, table: Table) -> tuple[Request, Table]:
 
 
 def fit_table(table: Table, request: Request, every_row: bool = False) -> Any:
-    """The fit of any method; an error about the last rows of curves says how to fit more of them."""
+    """The fit of any method; an error about rows or columns that were chosen for the user says how to choose others."""
     try:
         return fit_runs(table.runs, request, every_row)
     except FitError as error:
+        chosen = [f.message for f in table.findings if f.code == "one-quantity"]
+        if chosen:
+            raise FitError(f"{error} Here {chosen[0]}") from error
         if not any(f.code == "curves-reduced" for f in table.findings):
             raise
         raise FitError(
