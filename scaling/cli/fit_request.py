@@ -128,7 +128,9 @@ def parse_held(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
         try:
             held[name] = float(value)
         except ValueError as error:
-            raise UsageError(f"--fix {name} takes a number, for example {name}=1.6; got {value!r}.") from error
+            raise UsageError(
+                f"--fix {name} takes a number, for example {name}=1.6; got {value!r}."
+            ) from error
     return tuple(held.items())
 
 
