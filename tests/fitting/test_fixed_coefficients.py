@@ -60,6 +60,7 @@ def test_both_solvers_agree_on_a_held_chinchilla_law(fixed: dict[str, float]) ->
     assert general.coefficients == pytest.approx(exact.coefficients, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_truth_held_narrows_the_intervals_which_then_cover_as_often() -> None:
     inside, narrower = 0, 0
     for seed in range(30):

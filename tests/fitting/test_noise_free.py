@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scaling.fitting.generic.fit import fit_law
+from scaling.fitting.isoflop.fit import fit_isoflop
 from scaling.fitting.parametric.fit import fit_parametric
 from scaling.laws import ChinchillaLaw
 from scaling.runs import Runs
@@ -76,3 +77,12 @@ def test_floors_of_zero_are_certified_in_every_family_that_has_one() -> None:
             assert fit.certified, name
             (told,) = [f.message for f in fit.findings if f.code == "at-bound" and "no floor" in f.message]
             assert f"--law {name.removesuffix('_floor')}" in told
+
+
+@pytest.mark.parametrize(("noise", "told"), [(0.0, True), (0.002, False)])
+def test_valleys_of_a_formula_are_noise_free_too(noise: float, told: bool) -> None:
+    C, spread = (g.ravel() for g in np.meshgrid([1e19, 1e20, 1e21, 1e22], np.geomspace(0.2, 5, 7)))
+    N = np.array([LAW.allocate(float(c)).n_params for c in C]) * spread
+    loss = LAW.loss(N, C / (6 * N)) * np.exp(noise * np.random.default_rng(0).standard_normal(len(N)))
+    fit = fit_isoflop(Runs.from_arrays(n_params=N, flops=C, loss=np.round(loss, 5)))
+    assert ("noise-free" in codes(fit)) == told
