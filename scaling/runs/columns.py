@@ -165,6 +165,13 @@ def _same_quantity(table: RawTable, first: Match, other: Match) -> bool:
     return bool(len(ratio) > 2 and ratio.max() < (1 + SAME_LOSS) * ratio.min())
 
 
+def varies(table: RawTable, position: int) -> bool:
+    """Whether a column holds numbers of more than one value."""
+    values = try_numbers(table.values[position][:SAMPLE], "n_params")
+    values = values[np.isfinite(values)]
+    return bool(len(values) and values.max() > values.min())
+
+
 def _is_text(table: RawTable, position: int) -> bool:
     """Whether a column holds words: of its first filled cells none is a number."""
     cells = table.values[position]
