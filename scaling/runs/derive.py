@@ -31,10 +31,11 @@ MOST_SEQUENCES = 32_768
 ANY_COUNT = 100.0
 COUNTS_APART = math.log(1.22)  # in ln C: nobody misses a nominal budget by a fifth
 
-MAY_BE_A_SIZE = frozenset(
-    "tokens token toks samples examples images sequences epochs steps step iterations iters data flops flop gflops "
-    "compute params parameters size hours words documents bytes".split()
-)
+# A column of one of these words, not read, may be the tokens or the compute: then no law of one quantity is fitted unasked.
+MAY_BE_A_SIZE = {
+    "tokens", "token", "toks", "samples", "examples", "images", "sequences", "epochs", "steps", "step", "iterations",
+    "iters", "data", "flops", "flop", "gflops", "compute", "params", "parameters", "hours", "words", "documents", "bytes",
+}  # fmt: skip
 _STEPS = (
     "n_steps", "num_steps", "train_steps", "training_steps", "total_steps", "max_steps",
     "num_iterations",
@@ -262,7 +263,7 @@ def _require(here: set[str], table: RawTable, found: Mapping[str, Match], readin
 
 
 def _other_size(table: RawTable, found: Mapping[str, Match]) -> str:
-    """A column that is not read and may hold tokens, compute or parameters under a name of its own; "" where none does."""
+    """A column that is not read and may hold tokens, compute or parameters under a name of its own; "" for none."""
     read = {m.position for m in found.values() if m.name != "step"}
     for i, header in enumerate(table.headers):
         if i not in read and MAY_BE_A_SIZE & set(fold(header).split("_")) and varies(table, i):
