@@ -11,6 +11,7 @@ from scaling.errors import DataError, UsageError
 from scaling.lm import build_model, generate
 from scaling.lm.gguf import _NAMES, load_gguf, load_smollm2
 from scaling.lm.models.names import to_huggingface_tensors
+from scaling.lm.text import first_ids
 
 gguf = pytest.importorskip("gguf")
 pytest.importorskip("tokenizers")
@@ -33,7 +34,7 @@ def written(tmp_path):
     return write(tmp_path)
 
 
-def write(tmp_path, *, rule="smollm", with_end=True):
+def write(tmp_path, *, rule="smollm", with_end=True, start=None, adds_start=None):
     model = build_model(A, seed=4, init_std=0.2)
     theirs = to_huggingface_tensors(A, "llama", {k: v.detach() for k, v in model.named_parameters()})
     path = tmp_path / "small.gguf"
@@ -55,6 +56,10 @@ def write(tmp_path, *, rule="smollm", with_end=True):
     writer.add_token_merges(["u s", "g us"])
     if with_end:
         writer.add_eos_token_id(0)
+    if start is not None:
+        writer.add_bos_token_id(start)
+    if adds_start is not None:
+        writer.add_add_bos_token(adds_start)
     back = {theirs_name: ours for ours, theirs_name in _NAMES.items()}
     top = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
     for name, tensor in theirs.items():
@@ -119,6 +124,18 @@ def test_a_split_rule_that_is_not_built_is_refused_by_name(tmp_path):
 def test_a_missing_field_is_named_with_its_file(tmp_path):
     with pytest.raises(DataError, match=r"small\.gguf has no field 'tokenizer\.ggml\.eos_token_id'"):
         load_gguf(write(tmp_path, with_end=False)[0])
+
+
+def test_a_prompt_begins_with_the_start_token_where_the_file_says_so(tmp_path):
+    start = 5
+    for adds_start, before in ((True, [start]), (False, []), (None, [])):
+        model, tokenizer = load_gguf(write(tmp_path, start=start, adds_start=adds_start)[0])
+        words = tokenizer.encode("gus")
+        assert list(generate(model, "gus", tokenizer, max_new_tokens=1)[0].prompt_ids) == [*before, *words]
+        assert first_ids(tokenizer) == [start]
+    assert first_ids(load_gguf(write(tmp_path))[1]) == [
+        0
+    ]  # no start is named: behind the end of another text
 
 
 def test_files_that_are_no_gguf_are_told(tmp_path):
