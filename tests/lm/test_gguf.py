@@ -133,7 +133,7 @@ def test_a_prompt_begins_with_the_start_token_where_the_file_says_so(tmp_path):
         words = tokenizer.encode("gus")
         assert list(generate(model, "gus", tokenizer, max_new_tokens=1)[0].prompt_ids) == [*before, *words]
         assert first_ids(tokenizer) == [start]
-    assert first_ids(load_gguf(write(tmp_path))[1]) == [
+    assert first_ids(load_gguf(write(tmp_path)[0])[1]) == [
         0
     ]  # no start is named: behind the end of another text
 
