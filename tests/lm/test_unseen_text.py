@@ -23,7 +23,7 @@ SHARE = 0.3  # of documents in validation
 
 
 def letters(split: str) -> set[int]:
-    return set(range(0, 16)) if split == "train" else set(range(16, 32))
+    return set(range(16)) if split == "train" else set(range(16, 32))
 
 
 def write_tokens(folder: Path, kind: str, *, cycle: bool = False) -> str:

@@ -93,6 +93,16 @@ def test_the_first_interval_is_that_of_the_shipped_draws(shipped, law) -> None:
         assert low < np.median(values) < high
 
 
+def wasted_at(law, n_params: float) -> float:
+    """Per cent of the compute that the optimal model of the same loss would not have needed."""
+    reached = loss(law, n_params, FLOPS / 6 / n_params)
+
+    def too_good(ln_c: float) -> float:
+        return reached - loss(law, *optimum(law, math.exp(ln_c)))
+
+    return 100 * (1 - math.exp(brentq(too_good, math.log(1e19), math.log(1e22))) / FLOPS)
+
+
 def test_the_cheap_range_off_the_optimum_wastes_what_it_says(law) -> None:
     low, high, share_low, share_high, most = printed(
         r"any N from ([\d.]+B) to ([\d.]+B) \(([\d.]+) to ([\d.]+) of N\*\) wastes under ([\d.]+) % of the compute"
@@ -102,13 +112,7 @@ def test_the_cheap_range_off_the_optimum_wastes_what_it_says(law) -> None:
         pytest.approx(share_low * best, rel=0.01),
         pytest.approx(share_high * best, rel=0.01),
     )
-    wasted = []
-    for n_params in (share_low * best, share_high * best):
-        reached = loss(law, n_params, FLOPS / 6 / n_params)
-        needed = brentq(
-            lambda ln_c: loss(law, *optimum(law, math.exp(ln_c))) - reached, math.log(1e19), math.log(1e22)
-        )
-        wasted.append(100 * (1 - math.exp(needed) / FLOPS))
+    wasted = [wasted_at(law, share * best) for share in (share_low, share_high)]
     assert max(wasted) < most
     assert max(wasted) > most - 1.5  # and the words do not promise far too little
 
