@@ -25,9 +25,17 @@ from scaling.sweep.store import Store
 from scaling.sweep.timing import usable_cores
 
 
+def torch_has_version(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only torch has: it asks for the versions of others while it is imported, and keeps what it is told."""
+    real = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: version if name == "torch" else real(name)
+    )
+
+
 @pytest.fixture(autouse=True)
 def a_cuda_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.13.0+cu130")
+    torch_has_version("2.13.0+cu130", monkeypatch)
     for name in ("CUDA_VISIBLE_DEVICES", "SCALING_DEVICE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -59,7 +67,7 @@ def test_no_driver_or_a_cpu_build_of_torch_is_no_gpu(tmp_path: Path, monkeypatch
     assert visible_gpus() == ()
     fake_nvidia_smi(tmp_path, monkeypatch, "echo 0")
     assert visible_gpus() == ("0",)
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.13.0+cpu")
+    torch_has_version("2.13.0+cpu", monkeypatch)
     assert visible_gpus() == ()
 
 
