@@ -31,9 +31,10 @@ MOST_SEQUENCES = 32_768
 ANY_COUNT = 100.0
 COUNTS_APART = math.log(1.22)  # in ln C: nobody misses a nominal budget by a fifth
 
-# A column of one of these words, not read, may be the tokens or the compute: then no law of one quantity is fitted unasked.
+# A column of one of these words, not read, may be the tokens or the compute: then no law of one quantity is fitted.
 MAY_BE_A_SIZE = {
-    "tokens", "token", "toks", "samples", "examples", "images", "sequences", "epochs", "steps", "step", "iterations",
+    "tokens", "token", "toks", "samples", "examples", "images", "sequences", "epochs", "steps", "step",
+    "iterations",
     "iters", "data", "flops", "flop", "gflops", "compute", "params", "parameters", "hours", "words", "documents", "bytes",
 }  # fmt: skip
 _STEPS = (
