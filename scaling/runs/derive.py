@@ -34,8 +34,8 @@ COUNTS_APART = math.log(1.22)  # in ln C: nobody misses a nominal budget by a fi
 # A column of one of these words, not read, may be the tokens or the compute: then no law of one quantity is fitted.
 MAY_BE_A_SIZE = {
     "tokens", "token", "toks", "samples", "examples", "images", "sequences", "epochs", "steps", "step",
-    "iterations",
-    "iters", "data", "flops", "flop", "gflops", "compute", "params", "parameters", "hours", "words", "documents", "bytes",
+    "iterations", "iters", "data", "flops", "flop", "gflops", "compute", "params", "parameters", "hours", "words",
+    "documents", "bytes",
 }  # fmt: skip
 _STEPS = (
     "n_steps", "num_steps", "train_steps", "training_steps", "total_steps", "max_steps",
