@@ -150,7 +150,8 @@ def of_the_end(
     if not moment.went_on:
         return {}
     return {
-        name: f"is said once for the whole run, which was evaluated last at step {moment.step} of {moment.last_step}"
+        name: f"is said once for the whole run, which was evaluated last at step {moment.step} of {moment.last_step} "
+        "(--tokens as a number, or --sizes, says it for that step)"
         for name in names
         if name in elsewhere and name not in logged
     }
