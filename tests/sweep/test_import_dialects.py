@@ -273,6 +273,12 @@ def test_the_api_gives_the_tokens_of_the_last_loss_not_those_of_the_summary() ->
         from_wandb([said_once], loss_key="eval/loss", n_params="n_params", n_tokens="D", **TOTAL)
 
 
+def test_a_loss_of_step_0_alone_has_no_tokens_and_says_so() -> None:
+    runs = [ApiRun([{"eval/loss": 9.0}], n_params=1e6)]
+    with pytest.raises(DataError, match=r"the loss stands at step 0 alone.*left out: r"):
+        from_wandb(runs, loss_key="eval/loss", n_params="n_params", tokens_per_step=1000, **TOTAL)
+
+
 def test_a_loss_that_no_run_of_the_api_has_is_answered_with_what_there_is() -> None:
     run = ApiRun([{"val/loss": 3.0, "lr": 1.0}], n_params=1e6)
     with pytest.raises(

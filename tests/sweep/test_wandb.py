@@ -206,7 +206,14 @@ def test_different_runs_of_one_name_are_not_merged(tmp_path: Path) -> None:
 
 
 def log_part(
-    folder: Path, run_id: str, steps: Iterable[int], *, code: int = 0, explicit: bool = True, **more: Any
+    folder: Path,
+    run_id: str,
+    steps: Iterable[int],
+    *,
+    code: int = 0,
+    explicit: bool = True,
+    key: str = "eval/loss",
+    **more: Any,
 ) -> Path:
     """One launch of a run under its id, as wandb writes it offline; the loss is 5 - step / 100."""
     wandb = pytest.importorskip("wandb", reason="pip install 'isoflop[wandb]'")
@@ -217,7 +224,7 @@ def log_part(
         config={"n_params": 1e6, **more},
     )  # fmt: skip
     for step in steps:
-        row = {"eval/loss": 5 - step / 100, "trained": step}
+        row = {key: 5 - step / 100, "trained": step}
         run.log(row, **({"step": step} if explicit else {}))
     path = Path(run.settings.sync_file)
     run.finish(exit_code=code)
@@ -246,6 +253,28 @@ def test_a_later_part_that_ends_before_an_earlier_one_is_the_run(tmp_path: Path)
     log_part(tmp_path / "2", "same", range(30, 60, 10))
     runs = from_wandb(tmp_path, **OPTIONS)
     assert (runs.step.tolist(), runs.loss.tolist()) == ([50], pytest.approx([4.5]))
+
+
+def test_a_later_part_without_an_evaluation_leaves_the_last_one_before_its_checkpoint(tmp_path: Path) -> None:
+    log_part(tmp_path / "1", "same", range(10, 70, 10), code=1)
+    log_part(tmp_path / "2", "same", range(41, 46), code=1, key="train/loss")
+    with pytest.raises(DataError, match="unfinished, left out: m evaluated last at step 40 of 45"):
+        from_wandb(tmp_path, **OPTIONS)
+    runs = from_wandb(tmp_path, n_steps=40, **OPTIONS)
+    assert (runs.step.tolist(), runs.loss.tolist()) == ([40], pytest.approx([4.6]))
+
+
+def test_a_part_whose_rows_were_lost_leaves_wandbs_own_counter_without_meaning(tmp_path: Path) -> None:
+    """A node that dies takes with it what was not yet written; the next part counts from 0 all the same."""
+    lost = log_part(tmp_path / "1", "same", range(1, 7), code=1, explicit=False)
+    data = lost.read_bytes()
+    lost.write_bytes(data[: data.index(b"eval/loss")])
+    log_part(tmp_path / "2", "same", range(7, 11), explicit=False)
+    with pytest.raises(
+        DataError, match="killed before its rows were written, and _step counts from 0 in each"
+    ):
+        from_wandb(tmp_path, **OPTIONS)
+    assert from_wandb(tmp_path, step_key="trained", **OPTIONS).n_tokens.tolist() == [10_000]
 
 
 def test_parts_that_count_from_the_start_again_are_joined_by_a_step_of_their_own_or_asked_about(
