@@ -3,6 +3,7 @@ imports are one table."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +30,9 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for module in ("transformers", "accelerate", "wandb", "mlflow", "tensorboard"):
         pytest.importorskip(module, reason="pip install 'isoflop[test,oracle]'")
     folder = tmp_path_factory.mktemp("logs")
+    # without what the tools leave in the environment of a process that has used them
+    ours = ("WANDB", "MLFLOW", "TENSORBOARD")
+    alone = {name: value for name, value in os.environ.items() if not any(tool in name for tool in ours)}
     for name, width, killed_at in (
         ("narrow", 8, None),
         ("wide", 16, 15),
@@ -37,7 +41,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         command = [sys.executable, str(SCRIPT), str(folder), name, str(width)]
         command += [] if killed_at is None else [str(killed_at)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)
         assert done.returncode == (0 if killed_at is None else -signal.SIGKILL), done.stderr[-2000:]
     sizes = "".join(f"{name},{N}\n" for name, N in NON_EMBEDDING.items())
     (folder / "sizes.csv").write_text(f"run,n_params\n{sizes}")
