@@ -152,14 +152,14 @@ def test_an_interrupt_leaves_a_resumable_sweep_and_prints_the_command(spec: Path
             "x.csv cannot be read as a CSV",
         ),
         (
-            ["import", "nanochat", "x.csv", "-o", "y.csv", "--params", "3"],
+            ["import", "nanochat", "x.csv", "-o", "y.csv", "--steps", "3"],
             2,
-            "--params says nothing about nanochat",
+            "--steps says nothing about nanochat",
         ),
         (
-            ["import", "hf-trainer", "x", "-o", "y.csv", "--loss", "v"],
+            ["import", "hf-trainer", "x", "-o", "y.csv", "--step-key", "v"],
             2,
-            "--loss says nothing about hf-trainer",
+            "--step-key says nothing about hf-trainer",
         ),
         (["import", "neptune", "x", "-o", "y.csv"], 2, "wandb"),
     ],
