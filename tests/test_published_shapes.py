@@ -24,7 +24,8 @@ PRINTED = {
     "llama-2-7b": (32, 4096, 32, 32), "llama-2-13b": (40, 5120, 40, 40), "llama-2-70b": (80, 8192, 64, 8),
     "llama-3-8b": (32, 4096, 32, 8), "llama-3-70b": (80, 8192, 64, 8), "llama-3.1-405b": (126, 16384, 128, 8),
     "mistral-7b": (32, 4096, 32, 8), "qwen-72b": (80, 8192, 64, 64), "qwen2.5-7b": (28, 3584, 28, 4),
-    "smollm2-135m": (30, 576, 9, 3),
+    "smollm2-135m": (30, 576, 9, 3), "mixtral-8x7b": (32, 4096, 32, 8), "qwen3-30b-a3b": (48, 2048, 32, 4),
+    "olmoe-1b-7b": (16, 2048, 16, 16), "deepseek-v3": (61, 7168, 128, 128),
     # Devlin et al. 2019, section 3: L=12, H=768, A=12 and L=24, H=1024, A=16; Liu et al. 2019, table 9; MiniLM: Wang
     # et al. 2020, 12 heads as its teacher
     "bert-base": (12, 768, 12, 12), "bert-base-cased": (12, 768, 12, 12), "bert-large": (24, 1024, 16, 16),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scaling.errors import DataError, UsageError
 from scaling.runs.cells import RawTable, read_numbers
 from scaling.runs.columns import Match, column_values, missing_column, varies
-from scaling.runs.names import UNIT_ONLY, fold
+from scaling.runs.names import CHANGES_MEANING, UNIT_ONLY, fold
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, ONE_INPUT_LAWS, QUANTITIES
 
 if TYPE_CHECKING:
@@ -267,7 +267,8 @@ def _other_size(table: RawTable, found: Mapping[str, Match]) -> str:
     """A column that is not read and may hold tokens, compute or parameters under a name of its own; "" for none."""
     read = {m.position for m in found.values() if m.name != "step"}
     for i, header in enumerate(table.headers):
-        if i not in read and MAY_BE_A_SIZE & set(fold(header).split("_")) and varies(table, i):
+        words = set(fold(header).split("_"))
+        if i not in read and MAY_BE_A_SIZE & words and not CHANGES_MEANING & words and varies(table, i):
             return header
     return ""
 

@@ -53,7 +53,7 @@ _LOSS_WORDS = _set(
     "heldout mean avg average ce cross entropy nll loss de"
 )
 # Words that make of a known quantity another one, wherever they stand.
-_OTHER = _set(
+CHANGES_MEANING = _set(
     "per rate ratio speed throughput std stdev stderr sem se var variance ci low high lower upper delta diff err error "
     "improvement peak inference forward fwd backward teacher draft reward aux z balance max min best spike spikes gpu "
     "gpus device node optimizer optim log ln log2 log10 baseline predicted pred fitted residual"
@@ -139,7 +139,13 @@ def meaning_of(header: str) -> Meaning | None:
     parts = [p for p in re.split(r"[/.:|>]+", rest) if _words(p)]
     if len(parts) < 2 or (len(_words(parts[-1])) == 1 and _words(parts[-1])[0] in _DENOMINATORS):
         return None  # loss/token is a rate, eval/loss a path
-    if _OTHER & {w for p in parts[:-1] for w in _words(p)} - {"throughput", "min", "max", "low", "high"}:
+    if CHANGES_MEANING & {w for p in parts[:-1] for w in _words(p)} - {
+        "throughput",
+        "min",
+        "max",
+        "low",
+        "high",
+    }:
         return None
     tail = _plain_name(parts[-1].strip(), brackets)
     return None if tail is None else replace(tail, rank=max(tail.rank, PATH_TAIL))
@@ -148,7 +154,7 @@ def meaning_of(header: str) -> Meaning | None:
 def last_words(header: str) -> Meaning | None:
     """What the last words of a name would mean without those before: a proposal for a message, never a reading."""
     words = _words(_BRACKETS.sub(" ", header))
-    if _OTHER & set(words) or not words or words[-1] in _DENOMINATORS:
+    if CHANGES_MEANING & set(words) or not words or words[-1] in _DENOMINATORS:
         return None
     for i in range(1, len(words)):
         if found := meaning_of("_".join(words[i:])):
@@ -165,7 +171,7 @@ def misspelt(header: str) -> Meaning | None:
         (difflib.get_close_matches(w, known, n=1, cutoff=0.8) or [w])[0] if len(w) > 3 else w
         for w in _words(header)
     ]
-    return None if _OTHER & set(near) else meaning_of("_".join(near))
+    return None if CHANGES_MEANING & set(near) else meaning_of("_".join(near))
 
 
 def _words(text: str) -> list[str]:
@@ -277,7 +283,7 @@ def _loss(words: list[str]) -> Meaning | None:
     for phrase, unit in _LOSS_UNITS:
         if f" {phrase} " in text:
             rest = set(text.replace(f" {phrase} ", "  ", 1).split())
-            if rest & _OTHER or (phrase in ("nats", "bits") and not rest & _LOSS):
+            if rest & CHANGES_MEANING or (phrase in ("nats", "bits") and not rest & _LOSS):
                 return None
             named = not rest - _LOSS - _LOSS_WORDS
             return Meaning(name="loss", unit=unit, rank=ALIAS if named else PATH_TAIL)
