@@ -49,6 +49,8 @@ OWN_HEAD_SIZE = {
     "t5-11b": 128,
     "t5.1.1-small": 64,
     "minilm-l6": 32,
+    "qwen3-30b-a3b": 128,  # config.json of the release
+    "deepseek-v3": 192,  # DeepSeek-AI 2024, section 4.2: 128 without and 64 with positions
 }  # else d_model / heads
 
 

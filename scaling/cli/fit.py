@@ -120,7 +120,7 @@ def fit(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Fit a scaling law to RUNS: a CSV, JSONL or Parquet table with parameters, tokens (or FLOPs) and loss."""
+    """Fit a scaling law to RUNS: a table (CSV, JSON, xlsx, Parquet ...; - is standard input) of runs and their losses."""
     by_default = asked["method"] is None and asked["law"] is None
     asked |= {"method": asked["method"] or "parametric", "fixed": parse_held(asked["fixed"])}
     request = Request(**asked)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError, near_names
 from scaling.runs.cells import RawTable, try_numbers
-from scaling.runs.names import OWN_NAME, OWN_NAMES, PATH_TAIL, Meaning, fold, last_words, meaning_of, misspelt
+from scaling.runs.names import OWN_NAME, OWN_NAMES, PATH_TAIL, fold, last_words, meaning_of, misspelt
 
 Array = NDArray[np.float64]
 
@@ -71,7 +71,8 @@ def match_columns(
     for position, header in enumerate(table.headers):
         meaning = None if position in taken else meaning_of(header)
         if meaning and meaning.name and meaning.name not in given:
-            candidates.setdefault(meaning.name, []).append(_match(meaning, header, position))
+            match = Match(**vars(meaning), header=header, position=position)
+            candidates.setdefault(meaning.name, []).append(match)
     notes: list[str] = []
     for name, matches in candidates.items():
         chosen = _settle(table, name, matches, notes)
@@ -113,19 +114,6 @@ def column_values(table: RawTable, match: Match, n: int | None = None) -> Array:
     values = try_numbers(table.values[match.position][:n], match.name)
     values = match.log_base**values if match.log_base else values
     return values if match.scale == 1 else values * match.scale  # no copy of a million rows
-
-
-def _match(meaning: Meaning, header: str, position: int) -> Match:
-    return Match(
-        name=meaning.name,
-        header=header,
-        position=position,
-        rank=meaning.rank,
-        scale=meaning.scale,
-        log_base=meaning.log_base,
-        unit=meaning.unit,
-        says_total=meaning.says_total,
-    )
 
 
 def _settle(table: RawTable, name: str, matches: list[Match], notes: list[str]) -> Match | None:
@@ -192,8 +180,8 @@ def _given_match(table: RawTable, name: str, header: str) -> Match:
     position = table.headers.index(header)
     meaning = meaning_of(header)
     if meaning and _fits(meaning.name, name):
-        found = _match(meaning, header, position)
-        return Match(**{**vars(found), "name": name, "as_told": True})
+        said = {**vars(meaning), "name": name}
+        return Match(**said, header=header, position=position, as_told=True)
     data_unit = "samples" if name == "n_tokens" and meaning is None and last_words(header) is None else ""
     return Match(
         name=name, header=header, position=position, as_told=True, data_unit=data_unit, rank=PATH_TAIL
