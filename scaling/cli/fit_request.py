@@ -77,7 +77,7 @@ class Request:
         for name in ("huber_delta", "n_resamples"):
             if _given(getattr(self, name)):
                 raise UsageError(
-                    f"{_option(name)} is for the chinchilla law; --law {self.family} does not take it."
+                    f"{_option(name)} is for the chinchilla law; --law {self.family} does not take it. Leave it out."
                 )
 
     @property
@@ -126,7 +126,12 @@ def parse_held(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
             raise UsageError(f"--fix takes NAME=VALUE, for example E=1.6; got {pair!r}.")
         if name in held:
             raise UsageError(f"--fix holds {name} twice; give one value.")
-        held[name] = parse_number(value)
+        try:
+            held[name] = float(
+                value
+            )  # a floor of 0 too; whether it is in the range of the law is told by the fit
+        except ValueError:
+            held[name] = parse_number(value)
     return tuple(held.items())
 
 
