@@ -251,16 +251,17 @@ def _flops(
 def _require(here: set[str], table: RawTable, found: Mapping[str, Match], reading: Reading) -> None:
     """Two of N, D and C, or at least what the law uses."""
     wanted = set(QUANTITIES) & set(reading.inputs) if reading.inputs is not None else set(QUANTITIES)
-    by_default = (
-        reading.inputs is not None and not reading.inputs
-    )  # no law was named: one of what is there is fitted
-    if len(here) >= 2 or (
-        reading.inputs is not None and wanted <= here and not (by_default and _other_size(table, found))
-    ):
+    if len(here) >= 2:
         return
+    if reading.inputs is not None and wanted <= here:
+        named = bool(
+            reading.inputs
+        )  # else the law of the one quantity that is there is fitted, where it is all
+        if named or not _other_size(table, found):
+            return
     wanted = wanted or set(QUANTITIES)
     missing = next(q for q in ("n_params", "n_tokens", "flops") if q in wanted - here)
-    raise missing_column(missing, table, found, _what_would_do(here, missing, table, found))
+    raise missing_column(missing, table, found, *_what_would_do(here, missing, table, found, reading))
 
 
 def _other_size(table: RawTable, found: Mapping[str, Match]) -> str:
@@ -273,12 +274,18 @@ def _other_size(table: RawTable, found: Mapping[str, Match]) -> str:
     return ""
 
 
-def _what_would_do(here: set[str], missing: str, table: RawTable, found: Mapping[str, Match]) -> str:
+def _what_would_do(
+    here: set[str], missing: str, table: RawTable, found: Mapping[str, Match], reading: Reading
+) -> tuple[str, tuple[str, ...]]:
+    """What else than the missing column would do, and the options that do it."""
     if not here:
-        return ""
+        return "", ()
     has = next(iter(here))
     third = next(q for q in ("flops", "n_tokens", "n_params") if q not in (has, missing))
     text = f" {third} would do too: it follows by C = 6 N D." if missing != "flops" else ""
     if missing == "n_tokens" and _steps(table, found) is not None:
         text += " So would --tokens-per-step NUMBER (in Python tokens_per_step=): the table has steps."
-    return f"{text} --law {ONE_INPUT_LAWS[has]} fits the loss against {has} alone."
+    if reading.planned or reading.inputs is None:  # to predict by a law that is there; or no command at all
+        return text, ()
+    law = f"--method parametric --law {ONE_INPUT_LAWS[has]}"
+    return f"{text} {law} fits the loss against {has} alone.", (law,)

@@ -75,7 +75,8 @@ def melt(table: RawTable, spec: str) -> RawTable:
     """
     spec = spec.strip()
     if not spec or spec.startswith("=") or spec.partition("=")[0].endswith("/"):
-        raise UsageError("--wide says what the column names are: --wide budget, --wide n_tokens, --wide run.")
+        ways = looks_wide(table.headers) or "--wide budget, --wide n_tokens, --wide run"
+        raise UsageError(f"--wide (in Python wide=) says what the column names are: {ways}.")
     if "{" in spec:
         cells, down = _by_pattern(table, spec), ""
     else:
@@ -194,8 +195,8 @@ def _refuse_same_names(kept: list[str], cells: list[_Cell], source: str) -> None
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
         raise UsageError(
-            f"{source}: --wide would make two columns named {twice!r}; say what stands below and in the cells too: "
-            f"--wide n_params/budget=loss."
+            f"{source}: --wide would make two columns named {twice!r}; if each row is a run already, leave --wide "
+            "out, else name the first column, the others' names and their cells apart, as in n_params/budget=loss."
         )
 
 
@@ -215,7 +216,8 @@ def _runs_of_cells(
                 says.append(group[0].says)
                 values.append(found)
     if not index:
-        raise UsageError(f"{table.source}: every cell of the melted columns is empty; is --wide right?")
+        names = ", ".join(table.headers[c.position] for c in cells[:8])
+        raise UsageError(f"{table.source}: every cell below {names} is empty, so no run is found in them.")
     return index, says, values
 
 
@@ -256,9 +258,11 @@ def _no_columns(table: RawTable, across: str) -> UsageError:
     shown = ", ".join(table.headers[:8])
     if across in RUN_NAMES:
         return UsageError(
-            f"{table.source}: --wide run reads columns named 'RUN - METRIC'; these are {shown}."
+            f"{table.source}: --wide run reads columns named 'RUN - METRIC'; these are {shown}. If each row is a run, "
+            "leave --wide out."
         )
     return UsageError(
-        f"{table.source}: no column name is a value of {across}; they are {shown}. --wide names what they are: budget, "
-        f"flops, n_params, n_tokens, run, or a pattern of them such as '{{n_params}}_{{width}}'."
+        f"{table.source}: no column name is a value of {across}; they are {shown}. If each row is a run, leave "
+        "--wide out; else say what they are: budget, flops, n_params, n_tokens, run, or a pattern such as "
+        "'{n_params}_{width}'."
     )
