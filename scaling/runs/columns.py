@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError, near_names
-from scaling.runs.cells import RawTable, try_numbers
+from scaling.runs.cells import RawTable, scaled, try_numbers
 from scaling.runs.names import OWN_NAME, OWN_NAMES, PATH_TAIL, Meaning, fold, last_words, meaning_of, misspelt
 
 Array = NDArray[np.float64]
@@ -83,15 +83,7 @@ def match_columns(
 
 def missing_column(name: str, table: RawTable, found: Mapping[str, Match], hint: str = "") -> DataError:
     """The error for a required column that is not there, with the columns that may be it by their meaning."""
-    read = {m.position for m in found.values()}
-    near = [
-        header
-        for i, header in enumerate(table.headers)
-        if i not in read
-        and (m := last_words(header) or misspelt(header))
-        and m.name == name
-        and not _is_text(table, i)
-    ]
+    near = unread_near(name, table, found)
     headers = table.headers
     guess = f" Is it {near[0]}? Then say {say_column(name, near[0])}." if near else ""
     advice = hint or (f" Name the column that holds it: {say_column(name, 'NAME')}." if not near else "")
@@ -103,6 +95,19 @@ def missing_column(name: str, table: RawTable, found: Mapping[str, Match], hint:
     )
 
 
+def unread_near(name: str, table: RawTable, found: Mapping[str, Match]) -> list[str]:
+    """Columns of numbers that nothing is read from and whose last words, or misspelt ones, name the quantity."""
+    read = {m.position for m in found.values()}
+    return [
+        header
+        for i, header in enumerate(table.headers)
+        if i not in read
+        and (m := last_words(header) or misspelt(header))
+        and m.name == name
+        and not _is_text(table, i)
+    ]
+
+
 def say_column(name: str, header: str) -> str:
     """How to say on the command line, and in Python, that `header` holds `name`."""
     return f"--column {shlex.quote(f'{name}={header}')} (in Python columns={{{name!r}: {header!r}}})"
@@ -112,7 +117,7 @@ def column_values(table: RawTable, match: Match, n: int | None = None) -> Array:
     """The cells of a column as numbers in our unit, NaN where one is none; the first `n` rows."""
     values = try_numbers(table.values[match.position][:n], match.name)
     values = match.log_base**values if match.log_base else values
-    return values if match.scale == 1 else values * match.scale  # no copy of a million rows
+    return scaled(values, match.scale)
 
 
 def _match(meaning: Meaning, header: str, position: int) -> Match:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
 from scaling.runs.cells import RawTable, read_numbers
-from scaling.runs.columns import Match, column_values, missing_column
+from scaling.runs.columns import Match, column_values, missing_column, say_column, unread_near
 from scaling.runs.names import UNIT_ONLY, fold
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, ONE_INPUT_LAWS, QUANTITIES
 
@@ -89,13 +89,13 @@ def read_sizes(table: RawTable, found: Mapping[str, Match], chosen: Match | None
     C, source, unread = _flops(table, found, N, D, notes)
     with np.errstate(all="ignore"):  # Runs refuses what overflows and names its row
         if N is not None and D is not None and C is None:
-            C = _six_or_budget(table, found, FLOPS_PER_PARAM_TOKEN * N * D, notes)
+            C = _six_or_budget(table, found, FLOPS_PER_PARAM_TOKEN * N * D, notes, reading)
         elif N is not None and D is None and C is not None:
             D = C / (FLOPS_PER_PARAM_TOKEN * N)
-            notes.append(f"n_tokens = {source} / (6 n_params): the table has no tokens")
+            notes.append(f"n_tokens = {source} / (6 n_params): {_lacks('n_tokens', table, found, reading)}")
         elif N is None and D is not None and C is not None:
             N = C / (FLOPS_PER_PARAM_TOKEN * D)
-            notes.append(f"n_params = {source} / (6 n_tokens): the table has no parameters")
+            notes.append(f"n_params = {source} / (6 n_tokens): {_lacks('n_params', table, found, reading)}")
     here = {name for name, v in zip(QUANTITIES, (N, D, C), strict=True) if v is not None}
     _require(here, table, found, reading)
     absent = np.full(len(table), np.nan)
@@ -125,7 +125,18 @@ def _read_from(table: RawTable, found: Mapping[str, Match], chosen: Match | None
     return read
 
 
-def _six_or_budget(table: RawTable, found: Mapping[str, Match], six: Array, notes: list[str]) -> Array:
+def _lacks(name: str, table: RawTable, found: Mapping[str, Match], reading: Reading) -> str:
+    """Why a quantity was derived: the table does not have it, or has it under a name that is not understood."""
+    near = [] if name in (reading.columns or {}) else unread_near(name, table, found)
+    if near:
+        return f"{near[0]} is not understood; if it is {name}, say {say_column(name, near[0])}"
+    what = {"n_params": "parameters", "n_tokens": "tokens", "flops": "FLOPs"}[name]
+    return f"the table has no {what}"
+
+
+def _six_or_budget(
+    table: RawTable, found: Mapping[str, Match], six: Array, notes: list[str], reading: Reading
+) -> Array:
     """C of a table without FLOPs: 6 N D, or its budgets where N is another count than the one they were made with."""
     if "budget" in found:
         budget = column_values(table, found["budget"])
@@ -137,7 +148,7 @@ def _six_or_budget(table: RawTable, found: Mapping[str, Match], six: Array, note
                 f"flops = {name}: 6 n_params n_tokens is {float(np.median(six / budget)):.2g} times that"
             )
             return budget
-    notes.append("flops = 6 n_params n_tokens: the table has no FLOPs")
+    notes.append(f"flops = 6 n_params n_tokens: {_lacks('flops', table, found, reading)}")
     return six
 
 
