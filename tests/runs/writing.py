@@ -17,7 +17,22 @@ from random import Random
 
 import pandas as pd
 from vocabulary import (
-    BATCH, BITS, BUDGET, FLOPS, LENGTH, LOSS, PARAMS, PATHS, PERPLEXITY, PF_DAY, RUN, SCALES, STEPS, TOKENS, named, styled,
+    BATCH,
+    BITS,
+    BUDGET,
+    FLOPS,
+    LENGTH,
+    LOSS,
+    PARAMS,
+    PATHS,
+    PERPLEXITY,
+    PF_DAY,
+    RUN,
+    SCALES,
+    STEPS,
+    TOKENS,
+    named,
+    styled,
     with_unit,
 )  # fmt: skip
 
