@@ -45,6 +45,7 @@ def prepare(
 
     from scaling.lm.corpus import open_documents, prepare_corpus
     from scaling.lm.corpus.documents import left_out
+    from scaling.lm.corpus.prepare import require_room_in_shards
     from scaling.lm.corpus.splits import cut_where_few
     from scaling.lm.tokenization import load_tokenizer, train_bpe
     from scaling.units import parse_tokens
@@ -52,6 +53,8 @@ def prepare(
     def documents() -> Any:
         return open_documents(source, field=options["field"], revision=options["revision"])
 
+    if path is None:
+        require_room_in_shards(vocab_size)  # refused before a tokenizer is trained
     if kinds := left_out(source):
         listed = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
         note(f"files of other kinds in {source} are not read: {listed}.")

@@ -58,8 +58,10 @@ def explain(
     try:
         from scaling.lm.explain import explain_decoding
         from scaling.lm.pretrained import load_language_model
+        from scaling.lm.tokenization import require_utf8
     except ImportError as error:
         raise UsageError("this needs torch: pip install 'isoflop[train]'.") from error
+    require_utf8(prompt)
     if figure is not None:
         from scaling.plots.picture import check_picture
 

@@ -99,6 +99,11 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, help="Seed of the bootstrap and of random starts.  [default: 0]")
 @click.option(
+    "--by",
+    metavar="COLUMN",
+    help="Fit each group of this column (a corpus, a tokenizer) and print one table of the fits.",
+)
+@click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the fit; --law reads it."
 )
 @click.option(
@@ -107,14 +112,25 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def fit(
-    options: TableOptions, output: Path | None, picture: Path | None, force: bool, as_json: bool, **asked: Any
-) -> None:  # fmt: skip
-    """Fit a scaling law to RUNS: a CSV, JSONL or Parquet table with parameters, tokens (or FLOPs) and loss."""
+    options: TableOptions,
+    by: str | None,
+    output: Path | None,
+    picture: Path | None,
+    force: bool,
+    as_json: bool,
+    **asked: Any,
+) -> None:
+    """Fit a scaling law to RUNS: a table (CSV, JSON, xlsx, Parquet ...; - is standard input) of runs and their losses."""
     by_default = asked["method"] is None and asked["law"] is None
     asked |= {"method": asked["method"] or "parametric", "fixed": parse_held(asked["fixed"])}
     request = Request(**asked)
     if options.final and not request.fits_final_rows:
         raise UsageError("--method envelope fits whole training curves; leave --final out.")
+    if by is not None and (output or picture or request.held_out or request.compare):
+        raise UsageError(
+            f"--by prints one table of fits and takes no -o, --plot, --holdout-above or --compare-laws. Fit one group "
+            f"with them: --only {by}=VALUE."
+        )
     refuse_overwrite(force, output, picture)
     with waiting_for(f"reading {options.table}"):
         inputs = () if by_default else request.inputs
@@ -122,6 +138,11 @@ def fit(
     if by_default and table.runs.absent:
         request, table = _of_one_quantity(request, table)
     every_row = options.final is False
+    if by is not None:
+        _fit_groups(
+            table, request, by, f"scaling fit {options.as_arguments()} {request.as_arguments()}", as_json
+        )
+        return
     with waiting_for(f"fitting {len(table.runs)} rows"):
         result = _without_doubtful_unit(fit_table(table, request, every_row), table)
         payload = json_safe(result.to_dict())
@@ -154,6 +175,22 @@ def fit(
     fit_text.print_fit(result, table, findings, held_out, compared, following)
 
 
+def _fit_groups(table: Table, request: Request, column: str, command: str, as_json: bool) -> None:
+    from scaling.cli.fit_by import fit_by, print_groups, print_groups_json
+
+    def fit_one(runs: Runs) -> Any:
+        part = replace(table, runs=runs)
+        every_row = runs.is_curves  # what is left of curves was asked for: the last rows are chosen by now
+        return _without_doubtful_unit(fit_table(part, request, every_row), part)
+
+    with waiting_for(f"fitting the groups of {column}"):
+        groups = fit_by(table, request, column, fit_one, _merged)
+    if as_json:
+        print_groups_json(groups, column)
+        return
+    print_groups(groups, column, command.strip())
+
+
 def _of_one_quantity(request: Request, table: Table) -> tuple[Request, Table]:
     """The request and the table where the table holds one quantity beside the loss: that one's power law with floor."""
     from scaling.runs import Finding
@@ -172,10 +209,13 @@ def _of_one_quantity(request: Request, table: Table) -> tuple[Request, Table]:
 
 
 def fit_table(table: Table, request: Request, every_row: bool = False) -> Any:
-    """The fit of any method; an error about the last rows of curves says how to fit more of them."""
+    """The fit of any method; an error about rows or columns that were chosen for the user says how to choose others."""
     try:
         return fit_runs(table.runs, request, every_row)
     except FitError as error:
+        chosen = [f.message for f in table.findings if f.code == "one-quantity"]
+        if chosen:
+            raise FitError(f"{error} Here {chosen[0]}") from error
         if not any(f.code == "curves-reduced" for f in table.findings):
             raise
         raise FitError(

@@ -8,7 +8,6 @@ from typing import Any
 
 from scaling.errors import UsageError
 from scaling.laws import FAMILIES, find_family
-from scaling.units import parse_number
 
 METHODS = ("parametric", "isoflop", "envelope")
 OBJECTIVES = ("huber", "least_squares", "log_least_squares", "asymmetric")
@@ -104,7 +103,7 @@ class Request:
             if value is not None:
                 words += [_option(name), f"{value:g}" if isinstance(value, float) else str(value)]
         for name, held in self.fixed:
-            words += ["--fix", f"{name}={held:g}"]
+            words += ["--fix", f"{name}={held:.15g}"]
         words += [] if self.level == DEFAULT_LEVEL else ["--level", f"{self.level:g}"]
         return shlex.join(words)
 
@@ -126,7 +125,12 @@ def parse_held(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
             raise UsageError(f"--fix takes NAME=VALUE, for example E=1.6; got {pair!r}.")
         if name in held:
             raise UsageError(f"--fix holds {name} twice; give one value.")
-        held[name] = parse_number(value)
+        try:
+            held[name] = float(value)
+        except ValueError as error:
+            raise UsageError(
+                f"--fix {name} takes a number, for example {name}=1.6; got {value!r}."
+            ) from error
     return tuple(held.items())
 
 

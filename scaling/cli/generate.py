@@ -41,12 +41,16 @@ def generate(folder: Path, prompt: str | None, ids: str | None, n: int, as_json:
     .gguf file, or the name smollm2).
 
     Without further options each token is drawn from the model's own distribution. The filters act in the order they
-    are listed here: penalty, temperature, top-k, top-p, min-p, typical. Without PROMPT a new text begins.
+    are listed here: penalty, temperature, top-k, top-p, min-p, typical. Without PROMPT a new text begins. Where the
+    model's tokenizer puts a start token before every text (Llama's <s>), it is put there.
     """
     try:
         from scaling.lm import load_language_model
+        from scaling.lm.tokenization import require_utf8
     except ImportError as error:
         raise UsageError("generating text needs torch: pip install 'isoflop[train]'.") from error
+    for text in (prompt or "", *wish["stop"]):
+        require_utf8(text)
     strategy = _strategy(wish)
     model, tokenizer = load_language_model(folder, device=wish["device"])
     start = _start(prompt, ids, tokenizer, folder)
@@ -56,6 +60,7 @@ def generate(folder: Path, prompt: str | None, ids: str | None, n: int, as_json:
         _print_stream(model, start, tokenizer, strategy, prompt or "", limits)
         return
     from scaling.lm import generate as continue_texts
+    from scaling.lm.text import joint
 
     found = continue_texts(model, [start], tokenizer, strategy, n=n, **limits)
     if as_json:
@@ -65,7 +70,8 @@ def generate(folder: Path, prompt: str | None, ids: str | None, n: int, as_json:
         return
     for g in found:
         click.echo(f"--- {g.sample_index}  ln p {g.logprob:.2f}  {g.finish_reason}")
-        click.echo(_shown((prompt or "") + g.text) if g.text is not None else " ".join(map(str, g.ids)))
+        before = prompt + joint(tokenizer, start, g.ids) if prompt else ""
+        click.echo(_shown(before + g.text) if g.text is not None else " ".join(map(str, g.ids)))
 
 
 def _strategy(wish: dict[str, Any]) -> Any:
@@ -106,19 +112,21 @@ def _start(prompt: str | None, ids: str | None, tokenizer: Any, folder: Path) ->
         raise UsageError(
             f"{folder} has no tokenizer.json (a synthetic corpus has no text); pass --ids '0 130'."
         )
-    from scaling.lm.text import encode_prompt
+    from scaling.lm.text import encode_prompt, first_ids
 
-    return encode_prompt(tokenizer, prompt) if prompt else [tokenizer.end_of_text]
+    return encode_prompt(tokenizer, prompt) if prompt else first_ids(tokenizer)
 
 
 def _print_stream(
     model: Any, start: Any, tokenizer: Any, strategy: Any, prompt: str, limits: dict[str, Any]
 ) -> None:
     from scaling.lm import stream
+    from scaling.lm.text import joint
 
     pieces = stream(model, start, tokenizer, strategy, **limits)
     first = next(pieces)  # whatever is wrong with the wish or the model is told before anything is printed
-    click.echo(_shown(prompt + first.text), nl=False)
+    before = prompt + joint(tokenizer, start, [first.id]) if prompt else ""
+    click.echo(_shown(before + first.text), nl=False)
     for piece in pieces:
         click.echo(_shown(piece.text), nl=False)
     click.echo()

@@ -17,14 +17,15 @@ TOOLS = ("wandb", "mlflow", "tensorboard", "hf-trainer", "nanochat")
 SIZES = ("n_params", "n_tokens", "tokens_per_step", "n_steps", "flops")
 WANDB_PROJECT = re.compile(r"[\w.-]+/[\w.-]+")
 OF_LOGS = {
-    "loss", "params", "params_convention", "tokens", "tokens_per_step", "steps", "flops", "flops_convention", "sizes",
+    "loss", "loss_unit", "bytes_per_token", "params", "params_convention", "tokens", "tokens_per_step", "steps",
+    "flops", "flops_convention", "sizes",
 }  # fmt: skip
 TAKEN = {
     "wandb": OF_LOGS | {"step_key"},
     "mlflow": OF_LOGS | {"experiment"},
     "tensorboard": OF_LOGS,
-    "hf-trainer": {"params", "params_convention", "tokens_per_step", "sizes"},
-    "nanochat": {"bytes_per_token"},
+    "hf-trainer": OF_LOGS - {"flops", "flops_convention"},
+    "nanochat": OF_LOGS - {"steps", "flops", "flops_convention"},
 }  # options by tool
 VALUE = "A number, or the name of a value the runs have logged"
 
@@ -37,7 +38,16 @@ VALUE = "A number, or the name of a value the runs have logged"
 @click.argument("tool", type=click.Choice(TOOLS))
 @click.argument("source")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Table to write.")
-@click.option("--loss", metavar="NAME", help="The metric, in nats/token  [default: eval/loss].")
+@click.option(
+    "--loss",
+    metavar="NAME",
+    help="The metric  [default: eval/loss; eval_loss of a Trainer, val_bpb of nanochat].",
+)
+@click.option(
+    "--loss-unit",
+    type=click.Choice(["nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other"]),
+    help="Of the loss  [default: what its name says, else nats/token].",
+)
 @click.option("--params", metavar="N", help=f"{VALUE}: 124M, n_params.")
 @click.option("--params-convention", type=click.Choice(["total", "non_embedding"]), help="What N counts.")
 @click.option("--tokens", metavar="D", help=f"{VALUE}: tokens at the end.")
@@ -52,13 +62,15 @@ VALUE = "A number, or the name of a value the runs have logged"
 )
 @click.option("--experiment", help="Of MLflow  [default: all].")
 @click.option("--step-key", help="What counts steps in W&B  [default: _step].")
-@click.option("--bytes-per-token", type=float, help="Of nanochat's validation text.")
+@click.option(
+    "--bytes-per-token", type=float, help="Of the validation text, where the loss is per byte (nanochat)."
+)
 @click.option("--force", is_flag=True, help="Overwrite the table.")
 def import_(tool: str, source: str, output: Path, force: bool, **told: Any) -> None:
     """Make a table of runs from the logs of another tool; unfinished and crashed runs are left out and named.
 
     SOURCE: a folder with offline runs, an exported CSV or entity/project (wandb); a folder, an SQLite file or a URI
-    (mlflow); a folder (tensorboard, hf-trainer); results.csv (nanochat).
+    (mlflow); a folder (tensorboard, hf-trainer); results.csv or a folder with training logs (nanochat).
     """
     for name, value in told.items():
         if value is not None and name not in TAKEN[tool]:
@@ -111,6 +123,8 @@ def _logged(told: dict[str, Any]) -> dict[str, Any]:
         **_sizes(told),
         "params_convention": told["params_convention"],
         "flops_convention": told["flops_convention"],
+        "loss_unit": told["loss_unit"],
+        "bytes_per_token": told["bytes_per_token"],
     }
 
 
@@ -150,24 +164,24 @@ def _tensorboard(source: str, told: dict[str, Any]) -> Any:
 def _hf_trainer(source: str, told: dict[str, Any]) -> Any:
     from scaling.sweep.importers import from_hf_trainer
 
-    sizes = _sizes(told)
-    for name in ("n_params", "tokens_per_step"):
-        if isinstance(sizes[name], str):
-            raise UsageError(f"{sizes[name]!r} is not a number, and a Trainer logs no values by name.")
+    sizes = {k: v for k, v in _sizes(told).items() if k != "flops"}
+    for value in sizes.values():
+        if isinstance(value, str):
+            raise UsageError(f"{value!r} is not a number, and a Trainer logs no values by name.")
     return from_hf_trainer(
-        source,
-        n_params=sizes["n_params"],
-        params_convention=told["params_convention"],
-        tokens_per_step=sizes["tokens_per_step"],
-    )
+        source, loss_key=told["loss"], params_convention=told["params_convention"], loss_unit=told["loss_unit"],
+        bytes_per_token=told["bytes_per_token"], **sizes,
+    )  # fmt: skip
 
 
 def _nanochat(source: str, told: dict[str, Any]) -> Any:
     from scaling.sweep.importers import from_nanochat
 
-    if told["bytes_per_token"] is None:
-        raise UsageError("nanochat logs bits per byte: give --bytes-per-token of its validation text.")
-    return from_nanochat(source, bytes_per_token=told["bytes_per_token"])
+    sizes = {k: v for k, v in _sizes(told).items() if k not in ("flops", "n_steps")}
+    return from_nanochat(
+        source, loss_key=told["loss"] or "val_bpb", params_convention=told["params_convention"],
+        loss_unit=told["loss_unit"], bytes_per_token=told["bytes_per_token"], **sizes,
+    )  # fmt: skip
 
 
 _IMPORTERS = {

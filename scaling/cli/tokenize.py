@@ -62,12 +62,12 @@ def train(source: str, vocab_size: int | None, kind: str, field: str, out: Path,
 @click.option("--json", "as_json", is_flag=True)
 def encode(text: str | None, path: str, as_json: bool) -> None:
     """Ids of TEXT (of standard input when left out)."""
-    from scaling.lm.text import encode_prompt
-    from scaling.lm.tokenization import load_tokenizer
+    from scaling.lm.tokenization import load_tokenizer, require_utf8
 
-    text = sys.stdin.read() if text is None else text
+    text = _standard_input() if text is None else text
+    require_utf8(text)
     tokenizer = load_tokenizer(path)
-    ids = encode_prompt(tokenizer, text)
+    ids = tokenizer.encode(text)
     if as_json:
         n_bytes = len(text.encode())
         print_json(
@@ -81,6 +81,15 @@ def encode(text: str | None, path: str, as_json: bool) -> None:
         )
     else:
         click.echo(" ".join(map(str, ids)))
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"standard input is not UTF-8 at byte {error.start}; convert it first (iconv -t UTF-8)."
+        ) from error
 
 
 @tokenize.command("decode", epilog="Example: scaling tokenize decode 104 105 --tokenizer byte")
@@ -107,11 +116,13 @@ def explain(text: str, path: str | None, text_file: Path | None, vocab_size: int
     from scaling.lm.tokenization import (
         BytePairTokenizer,
         load_tokenizer,
+        require_utf8,
         trace_encoding,
         trace_training,
         train_bpe,
     )
 
+    require_utf8(text)
     if path is None:
         training_text = "".join(d.text for d in open_documents(str(text_file))) if text_file else text
         click.echo("merges learnt, most frequent pair first (ties: smaller ids)")

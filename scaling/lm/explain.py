@@ -14,7 +14,7 @@ from scaling.errors import UsageError
 from scaling.lm.beam import Beam, BeamTree
 from scaling.lm.decoding import StepModel, generate
 from scaling.lm.sampling import Sample, Temperature, TopK, TopP
-from scaling.lm.text import encode_prompt
+from scaling.lm.text import encode_prompt, joint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def explain_decoding(
         ),
         tree=best.tree,
         best_ids=best.ids,
-        best_text=best.text or "",
+        best_text=joint(tokenizer, ids, best.ids) + (best.text or ""),
         best_logprob=best.logprob,
     )
 

@@ -76,6 +76,11 @@ class _Fields:
             raise DataError(f"{self.path} has no field {name!r}; it is damaged or of an older GGUF version.")
         return self.fields[name].contents()
 
+    def optional(self, name: str) -> Any | None:
+        """The value, None where the file leaves it out."""
+        field = self.fields.get(name)
+        return None if field is None else field.contents()
+
 
 def _open(path: Path) -> Any:
     if not path.is_file():
@@ -154,7 +159,7 @@ def _halves(weight: np.ndarray, n_heads: int) -> np.ndarray:
 
 def _tokenizer(fields: _Fields) -> EngineTokenizer:
     try:
-        from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+        from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     except ImportError as error:
         raise UsageError(_MISSING) from error
     if fields["tokenizer.ggml.model"] != "gpt2":
@@ -176,4 +181,11 @@ def _tokenizer(fields: _Fields) -> EngineTokenizer:
     engine.add_special_tokens(
         [AddedToken(t, special=True) for t, kind in zip(tokens, types) if kind == _CONTROL]
     )
-    return EngineTokenizer(engine, int(fields["tokenizer.ggml.eos_token_id"]))
+    end = int(fields["tokenizer.ggml.eos_token_id"])
+    start = fields.optional("tokenizer.ggml.bos_token_id")
+    if start is not None and fields.optional("tokenizer.ggml.add_bos_token"):
+        special = [(tokens[start], int(start))]
+        engine.post_processor = processors.TemplateProcessing(
+            single=[tokens[start], "$A"], special_tokens=special
+        )
+    return EngineTokenizer(engine, end, start_of_text=None if start is None else int(start))

@@ -13,6 +13,7 @@ from torch import Tensor
 from scaling.errors import UsageError
 from scaling.lm.beam import BeamTree
 from scaling.lm.text import FinishReason, TextTail, Tokenizer, encode_prompt
+from scaling.lm.tokenization import require_utf8
 
 Prompts = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
 
@@ -77,6 +78,8 @@ class Request:
             raise UsageError(f"stop takes strings, got {stop!r}; a token id that ends a text is eos_id.")
         if stops and tokenizer is None:
             raise UsageError("stop strings need a tokenizer: pass one, or use eos_id.")
+        for one in stops:
+            require_utf8(one)
         if "" in stops:
             raise UsageError("a stop string is empty, which every text contains; leave it out.")
         return cls(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from scaling.errors import UsageError
+from scaling.lm.tokenization import require_utf8
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what a decoder shows for the first bytes of a character
 FinishReason = Literal["eos", "stop", "length"]  # why a text ended
@@ -20,16 +20,29 @@ class Tokenizer(Protocol):
 
 
 def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Ids of a text that a user typed.
+    """Ids of a text that a model is to continue, with what its tokenizer puts around every text (Llama's <s>).
 
     Raises:
         UsageError: it is no text: it came from bytes that are not UTF-8.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"the text {text!r} is not UTF-8; save or type it as UTF-8.") from error
-    return list(tokenizer.encode(text))
+    require_utf8(text)
+    encode = getattr(tokenizer, "encode_prompt", tokenizer.encode)
+    return list(encode(text))
+
+
+def first_ids(tokenizer: Any) -> list[int]:
+    """What a text without a prompt begins with: the start of text of the model or its tokenizer, else the end of the
+    text before."""
+    start = getattr(tokenizer, "start_of_text", None)
+    return [start] if start is not None else encode_prompt(tokenizer, "") or [tokenizer.end_of_text]
+
+
+def joint(tokenizer: Tokenizer, prompt_ids: Sequence[int], ids: Sequence[int]) -> str:
+    """What belongs between a prompt and its continuation: the space that some decoders drop before the first id they
+    are given (SentencePiece's)."""
+    left, alone = tokenizer.decode(prompt_ids[-1:]), tokenizer.decode(ids[:1])
+    both = tokenizer.decode([*prompt_ids[-1:], *ids[:1]])
+    return both[len(left) : len(both) - len(alone)] if both.startswith(left) and both.endswith(alone) else ""
 
 
 class TextTail:

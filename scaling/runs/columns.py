@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError, near_names
 from scaling.runs.cells import RawTable, scaled, try_numbers
-from scaling.runs.names import OWN_NAME, OWN_NAMES, PATH_TAIL, Meaning, fold, last_words, meaning_of, misspelt
+from scaling.runs.names import OWN_NAME, OWN_NAMES, PATH_TAIL, fold, last_words, meaning_of, misspelt
 
 Array = NDArray[np.float64]
 
@@ -71,7 +71,8 @@ def match_columns(
     for position, header in enumerate(table.headers):
         meaning = None if position in taken else meaning_of(header)
         if meaning and meaning.name and meaning.name not in given:
-            candidates.setdefault(meaning.name, []).append(_match(meaning, header, position))
+            match = Match(**vars(meaning), header=header, position=position)
+            candidates.setdefault(meaning.name, []).append(match)
     notes: list[str] = []
     for name, matches in candidates.items():
         chosen = _settle(table, name, matches, notes)
@@ -120,19 +121,6 @@ def column_values(table: RawTable, match: Match, n: int | None = None) -> Array:
     return scaled(values, match.scale)
 
 
-def _match(meaning: Meaning, header: str, position: int) -> Match:
-    return Match(
-        name=meaning.name,
-        header=header,
-        position=position,
-        rank=meaning.rank,
-        scale=meaning.scale,
-        log_base=meaning.log_base,
-        unit=meaning.unit,
-        says_total=meaning.says_total,
-    )
-
-
 def _settle(table: RawTable, name: str, matches: list[Match], notes: list[str]) -> Match | None:
     """The one column of several that is meant; None where none of them holds numbers."""
     if name not in NUMERIC:
@@ -170,6 +158,13 @@ def _same_quantity(table: RawTable, first: Match, other: Match) -> bool:
     return bool(len(ratio) > 2 and ratio.max() < (1 + SAME_LOSS) * ratio.min())
 
 
+def varies(table: RawTable, position: int) -> bool:
+    """Whether a column holds numbers of more than one value."""
+    values = try_numbers(table.values[position][:SAMPLE], "n_params")
+    values = values[np.isfinite(values)]
+    return bool(len(values) and values.max() > values.min())
+
+
 def _is_text(table: RawTable, position: int) -> bool:
     """Whether a column holds words: of its first filled cells none is a number."""
     cells = table.values[position]
@@ -190,8 +185,8 @@ def _given_match(table: RawTable, name: str, header: str) -> Match:
     position = table.headers.index(header)
     meaning = meaning_of(header)
     if meaning and _fits(meaning.name, name):
-        found = _match(meaning, header, position)
-        return Match(**{**vars(found), "name": name, "as_told": True})
+        said = {**vars(meaning), "name": name}
+        return Match(**said, header=header, position=position, as_told=True)
     data_unit = "samples" if name == "n_tokens" and meaning is None and last_words(header) is None else ""
     return Match(
         name=name, header=header, position=position, as_told=True, data_unit=data_unit, rank=PATH_TAIL

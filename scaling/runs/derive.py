@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
 from scaling.runs.cells import RawTable, read_numbers
-from scaling.runs.columns import Match, column_values, missing_column, say_column, unread_near
-from scaling.runs.names import UNIT_ONLY, fold
+from scaling.runs.columns import Match, column_values, missing_column, say_column, unread_near, varies
+from scaling.runs.names import CHANGES_MEANING, UNIT_ONLY, fold
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, ONE_INPUT_LAWS, QUANTITIES
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ MOST_SEQUENCES = 32_768
 ANY_COUNT = 100.0
 COUNTS_APART = math.log(1.22)  # in ln C: nobody misses a nominal budget by a fifth
 
+# A column of one of these words, not read, may be the tokens or the compute: then no law of one quantity is fitted.
+MAY_BE_A_SIZE = {
+    "tokens", "token", "toks", "samples", "examples", "images", "sequences", "epochs", "steps", "step",
+    "iterations", "iters", "data", "flops", "flop", "gflops", "compute", "params", "parameters", "hours", "words",
+    "documents", "bytes",
+}  # fmt: skip
 _STEPS = (
     "n_steps", "num_steps", "train_steps", "training_steps", "total_steps", "max_steps",
     "num_iterations",
@@ -256,10 +262,26 @@ def _flops(
 def _require(here: set[str], table: RawTable, found: Mapping[str, Match], reading: Reading) -> None:
     """Two of N, D and C, or at least what the law uses."""
     wanted = set(QUANTITIES) & set(reading.inputs) if reading.inputs is not None else set(QUANTITIES)
-    if len(here) >= 2 or (reading.inputs is not None and wanted <= here):
+    by_default = (
+        reading.inputs is not None and not reading.inputs
+    )  # no law was named: one of what is there is fitted
+    if len(here) >= 2 or (
+        reading.inputs is not None and wanted <= here and not (by_default and _other_size(table, found))
+    ):
         return
+    wanted = wanted or set(QUANTITIES)
     missing = next(q for q in ("n_params", "n_tokens", "flops") if q in wanted - here)
     raise missing_column(missing, table, found, _what_would_do(here, missing, table, found))
+
+
+def _other_size(table: RawTable, found: Mapping[str, Match]) -> str:
+    """A column that is not read and may hold tokens, compute or parameters under a name of its own; "" for none."""
+    read = {m.position for m in found.values() if m.name != "step"}
+    for i, header in enumerate(table.headers):
+        words = set(fold(header).split("_"))
+        if i not in read and MAY_BE_A_SIZE & words and not CHANGES_MEANING & words and varies(table, i):
+            return header
+    return ""
 
 
 def _what_would_do(here: set[str], missing: str, table: RawTable, found: Mapping[str, Match]) -> str:

@@ -53,7 +53,7 @@ _LOSS_WORDS = _set(
     "heldout mean avg average ce cross entropy nll loss de"
 )
 # Words that make of a known quantity another one, wherever they stand.
-_OTHER = _set(
+CHANGES_MEANING = _set(
     "per rate ratio speed throughput std stdev stderr sem se var variance ci low high lower upper delta diff err error "
     "improvement peak inference forward fwd backward teacher draft reward aux z balance max min best spike spikes gpu "
     "gpus device node optimizer optim log ln log2 log10 baseline predicted pred fitted residual"
@@ -152,7 +152,7 @@ def _tail_of_path(path: str, brackets: list[str]) -> Meaning | None:
     if len(parts) < 2:
         return None
     before = {w for p in parts[:-1] for w in _words(p)}
-    if _OTHER & before - {"throughput", "min", "max", "low", "high"}:
+    if CHANGES_MEANING & before - {"throughput", "min", "max", "low", "high"}:
         return None
     if set(_words(parts[-1])) <= _SPLITS:
         return _plain_name(" ".join(parts[-2:]), brackets)
@@ -167,7 +167,7 @@ def _tail_of_path(path: str, brackets: list[str]) -> Meaning | None:
 def last_words(header: str) -> Meaning | None:
     """What the last words of a name would mean without those before: a proposal for a message, never a reading."""
     words = _words(_BRACKETS.sub(" ", header))
-    if _OTHER & set(words) or not words or words[-1] in _DENOMINATORS:
+    if CHANGES_MEANING & set(words) or not words or words[-1] in _DENOMINATORS:
         return None
     for i in range(1, len(words)):
         if found := meaning_of("_".join(words[i:])):
@@ -184,7 +184,7 @@ def misspelt(header: str) -> Meaning | None:
         (difflib.get_close_matches(w, known, n=1, cutoff=0.8) or [w])[0] if len(w) > 3 else w
         for w in _words(header)
     ]
-    return None if _OTHER & set(near) else meaning_of("_".join(near))
+    return None if CHANGES_MEANING & set(near) else meaning_of("_".join(near))
 
 
 def _words(text: str) -> list[str]:
@@ -298,7 +298,7 @@ def _loss(words: list[str]) -> Meaning | None:
     for phrase, unit in _LOSS_UNITS:
         if f" {phrase} " in text:
             rest = set(text.replace(f" {phrase} ", "  ", 1).split())
-            if rest & _OTHER or (phrase in ("nats", "bits") and not _is_loss(rest)):
+            if rest & CHANGES_MEANING or (phrase in ("nats", "bits") and not _is_loss(rest)):
                 return None
             named = not rest - _LOSS - _LOSS_WORDS
             return Meaning(name="loss", unit=unit, rank=ALIAS if named else PATH_TAIL)

@@ -7,7 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-import time
 
 import pytest
 from click.testing import CliRunner
@@ -92,11 +91,11 @@ def test_waiting_is_told_on_a_terminal_only_after_a_while(monkeypatch: pytest.Mo
     with os.fdopen(slave, "w") as terminal:
         monkeypatch.setattr(progress.sys, "stderr", terminal)
         monkeypatch.setattr(progress, "PATIENCE_S", 0.05)
-        with progress.waiting_for("fitting 54 rows"):
-            time.sleep(0.4)
-        time.sleep(0.05)  # the terminal hands the last write over
         told = ""
-        while not told.endswith("\r\x1b[K") and len(told) < 2000:
+        with progress.waiting_for("fitting 54 rows"):
+            while "fitting 54 rows" not in told:  # os.read waits until there is something
+                told += os.read(master, 10_000).decode()
+        while not told.endswith("\r\x1b[K"):
             told += os.read(master, 10_000).decode()
     os.close(master)
     assert "fitting 54 rows" in told

@@ -180,7 +180,7 @@ def test_two_processes_plan_one_run_and_one_of_them_speaks(length: list[str], tm
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=600,
         env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},  # torchrun leaves its logs behind
     )
     assert done.returncode == 0, done.stderr[-3000:]

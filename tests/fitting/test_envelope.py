@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import sys
 
 import numpy as np
 import pytest
@@ -127,12 +127,22 @@ def test_diverged_run_is_not_asked() -> None:
     assert fit.params_exponent.value == pytest.approx(LAW.params_exponent, abs=0.01)
 
 
-def test_a_million_rows_within_two_cpu_seconds() -> None:
-    runs = curves(n_sizes=100, n_rows=10_000, noise=0.002)
-    start = time.process_time()
-    fit = fit_envelope(runs)
-    assert time.process_time() - start < 2.0
-    assert fit.n_rows == 1_000_000
+def test_a_million_rows_take_hardly_more_calls_than_ten_thousand() -> None:
+    """Rows are NumPy's work. Seconds are measured by benchmarks/envelope_speed.py: here a neighbour would change them."""
+
+    def n_calls(n_rows: int) -> int:
+        runs, calls = curves(n_sizes=100, n_rows=n_rows, noise=0.002), []
+        sys.setprofile(lambda frame, event, argument: calls.append(event))
+        try:
+            fit = fit_envelope(runs)
+        finally:
+            sys.setprofile(None)
+        assert fit.n_rows == 100 * n_rows
+        return len(calls)
+
+    few, many = n_calls(100), n_calls(10_000)
+    assert many < 3 * few
+    assert many < 1_000_000 / 10  # no row costs a call of its own
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,11 @@ LEAKS = (
 )
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=400,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+)
 @given(
     st.lists(
         st.tuples(st.sampled_from(list(nodes(FIT))), st.one_of(st.just("delete"), st.tuples(JUNK))),

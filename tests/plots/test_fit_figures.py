@@ -30,6 +30,7 @@ from scaling.plots import (
     plot_frontier,
     plot_isoflop,
     plot_parametric,
+    plot_power_law,
     plot_residuals,
     plot_slices,
     style,
@@ -314,3 +315,31 @@ def test_no_label_of_a_contour_is_cut_by_the_edge_of_the_map() -> None:
         x, y = ax.transAxes.inverted().transform(ax.transData.transform(label.get_position()))
         assert 0.04 < x < 0.96
         assert 0.04 < y < 0.96
+
+
+@pytest.mark.parametrize("name", ["n_params", "n_tokens", "flops"])
+def test_a_law_of_one_quantity_is_solid_over_its_runs_and_dashed_beyond(name: str) -> None:
+    x = np.geomspace(1e9, 1e12, 15)
+    loss = (1.7 + (x[5] / x) ** 0.2) * np.exp(0.01 * np.random.default_rng(0).standard_normal(15))
+    runs = Runs.from_arrays(loss=loss, **{name: x})
+    fit = fit_law(runs, f"{name.removeprefix('n_')}_power_law_floor")
+    figure = fit_figure(fit, runs)
+    line, residuals = figure.axes
+    (points,) = line_with(line, "o")
+    assert points.get_ydata() == pytest.approx(loss)
+    solid, dashed = (part for part in line.get_lines() if len(part.get_xdata()) > 20)
+    assert solid.get_xdata()[-1] == pytest.approx(x[-1]) == pytest.approx(dashed.get_xdata()[0])
+    assert dashed.get_ydata()[-1] == pytest.approx(float(fit.law.loss_at(float(dashed.get_xdata()[-1]))))
+    assert dashed.get_linestyle() == "--"
+    corners = line.collections[0].get_paths()[0].vertices
+    ends = corners[np.isclose(corners[:, 0], 3e13, rtol=1e-6), 1]
+    assert ends.min() < dashed.get_ydata()[-1] < ends.max()
+    (missed,) = line_with(residuals, "o")
+    assert missed.get_xdata() == pytest.approx(x)
+    assert missed.get_ydata() == pytest.approx(100 * (loss / fit.law.loss_at(x) - 1))
+    figure.canvas.draw()
+
+
+def test_a_law_of_several_quantities_is_no_line() -> None:
+    with pytest.raises(UsageError, match="several quantities"):
+        plot_power_law(fit_law(planted(), "kaplan"), planted())

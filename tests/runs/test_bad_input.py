@@ -208,7 +208,11 @@ NAME = st.one_of(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+)
 @given(st.lists(NAME, min_size=1, max_size=6), st.lists(st.lists(CELL, max_size=7), max_size=6))
 def test_any_csv_gives_runs_or_a_scaling_error(tmp_path, names, rows):
     path = tmp_path / "any.csv"
@@ -222,7 +226,11 @@ def test_any_csv_gives_runs_or_a_scaling_error(tmp_path, names, rows):
     check_runs(runs)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+)
 @given(st.binary(max_size=300), st.sampled_from(["x.csv", "x.jsonl", "x.csv.gz", "x.parquet", "x"]))
 def test_any_bytes_give_a_scaling_error(tmp_path, data, name):
     path = tmp_path / name

@@ -370,3 +370,33 @@ def test_findings_on_other_public_tables(shared_runs):
     assert "own-flops" in codes(load_runs(shared_runs / "olmo_ladder_final.csv"))
     cerebras = finding(load_runs(shared_runs / "cerebras_pythia.csv"), "outliers")
     assert cerebras.rows == (26,)  # Pythia-deduped 1.4B, whose loss looks misprinted
+
+
+def test_nothing_is_said_of_a_quantity_that_the_law_does_not_read() -> None:
+    """Three sizes at one token count, embeddings unknown: faults for a law of N and D, none for one of compute."""
+    N = np.geomspace(1e8, 1e10, 3).repeat(2)
+    loss = 3 - 0.1 * np.log10(N) + np.tile([0, 0.01], 3)
+    runs = Runs.from_arrays(n_params=N, n_tokens=np.full(6, 1e11), loss=loss)
+    of_both = {f.code for f in check_runs(runs, ("n_params", "n_tokens"))}
+    assert of_both == {f.code for f in check_runs(runs)}
+    assert {"few-sizes", "few-token-counts", "unknown-convention"} <= of_both
+    of_params = {f.code for f in check_runs(runs, ("n_params",))}
+    assert "few-sizes" in of_params
+    assert "few-token-counts" not in of_params
+    of_compute = {f.code for f in check_runs(runs, ("flops",))}
+    assert {"few-sizes", "few-token-counts", "unknown-convention", "single-ratio"}.isdisjoint(of_compute)
+    assert "few-budgets" in of_compute
+
+
+@pytest.mark.parametrize("name", ["n_params", "n_tokens", "flops"])
+def test_a_table_of_one_quantity_is_checked_for_what_it_holds(name: str) -> None:
+    x = np.geomspace(1e9, 1e12, 24)
+    loss = 1.7 + (x[5] / x) ** 0.2
+    loss[11] *= 1.3
+    runs = Runs.from_arrays(loss=loss, **{name: x})
+    codes = {f.code for f in check_runs(runs)}
+    assert codes == {"outliers"} | ({"unknown-convention"} if name == "n_params" else set())
+    outlier = next(f for f in check_runs(runs) if f.code == "outliers")
+    assert outlier.rows == (12,)
+    again = Runs.from_arrays(loss=[3.0, 2.9, 2.9, 2.8], **{name: [1e9, 2e9, 2e9, 4e9]})
+    assert next(f.rows for f in check_runs(again) if f.code == "duplicates") == (3,)

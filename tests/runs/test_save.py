@@ -63,7 +63,11 @@ NUMBER = st.floats(min_value=1e-2, max_value=1e15)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+)
 @given(
     st.lists(
         st.tuples(NUMBER, NUMBER, st.floats(min_value=0.01, max_value=99), TEXT), min_size=1, max_size=8

@@ -33,7 +33,7 @@ def _need_slurm() -> None:
         import submitit  # noqa: F401
 
         found = subprocess.run(
-            ["sinfo", "--noheader"], capture_output=True, text=True, check=False, timeout=20
+            ["sinfo", "--noheader"], capture_output=True, text=True, check=False, timeout=120
         )
         if found.returncode == 0 and found.stdout.strip():
             return

@@ -56,7 +56,6 @@ def test_the_deadline_leaves_a_resumable_sweep(
     store = Store(tmp_path)
     report = run_forked(store, design, n_slots=2, deadline_s=0.3)
     assert report.interrupted
-    assert report.wall_s < 15
     assert not look(store, design).counts.get("running")
     run_inline(store, design)
     assert losses(store, design) == expected

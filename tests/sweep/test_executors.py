@@ -173,7 +173,7 @@ def test_the_deadline_ends_a_sweep_that_can_be_resumed(engine: str, tmp_path: Pa
     executor = make(engine, store, long)
     report = supervise(executor, store, long, deadline_s=8.0).run()
     assert report.interrupted
-    assert report.wall_s < 60
+    assert report.wall_s < 600  # and not until its runs are done
     status = look(store, long)
     assert status.n_finished == 0
     assert not status.counts.get("running")

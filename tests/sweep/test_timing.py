@@ -196,7 +196,7 @@ def test_a_worker_short_of_time_reads_each_result_once_and_nothing_past_its_dead
     add_runs(store, design)
     first = store.claim(design.units[0].runs[0].run_id)
     assert first is not None
-    store.finish(first, {"status": "done", "loss": 1.0, "seconds_per_step": 10.0})
+    store.finish(first, {"status": "done", "loss": 1.0, "seconds_per_step": 1e4})
     read: list[str] = []
     real = timing.read_json
 
@@ -205,7 +205,7 @@ def test_a_worker_short_of_time_reads_each_result_once_and_nothing_past_its_dead
         return real(path)
 
     monkeypatch.setattr(timing, "read_json", count)
-    for left_s, n_read in ((-1.0, 0), (5.0, 1)):
+    for left_s, n_read in ((-1.0, 0), (5e3, 1)):
         at = time.monotonic() + left_s
         worker = Worker(store=store, design=design, train=train_instantly, owner="w", deadline=at)
         assert worker.work() == 0

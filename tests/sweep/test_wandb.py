@@ -200,3 +200,127 @@ def test_different_runs_of_one_name_are_not_merged(tmp_path: Path) -> None:
     path.write_text("Name,State,eval/loss,_step,n\nrun,finished,2.5,100,1e6\nrun,finished,2.4,100,2e6\n")
     with pytest.raises(DataError, match="different runs"):
         from_wandb(path, loss_key="eval/loss", n_params="n", params_convention="total", tokens_per_step=1000)
+
+
+# --- parts of one id, and damage ---
+
+
+def log_part(
+    folder: Path,
+    run_id: str,
+    steps: Iterable[int],
+    *,
+    code: int = 0,
+    explicit: bool = True,
+    key: str = "eval/loss",
+    **more: Any,
+) -> Path:
+    """One launch of a run under its id, as wandb writes it offline; the loss is 5 - step / 100."""
+    wandb = pytest.importorskip("wandb", reason="pip install 'isoflop[wandb]'")
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
+    run = wandb.init(
+        project="p", id=run_id, name="m", mode="offline", dir=str(folder), settings=settings, resume="allow",
+        config={"n_params": 1e6, **more},
+    )  # fmt: skip
+    for step in steps:
+        row = {key: 5 - step / 100, "trained": step}
+        run.log(row, **({"step": step} if explicit else {}))
+    path = Path(run.settings.sync_file)
+    run.finish(exit_code=code)
+    wandb.teardown()
+    return path
+
+
+OPTIONS: dict[str, Any] = {
+    "loss_key": "eval/loss", "n_params": "n_params", "params_convention": "total", "tokens_per_step": 1000,
+}  # fmt: skip
+
+
+def test_parts_of_one_id_whose_steps_go_on_are_joined_where_the_later_one_begins(tmp_path: Path) -> None:
+    log_part(tmp_path / "1", "same", range(10, 70, 10), code=1)  # lost at 60, its checkpoint was of step 40
+    log_part(tmp_path / "2", "same", range(50, 110, 10))
+    runs = from_wandb(tmp_path, **OPTIONS)
+    assert (runs.run_id, runs.step.tolist(), runs.n_tokens.tolist()) == (("m",), [100], [100_000])
+    assert runs.loss.tolist() == pytest.approx([4.0])
+    with pytest.raises(DataError, match="m at step 100 of 120"):
+        from_wandb(tmp_path, n_steps=120, **OPTIONS)
+
+
+def test_a_later_part_that_ends_before_an_earlier_one_is_the_run(tmp_path: Path) -> None:
+    """What the first part did behind the checkpoint was lost: its loss at step 60 is of no model that went on."""
+    log_part(tmp_path / "1", "same", range(10, 70, 10), code=1)
+    log_part(tmp_path / "2", "same", range(30, 60, 10))
+    runs = from_wandb(tmp_path, **OPTIONS)
+    assert (runs.step.tolist(), runs.loss.tolist()) == ([50], pytest.approx([4.5]))
+
+
+def test_a_later_part_without_an_evaluation_leaves_the_last_one_before_its_checkpoint(tmp_path: Path) -> None:
+    log_part(tmp_path / "1", "same", range(10, 70, 10), code=1)
+    log_part(tmp_path / "2", "same", range(41, 46), code=1, key="train/loss")
+    with pytest.raises(DataError, match="unfinished, left out: m evaluated last at step 40 of 45"):
+        from_wandb(tmp_path, **OPTIONS)
+    runs = from_wandb(tmp_path, n_steps=40, **OPTIONS)
+    assert (runs.step.tolist(), runs.loss.tolist()) == ([40], pytest.approx([4.6]))
+
+
+def test_a_part_whose_rows_were_lost_leaves_wandbs_own_counter_without_meaning(tmp_path: Path) -> None:
+    """A node that dies takes with it what was not yet written; the next part counts from 0 all the same."""
+    lost = log_part(tmp_path / "1", "same", range(1, 7), code=1, explicit=False)
+    data = lost.read_bytes()
+    lost.write_bytes(data[: data.index(b"eval/loss")])
+    log_part(tmp_path / "2", "same", range(7, 11), explicit=False)
+    with pytest.raises(
+        DataError, match="killed before its rows were written, and _step counts from 0 in each"
+    ):
+        from_wandb(tmp_path, **OPTIONS)
+    assert from_wandb(tmp_path, step_key="trained", **OPTIONS).n_tokens.tolist() == [10_000]
+
+
+def test_parts_that_count_from_the_start_again_are_joined_by_a_step_of_their_own_or_asked_about(
+    tmp_path: Path,
+) -> None:
+    log_part(tmp_path / "1", "same", range(1, 7), code=1, explicit=False)
+    log_part(tmp_path / "2", "same", range(7, 11), explicit=False)
+    with pytest.raises(DataError, match=r"2 parts of run same count _step from the start again \(6 \+ 4\)"):
+        from_wandb(tmp_path, **OPTIONS)
+    for remedy in ({"step_key": "trained"}, {"n_steps": 10}, {"tokens_per_step": None, "n_tokens": 10_000}):
+        assert from_wandb(tmp_path, **{**OPTIONS, **remedy}).n_tokens.tolist() == [10_000], remedy
+    assert from_wandb(tmp_path, **{**OPTIONS, "n_steps": 4}).n_tokens.tolist() == [
+        4000
+    ]  # begun anew, and whole
+    with pytest.raises(DataError, match="count _step from the start again"):
+        from_wandb(tmp_path, **{**OPTIONS, "n_steps": 11})
+
+
+def test_two_finished_runs_of_one_name_and_configuration_are_two(tmp_path: Path) -> None:
+    log_part(tmp_path / "1", "first", range(10, 110, 10))
+    log_part(tmp_path / "2", "second", range(10, 210, 10))
+    runs = from_wandb(tmp_path, **OPTIONS)
+    assert (runs.run_id, runs.step.tolist()) == (("m", "m-2"), [100, 200])
+    assert any("share a name" in note for note in runs.notes)
+
+
+def test_a_damaged_record_ends_a_run_and_is_named(tmp_path: Path) -> None:
+    log_part(tmp_path / "1", "whole", range(10, 110, 10))
+    hurt = log_part(tmp_path / "2", "hurt", range(10, 110, 10), seed=1)
+    data = bytearray(hurt.read_bytes())
+    data[data.rindex(b"eval/loss")] ^= 1  # in the last summary or row
+    hurt.write_bytes(data)
+    runs = from_wandb(tmp_path, **OPTIONS)
+    assert runs.run_id == ("m",)
+    assert any("run-hurt.wandb is damaged at byte" in note for note in runs.notes)
+
+
+def test_a_record_whose_checksum_fits_but_that_is_no_message_is_named(tmp_path: Path) -> None:
+    import struct
+    import zlib
+
+    path = tmp_path / "run-odd.wandb"
+    body = b"\xff\xff\xff"
+    header = struct.pack("<IHB", zlib.crc32(bytes([1]) + body), len(body), 1)
+    path.write_bytes(b":W&B\xe1\xbe\x00" + header + body)
+    with pytest.raises(
+        DataError, match=r"its file is damaged, left out: odd \(run-odd\.wandb is damaged at byte 7"
+    ):
+        from_wandb(tmp_path, **OPTIONS)

@@ -133,6 +133,7 @@ def fit_envelope(curves: Runs, *, level: float = 0.95) -> EnvelopeFit:
     if not 0 < level < 1:
         raise UsageError(f"the level of an interval lies between 0 and 1; got {level!r}.")
     require_runs(curves, "fit_envelope")
+    curves.require(("n_params", "n_tokens", "flops"), "Approach 1 (fit_envelope, --method envelope)")
     curves.require_losses()
     run = group_index(curves.run_id)
     n_runs = int(run.max()) + 1

@@ -201,7 +201,7 @@ def findings(
     """What the reader must know before relying on the fit, as named findings."""
     if on_law or residuals.robust_scale < NOISE_FREE:
         yield noise_free_finding(residuals.robust_scale)
-    if not found.converged or found.n_agreeing < 2:
+    if not on_law and (not found.converged or found.n_agreeing < 2):
         message = (
             f"{found.n_agreeing} of {found.n_starts} starts reached the best minimum"
             f"{'' if found.converged else ', which is not stationary'}: another one may be better. Try another seed "

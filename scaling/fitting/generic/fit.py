@@ -146,7 +146,7 @@ def _result(runs: Runs, problem: Problem, found: Found, *, objective: str, level
         residuals=residuals,
         residual_sum_of_squares=float(r @ r),
         lack_of_fit=test,
-        converged=found.converged,
+        converged=found.converged or on_law,  # below rounding there is nothing left to descend
         n_starts=found.n_starts,
         n_agreeing=found.n_agreeing,
         condition=condition,

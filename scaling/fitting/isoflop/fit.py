@@ -37,6 +37,9 @@ from scaling.fitting.isoflop.trunks import exponent_by_trunk
 from scaling.fitting.isoflop.valley import FARTHEST, Valley
 from scaling.fitting.line import fit_line
 from scaling.fitting.loss_frontier import fit_loss_frontier
+from scaling.fitting.named_fit import predicted_loss
+from scaling.fitting.noise_free import lies_on_law, noise_free_finding
+from scaling.fitting.parametric.diagnostics import robust_scale
 from scaling.fitting.power_law import PowerLawFit, power_law_from_line
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import Law
@@ -109,6 +112,7 @@ def fit_isoflop(
         runs, fit.params_exponent.value, lambda part: _exponent(minima(part), level), level
     )
     found = isoflop_findings(runs, budgets, fit.bias, failure)
+    found += _noise_free(runs, law)
     found += [] if by_trunk is None else [trunk_finding(runs, fit.params_exponent, by_trunk)]
     return replace(
         fit,
@@ -181,6 +185,16 @@ def _fit_surface(runs: Runs) -> tuple[Law | None, str]:
         return law, ""
     except (FitError, LawError) as error:
         return None, str(error)
+
+
+def _noise_free(runs: Runs, surface: Law | None) -> list[Finding]:
+    """A note where the runs lie on the surface as closely as their losses are printed."""
+    if surface is None:
+        return []
+    residual = np.log(predicted_loss(surface, runs) / runs.loss)
+    scale = robust_scale(residual)
+    on_law = lies_on_law(runs.loss, scale, float(np.abs(residual).max()))
+    return [noise_free_finding(scale)] if on_law else []
 
 
 def _without_bracket(valley: Valley) -> Valley:

@@ -13,6 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scaling.errors import DataError
 from scaling.lm.corpus.shards import HEADER_BYTES, open_shard
 from scaling.lm.files import write_text
@@ -45,10 +47,17 @@ def check_ids_of_file(path: Path, *, dtype: str | None, vocab_size: int) -> None
     """Refuse a token file whose ids do not fit its vocabulary or its dtype; read once, as by `hash_file`.
 
     Raises:
-        DataError: an id is outside the vocabulary, or every second id is 0 (uint32 read as uint16).
+        DataError: an id is outside the vocabulary, every second id is 0 (uint32 read as uint16), or the file's type
+            cannot hold the vocabulary.
     """
     found = path.stat()
     key = path.resolve(), dtype, found.st_size, (found.st_mtime_ns, found.st_ctime_ns)
+    held = np.iinfo(open_shard(path, dtype=dtype).dtype)
+    if vocab_size > held.max + 1:
+        raise DataError(
+            f"{path} holds {held.dtype} ids, at most {held.max}, which a vocabulary of {vocab_size} exceeds: larger "
+            "ids were wrapped when it was written. Write the ids as uint32, or name the vocabulary they are of."
+        )
     largest, smallest, half_empty = _extent_of_ids(*key)
     if half_empty:
         raise DataError(

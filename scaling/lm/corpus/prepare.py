@@ -55,10 +55,7 @@ def prepare_corpus(
         The index: splits with n_tokens, n_bytes, n_documents, bytes_per_token, shards; tokenizer hash; source.
     """
     folder = Path(folder)
-    if tokenizer.vocab_size > MAX_VOCAB_SIZE:
-        raise UsageError(
-            f"shards hold uint16 ids: at most 65536 entries; this tokenizer has {tokenizer.vocab_size}."
-        )
+    require_room_in_shards(tokenizer.vocab_size)
     require_fraction(validation_fraction)
     if folder.exists() and any(folder.iterdir()) and not force:
         raise UsageError(f"{folder} is not empty; pass --force to replace it.")
@@ -85,6 +82,15 @@ def prepare_corpus(
         for leftover in (work, old):
             shutil.rmtree(leftover, ignore_errors=True)
     return index
+
+
+def require_room_in_shards(vocab_size: int) -> None:
+    """Refuse a vocabulary whose ids would be cut in a shard."""
+    if vocab_size > MAX_VOCAB_SIZE:
+        raise UsageError(
+            f"shards hold uint16 ids: at most {MAX_VOCAB_SIZE} entries; the vocabulary has {vocab_size}. Take a "
+            "smaller one, or write uint32 token files and train on tokens:DIR,dtype=uint32,vocab=N."
+        )
 
 
 def _require_only_a_corpus(folder: Path) -> None:
@@ -220,6 +226,11 @@ def load_index(folder: str | Path) -> dict[str, Any]:
         raise DataError(
             f"{path} is damaged: {error!r} is missing or wrong. Prepare the corpus again."
         ) from error
+    if int(index["vocab_size"]) > MAX_VOCAB_SIZE:
+        raise DataError(
+            f"{path} names a vocabulary of {index['vocab_size']}, but its shards hold uint16 ids, at most "
+            f"{MAX_VOCAB_SIZE - 1}. Prepare the corpus again with a smaller vocabulary."
+        )
     return index
 
 

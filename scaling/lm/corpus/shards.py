@@ -36,8 +36,16 @@ class ShardWriter:
         self._file.write(b"\0" * HEADER_BYTES)
 
     def write(self, ids: Sequence[int] | NDArray[Any]) -> None:
-        """Append ids."""
-        body = np.asarray(ids, dtype="<u2").tobytes()
+        """Append ids.
+
+        Raises:
+            DataError: one does not fit uint16: it would be written as another.
+        """
+        wide = np.asarray(ids, dtype=np.int64)
+        if wide.size and not 0 <= wide.min() <= wide.max() < MAX_VOCAB_SIZE:
+            bad = int(wide.max()) if wide.max() >= MAX_VOCAB_SIZE else int(wide.min())
+            raise DataError(f"shards hold uint16 ids, 0 to {MAX_VOCAB_SIZE - 1}; got {bad} for {self.path}.")
+        body = wide.astype("<u2").tobytes()
         self._digest.update(body)
         self._file.write(body)
         self.n_tokens += len(body) // 2

@@ -9,7 +9,7 @@ Use which when:
 - `load_gpt2`: the published 50,257 entries, from GPT-2's own two files.
 """
 
-from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer
+from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer, require_utf8
 from scaling.lm.tokenization.bpe import BytePairTokenizer, train_bpe
 from scaling.lm.tokenization.files import load_gpt2, load_tokenizer, save_tokenizer
 from scaling.lm.tokenization.simple import ByteTokenizer, CharTokenizer
@@ -25,6 +25,7 @@ __all__ = [
     "Tokenizer",
     "load_gpt2",
     "load_tokenizer",
+    "require_utf8",
     "save_tokenizer",
     "trace_encoding",
     "trace_training",

@@ -8,9 +8,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from scaling.errors import DataError
+from scaling.errors import DataError, UsageError
 
 END_OF_TEXT = "<|endoftext|>"  # the one special token; separates documents in a stream
+_SHOWN = 60  # characters of a text in an error
+
+
+def require_utf8(text: str) -> None:
+    """Refuse what is no text: Python keeps bytes that are not UTF-8, and halves of characters, as lone surrogates.
+
+    Raises:
+        UsageError: the text holds one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        near = text if len(text) <= _SHOWN else text[max(0, error.start - _SHOWN // 2) :][:_SHOWN]
+        raise UsageError(f"the text {near!r} is not UTF-8; save or type it as UTF-8.") from error
 
 
 class Tokenizer(ABC):
@@ -30,7 +44,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, nothing added."""
+        """Ids of `text`, nothing added. Raises UsageError where it is not UTF-8."""
 
     @abstractmethod
     def token_bytes(self, token: int) -> bytes:

@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from scaling.errors import DataError, UsageError
-from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer
+from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer, require_utf8
 from scaling.lm.tokenization.pretokenize import byte_characters, byte_order, split_words
 
 Pair = tuple[int, int]
@@ -75,6 +75,7 @@ class BytePairTokenizer(Tokenizer):
         return "python" if self._fast is None else "tokenizers"
 
     def encode(self, text: str) -> list[int]:
+        require_utf8(text)
         if self._fast is not None:
             ids: list[int] = self._fast.encode(text).ids
             return ids
@@ -83,6 +84,8 @@ class BytePairTokenizer(Tokenizer):
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         if self._fast is None:
             return [self.encode(text) for text in texts]
+        for text in texts:
+            require_utf8(text)
         return [encoding.ids for encoding in self._fast.encode_batch_fast(list(texts))]
 
     def token_bytes(self, token: int) -> bytes:
@@ -209,6 +212,7 @@ def _train_fast(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
     def counted() -> Iterator[str]:
         nonlocal n_characters
         for text in texts:
+            require_utf8(text)
             n_characters += len(text)
             yield text
 
@@ -236,7 +240,10 @@ def learn_merges(texts: Iterable[str], n_tokens: int, *, min_count: int = 2) -> 
     with lazily corrected counts finds the next pair. Recounting everything at each merge would be quadratic.
     """
     base = {b: i for i, b in enumerate(byte_order())}
-    counts = Counter(word for text in texts for word in split_words(text))
+    counts: Counter[str] = Counter()
+    for text in texts:
+        require_utf8(text)
+        counts.update(split_words(text))
     if not counts:
         raise DataError("cannot train a tokenizer: the training text is empty.")
     words = [[base[b] for b in word.encode()] for word in counts]

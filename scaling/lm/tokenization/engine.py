@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, UsageError
+from scaling.lm.tokenization.base import require_utf8
 
 
 class EngineTokenizer:
@@ -17,10 +18,19 @@ class EngineTokenizer:
         engine: a `tokenizers.Tokenizer`.
         end_of_text: the id that ends a text.
         ends_of_text: every id that does (a chat model has several); that one unless given.
+        start_of_text: the id a text of the model begins with; None where nothing names one.
     """
 
-    def __init__(self, engine: Any, end_of_text: int, ends_of_text: Sequence[int] = ()) -> None:
-        self.engine, self.end_of_text = engine, end_of_text
+    def __init__(
+        self,
+        engine: Any,
+        end_of_text: int,
+        ends_of_text: Sequence[int] = (),
+        start_of_text: int | None = None,
+    ) -> None:
+        engine.no_truncation()  # some files were saved with the lengths of a training run
+        engine.no_padding()
+        self.engine, self.end_of_text, self.start_of_text = engine, end_of_text, start_of_text
         self.ends_of_text = tuple(ends_of_text) or (end_of_text,)
 
     @property
@@ -30,7 +40,13 @@ class EngineTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text; special tokens written out in it are recognised."""
+        require_utf8(text)
         return list(self.engine.encode(text, add_special_tokens=False).ids)
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Ids of a text to continue: with what the file's post_processor puts around it, as transformers does."""
+        require_utf8(text)
+        return list(self.engine.encode(text, add_special_tokens=True).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, special tokens included."""
@@ -60,21 +76,37 @@ def load_engine_tokenizer(folder: str | Path) -> EngineTokenizer:
             f"no file of {folder} names the end of text; put eos_token_id into its config.json, or eos_token into "
             "its tokenizer_config.json."
         )
-    return EngineTokenizer(engine, end, sorted({end, *_configured_ends(folder)}))
+    ends = sorted({end, *_configured_ids(folder, "eos_token_id")})
+    return EngineTokenizer(engine, end, ends, _start_of_text(folder, engine))
 
 
 def _end_of_text(folder: Path, engine: Any) -> int | None:
-    token = _read(folder / "tokenizer_config.json").get("eos_token")
-    token = token.get("content") if isinstance(token, dict) else token
-    if isinstance(token, str) and engine.token_to_id(token) is not None:
-        return int(engine.token_to_id(token))
-    return next(iter(_configured_ends(folder)), None)
+    named = _named_id(folder, engine, "eos_token")
+    return named if named is not None else next(iter(_configured_ids(folder, "eos_token_id")), None)
 
 
-def _configured_ends(folder: Path) -> list[int]:
-    """The eos_token_id of the checkpoint, one or several; that for generation goes first."""
+def _start_of_text(folder: Path, engine: Any) -> int | None:
+    """The model's own goes first, as in transformers' generate; a default of its class may lie outside the
+    vocabulary."""
+    configured = _configured_ids(folder, "bos_token_id")
+    known = [i for i in configured if i >= 0 and engine.id_to_token(i) is not None]
+    return known[0] if known else _named_id(folder, engine, "bos_token")
+
+
+def _named_id(folder: Path, engine: Any, role: str) -> int | None:
+    """Id of a token that the tokenizer's configuration names by its text."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        token = _read(folder / name).get(role)
+        token = token.get("content") if isinstance(token, dict) else token
+        if isinstance(token, str) and engine.token_to_id(token) is not None:
+            return int(engine.token_to_id(token))
+    return None
+
+
+def _configured_ids(folder: Path, key: str) -> list[int]:
+    """The ids of the checkpoint under a key, one or several; those for generation go first."""
     for name in ("generation_config.json", "config.json"):
-        ids = _read(folder / name).get("eos_token_id")
+        ids = _read(folder / name).get(key)
         listed = [i for i in (ids if isinstance(ids, list) else [ids]) if type(i) is int]
         if listed:
             return listed

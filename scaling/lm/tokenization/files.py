@@ -56,9 +56,23 @@ def has_gpt2_files(folder: Path) -> bool:
 
 
 def has_own_rule(path: Path) -> bool:
-    """Whether a tokenizer.json is of the `tokenizers` library and not GPT-2's kind: only that library gives its ids."""
+    """Whether a tokenizer.json is of the `tokenizers` library and not GPT-2's kind, or puts tokens around a text: only
+    that library gives its ids."""
     body = _read_object(path)
-    return "model" in body and departure_from_gpt2(body) is not None
+    if "model" not in body:
+        return False
+    return departure_from_gpt2(body) is not None or _adds_tokens(body.get("post_processor"))
+
+
+def _adds_tokens(step: dict[str, Any] | None) -> bool:
+    """Whether a post_processor puts tokens before or after a text."""
+    if not step or step.get("type") == "ByteLevel":  # which only shifts offsets
+        return False
+    if step.get("type") == "Sequence":
+        return any(_adds_tokens(part) for part in step["processors"])
+    if step.get("type") == "TemplateProcessing":
+        return any("SpecialToken" in piece for piece in step["single"])
+    return True  # BertProcessing, RobertaProcessing
 
 
 def _read_object(path: Path) -> dict[str, Any]:

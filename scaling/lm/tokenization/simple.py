@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from scaling.errors import DataError
-from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer
+from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer, require_utf8
 
 
 class ByteTokenizer(Tokenizer):
@@ -23,6 +23,7 @@ class ByteTokenizer(Tokenizer):
         return 256
 
     def encode(self, text: str) -> list[int]:
+        require_utf8(text)
         return list(text.encode())
 
     def token_bytes(self, token: int) -> bytes:
@@ -48,6 +49,7 @@ class CharTokenizer(Tokenizer):
         """Alphabet = every character seen in `texts`."""
         seen: set[str] = set()
         for text in texts:
+            require_utf8(text)
             seen.update(text)
         return cls(seen)
 
@@ -60,6 +62,7 @@ class CharTokenizer(Tokenizer):
         return len(self.alphabet)
 
     def encode(self, text: str) -> list[int]:
+        require_utf8(text)
         try:
             return [self._ids[c] for c in text]
         except KeyError as error:

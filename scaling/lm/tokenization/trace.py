@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from scaling.lm.tokenization.base import require_utf8
 from scaling.lm.tokenization.bpe import BytePairTokenizer, learn_merges, require_pieces
 from scaling.lm.tokenization.pretokenize import byte_order, split_words
 
@@ -48,6 +49,7 @@ def trace_training(texts: Iterable[str], n_merges: int) -> Iterator[MergeStep]:
 
 def trace_encoding(tokenizer: BytePairTokenizer, text: str) -> Iterator[EncodingStep]:
     """Each word of `text` from its bytes to its tokens, one merge a step, earliest-learnt merge first."""
+    require_utf8(text)
     for word in split_words(text):
         ids = tokenizer.byte_ids(word)
         pieces = tuple(tokenizer.token_bytes(i) for i in ids)

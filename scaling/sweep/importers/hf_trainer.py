@@ -3,83 +3,191 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from scaling.errors import DataError
+from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
-from scaling.sweep.importers.logged import ConventionError, LoggedRun, Params, of_run, to_runs
+from scaling.sweep.importers.hf_params import Count, count_of
+from scaling.sweep.importers.logged import ConventionError, LeftOut, LoggedRun, Params, as_number, to_runs
+from scaling.sweep.importers.sizes import listed, of_run
+from scaling.sweep.importers.units import to_nats
 
-FLOPS_PER_PARAM_TOKEN = 6.0  # what transformers' Trainer counts: 6 x tokens x non-embedding parameters
+ByRun = float | Mapping[str, float]
+DEFAULT_LOSS = "eval_loss"
+EVALUATED = re.compile(r"eval_.+_loss")  # of one of several evaluation sets
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A trainer_state.json. `history`: what was logged, each entry with its step."""
+
+    path: Path
+    run_id: str
+    history: list[dict[str, Any]]
+    step: int
+    max_steps: int
+    n_tokens: float  # seen; 0 where it was not counted
+    flops: float
 
 
 def from_hf_trainer(
     folder: str | Path,
     *,
-    n_params: float | Mapping[str, float] | None = None,
+    n_params: ByRun | None = None,
     params_convention: Params | None = None,
-    tokens_per_step: float | None = None,
+    n_tokens: ByRun | None = None,
+    tokens_per_step: ByRun | None = None,
+    n_steps: ByRun | None = None,
+    loss_key: str | None = None,
+    loss_unit: str | None = None,
+    bytes_per_token: float | None = None,
 ) -> Runs:
     """Runs of transformers' Trainer: every folder below `folder` that holds a trainer_state.json.
 
     Args:
-        n_params: of all runs, or by run (the folder's name); None takes total_flos / (6 tokens), which is
-            non-embedding, from the log.
-        params_convention: what n_params counts; must be given with it.
-        tokens_per_step: where the log has no num_input_tokens_seen (include_num_input_tokens_seen=True records it).
-    The loss is the last eval_loss; a run without evaluation is left out, since its training loss is an average.
+        n_params: of all runs, or by run (the folder's name). None counts the model of the config.json beside the
+            state, else takes total_flos / (6 tokens), which leaves out lookup tables but not an untied head.
+        params_convention: what n_params counts; must be given with it. Without it, which count to take
+            (non_embedding where it can be known).
+        n_tokens, tokens_per_step: where the log has no num_input_tokens_seen (include_num_input_tokens_seen=True
+            records it).
+        n_steps: planned, instead of the state's max_steps.
+        loss_key: of the evaluation, where there are several sets (eval_web_loss); None takes eval_loss.
+    Loss, step and tokens are those of the last evaluation; a run that was evaluated last before its end is left out,
+    and so is one without evaluation, since its training loss is an average.
     """
     folder = Path(folder)
     if n_params is not None and params_convention is None:
         raise ConventionError(
             "say what n_params counts: params_convention (--params-convention) 'total' or 'non_embedding'."
         )
+    if loss_key is not None:
+        to_nats(loss_key, loss_unit, bytes_per_token)
     paths = sorted(folder.rglob("trainer_state.json"))
     if not paths:
         raise DataError(f"no trainer_state.json below {folder}; give the output folder of a Trainer.")
-    logged = [_run(p, folder, n_params, tokens_per_step) for p in paths]
-    if all(isinstance(run, str) for run in logged):
-        raise DataError(f"{paths[0]} has no eval_loss; evaluate at the end (eval_strategy) and import again.")
-    return to_runs(logged, source=str(folder), params_convention=params_convention or "non_embedding")
+    states = [_read(path, folder) for path in paths]
+    loss_key = _loss_key(states, loss_key)
+    unit, in_nats = to_nats(loss_key, loss_unit, bytes_per_token)
+    logged: list[LoggedRun | LeftOut] = []
+    conventions: dict[str, None] = {}
+    notes: dict[str, None] = {} if loss_key == DEFAULT_LOSS else {f"the loss is {loss_key}": None}
+    for state in states:
+        run = _run(state, loss_key, in_nats, n_tokens, tokens_per_step, n_steps)
+        if isinstance(run, LoggedRun) and (run.is_finished or n_params is not None):
+            count = _count(state, n_params, params_convention)
+            run = replace(run, n_params=count.n_params)
+            conventions[count.convention] = None
+            notes |= dict.fromkeys(count.notes)
+        logged.append(run)
+    convention = next(iter(conventions)) if len(conventions) == 1 else "mixed"
+    return to_runs(
+        logged, source=str(folder), params_convention=convention, loss_unit=unit, notes=tuple(notes)
+    )
 
 
-def _run(
-    path: Path, folder: Path, n_params: float | Mapping[str, float] | None, tokens_per_step: float | None
-) -> LoggedRun | str:
-    """The run, or its name where it was never evaluated."""
+def _read(path: Path, root: Path) -> State:
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        history, step = state["log_history"], int(state["global_step"])
-    except (ValueError, KeyError) as error:
+        history = state["log_history"]
+        if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+            raise TypeError("log_history is no list of objects")
+        step, max_steps = int(state["global_step"]), int(state.get("max_steps") or 0)
+        n_tokens = float(state.get("num_input_tokens_seen") or 0)
+        flops = float(state.get("total_flos") or 0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is not a Trainer's state ({error!r}).") from error
-    run_id = _run_name(path.parent, folder)
-    evaluations = [e for e in history if "eval_loss" in e]
-    if not evaluations:
-        return run_id
-    seen = state.get("num_input_tokens_seen") or 0
-    n_tokens = float(seen) if seen else (tokens_per_step or 0.0) * step
-    if not n_tokens > 0:
-        raise DataError(
-            f"{path} does not record tokens (num_input_tokens_seen is 0); give tokens_per_step (--tokens-per-step)."
-        )
-    if n_params is None:
-        N = float(state.get("total_flos") or 0.0) / (FLOPS_PER_PARAM_TOKEN * n_tokens)
-        if not N > 0:
-            raise DataError(f"{path} has no total_flos; give n_params (--params) and params_convention.")
-    else:
-        N = of_run(n_params, run_id, "n_params")
-    return LoggedRun(
-        run_id=run_id,
-        n_params=N,
-        n_tokens=n_tokens,
-        loss=float(evaluations[-1]["eval_loss"]),
-        step=step,
-        n_steps_planned=int(state["max_steps"]) if state.get("max_steps") else None,
-    )
+    return State(
+        path=path, run_id=_run_name(path.parent, root), history=history, step=step, max_steps=max_steps,
+        n_tokens=n_tokens, flops=flops,
+    )  # fmt: skip
 
 
 def _run_name(folder: Path, root: Path) -> str:
     """The run of a folder: checkpoints belong to the run above them."""
     if folder.name.startswith("checkpoint-"):
         folder = folder.parent
-    return folder.name if folder == root else folder.relative_to(root).as_posix()
+    return folder.resolve().name if folder in (root, root.parent) else folder.relative_to(root).as_posix()
+
+
+def _loss_key(states: list[State], asked: str | None) -> str:
+    """The evaluation to take: as asked, else eval_loss, else the only one there is."""
+    logged = {key for state in states for entry in state.history for key in entry}
+    sets = sorted(key for key in logged if EVALUATED.fullmatch(key))
+    if asked is not None:
+        if asked not in logged:
+            raise DataError(
+                f"{states[0].path.parent} and the {len(states)} states like it have no {asked!r}; evaluated was "
+                f"{listed(sets or logged)}."
+            )
+        return asked
+    if DEFAULT_LOSS in logged:
+        return DEFAULT_LOSS
+    if len(sets) == 1:
+        return sets[0]
+    if sets:
+        raise UsageError(
+            f"{states[0].path} was evaluated on several sets: {', '.join(sets)}; say which is the loss: loss_key "
+            "(--loss)."
+        )
+    raise DataError(
+        f"{states[0].path} has no eval_loss; evaluate at the end (eval_strategy) and import again. It has "
+        f"{listed(logged)}; loss_key (--loss) takes another."
+    )
+
+
+def _run(
+    state: State,
+    loss_key: str,
+    in_nats: Callable[[float], float],
+    n_tokens: ByRun | None,
+    tokens_per_step: ByRun | None,
+    n_steps: ByRun | None,
+) -> LoggedRun | LeftOut:
+    """The run at its last evaluation, its N left open."""
+    evaluations = [entry for entry in state.history if loss_key in entry]
+    if not evaluations:
+        return LeftOut(name=state.run_id)
+    last = evaluations[-1]
+    step = as_number(last.get("step"))
+    if not 0 <= step < 2**63:
+        return LeftOut(name=state.run_id, why=f"the last evaluation has no step ({last.get('step')!r})")
+    planned = (
+        int(of_run(n_steps, state.run_id, "n_steps")) if n_steps is not None else state.max_steps or None
+    )
+    seen = as_number(last.get("num_input_tokens_seen")) if state.n_tokens > 0 else math.nan
+    if step == state.step and not seen > 0:
+        seen = state.n_tokens
+    if not seen > 0 and n_tokens is not None:
+        seen = of_run(n_tokens, state.run_id, "n_tokens")
+    if not seen > 0 and tokens_per_step is not None:
+        seen = step * of_run(tokens_per_step, state.run_id, "tokens_per_step")
+    run = LoggedRun(
+        run_id=state.run_id,
+        tool_id=state.run_id,
+        n_params=math.nan,
+        n_tokens=seen,
+        loss=in_nats(as_number(last[loss_key])),
+        step=int(step),
+        last_step=max(int(step), state.step),
+        n_steps_planned=planned,
+    )
+    if run.is_finished and not seen > 0:
+        raise DataError(
+            f"{state.path} does not record the tokens of step {int(step)} (num_input_tokens_seen is 0 or of another "
+            "step); give tokens_per_step (--tokens-per-step)."
+        )
+    return run
+
+
+def _count(state: State, n_params: ByRun | None, convention: Params | None) -> Count:
+    if n_params is not None:
+        return Count(n_params=of_run(n_params, state.run_id, "n_params"), convention=convention or "unknown")
+    return count_of(
+        state.path, flops=state.flops, n_tokens=state.n_tokens, n_steps=state.step, asked=convention
+    )

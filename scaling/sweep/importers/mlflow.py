@@ -9,7 +9,9 @@ from typing import Any, Unpack
 
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
-from scaling.sweep.importers.logged import Log, Sizes, Told
+from scaling.sweep.importers.logged import NO_LOSS, LeftOut
+from scaling.sweep.importers.moments import Point, at_last_step, of_the_end
+from scaling.sweep.importers.sizes import Log, Sizes, Told, listed
 from scaling.sweep.store import canonical_json
 
 PAGE = 1000  # runs asked for at once
@@ -29,14 +31,16 @@ def from_mlflow(
         source: a folder (mlruns), an SQLite file, a tracking URI, or an MlflowClient.
         experiment: its name; None takes all.
         told: n_params, params_convention and the other fields of `Sizes`; a name is that of a parameter or metric.
-    A run that was relaunched has another id but the same name and parameters: these two together are its identity.
+            The metric of n_tokens must have been logged at the step of the loss, or once for the whole run.
+    A run has its run ID. One that was cut and launched anew has another ID, but the same name and parameters.
     """
     sizes = Sizes(**told)
     client, where = (connect(source), str(source)) if isinstance(source, str | Path) else (source, "MLflow")
-    logs = [_log(client, run, loss_key) for run in _runs(client, experiment, where)]
-    if all(isinstance(log, str) for log in logs):
-        raise DataError(f"{where}: no run has logged the metric {loss_key!r}.")
-    return sizes.runs(logs, source=where)
+    found: set[str] = set()
+    logs = [_log(client, run, loss_key, sizes, found, where) for run in _runs(client, experiment, where)]
+    if all(isinstance(log, LeftOut) and log.why == NO_LOSS for log in logs):
+        raise DataError(f"{where}: no run has logged the metric {loss_key!r}; there is {listed(found)}.")
+    return sizes.runs(logs, loss_key=loss_key, source=where)
 
 
 def connect(source: str | Path) -> Any:
@@ -98,20 +102,34 @@ def _runs(client: Any, experiment: str | None, where: str) -> Iterator[Any]:
             return
 
 
-def _log(client: Any, run: Any, loss_key: str) -> Log | str:
-    """The run, or its name where it has logged no loss."""
-    name = run.info.run_name or run.info.run_id
-    history = client.get_metric_history(run.info.run_id, loss_key)
-    if not history:
-        return str(name)
-    last = max(history, key=lambda m: (m.step, m.timestamp))
-    parameters = dict(run.data.params)
+def _log(client: Any, run: Any, loss_key: str, sizes: Sizes, found: set[str], where: str) -> Log | LeftOut:
+    """The run; where it has logged no loss, its name. `found` takes in the names of its metrics."""
+    name, run_id = str(run.info.run_name or run.info.run_id), run.info.run_id
+    metrics, parameters = dict(run.data.metrics), dict(run.data.params)
+    found |= set(metrics)
+    if loss_key not in metrics:
+        return LeftOut(name=name)
+    # the last point of every metric comes with the run; system metrics count samples instead of steps
+    last = {m.key: m for m in run.data.to_proto().metrics if not m.key.startswith("system/")}
+    history = {key: [Point(m.step, m.timestamp, m.value)] for key, m in last.items()}
+    for key in {loss_key, *sizes.growing, *sizes.constant} & set(metrics):
+        try:
+            points = client.get_metric_history(run_id, key)
+        except (
+            Exception
+        ) as error:  # a damaged file of a store, a server that is gone: MLflow raises many kinds
+            raise DataError(f"{where}, run {name!r}: {key} cannot be read: {_first_line(error)}") from error
+        history[key] = [Point(int(m.step), m.timestamp, float(m.value)) for m in points]
+    moment = at_last_step(history, loss_key, growing=sizes.growing, constant=sizes.constant)
     return Log(
         name=name,
         identity=f"{name} {canonical_json(parameters)}",
-        values={**run.data.metrics, **parameters},
-        step=int(last.step),
-        loss=float(last.value),
+        tool_id=run_id,
+        values={**parameters, **moment.values},
+        unsure={**moment.unsure, **of_the_end(moment, sizes.growing, history, parameters)},
+        step=moment.step,
+        loss=moment.loss,
+        last_step=moment.last_step if moment.went_on else None,
         is_finished=run.info.status == "FINISHED",
     )
 

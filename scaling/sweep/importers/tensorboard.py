@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any, Unpack
 
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
-from scaling.sweep.importers.logged import Log, Sizes, Told
+from scaling.sweep.importers.logged import LeftOut
+from scaling.sweep.importers.moments import Point, at_last_step
+from scaling.sweep.importers.sizes import Log, Sizes, Told, listed
+
+LENGTH, CHECKSUM_BYTES = struct.Struct("<Q"), 4  # a record: length, its checksum, body, its checksum
+
+NO_END = "TensorBoard does not record whether a run ended: --steps leaves out those that stopped before"
 
 
 def from_tensorboard(
@@ -18,15 +25,21 @@ def from_tensorboard(
 ) -> Runs:
     """Runs from TensorBoard: every folder below `folder` with event files is one run, its loss the last of `loss_tag`.
 
+    Scalars are read in both ways they are written: as simple values (torch) and as tensors (TensorFlow 2, Keras,
+    Flax, torch's new_style).
+
     Args:
-        told: n_params, params_convention and the other fields of `Sizes`; a name is that of a scalar, whose last
-            value it is.
+        told: n_params, params_convention and the other fields of `Sizes`; a name is that of a scalar. The one of
+            n_tokens must have been logged at the step of the loss, or once for the whole run.
     """
     sizes = Sizes(**told)
-    return sizes.runs(_logs(Path(folder), loss_tag), source=str(folder))
+    notes = () if sizes.n_steps is not None else (NO_END,)
+    return sizes.runs(
+        _logs(Path(folder), loss_tag, sizes), loss_key=loss_tag, source=str(folder), notes=notes
+    )
 
 
-def _logs(folder: Path, loss_tag: str) -> list[Log | str]:
+def _logs(folder: Path, loss_tag: str, sizes: Sizes) -> list[Log | LeftOut]:
     """The runs; of one without the loss its name alone."""
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -35,30 +48,75 @@ def _logs(folder: Path, loss_tag: str) -> list[Log | str]:
     places = sorted({p.parent for p in folder.rglob("*tfevents*")})
     if not places:
         raise DataError(f"no event files below {folder}.")
-    logs: list[Log | str] = []
+    logs: list[Log | LeftOut] = []
     found: set[str] = set()
     for place in places:
         # a file that begins with "purge from step s" would purge what was read before it: later steps, read first
         events = EventAccumulator(
-            str(place), size_guidance={"scalars": 0}, purge_orphaned_data=False
+            str(place), size_guidance={"scalars": 0, "tensors": 0}, purge_orphaned_data=False
         ).Reload()
-        tags = events.Tags()["scalars"]
-        found |= set(tags)
+        history = _scalars(events)
+        found |= set(history)
         name = place.name if place == folder else place.relative_to(folder).as_posix()
-        if loss_tag not in tags or _is_note_of_settings(events, place, places):
-            logs.append(name)
+        damage = _damage(place)
+        if loss_tag not in history or _is_note_of_settings(events, place, places):
+            logs.append(LeftOut(name=f"{name}{damage}"))
             continue
-        # Several event files of a run (stopped, and went on) are read in the order of their names, where ".10" comes
-        # before ".9": so the last event is that of the highest step, and of a step done twice the later one.
-        final = {tag: max(events.Scalars(tag), key=lambda e: (e.step, e.wall_time)) for tag in tags}
-        last = final[loss_tag]
-        values = {tag: event.value for tag, event in final.items()}
-        logs.append(Log(name=name, identity=name, values=values, step=int(last.step), loss=float(last.value)))
-    if all(isinstance(log, str) for log in logs):
+        moment = at_last_step(history, loss_tag, growing=sizes.growing, constant=sizes.constant)
+        log = Log(
+            name=name, identity=name, values=moment.values, unsure=moment.unsure, step=moment.step, loss=moment.loss,
+            last_step=moment.last_step if moment.went_on else None, is_finished=False if damage else None,
+            remark=damage,
+        )  # fmt: skip
+        logs.append(log)
+    if all(isinstance(log, LeftOut) for log in logs):
+        hurt = next((log.name for log in logs if isinstance(log, LeftOut) and "damaged" in log.name), "")
         raise DataError(
-            f"no run below {folder} has a scalar {loss_tag!r}; it has {', '.join(sorted(found)) or 'none'}."
+            f"no run below {folder} has a scalar {loss_tag!r}; it has {listed(found)}."
+            + (f" Damaged: {hurt}." if hurt else "")
         )
     return logs
+
+
+def _scalars(events: Any) -> dict[str, list[Point]]:
+    """The scalars of a run by tag, in both ways of writing them; tensors that are no scalar have none."""
+    from tensorboard.util import tensor_util
+
+    history = {
+        tag: [Point(e.step, e.wall_time, e.value) for e in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
+    for tag in events.Tags()["tensors"]:
+        for event in events.Tensors(tag):
+            value = tensor_util.make_ndarray(event.tensor_proto)
+            if value.size == 1 and value.dtype.kind in "fiu":
+                point = Point(event.step, event.wall_time, float(value.reshape(())))
+                history.setdefault(tag, []).append(point)
+    return history
+
+
+def _damage(place: Path) -> str:
+    """What is wrong with the event files of a run: TensorBoard itself reads up to there and says nothing.
+
+    A file that ends within a record is no damage: its writer was killed.
+    """
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    for path in sorted(place.glob("*tfevents*")):
+        data, position, n_records = path.read_bytes(), 0, 0
+        while position + LENGTH.size + CHECKSUM_BYTES <= len(data):
+            n_records += 1
+            (length,) = LENGTH.unpack_from(data, position)
+            body = position + LENGTH.size + CHECKSUM_BYTES
+            end = body + length
+            for start, stop in ((position, position + LENGTH.size), (body, end)):
+                if stop + CHECKSUM_BYTES > len(data):
+                    break
+                told = int.from_bytes(data[stop : stop + CHECKSUM_BYTES], "little")
+                if masked_crc32c(data[start:stop]) != told:
+                    return f" (record {n_records} of {path.name} is damaged)"
+            position = end + CHECKSUM_BYTES
+    return ""
 
 
 def _is_note_of_settings(events: Any, place: Path, places: list[Path]) -> bool:

@@ -1,4 +1,4 @@
-"""Writes the trainer_state.json files beside it with transformers' own Trainer (extra `oracle`): three tiny runs,
+"""Writes the trainer_state.json and config.json files beside it with transformers' own Trainer (extra `oracle`): three tiny runs,
 one stopped half way, as a preempted job leaves it.
 
     python tests/sweep/hf_trainer/write.py
@@ -55,7 +55,9 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         for name, width in WIDTHS.items():
             train(name, width, Path(folder))
-        for path in sorted(Path(folder).rglob("trainer_state.json")):
+        for path in sorted(
+            p for name in ("trainer_state.json", "config.json") for p in Path(folder).rglob(name)
+        ):
             target = HERE / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)

@@ -1,0 +1,149 @@
+"""The CSV files that the web page of Weights & Biases exports: the table of runs, and the lines of a panel."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from scaling.errors import DataError
+from scaling.sweep.importers.logged import LeftOut, as_number
+from scaling.sweep.importers.moments import Point, at_last_step
+from scaling.sweep.importers.sizes import Log, Sizes, listed
+from scaling.sweep.importers.wandb_files import flat
+
+JOIN = " - "  # between the run and the metric in the header of a panel's column
+RANGE = ("__MIN", "__MAX")  # of the points, or runs, that the value beside is an average of
+TABLE_IS_OF_THE_END = (
+    "a table of runs holds the last value of each column: where a run was evaluated before its end, tokens and steps "
+    "are of a later moment than the loss (import entity/project itself, which has every step)"
+)
+
+
+def csv_logs(
+    path: Path, loss_key: str, step_key: str, sizes: Sizes
+) -> tuple[list[Log | LeftOut], tuple[str, ...]]:
+    """The runs of an exported CSV of either kind, and notes about it."""
+    header, rows = _read(path)
+    if "Name" in header:
+        if loss_key not in header:
+            raise DataError(f"{path} needs the columns Name and {loss_key}; it has {listed(header)}.")
+        return list(_of_table(rows, loss_key, step_key)), (TABLE_IS_OF_THE_END,)
+    if {"name", "summary", "config"} <= set(header):
+        opened = [_opened(row) for row in rows]
+        return list(_of_table(opened, loss_key, step_key)), (TABLE_IS_OF_THE_END,)
+    if any(JOIN in name for name in header[1:]):
+        return _of_panel(path, header, rows, loss_key, sizes)
+    raise DataError(
+        f"{path} needs the columns Name and {loss_key} (a table of runs), or columns named 'run{JOIN}metric' (the "
+        f"lines of a panel); it has {listed(header)}."
+    )
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    csv.field_size_limit(sys.maxsize)  # configurations may be long
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = [{k: v for k, v in row.items() if k is not None and v} for row in reader]
+            return list(reader.fieldnames or []), rows
+    except FileNotFoundError as error:
+        raise DataError(f"there is no W&B folder or CSV at {path}.") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a CSV exported from W&B ({error}).") from error
+
+
+def _opened(row: dict[str, str]) -> dict[str, str]:
+    """A row of the script in W&B's guide that exports a project: name, summary and config as Python writes them."""
+    values: dict[str, str] = {"Name": row.get("name", "")}
+    for column in ("summary", "config"):
+        try:
+            values |= {k: str(v) for k, v in flat(ast.literal_eval(row.get(column, "{}"))).items()}
+        except (ValueError, SyntaxError, AttributeError) as error:
+            raise DataError(
+                f"run {values['Name']!r}: its column {column} is no dictionary of plain values ({error}); export the "
+                "table of runs from the web page, or import entity/project itself."
+            ) from error
+    return values
+
+
+def _of_table(rows: list[dict[str, str]], loss_key: str, step_key: str) -> Iterator[Log | LeftOut]:
+    """One row a run: Name, State, then configuration and last values."""
+    for row in rows:
+        name = row.get("Name", "")
+        if loss_key not in row:
+            yield LeftOut(name=name)
+            continue
+        step = as_number(row.get(step_key, 0))
+        if not abs(step) < 2**63:
+            yield LeftOut(name=name, why=f"{step_key} is {row[step_key]!r}, which is no number")
+            continue
+        loss = as_number(row[loss_key])
+        if row[loss_key].strip().lower() not in NOT_FINITE and loss != loss:
+            yield LeftOut(name=name, why=f"{loss_key} is {row[loss_key]!r}, which is no number")
+            continue
+        yield Log(
+            name=name,
+            identity=row.get("ID", name),
+            tool_id=row.get("ID"),
+            values=row,
+            step=int(step),
+            loss=loss,
+            is_finished=row["State"] == "finished" if "State" in row else None,
+        )
+
+
+NOT_FINITE = ("nan", "-nan", "inf", "-inf", "infinity", "-infinity")  # a run that diverged
+
+
+def _of_panel(
+    path: Path, header: list[str], rows: list[dict[str, str]], loss_key: str, sizes: Sizes
+) -> tuple[list[Log | LeftOut], tuple[str, ...]]:
+    """The lines of a panel: its x axis, then 'run - metric' with its least and greatest value beside."""
+    columns = {name: name.rsplit(JOIN, 1) for name in header[1:] if JOIN in name and not name.endswith(RANGE)}
+    for name in columns:
+        if name.endswith(f"{JOIN}{loss_key}"):  # a metric may hold the separator itself
+            columns[name] = [name.removesuffix(f"{JOIN}{loss_key}"), loss_key]
+    if all(metric != loss_key for _, metric in columns.values()):
+        raise DataError(
+            f"{path} has no line of {loss_key!r}; it has {listed(metric for _, metric in columns.values())}. Say which "
+            "is the loss: --loss."
+        )
+    histories: dict[str, dict[str, list[Point]]] = {}
+    averages: list[str] = []
+    for name, (run, metric) in columns.items():
+        points = [
+            Point(int(as_number(row[header[0]])), float(k), as_number(row[name]))
+            for k, row in enumerate(rows)
+            if name in row and abs(as_number(row.get(header[0]))) < 2**63
+        ]
+        histories.setdefault(run, {})[metric] = points
+        if metric == loss_key and points and _is_average(rows[int(points[-1].time)], name):
+            averages.append(run)
+    logs: list[Log | LeftOut] = []
+    for run, history in histories.items():
+        points = history.get(loss_key, [])
+        if not points:
+            logs.append(LeftOut(name=run))
+            continue
+        axis = [Point(p.step, p.time, float(p.step)) for p in points]
+        moment = at_last_step(
+            {**{k: v for k, v in history.items() if v}, header[0]: axis},
+            loss_key, growing=sizes.growing, constant=sizes.constant,
+        )  # fmt: skip
+        logs.append(
+            Log(
+                name=run, identity=run, values=moment.values, unsure=moment.unsure, step=moment.step,
+                loss=moment.loss, last_step=moment.last_step if moment.went_on else None,
+            )
+        )  # fmt: skip
+    said = f"the panel shows averages of several points or runs, not single losses: {', '.join(averages)}"
+    return logs, ((f"steps are the panel's x axis, {header[0]!r}",) + ((said,) if averages else ()))
+
+
+def _is_average(row: dict[str, str], name: str) -> bool:
+    """Whether least and greatest value stand apart from the value itself."""
+    least, greatest = (as_number(row.get(f"{name}{end}", row[name])) for end in RANGE)
+    return least < greatest
