@@ -98,13 +98,13 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         rows = rows_where(final, few)
         # An image, a clip or a document is hundreds of tokens: fewer of them than parameters is usual.
         text = final.convention.data_unit == "tokens" and final.convention.loss_unit == "nats/token"
-        remedy = "" if text else "; if n_tokens counts images or other samples, that is usual"
+        usual = "" if text else "usual where n_tokens counts images or other samples; if it counts tokens, "
         yield Finding(
             code="swapped-columns",
             severity="error" if text else "warning",
             message=f"{len(rows)} of {len(final)} runs have fewer {final.convention.data_unit} than parameters "
             f"({format_params(float(np.median(final.n_params)))} parameters on "
-            f"{format_tokens(float(np.median(final.n_tokens)))} in the middle): are the columns swapped?{remedy}",
+            f"{format_tokens(float(np.median(final.n_tokens)))} in the middle): {usual}are the columns swapped?",
             rows=rows,
         )
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scaling.errors import DataError, UsageError, near_names
 from scaling.runs.cells import RawTable, scaled, try_numbers
 from scaling.runs.names import OWN_NAME, OWN_NAMES, PATH_TAIL, fold, last_words, meaning_of, misspelt
+from scaling.runs.wide import looks_wide
 
 Array = NDArray[np.float64]
 
@@ -32,6 +33,7 @@ NUMERIC = (
 OUR_HEADER = {"n_params_nonemb": "n_params_non_embedding"}  # as our own tables are written; not worth a word
 SAME_VALUES = 0.01  # relative: two columns of one quantity, one of them rounded
 SAME_LOSS = 0.02  # of a loss and its perplexity, each printed with three digits
+SHOWN = 4  # columns that a message names
 SAMPLE = 200  # rows that tell text from numbers and one quantity from another
 
 
@@ -88,6 +90,13 @@ def missing_column(name: str, table: RawTable, found: Mapping[str, Match], hint:
     headers = table.headers
     guess = f" Is it {near[0]}? Then say {say_column(name, near[0])}." if near else ""
     advice = hint or (f" Name the column that holds it: {say_column(name, 'NAME')}." if not near else "")
+    if name == "loss" and not near and (wide := looks_wide(table)):
+        return DataError(
+            f"{table.source}: no column for loss; the columns are {', '.join(headers[:8])}"
+            f"{' ...' if len(headers) > 8 else ''}. Where their names are values, and the cells losses, say {wide} (in "
+            "Python wide=).",
+            remedies=(wide,),
+        )
     options = tuple(f"--column {shlex.quote(f'{name}={header}')}" for header in near[:2])
     return DataError(
         f"{table.source}: no column for {name}; the columns are "
@@ -214,11 +223,15 @@ def _refuse_duplicates(table: RawTable) -> None:
 
 
 def _ambiguous(table: RawTable, name: str, matches: Sequence[Match]) -> DataError:
-    listed = " and ".join(repr(m.header) for m in matches)
+    listed = " and ".join(repr(m.header) for m in matches[:SHOWN])
+    listed += f" and {len(matches) - SHOWN} more" if len(matches) > SHOWN else ""
+    wide = looks_wide(table)
+    say = f"{wide} (in Python wide=) reads one run a column" if wide else say_column(name, matches[0].header)
+    options = (
+        (wide,) if wide else tuple(f"--column {shlex.quote(f'{name}={m.header}')}" for m in matches[:SHOWN])
+    )
     return DataError(
-        f"{table.source}: columns {listed} can each be read as {name}; say which: "
-        f"{say_column(name, matches[0].header)}.",
-        remedies=tuple(f"--column {shlex.quote(f'{name}={m.header}')}" for m in matches),
+        f"{table.source}: columns {listed} can each be read as {name}; say which: {say}.", remedies=options
     )
 
 

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
-from scaling.runs.cells import RawTable, read_numbers
+from scaling.runs.cells import RawTable, read_numbers, read_texts
 from scaling.runs.columns import Match, column_values, missing_column, say_column, unread_near, varies
 from scaling.runs.names import CHANGES_MEANING, UNIT_ONLY, fold
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, ONE_INPUT_LAWS, QUANTITIES
+from scaling.runs.wide import option_for_runs
 
 if TYPE_CHECKING:
     from scaling.runs.load import Reading
@@ -266,7 +267,10 @@ def _require(here: set[str], table: RawTable, found: Mapping[str, Match], readin
         reading.inputs is not None and not reading.inputs
     )  # no law was named: one of what is there is fitted
     if len(here) >= 2 or (
-        reading.inputs is not None and wanted <= here and not (by_default and _other_size(table, found))
+        here
+        and reading.inputs is not None
+        and wanted <= here
+        and not (by_default and _other_size(table, found))
     ):
         return
     wanted = wanted or set(QUANTITIES)
@@ -286,7 +290,9 @@ def _other_size(table: RawTable, found: Mapping[str, Match]) -> str:
 
 def _what_would_do(here: set[str], missing: str, table: RawTable, found: Mapping[str, Match]) -> str:
     if not here:
-        return ""
+        names = read_texts(table.values[found["run_id"].position]) if "run_id" in found else ()
+        wide = option_for_runs(tuple(dict.fromkeys(names))) if names else ""
+        return f" {wide} takes it from the names of the runs of a panel." if "{" in wide else ""
     has = next(iter(here))
     third = next(q for q in ("flops", "n_tokens", "n_params") if q not in (has, missing))
     text = f" {third} would do too: it follows by C = 6 N D." if missing != "flops" else ""
