@@ -259,6 +259,7 @@ def _data(result: Any, runs: Runs, left_out: Sequence[str]) -> None:
         "non_embedding": "non-embedding parameters",
         "active": "active parameters",
     }.get(c.params, "parameters of unknown count (say --params-convention)")
+    counts += " (by its name alone)" if c.params_assumed else ""
     how = [f"N counts {counts}"] if "n_params" in reads else []
     how += [_flops_counted(runs)] if "flops" in reads else []
     fields = [

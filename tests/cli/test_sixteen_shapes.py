@@ -81,6 +81,20 @@ def test_1_plain_with_names_of_its_own(tmp_path) -> None:
     assert_planted(fit(write(tmp_path, "a.csv", ["Model params;Dataset tokens;Test loss", *rows])))
 
 
+def test_what_a_table_leaves_open_is_said_once_with_what_hangs_on_it(tmp_path) -> None:
+    rows = [f"{r.N:.0f},{r.D:.0f},{r.loss}" for r in planted()]
+    small = write(tmp_path, "a.csv", ["params,tokens,loss", *rows])
+    assert "may count all parameters" not in notes(small)
+    doubts = [f for f in fit(small)["findings"] if f["severity"] == "warning"]
+    assert [f["code"] for f in doubts] == ["embedding-count"]
+    own = write(tmp_path, "b.csv", ["n_params,n_tokens,loss", *rows])
+    assert "N counts total parameters (by its name alone)" in CliRunner().invoke(cli, ["fit", str(own)]).stdout
+    large = [f"{100 * r.N:.0f},{100 * r.D:.0f},{_loss(100 * r.N, 100 * r.D):.5f}" for r in planted()]
+    path = write(tmp_path, "c.csv", ["params,tokens,loss", *large])
+    codes = {f["code"] for f in fit(path)["findings"] if f["severity"] == "warning"}
+    assert "unknown-convention" in codes
+
+
 HEADER_2 = "Name,State,config.model.params,throughput/total_tokens,eval/loss"
 
 
