@@ -120,7 +120,7 @@ def fit(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Fit a scaling law to RUNS: a table (CSV, JSON, xlsx, Parquet ...; - is standard input) of runs and their losses."""
+    """Fit a scaling law to RUNS: a table (CSV, JSON, xlsx, Parquet ...; - is standard input) of runs."""
     by_default = asked["method"] is None and asked["law"] is None
     asked |= {"method": asked["method"] or "parametric", "fixed": parse_held(asked["fixed"])}
     request = Request(**asked)

@@ -296,8 +296,10 @@ def _refuse_picture(path: str, force: bool) -> None:
 
 
 def _draw(result: Any, path: str) -> None:
-    """Write the picture whole or not at all: beside the target, then renamed into place."""
-    import os
+    """Write the picture whole or not at all."""
+    from pathlib import Path
+
+    from scaling.files import whole_file
 
     if not result.alternatives:
         raise PlanError(
@@ -305,13 +307,7 @@ def _draw(result: Any, path: str) -> None:
         )
     from scaling.plots.plan import plot_plan
 
-    folder, name = os.path.split(path)
-    beside = os.path.join(folder, f".{os.getpid()}.{name}")
-    try:
+    with whole_file(Path(path)) as beside:
         figure: Any = plot_plan(result).figure
         figure.savefig(beside, dpi=150, bbox_inches="tight")
-        os.replace(beside, path)
-    finally:
-        if os.path.exists(beside):
-            os.remove(beside)
     click.echo(f"wrote {path}", err=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.errors import DataError, UsageError
+from scaling.files import write_text
 from scaling.units import parse_tokens
 
 if TYPE_CHECKING:
@@ -222,11 +223,6 @@ def refuse_overwrite(force: bool, *paths: Path | None) -> None:
 
 
 def write_file(path: Path, text: str, force: bool) -> None:
-    """Write whole or not at all: beside the target, then renamed into place."""
+    """Write whole or not at all."""
     refuse_overwrite(force, path)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_text(path, text)

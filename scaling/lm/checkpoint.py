@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from scaling.errors import DataError
-from scaling.lm.files import whole_file, write_tensors
+from scaling.files import whole_file
+from scaling.lm.files import write_tensors
 from scaling.lm.run import RunSpec
 
 CHECKPOINT_FILE, PREVIOUS_FILE = "checkpoint.safetensors", "checkpoint.previous.safetensors"
@@ -144,7 +145,7 @@ def remove_checkpoints(folder: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a process that was killed while writing has left; only for the process that holds the folder."""
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(".*.tmp*"):
         path.unlink(missing_ok=True)
 
 

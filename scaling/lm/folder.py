@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, ScalingError, UsageError
+from scaling.files import write_text
 from scaling.lm.checkpoint import remove_leftovers
 from scaling.lm.corpus import Corpus, load_corpus
 from scaling.lm.corpus.corpora import stdlib_folder
-from scaling.lm.files import write_text
 from scaling.lm.models import Transformer, save_model
 from scaling.lm.run import RunResult, RunSpec
 from scaling.lm.tokenization import save_tokenizer

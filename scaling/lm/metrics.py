@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from scaling.lm.files import write_text
+from scaling.files import write_text
 from scaling.units import format_duration, format_tokens
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling.errors import UsageError
+from scaling.files import whole_file
 from scaling.plots import style
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def save_picture(figure: Figure, path: str | Path) -> None:
     """
     check_picture(path)
     try:
-        with style.context():  # the resolution and the fonts of a file are settings of saving
-            figure.savefig(path)
+        with style.context(), whole_file(Path(path)) as beside:  # resolution and fonts are settings of saving
+            figure.savefig(beside)
     except OSError as error:
         raise UsageError(f"the picture {path} could not be written: {error.strerror}.") from error

@@ -6,12 +6,12 @@ import csv
 import gzip
 import io
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from scaling.errors import DataError, UsageError
+from scaling.files import whole_file
 
 if TYPE_CHECKING:
     from scaling.runs.table import Runs
@@ -48,15 +48,12 @@ def write_runs(runs: Runs, path: Path, *, overwrite: bool = False) -> Path:
         raise DataError(f"{path} exists already; choose another name or pass overwrite=True.")
     if not path.parent.is_dir():
         raise DataError(f"{path.parent} is not a folder; create it first.")
-    partial = path.parent / f".{path.name}.{os.getpid()}.partial"
     try:
-        _write(runs, partial, name)
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            _write(runs, partial, name)
     except (OSError, UnicodeEncodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise DataError(f"{path} could not be written: {why}. Nothing was changed there.") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

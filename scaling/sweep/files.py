@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,30 +13,6 @@ from scaling.errors import ScalingError
 
 class StoreError(ScalingError):
     """The store cannot be read or written, or holds something else than its rules allow."""
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write beside, flush to disk, rename: a reader sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        _create_exclusively(temporary, text)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def link_atomic(path: Path, text: str) -> bool:
-    """Like write_atomic, but an existing file stays: the first writer wins. Returns whether it was us."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        _create_exclusively(temporary, text)
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
 
 
 def read_json(path: Path | str) -> dict[str, Any]:
@@ -70,16 +44,3 @@ def check_result(result: Mapping[str, Any], path: Path | str) -> None:
         raise StoreError(
             f"{path} is no result: status {status!r}, loss {loss!r}. Move it away; the run will be done again."
         )
-
-
-def _create_exclusively(path: Path, text: str) -> None:
-    """Create and fsync a file; on any error it does not stay behind half-written."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise

@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from scaling.files import write_text
 from scaling.sweep.design import Cell, Design, PlannedRun, design_sweep
-from scaling.sweep.files import StoreError, read_json, write_atomic
+from scaling.sweep.files import StoreError, read_json
 from scaling.sweep.spec import ParamsConvention, sweep_from_dict
 from scaling.sweep.store import Store, run_id_of
 
@@ -29,7 +30,7 @@ def write_plan(store: Store, design: Design) -> Path:
     path = store.root / "plans" / f"{run_id_of(plan)}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps(plan, indent=1, sort_keys=True) + "\n")
+        write_text(path, json.dumps(plan, indent=1, sort_keys=True) + "\n")
     return path
 
 

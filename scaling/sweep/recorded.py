@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaling.files import write_text
 from scaling.runs import Runs
-from scaling.sweep.files import StoreError, check_result, read_json, write_atomic
+from scaling.sweep.files import StoreError, check_result, read_json
 from scaling.sweep.store import Store, run_id_of
 from scaling.sweep.verify import Proof
 
@@ -122,4 +123,4 @@ def _import(store: Store, recorded: Mapping[str, Any]) -> bool:
 def _mark(store: Store, run_id: str, mark: Mapping[str, Any]) -> None:
     path = store.root / "proofs" / f"{run_id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(mark, indent=1, sort_keys=True) + "\n")
+    write_text(path, json.dumps(mark, indent=1, sort_keys=True) + "\n")

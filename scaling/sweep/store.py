@@ -34,7 +34,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scaling.errors import is_fault_of_storage
-from scaling.sweep.files import StoreError, link_atomic, read_json, read_result, write_atomic
+from scaling.files import link_text, write_text
+from scaling.sweep.files import StoreError, read_json, read_result
 
 State = Literal["pending", "running", "stale", "done", "diverged", "failed", "oom", "preempted"]
 
@@ -126,7 +127,7 @@ class Store:
         path = self.run_dir(run_id) / "config.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps(_plain(config), sort_keys=True, indent=1) + "\n")
+            write_text(path, json.dumps(_plain(config), sort_keys=True, indent=1) + "\n")
         return run_id
 
     def run_ids(self) -> list[str]:
@@ -162,7 +163,7 @@ class Store:
         """Refuse a file system on which no lease could ever be taken."""
         tried = self.root / f".link.{uuid.uuid4().hex}"
         try:
-            link_atomic(tried, "")
+            link_text(tried, "")
         except OSError as error:
             if error.errno not in NO_HARD_LINKS:
                 raise
@@ -279,7 +280,7 @@ class Store:
             "owner": owner or f"{socket.gethostname()}:{os.getpid()}",
             "timeout_s": self.lease_timeout_s,
         }
-        if not link_atomic(lease.path, json.dumps(body)):
+        if not link_text(lease.path, json.dumps(body)):
             return None  # another worker was faster
         if (self.run_dir(run_id) / "result.json").exists():  # finished between our look and our lease
             return None
@@ -298,7 +299,7 @@ class Store:
     def finish(self, lease: Lease, result: Mapping[str, Any]) -> bool:
         """Put the result in place, once. False when it was there already (the same run done by another worker)."""
         text = json.dumps(_plain(result), sort_keys=True, indent=1, allow_nan=False) + "\n"
-        return link_atomic(self.run_dir(lease.run_id) / "result.json", text)
+        return link_text(self.run_dir(lease.run_id) / "result.json", text)
 
     def fail(
         self, lease: Lease, state: Literal["failed", "oom", "preempted"], reason: str, stderr_tail: str = ""
@@ -307,7 +308,7 @@ class Store:
         body = {"state": state, "reason": reason, "stderr_tail": stderr_tail, "lease": lease.number}
         path = self.run_dir(lease.run_id) / f"failure-{lease.number}.json"
         try:
-            write_atomic(path, json.dumps(body, indent=1) + "\n")
+            write_text(path, json.dumps(body, indent=1) + "\n")
         except OSError as error:
             if is_fault_of_storage(error):
                 raise

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import DataError
+from scaling.files import write_text
 from scaling.lm.corpus.shards import HEADER_BYTES, open_shard
-from scaling.lm.files import write_text
 
 VERIFIED_FILE = ".verified.json"  # which shards were read and found sound, as they lay on the disk then
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
+from scaling.files import beside
 
 MAGIC = 20240520
 LLAMA3_MAGIC = 20240801
@@ -31,7 +32,7 @@ class ShardWriter:
         self.path = path
         self.n_tokens = 0
         self._digest = hashlib.sha256()
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._temporary = beside(path)
         self._file: BinaryIO = self._temporary.open("wb")
         self._file.write(b"\0" * HEADER_BYTES)
 

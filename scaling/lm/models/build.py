@@ -11,7 +11,8 @@ from torch import Tensor
 
 from scaling.architecture import Architecture
 from scaling.errors import DataError, UsageError
-from scaling.lm.files import whole_file, write_tensors, write_text
+from scaling.files import whole_file, write_text
+from scaling.lm.files import write_tensors
 from scaling.lm.models.init import GPT_STD, initialize
 from scaling.lm.models.transformer import Transformer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, UsageError
-from scaling.lm.files import write_text
+from scaling.files import write_text
 from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer
 from scaling.lm.tokenization.bpe import BytePairTokenizer
 from scaling.lm.tokenization.pretokenize import byte_characters
