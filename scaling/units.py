@@ -16,6 +16,7 @@ from scaling.errors import UnitError
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 WEEK, MONTH, YEAR = 7 * DAY, 365.25 / 12 * DAY, 365.25 * DAY
+PRODUCT_ERROR = 4.5e-16  # of a number read from digits, times a factor: two roundings to 53 bits
 PFLOPS_DAY = 1e15 * DAY  # 1 PF-day = 8.64e19 FLOPs (Kaplan et al. 2020)
 
 _SCALES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "bn": 1e9, "t": 1e12, "tn": 1e12}
@@ -161,7 +162,13 @@ def _read(
         else:
             why = f"{rest!r} is no factor" if kind == "number" else f"{rest!r} is not a unit of {kind}"
         raise UnitError(f"{value!r} cannot be read as {what}: {why}; write for example {example}.")
-    return _positive(number * factor, value, kind, example)
+    return _positive(_as_written(number * factor), value, kind, example)
+
+
+def _as_written(product: float) -> float:
+    """8.549527438 times 1e9 is 8549527438, not 8549527438.000001: the product as its 14 digits say, where they do."""
+    written = float(f"{product:.14g}")
+    return written if abs(written - product) <= PRODUCT_ERROR * abs(product) else product
 
 
 def _kind_of(rest: str) -> str:

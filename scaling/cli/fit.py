@@ -150,7 +150,7 @@ def fit(
     with waiting_for("fitting again without the dearest runs"):
         held_out = hold_out(table.runs, request, every_row)
         compared = compare(table.runs, request, every_row)
-    findings = [*_merged(result, table.findings), *_of_the_count(table.runs, request)]
+    findings = _with_the_count(_merged(result, table.findings), table.runs, request)
     payload["excluded"] = [*table.left_out, *payload.get("excluded", [])]
     payload["findings"] = json_safe([f.to_dict() for f in findings])
     payload |= {"extrapolation": json_safe(held_out.to_dict())} if held_out else {}
@@ -324,14 +324,19 @@ def _merged(result: Any, shown_by_table: tuple[Finding, ...]) -> list[Finding]:
     return [*result.findings, *(f for f in shown_by_table if f.code not in covered)]
 
 
-def _of_the_count(runs: Runs, request: Request) -> list[Finding]:
-    """How far the exponent hangs on what N counts, where the table does not say."""
+def _with_the_count(findings: list[Finding], runs: Runs, request: Request) -> list[Finding]:
+    """How far the exponent hangs on what N counts, where the table does not say: in place of what it did elsewhere."""
     if request.method == "envelope" or request.family != "chinchilla":
-        return []
+        return findings
     from scaling.fitting.embeddings import embedding_finding
 
     found = embedding_finding(runs)
-    return [found] if found else []
+    if found is None:
+        return findings
+    general = next((f for f in findings if f.code == "unknown-convention"), None)
+    if general is None:
+        return [*findings, found]
+    return [replace(found, severity=general.severity) if f is general else f for f in findings]
 
 
 def _without_doubtful_unit(result: Any, table: Table) -> Any:

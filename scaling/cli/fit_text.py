@@ -255,9 +255,12 @@ def _data(result: Any, runs: Runs, left_out: Sequence[str]) -> None:
     ranges = [
         f"{letter} {_extent(getattr(runs, k), form)}" for k, (letter, form) in shown.items() if k in reads
     ]
-    counts = {"total": "total parameters", "non_embedding": "non-embedding parameters"}.get(
-        c.params, "parameters of unknown count (say --params-convention)"
-    )
+    counts = {
+        "total": "total parameters",
+        "non_embedding": "non-embedding parameters",
+        "active": "active parameters",
+    }.get(c.params, "parameters of unknown count (say --params-convention)")
+    counts += " (by its name alone)" if c.params_assumed else ""
     how = [f"N counts {counts}"] if "n_params" in reads else []
     how += [_flops_counted(runs)] if "flops" in reads else []
     fields = [
@@ -267,7 +270,7 @@ def _data(result: Any, runs: Runs, left_out: Sequence[str]) -> None:
     ]
     if left_out:
         names = ", ".join(left_out[:6]) + (" ..." if len(left_out) > 6 else "")
-        fields.append(("left out", f"{counted(len(left_out), 'run')} as you asked: {names}"))
+        fields.append(("left out", f"{counted(len(left_out), 'run')}: {names}"))
     print_fields(fields)
 
 

@@ -142,6 +142,7 @@ def read_table(
     from scaling.cli.output import note
     from scaling.reference.loss_units import check_loss_unit
     from scaling.runs import check_runs
+    from scaling.runs.conventions import OPEN_COUNT
     from scaling.runs.load import read_runs, text_headers
     from scaling.runs.read import read_table as read_raw
 
@@ -151,7 +152,8 @@ def read_table(
     loaded = read_runs(raw, reading)
     runs = loaded.runs
     for text in runs.notes:
-        note(text)
+        if planned or OPEN_COUNT not in text:  # a fit says it among its findings, with what hangs on it
+            note(text)
     reduced = [_reduced(loaded.n_curve_rows)] if loaded.n_curve_rows else []
     findings = check_runs(runs, inputs or None)
     if options.loss_unit is None and (unit := check_loss_unit(runs.final() if runs.is_curves else runs)):

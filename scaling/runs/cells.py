@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UnitError
-from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
+from scaling.units import PRODUCT_ERROR, parse_flops, parse_number, parse_params, parse_tokens
 
 Array = NDArray[np.float64]
 MOST_LEFT_OUT = 6  # rows named in one command
@@ -84,7 +84,7 @@ def read_numbers(
         filled = np.array([not _is_empty(c) for c in cells]) if optional else True
         raise DataError(str(error), remedies=_leaving_out(table, unread & filled)) from error
     values = log_base**values if log_base else values
-    values = values if scale == 1 else values * scale
+    values = scaled(values, scale)
     most = LARGEST.get(name, math.inf)
     bad = ~np.isfinite(values) | (values <= 0 if name != "step" else values < 0) | (values > most)
     if optional:
@@ -106,6 +106,19 @@ def _leaving_out(table: RawTable, bad: NDArray[np.bool_]) -> tuple[str, ...]:
     if not 0 < MOSTLY_GOOD * np.count_nonzero(bad) <= len(bad) or np.count_nonzero(bad) > MOST_LEFT_OUT:
         return ()
     return (" ".join(f"--exclude {table.row_word}:{row}" for row in table.row[bad].tolist()),)
+
+
+def scaled(values: Array, scale: float) -> Array:
+    """In our unit, and with the digits that were written: 8.549527438 times 1e9 is 8549527438, as in another table."""
+    if scale == 1:
+        return values  # no copy of a million rows
+    product = values * scale
+    with np.errstate(all="ignore"):
+        # 14 digits; float64 holds the powers of ten exactly
+        places = 13 - np.floor(np.log10(np.abs(product)))
+        up, down = 10.0 ** np.maximum(places, 0), 10.0 ** np.maximum(-places, 0)
+        written = np.rint(product * up / down) * down / up
+        return np.where(np.abs(written - product) <= PRODUCT_ERROR * np.abs(product), written, product)
 
 
 def read_texts(cells: Sequence[Any] | NDArray[Any]) -> tuple[str, ...]:

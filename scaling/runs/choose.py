@@ -31,6 +31,13 @@ _CONDITION = re.compile(r"^\s*(.+?)\s*(>=|<=|!=|==|=|>|<)\s*(.*?)\s*$")
 _PARSERS = {"n_params": parse_params, "n_tokens": parse_tokens, "flops": parse_flops, "budget": parse_flops}
 _TRUE, _FALSE = {"true", "1", "1.0", "yes", "y", "x"}, {"false", "0", "0.0", "no", "n"}
 
+_STATES = ("state", "status", "run_state", "run_status", "job_state")
+_STOPPED = frozenset({  # W&B, MLflow, Slurm, and by hand; a diverged run is no accident, and is the user's to leave out
+    "crashed", "crash", "failed", "failure", "killed", "running", "preempted", "preempting", "pending", "scheduled",
+    "queued", "aborted", "cancelled", "canceled", "timeout", "error", "interrupted", "stopped", "oom", "out_of_memory",
+    "node_fail",
+})  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowChoice:
@@ -199,6 +206,55 @@ def _position(table: RawTable, found: Mapping[str, Match], column: str) -> int:
     if column in found:
         return found[column].position
     raise UnknownNameError("column to select by", column, [*table.headers, *found])
+
+
+def without_crashed(
+    table: RawTable, found: Mapping[str, Match]
+) -> tuple[RawTable, tuple[str, ...], tuple[str, ...]]:
+    """Without runs that their own table calls crashed and that have no loss; their names, and notes.
+
+    A run that is called finished and has no loss stays, for the reader to refuse by name. One that stopped and has a
+    loss stays too: whether it was far enough is the user's to say.
+    """
+    position = next(
+        (i for i, h in enumerate(table.headers) if fold(re.split(r"[/.]", h)[-1]) in _STATES), None
+    )
+    if position is None or "loss" not in found:
+        return table, (), ()
+    states = [text.strip() for text in read_texts(table.values[position])]
+    stopped = np.array([fold(s) in _STOPPED for s in states], dtype=bool)
+    empty = _are_empty(table.values[found["loss"].position]) & stopped
+    if not stopped.any() or empty.all():
+        return table, (), ()
+    header, names, notes = table.headers[position], _names(table, found), []
+    gone = tuple(names[i] for i in np.flatnonzero(empty).tolist())
+    if gone:
+        said = ", ".join(dict.fromkeys(states[i] for i in np.flatnonzero(empty).tolist()))
+        notes.append(f"left out {counted(gone)} without a loss: {header} says {said}")
+    kept = np.flatnonzero(stopped & ~empty).tolist()
+    if kept:
+        options = " ".join(
+            f"--exclude {shlex.quote(f'{header}={s}')}" for s in dict.fromkeys(states[i] for i in kept)
+        )
+        notes.append(
+            f"{counted(tuple(names[i] for i in kept))} stopped early ({header}) and are read with the loss they have; "
+            f"{options} leaves them out"
+        )
+    return table.select(np.flatnonzero(~empty)), gone, tuple(notes)
+
+
+def _are_empty(cells: Sequence[Any] | NDArray[Any]) -> Mask:
+    if isinstance(cells, np.ndarray):
+        return np.asarray(np.isnan(cells))
+    return np.array(
+        [c is None or c != c or (isinstance(c, str) and c.strip().lower() in EMPTY) for c in cells]
+    )
+
+
+def counted(names: tuple[str, ...]) -> str:
+    """How many runs, and the names of the first."""
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return f"{len(names)} run{'' if len(names) == 1 else 's'} ({shown})"
 
 
 def after_the_start(table: RawTable, found: Mapping[str, Match]) -> RawTable:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import MOST_LISTED, DataError, UsageError, near_names
-from scaling.runs.cells import RawTable, try_numbers
+from scaling.runs.cells import RawTable, scaled, try_numbers
 from scaling.runs.names import OWN_NAME, OWN_NAMES, PATH_TAIL, fold, last_words, meaning_of, misspelt
+from scaling.runs.wide import looks_wide
 
 Array = NDArray[np.float64]
 
@@ -32,6 +33,7 @@ NUMERIC = (
 OUR_HEADER = {"n_params_nonemb": "n_params_non_embedding"}  # as our own tables are written; not worth a word
 SAME_VALUES = 0.01  # relative: two columns of one quantity, one of them rounded
 SAME_LOSS = 0.02  # of a loss and its perplexity, each printed with three digits
+SHOWN = 4  # columns that a message names
 SAMPLE = 200  # rows that tell text from numbers and one quantity from another
 
 
@@ -86,22 +88,27 @@ def missing_column(
     name: str, table: RawTable, found: Mapping[str, Match], hint: str = "", remedies: Iterable[str] = ()
 ) -> DataError:
     """The error for a required column that is not there, with the columns that may be it by their meaning."""
-    from scaling.runs.wide import looks_wide
-
-    read = {m.position for m in found.values()}
+    near = unread_near(name, table, found)
     headers = table.headers
-    near = [headers[i] for i in range(len(headers)) if i not in read and not _is_text(table, i)]
-    near = near_columns(name, near)
     options = [f"--column {shlex.quote(f'{name}={header}')}" for header in near[:2]]
     guess = f" Is it {near[0]}? Then say {say_column(name, near[0])}." if near else ""
-    if name == "loss" and (wide := looks_wide(headers)):
-        options, what = [wide], wide.removeprefix("--wide ")
+    if name == "loss" and not near and (wide := looks_wide(table)):
+        what = shlex.split(wide)[1]
+        options = [wide]
         guess = f" Is it a wide table, one run a cell? Then say {wide} (in Python wide={what!r})."
     advice = hint or ("" if options else f" Name the column that holds it: {say_column(name, 'NAME')}.")
     return DataError(
         f"{table.source}: no column for {name}; the columns are "
         f"{', '.join(headers[:MOST_LISTED])}{' ...' if len(headers) > MOST_LISTED else ''}.{guess}{advice}",
         remedies=(*options, *remedies),
+    )
+
+
+def unread_near(name: str, table: RawTable, found: Mapping[str, Match]) -> list[str]:
+    """Columns of numbers that nothing is read from and that may hold `name` by their meaning."""
+    read = {m.position for m in found.values()}
+    return near_columns(
+        name, [h for i, h in enumerate(table.headers) if i not in read and not _is_text(table, i)]
     )
 
 
@@ -119,7 +126,7 @@ def column_values(table: RawTable, match: Match, n: int | None = None) -> Array:
     """The cells of a column as numbers in our unit, NaN where one is none; the first `n` rows."""
     values = try_numbers(table.values[match.position][:n], match.name)
     values = match.log_base**values if match.log_base else values
-    return values if match.scale == 1 else values * match.scale  # no copy of a million rows
+    return scaled(values, match.scale)
 
 
 def _settle(table: RawTable, name: str, matches: list[Match], notes: list[str]) -> Match | None:
@@ -219,11 +226,15 @@ def _refuse_duplicates(table: RawTable) -> None:
 
 
 def _ambiguous(table: RawTable, name: str, matches: Sequence[Match]) -> DataError:
-    listed = " and ".join(repr(m.header) for m in matches)
+    listed = " and ".join(repr(m.header) for m in matches[:SHOWN])
+    listed += f" and {len(matches) - SHOWN} more" if len(matches) > SHOWN else ""
+    wide = looks_wide(table)
+    say = f"{wide} (in Python wide=) reads one run a column" if wide else say_column(name, matches[0].header)
+    options = (
+        (wide,) if wide else tuple(f"--column {shlex.quote(f'{name}={m.header}')}" for m in matches[:SHOWN])
+    )
     return DataError(
-        f"{table.source}: columns {listed} can each be read as {name}; say which: "
-        f"{say_column(name, matches[0].header)}.",
-        remedies=tuple(f"--column {shlex.quote(f'{name}={m.header}')}" for m in matches),
+        f"{table.source}: columns {listed} can each be read as {name}; say which: {say}.", remedies=options
     )
 
 

@@ -36,6 +36,7 @@ MEETS_BUDGET = (
     0.1  # in ln C: digitised budgets scatter by a few per cent; a mixture's totals are off by a factor
 )
 SAME_FLOPS = 2e-3  # relative; tables print C or D with three or more digits
+OPEN_COUNT = "may count all parameters or those without embeddings"
 LOSS_UNITS = ("nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other")
 _ALSO = {
     "bits/character": "bits/token",
@@ -142,8 +143,8 @@ def convention_notes(asked: str | None, stated: str | None, chosen: Match, param
         return overruled("params_convention", asked, said)
     if params == "unknown":
         return (
-            f"{chosen.header} may count all parameters or those without embeddings; say which: --params-convention "
-            "total or non_embedding (in Python params_convention=)",
+            f"{chosen.header} {OPEN_COUNT}; say which: --params-convention total or non_embedding (in Python "
+            "params_convention=)",
         )
     if params == "active":
         return (

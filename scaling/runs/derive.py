@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
-from scaling.runs.cells import RawTable, read_numbers
-from scaling.runs.columns import Match, column_values, missing_column, varies
+from scaling.runs.cells import RawTable, read_numbers, read_texts
+from scaling.runs.columns import Match, column_values, missing_column, say_column, unread_near, varies
 from scaling.runs.names import CHANGES_MEANING, UNIT_ONLY, fold
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, ONE_INPUT_LAWS, QUANTITIES
+from scaling.runs.wide import option_for_runs
 
 if TYPE_CHECKING:
     from scaling.runs.load import Reading
@@ -95,13 +96,13 @@ def read_sizes(table: RawTable, found: Mapping[str, Match], chosen: Match | None
     C, source, unread = _flops(table, found, N, D, notes)
     with np.errstate(all="ignore"):  # Runs refuses what overflows and names its row
         if N is not None and D is not None and C is None:
-            C = _six_or_budget(table, found, FLOPS_PER_PARAM_TOKEN * N * D, notes)
+            C = _six_or_budget(table, found, FLOPS_PER_PARAM_TOKEN * N * D, notes, reading)
         elif N is not None and D is None and C is not None:
             D = C / (FLOPS_PER_PARAM_TOKEN * N)
-            notes.append(f"n_tokens = {source} / (6 n_params): the table has no tokens")
+            notes.append(f"n_tokens = {source} / (6 n_params): {_lacks('n_tokens', table, found, reading)}")
         elif N is None and D is not None and C is not None:
             N = C / (FLOPS_PER_PARAM_TOKEN * D)
-            notes.append(f"n_params = {source} / (6 n_tokens): the table has no parameters")
+            notes.append(f"n_params = {source} / (6 n_tokens): {_lacks('n_params', table, found, reading)}")
     here = {name for name, v in zip(QUANTITIES, (N, D, C), strict=True) if v is not None}
     _require(here, table, found, reading)
     absent = np.full(len(table), np.nan)
@@ -131,7 +132,18 @@ def _read_from(table: RawTable, found: Mapping[str, Match], chosen: Match | None
     return read
 
 
-def _six_or_budget(table: RawTable, found: Mapping[str, Match], six: Array, notes: list[str]) -> Array:
+def _lacks(name: str, table: RawTable, found: Mapping[str, Match], reading: Reading) -> str:
+    """Why a quantity was derived: the table does not have it, or has it under a name that is not understood."""
+    near = [] if name in (reading.columns or {}) else unread_near(name, table, found)
+    if near:
+        return f"{near[0]} is not understood; if it is {name}, say {say_column(name, near[0])}"
+    what = {"n_params": "parameters", "n_tokens": "tokens", "flops": "FLOPs"}[name]
+    return f"the table has no {what}"
+
+
+def _six_or_budget(
+    table: RawTable, found: Mapping[str, Match], six: Array, notes: list[str], reading: Reading
+) -> Array:
     """C of a table without FLOPs: 6 N D, or its budgets where N is another count than the one they were made with."""
     if "budget" in found:
         budget = column_values(table, found["budget"])
@@ -143,7 +155,7 @@ def _six_or_budget(table: RawTable, found: Mapping[str, Match], six: Array, note
                 f"flops = {name}: 6 n_params n_tokens is {float(np.median(six / budget)):.2g} times that"
             )
             return budget
-    notes.append("flops = 6 n_params n_tokens: the table has no FLOPs")
+    notes.append(f"flops = 6 n_params n_tokens: {_lacks('flops', table, found, reading)}")
     return six
 
 
@@ -253,10 +265,8 @@ def _require(here: set[str], table: RawTable, found: Mapping[str, Match], readin
     wanted = set(QUANTITIES) & set(reading.inputs) if reading.inputs is not None else set(QUANTITIES)
     if len(here) >= 2:
         return
-    if reading.inputs is not None and wanted <= here:
-        named = bool(
-            reading.inputs
-        )  # else the law of the one quantity that is there is fitted, where it is all
+    if here and reading.inputs is not None and wanted <= here:
+        named = bool(reading.inputs)  # else the law of what is there is fitted, where that is all there is
         if named or not _other_size(table, found):
             return
     wanted = wanted or set(QUANTITIES)
@@ -279,7 +289,11 @@ def _what_would_do(
 ) -> tuple[str, tuple[str, ...]]:
     """What else than the missing column would do, and the options that do it."""
     if not here:
-        return "", ()
+        names = read_texts(table.values[found["run_id"].position]) if "run_id" in found else ()
+        wide = option_for_runs(tuple(dict.fromkeys(names))) if names else ""
+        if "{" not in wide:
+            return "", ()
+        return f" {wide} takes it from the names of the runs of a panel.", (wide,)
     has = next(iter(here))
     third = next(q for q in ("flops", "n_tokens", "n_params") if q not in (has, missing))
     text = f" {third} would do too: it follows by C = 6 N D." if missing != "flops" else ""

@@ -169,9 +169,10 @@ def _refuse_no_names(header: list[str], place: str, names: bool) -> None:
     if len(header) > MAX_COLUMNS:
         raise DataError(f"{place}: {len(header)} columns; a table of runs has at most {MAX_COLUMNS}.")
     if names and any(header) and all(is_number(h) for h in header if h):
-        from scaling.runs.wide import looks_wide
+        from scaling.runs.wide import across_names
 
-        wide = looks_wide(header).replace("--wide ", "--wide n_params/") if not header[0] else ""
+        across = across_names(header) if not header[0] else ""
+        wide = f"--wide n_params/{across}" if across else ""
         advice = f", or say that these are names: {wide} (in Python wide=)" if wide else ""
         raise DataError(
             f"{place} holds numbers where the column names belong; add a header such as n_params,n_tokens,loss"

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError
 from scaling.runs.cells import RawTable, read_extra, read_numbers, read_texts
-from scaling.runs.choose import RowChoice, after_the_start, best_of_cells, choose_rows, last_rows
+from scaling.runs.choose import (
+    RowChoice,
+    after_the_start,
+    best_of_cells,
+    choose_rows,
+    counted,
+    last_rows,
+    without_crashed,
+)
 from scaling.runs.columns import Match, match_columns, missing_column
 from scaling.runs.commas import settle_commas
 from scaling.runs.conventions import (
@@ -144,7 +152,10 @@ def read_runs(table: RawTable, reading: Reading) -> Loaded:
     found, notes = match_columns(table, reading.columns)
     table, left_out = choose_rows(table, found, reading.rows)
     if left_out:
-        notes = (*notes, f"left out {_counted(left_out)} as you asked")
+        notes = (*notes, f"left out {counted(left_out)} as you asked")
+    if not reading.planned:
+        table, crashed, told = without_crashed(table, found)
+        left_out, notes = (*left_out, *crashed), (*notes, *told)
     table, chosen_notes, n_curve_rows = _chosen_rows(table, found, reading)
     runs = _runs(table, found, reading, (*notes, *chosen_notes))
     return Loaded(runs=runs, left_out=left_out, n_curve_rows=n_curve_rows)
@@ -154,11 +165,6 @@ def text_headers(columns: Mapping[str, str | None] | None) -> tuple[str, ...]:
     """The columns to read as text whatever they look like: names."""
     given = columns or {}
     return (*_TEXT_HEADERS, *(h for k in ("run_id", "trunk_id") if (h := given.get(k))))
-
-
-def _counted(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    return f"{len(names)} run{'' if len(names) == 1 else 's'} ({shown})"
 
 
 def _chosen_rows(

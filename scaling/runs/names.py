@@ -59,6 +59,12 @@ CHANGES_MEANING = _set(
     "gpus device node optimizer optim log ln log2 log10 baseline predicted pred fitted residual"
 )
 _DENOMINATORS = _set("s sec second seconds min h hour day token param parameter step iter byte char word gpu")
+_SPLITS = _set("val valid validation eval evaluation test dev train training total final")
+# What a tool files its columns under, so that what follows is a name and not what something is divided by.
+_PLACES = _set(
+    "config configs summary train trainer training eval evaluation val valid validation test model final history "
+    "metrics args hparams progress throughput log logs state run info 0"
+)
 _LOGS = {"log10": 10.0, "log2": 2.0, "ln": 2.718281828459045}
 _WHOLE = {  # names of more than one reading, and those of columns that are no numbers
     "model_size": "n_params", "data_size": "n_tokens", "dataset_size": "n_tokens",
@@ -136,19 +142,26 @@ def meaning_of(header: str) -> Meaning | None:
     whole = _plain_name(rest, brackets)
     if whole is not None:
         return whole
-    parts = [p for p in re.split(r"[/.:|>]+", rest) if _words(p)]
-    if len(parts) < 2 or (len(_words(parts[-1])) == 1 and _words(parts[-1])[0] in _DENOMINATORS):
-        return None  # loss/token is a rate, eval/loss a path
-    if CHANGES_MEANING & {w for p in parts[:-1] for w in _words(p)} - {
-        "throughput",
-        "min",
-        "max",
-        "low",
-        "high",
-    }:
-        return None
-    tail = _plain_name(parts[-1].strip(), brackets)
+    tail = _tail_of_path(rest, brackets)
     return None if tail is None else replace(tail, rank=max(tail.rank, PATH_TAIL))
+
+
+def _tail_of_path(path: str, brackets: list[str]) -> Meaning | None:
+    """What the end of a path means: eval/loss is one, and loss/val; loss/token, D/N and samples/step are ratios."""
+    parts = [p.strip() for p in re.split(r"[/.:|>]+", path) if _words(p)]
+    if len(parts) < 2:
+        return None
+    before = {w for p in parts[:-1] for w in _words(p)}
+    if CHANGES_MEANING & before - {"throughput", "min", "max", "low", "high"}:
+        return None
+    if set(_words(parts[-1])) <= _SPLITS:
+        return _plain_name(" ".join(parts[-2:]), brackets)
+    if "/" in path and _words(parts[-1])[-1] in _DENOMINATORS and not set(_words(parts[-2])) <= _PLACES:
+        return None
+    tail = _plain_name(parts[-1], brackets)
+    heads = [_plain_name(p, []) for p in parts[:-1]]
+    quantities = {h.name for h in heads if h and (h.name in _PARSERS or h.name == "loss")}
+    return None if tail and quantities - {tail.name} else tail
 
 
 def last_words(header: str) -> Meaning | None:
@@ -175,10 +188,12 @@ def misspelt(header: str) -> Meaning | None:
 
 
 def _words(text: str) -> list[str]:
-    """Lower-case words: split at signs, at a capital after a small letter, without accents; '#' is 'n'."""
+    """Lower-case words: split at signs and where a capital begins one (nParams, NParams), without accents."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     plain = re.sub(r"#|№", " n ", plain)
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z][A-Za-z])", " ", plain)
+    plain = re.sub(
+        r"(?<=[a-z])(?=[A-Z][A-Za-z])|(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})", " ", plain
+    )
     return re.findall(r"[0-9a-z]+", plain.lower())
 
 
@@ -283,13 +298,16 @@ def _loss(words: list[str]) -> Meaning | None:
     for phrase, unit in _LOSS_UNITS:
         if f" {phrase} " in text:
             rest = set(text.replace(f" {phrase} ", "  ", 1).split())
-            if rest & CHANGES_MEANING or (phrase in ("nats", "bits") and not rest & _LOSS):
+            if rest & CHANGES_MEANING or (phrase in ("nats", "bits") and not _is_loss(rest)):
                 return None
             named = not rest - _LOSS - _LOSS_WORDS
             return Meaning(name="loss", unit=unit, rank=ALIAS if named else PATH_TAIL)
     have = set(words)
-    is_loss = have & _LOSS or {"cross", "entropy"} <= have
-    return Meaning(name="loss") if is_loss and not have - _LOSS - _LOSS_WORDS else None
+    return Meaning(name="loss") if _is_loss(have) and not have - _LOSS - _LOSS_WORDS else None
+
+
+def _is_loss(words: set[str]) -> bool:
+    return bool(words & _LOSS) or {"cross", "entropy"} <= words
 
 
 def _with_brackets(found: Meaning | None, brackets: list[str]) -> Meaning | None:
@@ -297,7 +315,7 @@ def _with_brackets(found: Meaning | None, brackets: list[str]) -> Meaning | None
     for text in brackets:
         if found is None:
             return None
-        unit = re.sub(r"^(?:in|of|x|×)\s+", "", text, flags=re.IGNORECASE)
+        unit = re.sub(r"^(?:(?:in|of)\s+|[x×]\s*(?=\d))", "", text.replace("_", " "), flags=re.IGNORECASE)
         if found.name == "loss":
             said = _loss([*_words(unit), "loss"])
             if not set(_words(unit)) <= _LOSS_WORDS:

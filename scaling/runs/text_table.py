@@ -34,6 +34,7 @@ _SUSPECT = re.compile(r"[#%\\]|//|--|==|\|\s*:?-|[\u2500-\u257f]|^shape: |rows",
 _BOX = str.maketrans("│┃┆║", "||||")
 _SEP_LINE = re.compile(r"^sep=(.)$", re.I)  # Excel's own first line
 _QUOTED = re.compile(r'"[^"]*"')
+_NUMBER_LIKE = re.compile(r"^[-+−]?[\d.,'_\s]*\d(?:[eE][-+]?\d+)?\s?[A-Za-z]{0,2}$")  # 3.41, 3,41, 1'000, 7B
 _LATEX = re.compile(r"\\(?:textbf|mathbf|textit|underline|text|mathrm|num)\{([^{}]*)\}")
 
 
@@ -118,13 +119,12 @@ def _names_in_comment(lines: list[str], kept: list[str], comments: list[int]) ->
     if not above:
         return None
     body = _COMMENT.sub("", lines[above[-1]], count=1).strip()
-    delimiter = next((d for d in DELIMITERS if d in kept[first]), None)
-    cells, names = ([c.strip() for c in t.strip().split(delimiter)] for t in (kept[first], body))
-    n_numbers = sum(map(is_number, cells))
-    holds_names = (
-        len(cells) == len(names) > 1 and 2 * n_numbers > len(cells) and not any(map(is_number, names))
-    )
-    return above[-1] if holds_names else None
+    for delimiter in (*DELIMITERS, None):
+        cells, names = ([c.strip() for c in t.strip().split(delimiter)] for t in (kept[first], body))
+        n_numbers = sum(bool(_NUMBER_LIKE.match(c)) for c in cells)
+        if len(cells) == len(names) > 1 and 2 * n_numbers >= len(cells) and not any(map(is_number, names)):
+            return above[-1]
+    return None
 
 
 def _framed_block(lines: Sequence[str], text: str) -> tuple[range, tuple[str, ...]]:

@@ -43,6 +43,7 @@ _SAME |= {
 RUN_NAMES = ("run", "run_id", "runs")
 _CORNER = re.compile(r"\s*(?:\\|/|\||,|→|->|↓|\bby\b|\bvs\.?\b)\s*")
 _OF_A_RUN = re.compile(r"^(?P<run>.*\S) - (?P<metric>\S+)$")  # W&B: "70M_1024 - test/lm_loss"
+_SIZE_FIRST = re.compile(r"^\d[\d.]*[kKMBG](?:$|([_ -])\S)")  # 70M_1024, 1.3B-lr3e-4, 70M
 _RANGE = re.compile(r"__(MIN|MAX)$")  # of the runs or steps W&B has put together
 _UNIT = re.compile(r"\s*[(\[]\s*([^()\[\]]*)\s*[)\]]\s*$")
 _LEAST = {
@@ -75,7 +76,7 @@ def melt(table: RawTable, spec: str) -> RawTable:
     """
     spec = spec.strip()
     if not spec or spec.startswith("=") or spec.partition("=")[0].endswith("/"):
-        ways = looks_wide(table.headers) or "--wide budget, --wide n_tokens, --wide run"
+        ways = looks_wide(table) or "--wide budget, --wide n_tokens, --wide run"
         raise UsageError(f"--wide (in Python wide=) says what the column names are: {ways}.")
     if "{" in spec:
         cells, down = _by_pattern(table, spec), ""
@@ -89,19 +90,40 @@ def melt(table: RawTable, spec: str) -> RawTable:
     return _long(table, cells, down.strip())
 
 
-def looks_wide(headers: Sequence[str]) -> str:
+def looks_wide(table: RawTable) -> str:
     """The option for a table whose names are values or runs, "--wide budget"; "" for any other."""
-    runs = [h for h in headers if _OF_A_RUN.match(h)]
-    if len(runs) > 1 and any(_RANGE.search(h) for h in runs):
-        return "--wide run"
+    headers = table.headers
+    runs = [match["run"] for h in headers if (match := _OF_A_RUN.match(h)) and not _RANGE.search(h)]
+    if len(runs) > 1 and (any(map(_RANGE.search, headers)) or 2 * len(runs) > len(headers)):
+        return option_for_runs(runs)
+    across = across_names(headers)
+    down = across not in ("", "n_params") and not isinstance(table.values[0], np.ndarray)
+    sizes = down and all(_value_in(text_of(cell), "n_params") for cell in table.values[0])
+    return f"--wide n_params/{across}" if sizes else f"--wide {across}" if across else ""
+
+
+def across_names(headers: Sequence[str]) -> str:
+    """The quantity whose values most of the names behind the first are: "budget"; "" where they are none."""
     for across in ("budget", "n_tokens", "n_params"):
         sizes_down = re.search(r"(?i)param|size|model|dim|width|^N$", headers[0])
         if across == "n_tokens" and not sizes_down:
             continue
         n_values = sum(bool(_value_in(h, across)) for h in headers[1:])
         if n_values > 1 and 2 * n_values >= len(headers) - 1:
-            return f"--wide {across}"
+            return across
     return ""
+
+
+def option_for_runs(names: Sequence[str]) -> str:
+    """For runs of these names: their sizes where they begin with one (70M_1024), else --wide run."""
+    parts = [match for name in names if (match := _SIZE_FIRST.match(name))]
+    if len(parts) < len(names):
+        return "--wide run"
+    signs = {match[1] or "" for match in parts}
+    if len(signs) != 1:
+        return "--wide run"
+    sign = signs.pop()
+    return f"--wide '{{n_params}}{sign}{{rest}}'" if sign else "--wide '{n_params}'"
 
 
 def _by_value(table: RawTable, across: str, metric: str) -> list[_Cell]:

@@ -11,7 +11,7 @@ import pytest
 from scaling.errors import DataError, UsageError
 from scaling.runs.cells import read_numbers
 from scaling.runs.read import read_table
-from scaling.runs.wide import looks_wide
+from scaling.runs.wide import looks_wide, option_for_runs
 
 BUDGETS = "dim \\ budget,1e18,3e18,1e19\nd512,3.40,3.30,3.22\nd1024,3.50,,3.10\n"
 PANEL = (
@@ -135,12 +135,25 @@ def test_a_wide_table_that_does_not_fit_its_words_is_refused(tmp_path, text, spe
         ("N,1B,10B", "--wide n_tokens"),
         ("budget,70M,1B", "--wide n_params"),
         ("Step,a - loss,a - loss__MIN,b - loss", "--wide run"),
+        ("Step,a - loss,b - loss", "--wide run"),
         ("N,D,loss", ""),
         ("run,lr,1e18,loss,a,b", ""),
     ],
 )
-def test_a_wide_table_is_known_by_its_names(header, option):
-    assert looks_wide(header.split(",")) == option
+def test_a_wide_table_is_known_by_its_names(tmp_path, header, option):
+    cells = ",".join("3" for _ in header.split(","))
+    assert looks_wide(read_table(write(tmp_path, f"{header}\n{cells}\n"))) == option
+
+
+def test_sizes_down_and_sizes_in_the_names_of_runs_are_known(tmp_path):
+    down = read_table(write(tmp_path, "dim \\ budget,1e18,3e18\n22.5M,3.4,3.3\n45M,3.3,3.2\n"))
+    assert looks_wide(down) == "--wide n_params/budget"
+    panel = (
+        "Step,70M_1024 - loss,70M_1024 - loss__MIN,1.3B_2048 - loss,1.3B_2048 - loss__MIN\n1,3,3,2.9,2.9\n"
+    )
+    assert looks_wide(read_table(write(tmp_path, panel))) == "--wide '{n_params}_{rest}'"
+    assert option_for_runs(["70M", "1.3B"]) == "--wide '{n_params}'"
+    assert option_for_runs(["70M_a", "big"]) == "--wide run"
 
 
 def test_a_header_of_numbers_names_the_option(tmp_path):
