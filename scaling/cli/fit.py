@@ -225,14 +225,16 @@ def fit_table(table: Table, request: Request, every_row: bool = False) -> Any:
     try:
         return fit_runs(table.runs, request, every_row)
     except FitError as error:
-        chosen = [f.message for f in table.findings if f.code == "one-quantity"]
-        if chosen:
-            raise FitError(f"{error} Here {chosen[0]}") from error
+        if alone := next((f for f in table.findings if f.code == "one-quantity"), None):
+            raise FitError(
+                f"{error} T{alone.message[1:]}", remedies=(*error.remedies, *alone.remedies)
+            ) from error
         if not any(f.code == "curves-reduced" for f in table.findings):
             raise
         raise FitError(
             f"{error} These are the last rows of training curves: --method envelope fits the curves, --every-row takes "
-            "every row for a run."
+            "every row for a run.",
+            remedies=(*error.remedies, "--method envelope", "--every-row"),
         ) from error
 
 

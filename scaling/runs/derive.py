@@ -299,7 +299,7 @@ def _what_would_do(
     text = f" {third} would do too: it follows by C = 6 N D." if missing != "flops" else ""
     if missing == "n_tokens" and _steps(table, found) is not None:
         text += " So would --tokens-per-step NUMBER (in Python tokens_per_step=): the table has steps."
-    if reading.planned or reading.inputs is None:  # to predict by a law that is there; or no command at all
+    if reading.planned:  # to predict by a law that is there already
         return text, ()
     law = f"--method parametric --law {ONE_INPUT_LAWS[has]}"
-    return f"{text} {law} fits the loss against {has} alone.", (law,)
+    return f"{text} {law} (in Python inputs={(has,)}) fits the loss against {has} alone.", (law,)

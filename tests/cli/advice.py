@@ -6,6 +6,7 @@ something to add, "leave --x out" something to take away, "in the header: x (M)"
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -84,7 +85,7 @@ def call(arguments: Arguments, written: Path | None = None) -> Outcome:
     notes = re.sub(r"\n\s+", " ", result.stderr).splitlines()
     lines = [
         line.removeprefix("next").strip()
-        for line in result.stdout.splitlines()
+        for line in re.sub(r"&&\n\s+", "&& ", result.stdout).splitlines()
         if re.match("next +scaling", line)
     ]
     commands = [tuple(shlex.split(part)[1:]) for line in lines for part in line.split("&&")]
@@ -115,7 +116,7 @@ def advised(message: str, arguments: Arguments, fill: Mapping[str, str]) -> Iter
     """Each command that the prose of a message leads to, from the one that was called."""
     text = for_command_line(message)
     for command in re.findall(r"`scaling ([^`]*)`", text):
-        if "..." not in command:
+        if "..." not in command and command != "hardware measure":  # that one takes seconds of this machine
             yield tuple(shlex.split(filled(command, fill)))
     text, given = re.sub(r"`[^`]*`", "", text), arguments
     for option in re.findall(r"[Ll]eave (--[a-z-]+) out", text):
@@ -130,6 +131,31 @@ def advised(message: str, arguments: Arguments, fill: Mapping[str, str]) -> Iter
                 if words[words.index("--method") + 1] not in methods:
                     left = taken_away(left, OPTION.get(name, f"--{name.replace('_', '-')}"))
         yield (*left, *(filled(word, fill) for word in words))
+
+
+def in_python(message: str, fill: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """The arguments of load_runs that a message names "(in Python columns={'n_params': 'size'})", or after an option."""
+    for match in re.finditer(r"\(in\s+Python ((?:[^()]|\([^()]*\))*)\)", message):
+        before = re.findall(_OPTION, message[: match.start()])
+        for name, literal in re.findall(
+            r"(?<![\w.(])([a-z_]+)=(\{[^}]*\}|'[^']*'|\([^)]*\)|True)?", match[1]
+        ):
+            if literal:
+                yield {name: ast.literal_eval(filled(literal, fill))}
+                continue
+            if name == "bytes_per_token":
+                yield {"loss_unit": _value(before[-2][1]), name: float(filled(_value(before[-1][1]), fill))}
+                continue
+            option = f"--{name.removesuffix('s') if name == 'columns' else name}".replace("_", "-")
+            values = [filled(_value(value), fill) for given, value in before if given == option and value]
+            if not values:
+                raise AssertionError(f"{name}= is named behind no {option}: {message}")
+            if name == "columns":
+                yield {name: {ours: theirs or None for ours, _, theirs in (v.partition("=") for v in values)}}
+            elif name in ("only", "exclude"):
+                yield {name: values}
+            else:
+                yield {name: float(values[-1]) if re.fullmatch(r"[\d.e]+", values[-1]) else values[-1]}
 
 
 def _options(text: str, arguments: Arguments) -> Iterator[list[str]]:
@@ -222,5 +248,5 @@ def with_header(content: bytes, column: str, name: str) -> bytes:
     return ",".join(name if n == column else n for n in names).encode() + b"\n" + body
 
 
-__all__ = ["Arguments", "Found", "Outcome", "advised", "call", "filled", "headers_advised", "kind_of", "replace",
+__all__ = ["Arguments", "Found", "Outcome", "advised", "call", "filled", "headers_advised", "in_python", "kind_of", "replace",
            "taken_away", "with_header", "with_remedy"]  # fmt: skip

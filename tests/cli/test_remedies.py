@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import shlex
 import tomllib
 from collections import Counter
@@ -18,6 +19,7 @@ from advice import (
     advised,
     call,
     headers_advised,
+    in_python,
     kind_of,
     with_header,
     with_remedy,
@@ -25,8 +27,11 @@ from advice import (
 from advised_fits import all_inputs
 from advised_tables import Input, planted, text
 
+from scaling.errors import ScalingError
+from scaling.runs import load_runs
+
 LEAST_KINDS = 80
-MOST_FOLLOWED = 3  # inputs of one kind of message: a note that every table gets is not followed sixty times
+MOST_FOLLOWED = 2  # inputs of one kind of message: a note that every table gets is not followed sixty times
 FIT = "fit.json"
 pytestmark = pytest.mark.slow
 
@@ -184,6 +189,32 @@ def test_every_unit_that_a_message_wants_in_a_header_is_read_there(said):
                 faults.append(f"{one.input.name}: {message.message}")
     assert not faults, "\n".join(faults)
     assert n_followed >= 8
+
+
+def test_what_a_message_advises_in_python_works_there(said):
+    faults, n_followed = [], 0
+    takes = inspect.signature(load_runs).parameters
+    for one, message in _examples(said):
+        if (
+            one.arguments[:1] != ("fit",)
+            or len(one.arguments) > 2
+            or not (one.folder / one.arguments[1]).is_file()
+        ):
+            continue  # a command with options of its own
+        try:
+            ways = [way for way in in_python(message.message, one.input.fill) if set(way) <= set(takes)]
+        except AssertionError as error:
+            faults.append(f"{one.input.name}: {error}")
+            continue
+        for way in ways:
+            n_followed += 1
+            try:
+                load_runs(one.folder / one.arguments[1], **{"inputs": (), **way})
+            except ScalingError as error:
+                if kind_of(str(error)) == kind_of(message.message):
+                    faults.append(f"{one.input.name}: {way}: {error}")
+    assert not faults, "\n".join(faults)
+    assert n_followed >= 20
 
 
 def test_every_extra_that_a_message_names_exists(said):
