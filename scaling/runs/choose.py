@@ -205,7 +205,7 @@ def _position(table: RawTable, found: Mapping[str, Match], column: str) -> int:
         return table.headers.index(column)
     if column in found:
         return found[column].position
-    raise UnknownNameError("column to select by", column, [*table.headers, *found])
+    raise UnknownNameError("column to select by", column, {*table.headers, *found})
 
 
 def without_crashed(

@@ -11,7 +11,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -248,5 +248,5 @@ def with_header(content: bytes, column: str, name: str) -> bytes:
     return ",".join(name if n == column else n for n in names).encode() + b"\n" + body
 
 
-__all__ = ["Arguments", "Found", "Outcome", "advised", "call", "filled", "headers_advised", "in_python", "kind_of", "replace",
+__all__ = ["Arguments", "Found", "Outcome", "advised", "call", "filled", "headers_advised", "in_python", "kind_of"
            "taken_away", "with_header", "with_remedy"]  # fmt: skip

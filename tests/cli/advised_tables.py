@@ -122,7 +122,11 @@ def _cases() -> Iterator[Input]:
             for method in ((), ("--method", "isoflop")) if number in ("03", "16", "20") else ((),):
                 name = f"case {number} {path.name} {' '.join(method)}".strip()
                 arguments = ("fit", str(path), *method)
-                yield Input(name=name, arguments=arguments, fill={"NUMBER": "4.5", "NAME": "error_rate"})
+                yield Input(
+                    name=name,
+                    arguments=arguments,
+                    fill={"NUMBER": "4.5", "NAME": "error_rate", "COLUMN": "tokens_per_sec"},
+                )
                 if number in told:
                     yield Input(name=f"{name}, as told", arguments=(*arguments, *told[number]))
 
@@ -222,7 +226,11 @@ def _columns() -> Iterator[Input]:
     yield fit(
         "words before", renamed(table, n_params="backbone_params", n_tokens="wiki_tokens", loss="head_loss")
     )
-    yield fit("rate of tokens", renamed(table, n_tokens="tokens_per_sec") | {"Notes": ["-"] * 24})
+    yield fit(
+        "rate of tokens",
+        renamed(table, n_tokens="tokens_per_sec") | {"Notes": ["-"] * 24},
+        COLUMN="tokens_per_sec",
+    )
     yield fit("rate of tokens, chinchilla", renamed(table, n_tokens="tokens_per_sec"), "--law", "chinchilla",
               NAME="tokens_per_sec")  # fmt: skip
     yield fit("nothing of ours", {"a": [1, 2], "b": [2, 3]}, NAME="a")
@@ -253,7 +261,7 @@ def _columns() -> Iterator[Input]:
     yield fit("convention unknown", table | {"params_convention": ["some"] * 24})
     steps = without(table, "n_tokens") | {"step": [round(v / 524288) for v in table["n_tokens"]]}
     yield fit("steps only", steps, "--law", "chinchilla", NUMBER="524288", NAME="step")
-    yield fit("steps only, by default", steps, NUMBER="524288")
+    yield fit("steps only, by default", steps, NUMBER="524288", COLUMN="step")
     device = steps | {"batch_size": [8] * 24, "seq_len": [2048] * 24}
     yield fit("batch of a device", device | {"grad_accum": [4] * 24}, NUMBER="65536")
     yield fit("batch of tokens", device | {"batch_size": [524288] * 24}, NUMBER="524288")
