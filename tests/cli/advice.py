@@ -104,7 +104,9 @@ def kind_of(message: str) -> str:
     text = re.sub(
         r"(?<=column )[^:,]+|rows? \d.*?(?= (?:are|is|repeat|carry|cool|spend|stopped|ended))", "X", text
     )
-    text = re.sub(r"\b(?:n_params|n_tokens|flops|loss|step|params|tokens)(?:_\w+)?\b", "X", text)
+    text = re.sub(
+        r"(?<!no column for )\b(?:n_params|n_tokens|flops|loss|step|params|tokens)(?:_\w+)?\b", "X", text
+    )
     text = re.sub(r"-?\.?\d[\d.,e+-]*[kMBTP%]?\b", "#", text)
     return re.sub(r"(?:#[ ,]*(?:and )?)+", "# ", text).strip()
 
