@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from scaling.errors import DataError, UsageError
 from scaling.fitting.parametric.fit import fit_parametric
-from scaling.runs import load_runs
-from scaling.runs import large_text
+from scaling.runs import large_text, load_runs
 from scaling.runs import read as reading
 from scaling.runs.cells import RawTable
 from scaling.runs.commas import settle_commas
