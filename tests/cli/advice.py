@@ -248,7 +248,3 @@ def with_header(content: bytes, column: str, name: str) -> bytes:
     names = head.decode().split(",")
     assert column in names, (column, names)
     return ",".join(name if n == column else n for n in names).encode() + b"\n" + body
-
-
-__all__ = ["Arguments", "Found", "Outcome", "advised", "call", "filled", "headers_advised", "in_python", "kind_of"
-           "taken_away", "with_header", "with_remedy"]  # fmt: skip
