@@ -102,7 +102,9 @@ def kind_of(message: str) -> str:
     )
     text = re.sub(r"\S*(?:runs|input|law|fit)[\w-]*\.(?:csv|json|jsonl|zip|parquet)\S*", "FILE", text)
     text = re.sub(
-        r"(?<=column )[^:,]+|rows? \d.*?(?= (?:are|is|repeat|carry|cool|spend|stopped|ended))", "X", text
+        r"(?<!no column )(?<=column )[^:,]+|rows? \d.*?(?= (?:are|is|repeat|carry|cool|spend|stopped|ended))",
+        "X",
+        text,
     )
     text = re.sub(
         r"(?<!no column for )\b(?:n_params|n_tokens|flops|loss|step|params|tokens)(?:_\w+)?\b", "X", text
