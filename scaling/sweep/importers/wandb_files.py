@@ -112,8 +112,12 @@ def _join(parts: list[Part], loss_key: str, step_key: str, sizes: Sizes, found: 
     found |= last.keys() | summary.keys()
     if moment is None:
         return LeftOut(name=f"{name}{damage}", why="its file is damaged" if damage else NO_LOSS)
-    if why or step_key in moment.unsure:
-        return LeftOut(name=f"{name}{damage}", why=why or f"{step_key} {moment.unsure[step_key]}")
+    if (
+        not why and step_key in moment.unsure and not offset
+    ):  # with one, it is known how often the steps begin again
+        why = f"{step_key} {moment.unsure[step_key]}"
+    if why:
+        return LeftOut(name=f"{name}{damage}", why=why)
     return Log(
         name=name,
         identity=identity(name, settings),
