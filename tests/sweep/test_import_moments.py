@@ -18,7 +18,9 @@ TOKENS: dict[str, Any] = {**SIZES, "n_tokens": "n_tokens"}
 
 
 def moment(loss: list[Point], tokens: list[Point]) -> Any:
-    return at_last_step({"loss": loss, **({"D": tokens} if tokens else {})}, "loss", growing=("D",), constant=())
+    return at_last_step(
+        {"loss": loss, **({"D": tokens} if tokens else {})}, "loss", growing=("D",), constant=()
+    )
 
 
 # --- logged without a step: every point stands at step 0 ---
@@ -158,3 +160,75 @@ def test_a_counter_of_the_api_that_begins_again_is_asked_about() -> None:
     rewound = logged(1, 60, it=lambda s: s) + logged(41, 90, it=lambda s: s)
     runs = from_wandb([ApiRun(rewound)], loss_key="eval/loss", step_key="it", tokens_per_step=1000, **SIZES)
     assert (runs.step.tolist(), runs.n_tokens.tolist()) == ([90], [90_000])
+
+
+# --- W&B's own counter: calls of log(), from 0 ---
+
+
+def test_a_hundred_calls_of_log_are_a_hundred_steps() -> None:
+    options: dict[str, Any] = {"loss_key": "eval/loss", "tokens_per_step": "batch", **SIZES}
+    for told in ({}, {"n_steps": 100}):
+        runs = from_wandb([ApiRun(logged(1, 100))], **options, **told)
+        assert (runs.step.tolist(), runs.n_tokens.tolist()) == ([100], [100_000])
+    assert any("calls of log()" in note for note in runs.notes)
+
+
+def test_several_calls_of_log_in_a_step_are_refused_where_a_counter_of_steps_says_so() -> None:
+    rows: list[dict[str, Any]] = []
+    for row in logged(1, 100, global_step=lambda s: s):
+        rows += [row, {"lr": 0.1}] if "eval/loss" in row else [row]
+    options: dict[str, Any] = {"loss_key": "eval/loss", "tokens_per_step": "batch", **SIZES}
+    rows.pop()  # so that the loss is the last word
+    with pytest.raises(DataError, match="109 of them, and global_step says 100: say --step-key global_step"):
+        from_wandb([ApiRun(rows)], **options)
+    assert from_wandb([ApiRun(rows)], step_key="global_step", **options).n_tokens.tolist() == [100_000]
+
+
+def test_a_run_that_may_have_gone_on_under_another_id_is_asked_about() -> None:
+    runs = [ApiRun(logged(1, 60), "a1", "crashed"), ApiRun(logged(61, 100), "a2")]
+    options: dict[str, Any] = {"loss_key": "eval/loss", **SIZES}
+    with pytest.raises(DataError, match=r"a1\) was cut after 60 steps.*--steps 40 if run a2 began anew"):
+        from_wandb(runs, tokens_per_step="batch", **options)
+    for remedy in ({"n_tokens": {"r": 1e5}}, {"tokens_per_step": 2500, "n_steps": 40}):
+        assert from_wandb(runs, **options, **remedy).n_tokens.tolist() == [1e5]
+
+
+def wandb_part(folder: Path, first: int, last: int, code: int, *, explicit: bool, **counters: Any) -> None:
+    """One launch, written by wandb offline."""
+    wandb = pytest.importorskip("wandb", reason="pip install 'isoflop[wandb]'")
+    folder.mkdir(parents=True)
+    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
+    run = wandb.init(
+        project="p", id="same", name="m", mode="offline", dir=str(folder), settings=settings, resume="allow",
+        config={"batch": 1000},
+    )  # fmt: skip
+    for s, row in zip(range(first, last + 1), logged(first, last)):
+        row |= {name: f(s) for name, f in counters.items() if s >= first + 4}
+        run.log(row, **({"step": s} if explicit else {}))
+    run.finish(exit_code=code)
+    wandb.teardown()
+
+
+@pytest.mark.parametrize(
+    ("explicit", "restarts", "key", "told"),
+    [
+        (True, True, "n_tokens", {"n_tokens": "n_tokens"}),
+        (False, True, "it", {"step_key": "it", "tokens_per_step": 1000}),
+        (False, False, "it", {"step_key": "it", "tokens_per_step": 1000}),
+    ],
+)
+def test_a_counter_that_a_later_part_logs_late_is_known_to_begin_again_or_to_go_on(
+    tmp_path: Path, explicit: bool, restarts: bool, key: str, told: dict[str, Any]
+) -> None:
+    """Its first value, 5, is above the first of the part before: what counts is where its values lead back to."""
+    begin = 60 if restarts else 0
+    by = 1000 if key == "n_tokens" else 1
+    wandb_part(tmp_path / "1", 1, 60, 1, explicit=explicit, **{key: lambda s: by * s})
+    wandb_part(
+        tmp_path / "2", 61 if restarts else 41, 100, 0, explicit=explicit, **{key: lambda s: by * (s - begin)}
+    )
+    if restarts:
+        with pytest.raises(DataError, match=f"{key}.* from the start again"):
+            from_wandb(tmp_path, loss_key="eval/loss", **SIZES, **told)
+    else:
+        assert from_wandb(tmp_path, loss_key="eval/loss", **SIZES, **told).n_tokens.tolist() == [100_000]
