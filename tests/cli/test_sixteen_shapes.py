@@ -88,7 +88,9 @@ def test_what_a_table_leaves_open_is_said_once_with_what_hangs_on_it(tmp_path) -
     doubts = [f for f in fit(small)["findings"] if f["severity"] == "warning"]
     assert [f["code"] for f in doubts] == ["embedding-count"]
     own = write(tmp_path, "b.csv", ["n_params,n_tokens,loss", *rows])
-    assert "N counts total parameters (by its name alone)" in CliRunner().invoke(cli, ["fit", str(own)]).stdout
+    assert (
+        "N counts total parameters (by its name alone)" in CliRunner().invoke(cli, ["fit", str(own)]).stdout
+    )
     large = [f"{100 * r.N:.0f},{100 * r.D:.0f},{_loss(100 * r.N, 100 * r.D):.5f}" for r in planted()]
     path = write(tmp_path, "c.csv", ["params,tokens,loss", *large])
     codes = {f["code"] for f in fit(path)["findings"] if f["severity"] == "warning"}
