@@ -109,15 +109,35 @@ class PlanError(ScalingError):
 
 
 def near_names(name: str, known: Iterable[str], n: int = 4) -> list[str]:
-    """Names close to `name`: first those that contain it (or it contains), then by spelling distance."""
-    import difflib  # 5 ms: only when something went wrong
+    """Names that `name` may mean, the nearest spelling first: they share its words, whatever else they have.
 
-    known = list(known)
-    folded = {_fold(k): k for k in known}
+    Letters alone do not make a name near: an h1000 is no a100, and `train_loss` no `train_tokens`.
+    """
+    from difflib import SequenceMatcher  # 5 ms: only when something went wrong
+
     key = _fold(name)
-    inside = [k for f, k in folded.items() if key and (key in f or f in key)]
-    close = [folded[f] for f in difflib.get_close_matches(key, folded, n=n, cutoff=0.55)]
-    return list(dict.fromkeys(close + inside))[:n]
+    near = []
+    for other in known:
+        folded = _fold(other)
+        inside = min(len(key), len(folded)) > 2 and (key in folded or folded in key)
+        ratio = SequenceMatcher(None, key, folded).ratio()
+        if inside or (ratio > 0.5 and _share_words(name, other)):
+            near.append((-ratio, other))
+    return list(dict.fromkeys(other for _, other in sorted(near, key=lambda pair: pair[0])))[:n]
+
+
+def _share_words(name: str, other: str) -> bool:
+    """Whether every word of the one stands in the other, a slip in its spelling apart; of short words the first."""
+    from difflib import get_close_matches
+
+    ours, theirs = (re.findall(r"[a-z]+", text.lower()) for text in (name, other))
+    long = [[w for w in words if len(w) > 2] for words in (ours, theirs)]
+    if not all(long):
+        return ours[:1] == theirs[:1] and bool(ours)
+    return any(
+        all(get_close_matches(word, among, n=1, cutoff=0.75) for word in words)
+        for words, among in (long, long[::-1])
+    )
 
 
 def _fold(name: str) -> str:

@@ -217,9 +217,7 @@ def _flops_factor(rest: str) -> float | None:
 def parse_flops(value: str | float) -> float:
     """FLOPs: 1e21, '5.76e23 FLOPs', '1 ZFLOP', '11574 PF-days'. Raises UnitError for a rate or another kind."""
     if isinstance(value, str) and re.search(r"flops?/s$", value.strip().lower()):
-        raise UnitError(
-            f"{value!r} is a rate (FLOP/s); a budget is FLOPs: give --hardware and --time, or multiply by seconds."
-        )
+        raise UnitError(f"{value!r} is a rate (FLOP/s); a budget is FLOPs: multiply it by the seconds.")
     return _read(value, "FLOPs", _flops_factor)
 
 

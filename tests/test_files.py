@@ -13,9 +13,13 @@ from scaling.files import link_text, whole_file, write_text
 def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_text(path, "old")
-    with pytest.raises(RuntimeError), whole_file(path) as beside:
+
+    def half(beside: Path) -> None:
         beside.write_text("half")
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), whole_file(path) as beside:
+        half(beside)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

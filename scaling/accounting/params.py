@@ -29,7 +29,7 @@ class ParamCounts(NamedTuple):
         router: the routers, and the gate of the shared experts.
         norm: every norm but that of an mlm head.
         head: what the heads add; vocab_size d_model for an untied lm head, nothing for a tied one.
-        vocabulary_head: the part of `head` that is an untied lm matrix, with its bias.
+        vocabulary_head: the part of `head` that is an untied lm matrix, and the bias of a tied or untied one.
         idle: the part of `experts` that a token does not pass.
         matmul: weights that multiply every token: blocks, embedding projection and heads (a tied head counted),
             no biases, norms or lookups. The pooler and the nsp head act once a sequence and are left out.
@@ -114,7 +114,7 @@ def count_params(architecture: Architecture) -> ParamCounts:
         router=a.n_sparse_layers * (router_weights(a) + (a.n_experts if a.mlp_bias else 0)),
         norm=_norm_params(a),
         head=_head_params(a),
-        vocabulary_head=a.vocab_size * (a.d_model + a.head_bias) if _has_own_head(a) else 0,
+        vocabulary_head=_vocabulary_head(a),
         idle=a.n_sparse_layers * (a.n_experts - a.n_experts_per_token) * expert,
         matmul=_matmul_weights(a),
     )
@@ -228,7 +228,7 @@ def _norm_params(a: Architecture) -> int:
 
 def _head_params(a: Architecture) -> int:
     d, e = a.d_model, a.d_embedding
-    lm = a.vocab_size * (d + a.head_bias) if _has_own_head(a) else 0
+    lm = _vocabulary_head(a)
     mlm = (d + 1) * e + 2 * e + a.vocab_size if "mlm" in a.heads else 0  # dense, layer norm, output bias
     pooler = (d + 1) * d if a.has_pooler else 0
     nsp = 2 * (d + 1) if "nsp" in a.heads else 0
@@ -236,5 +236,7 @@ def _head_params(a: Architecture) -> int:
     return lm + mlm + pooler + nsp + rtd
 
 
-def _has_own_head(a: Architecture) -> bool:
-    return "lm" in a.heads and not a.tie_embeddings
+def _vocabulary_head(a: Architecture) -> int:
+    """A tied head shares its matrix, never its bias."""
+    own = int(a.head_bias) + (0 if a.tie_embeddings else a.d_model)
+    return a.vocab_size * own if "lm" in a.heads else 0

@@ -121,7 +121,7 @@ class Architecture:
         heads: default ("lm",), and () for an encoder. See `Head`.
         norm_scale: false for a layer norm without weights (OLMo 1).
         qk_norm: norms of query and key, of each head (d_head, Qwen 3) or of the whole width (OLMo 2).
-        head_bias: the untied lm head has a bias (GPT-J, Phi).
+        head_bias: the lm head has a bias (GPT-J, Phi), tied or not.
         attention_sinks: one number a head and layer that takes part in the softmax (gpt-oss).
         attention_window: keys that a query of n_window_layers (default all) reads, itself included; 0 is all keys.
         d_latent_kv: > 0 for latent attention, with d_latent_q (0: the query has no latent), d_head_rope, the rotary

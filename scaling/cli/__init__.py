@@ -92,7 +92,12 @@ def run(args: list[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, click.NoSuchOption) and error.ctx:  # click proposes --help for --flop
+            options = [o for p in error.ctx.command.params if isinstance(p, click.Option) for o in p.opts]
+            near = near_names(error.option_name, options)
+            click.NoSuchOption(error.option_name, possibilities=near, ctx=error.ctx).show()
+        else:
+            error.show()
         if decimal := re.search(r"'(-?\d*),(\d+)' is not a valid float", error.message):
             click.echo(f"Write a decimal point: {decimal[1] or 0}.{decimal[2]}", err=True)
         return error.exit_code

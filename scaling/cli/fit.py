@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,17 +195,27 @@ def _fit_groups(table: Table, request: Request, column: str, command: str, as_js
 def _of_one_quantity(request: Request, table: Table) -> tuple[Request, Table]:
     """The request and the table where the table holds one quantity beside the loss: that one's power law with floor."""
     from scaling.runs import Finding
+    from scaling.runs.columns import near_columns
     from scaling.runs.table import ONE_INPUT_LAWS
 
     (present,) = sorted(table.runs.columns().keys() & ONE_INPUT_LAWS.keys())
     law = ONE_INPUT_LAWS[present]
-    absent = [name for name in ONE_INPUT_LAWS if name in table.runs.absent]
+    missing = [name for name in ONE_INPUT_LAWS if name in table.runs.absent]
+    near = [f"{name}={header}" for name in missing for header in near_columns(name, table.runs.extras)]
+    say = shlex.quote(near[0]) if near else f"{missing[0]}=COLUMN"
+    asked = (
+        f"Is one of them {near[0].partition('=')[2]}? Then say"
+        if near
+        else "If another column holds one, say"
+    )
+    has_steps = "n_tokens" in missing and table.runs.step is not None
+    of_steps = "; the table has steps: --tokens-per-step NUMBER makes tokens of them" if has_steps else ""
     chosen = Finding(
         code="one-quantity",
-        severity="note",
-        message=f"the table holds {present} and the loss, and no {' and no '.join(absent)}: fitted by the power law of "
-        f"{present} with a floor (--law {law}). If it has them under other names, say which: "
-        f"--column {absent[0]}=COLUMN.",
+        severity="warning" if near else "note",
+        message=f"the table holds {present} and the loss, and no {' and no '.join(missing)}: fitted by the power law "
+        f"of {present} with a floor (--law {law}). {asked} --column {say}{of_steps}.",
+        remedies=tuple(f"--column {shlex.quote(pair)}" for pair in near),
     )
     return replace(request, law=law), replace(table, findings=(chosen, *table.findings))
 
@@ -214,14 +225,16 @@ def fit_table(table: Table, request: Request, every_row: bool = False) -> Any:
     try:
         return fit_runs(table.runs, request, every_row)
     except FitError as error:
-        chosen = [f.message for f in table.findings if f.code == "one-quantity"]
-        if chosen:
-            raise FitError(f"{error} Here {chosen[0]}") from error
+        if alone := next((f for f in table.findings if f.code == "one-quantity"), None):
+            raise FitError(
+                f"{error} T{alone.message[1:]}", remedies=(*error.remedies, *alone.remedies)
+            ) from error
         if not any(f.code == "curves-reduced" for f in table.findings):
             raise
         raise FitError(
             f"{error} These are the last rows of training curves: --method envelope fits the curves, --every-row takes "
-            "every row for a run."
+            "every row for a run.",
+            remedies=(*error.remedies, "--method envelope", "--every-row"),
         ) from error
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from scaling.errors import UsageError
 from scaling.laws import FAMILIES, find_family
+from scaling.units import parse_number
 
 METHODS = ("parametric", "isoflop", "envelope")
 OBJECTIVES = ("huber", "least_squares", "log_least_squares", "asymmetric")
@@ -76,7 +77,7 @@ class Request:
         for name in ("huber_delta", "n_resamples"):
             if _given(getattr(self, name)):
                 raise UsageError(
-                    f"{_option(name)} is for the chinchilla law; --law {self.family} does not take it."
+                    f"{_option(name)} is for the chinchilla law; --law {self.family} does not take it. Leave it out."
                 )
 
     @property
@@ -126,11 +127,9 @@ def parse_held(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
         if name in held:
             raise UsageError(f"--fix holds {name} twice; give one value.")
         try:
-            held[name] = float(value)
-        except ValueError as error:
-            raise UsageError(
-                f"--fix {name} takes a number, for example {name}=1.6; got {value!r}."
-            ) from error
+            held[name] = float(value)  # a floor of 0 too; the fit says whether the law has room for it
+        except ValueError:
+            held[name] = parse_number(value)
     return tuple(held.items())
 
 

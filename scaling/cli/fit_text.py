@@ -13,6 +13,7 @@ import click
 from scaling.cli.estimate_text import ends, error_text, interval_text, power, rounded, span
 from scaling.cli.fit_checks_text import print_checks
 from scaling.cli.output import heading, paragraph, print_fields, print_table, styled, wrap
+from scaling.errors import ScalingError
 from scaling.runs.findings import counted
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
@@ -315,13 +316,27 @@ def _next(result: Any, following: Following) -> None:
     law_file = "fit.json" if following.law_file is None else shlex.quote(str(following.law_file))
     if following.fit_without_floor:
         use = following.fit_without_floor
-    elif getattr(result, "has_optimum", True):
-        flops = format_flops(float(f"{10 * _largest_budget(result):.1g}"))
-        use = f"scaling plan --flops {flops} --law {law_file}"
+    elif getattr(result, "has_optimum", True) and _can_plan(result, flops := 10 * _largest_budget(result)):
+        use = f"scaling plan --flops {_plainly(flops)} --law {law_file}"
     else:  # a law of one quantity splits no budget, but says what loss other runs reach
         use = f"scaling predict {law_file} {following.reading}"
     written = following.law_file is not None or following.fit_without_floor
     click.echo(f"next  {use}" if written else f"next  {following.fit_again} -o fit.json && {use}")
+
+
+def _can_plan(result: Any, flops: float) -> bool:
+    """Whether the law splits a budget into a model: one with an exponent at its bound asks for 1e47 parameters."""
+    from scaling.planning import Budget, plan_training
+
+    try:
+        plan_training(Budget(flops=float(_plainly(flops))), law=result.law)
+    except ScalingError:
+        return False
+    return True
+
+
+def _plainly(flops: float) -> str:
+    return format_flops(float(f"{flops:.1g}"))
 
 
 # --- small pieces ---

@@ -189,12 +189,12 @@ def _refuse_half_a_budget(hardware: str | None, amounts: dict[str, Any], *, othe
     given = [option for option, amount in amounts.items() if amount is not None]
     if hardware is None and given:
         raise UsageError(
-            f"{given[0]} needs --hardware, such as 8xH100: `scaling hardware list` shows the names."
+            f"{given[0]} needs the hardware too: --hardware 8xH100 (`scaling hardware list` shows the names)."
         )
     if hardware is not None and not given and not others_given:
         raise UsageError(
-            f"--hardware {hardware} alone is no budget: add --time 14d or --dollars 25k, or what to plan on it "
-            "(--flops, --params, --tokens or --target-loss)."
+            f"--hardware {hardware} alone is no budget: add --time 14d or --dollars 25k, or what to plan on it: "
+            "--flops 1e21, --params 7B, --tokens 1T or --target-loss 2.3."
         )
 
 

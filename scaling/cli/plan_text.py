@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from scaling.cli.output import heading, print_table, styled, wrap
+from scaling.cli.output import WIDTH, heading, print_table, printable, styled, wrap
 from scaling.cli.plan_build import (
     LABEL,
     line,
@@ -65,9 +65,17 @@ def print_plan(plan: Plan, *, all_laws: bool, explain: bool, next_command: str) 
     print_memory(plan)
     print_cost(plan)
     line("next runs", sweep_text(plan))
-    line("next", next_command)
+    _print_next(next_command)
     if explain:
         _print_explanation(plan)
+
+
+def _print_next(command: str) -> None:
+    """Commands to copy: a long line breaks behind && only, where a shell reads on."""
+    first, _, second = printable(command).partition(" && ")
+    lines = [f"{first} &&", second] if second and len(command) + LABEL >= WIDTH else [printable(command)]
+    indent = " " * (LABEL - 3)
+    click.echo(styled("next", dim=True) + indent + f"\n    {indent}".join(lines))
 
 
 # --- the answer ---

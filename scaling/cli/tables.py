@@ -189,13 +189,14 @@ def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Colle
 
 def _reduced(n_curve_rows: int) -> Finding:
     from scaling.runs import Finding
+    from scaling.runs.findings import counted
 
     return Finding(
         code="curves-reduced",
         severity="note",
-        message=f"the table holds training curves: the last row of each is used; the {n_curve_rows:,} "
-        "rows before, taken while the learning rate had not decayed, are not. --every-row uses all rows, --method "
-        "envelope fits the curves",
+        message="the table holds training curves: the last row of each is used, and not the "
+        f"{counted(n_curve_rows, 'row')} before, of a learning rate not yet decayed. --every-row uses all rows, "
+        "--method envelope fits the curves.",
         source="Hoffmann et al. 2022, arXiv:2203.15556, appendix B",
     )
 

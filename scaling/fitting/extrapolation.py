@@ -149,7 +149,8 @@ def evaluate_extrapolation(
         reason = results[0].refused if results else "the table has a single budget."
         raise FitError(
             f"no cut-off of {runs.source} leaves runs to fit and runs to predict: {reason} Give cuts between "
-            f"{runs.flops.min():.3g} and {runs.flops.max():.3g} FLOPs, or add budgets."
+            f"{runs.flops.min():.3g} and {runs.flops.max():.3g} FLOPs (--holdout-above rolling tries them all), or "
+            "add budgets."
         )
     return Extrapolation(
         law=law,

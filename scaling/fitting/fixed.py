@@ -60,13 +60,15 @@ def law_without_floor(family_name: str) -> str | None:
 def no_floor(family_name: str) -> Finding:
     """The best floor is zero: a minimum on its bound, and a coefficient too many."""
     bare = law_without_floor(family_name)
+    option = f"--law {bare}" if bare else f"--fix {FLOOR}=0"
     how = (
-        f"--law {bare} (in Python fit_law(runs, {bare!r}))"
+        f"{option} (in Python fit_law(runs, {bare!r}))"
         if bare
-        else f'--fix {FLOOR}=0 (in Python fixed={{"{FLOOR}": 0}})'
+        else f'{option} (in Python fixed={{"{FLOOR}": 0}})'
     )
     return Finding(
         code="at-bound",
         severity="warning",
         message=f"{FLOOR} ended at zero, which is the minimum: the runs show no floor. Fit the law without it: {how}.",
+        remedies=(option,),
     )

@@ -82,7 +82,7 @@ def predict_runs(law: Law, runs: Runs) -> Prediction:
     if "loss" not in law.family.outputs or law.family.name == "frontier":
         raise LawError(
             f"the law {law.family.name} knows the loss of the best split of a budget only, not of any N and D. "
-            "Predict runs with a law of the surface: scaling fit RUNS.csv -o fit.json"
+            "Predict runs with a law of the surface, as `scaling fit RUNS.csv -o fit.json` writes."
         )
     inputs = {name: np.asarray(columns[name], dtype=np.float64) for name in wanted}
     point = np.array([list(law.coefficients.values())], dtype=np.float64)

@@ -102,7 +102,9 @@ def write_law(law: Law, path: str | os.PathLike[str]) -> None:
 def _law_part(data: Any, origin: str) -> dict[str, Any]:
     """The law object itself, out of a law or a fit, after its version was checked."""
     if not isinstance(data, dict) or data.get("kind") not in ("law", "fit"):
-        raise LawError(f'{origin} is not a law: expected a JSON object with "kind": "law" or "fit".')
+        raise LawError(
+            f'{origin} is not a law: a JSON object with "kind": "law" or "fit", as `scaling fit ... -o` writes.'
+        )
     if data.get("schema_version") != LAW_SCHEMA_VERSION:
         raise LawError(
             f"{origin} has schema_version {data.get('schema_version')!r}, this version reads {LAW_SCHEMA_VERSION}. "
@@ -112,7 +114,9 @@ def _law_part(data: Any, origin: str) -> dict[str, Any]:
         return _law_part(data.get("law"), f"the law inside {origin}")
     missing = [key for key in ("family", "coefficients") if key not in data]
     if missing:
-        raise LawError(f"{origin} is damaged: it has no {' and no '.join(missing)}.")
+        raise LawError(
+            f"{origin} is damaged: it has no {' and no '.join(missing)}. Write it again with `scaling fit ... -o`."
+        )
     return data
 
 

@@ -54,7 +54,8 @@ def find_accelerator(name: str) -> Accelerator:
         if key and key in (fold(row["id"]), fold(row["name"]), *map(fold, row["aliases"].split(";"))):
             return _accelerator(row)
     known = [row["id"] for row in read_table(TABLE)]
-    hint = "`scaling hardware list` shows all; another device: --peak-tflops (`scaling hardware measure` finds it)."
+    hint = "`scaling hardware list` shows all; a plan takes any other device with --peak-tflops NUMBER (`scaling "
+    hint += "hardware measure` finds it)."
     raise UnknownNameError("accelerator", name, known, aliases=aliases_of(TABLE), hint=hint)
 
 

@@ -41,7 +41,9 @@ def check_loss_unit(runs: Runs) -> Finding | None:
     ratio = runs.loss[rows] / np.asarray(find_law(LAW).loss(runs.n_params[rows], runs.n_tokens[rows]))
     low, middle, high = np.percentile(ratio, [5, 50, 95])
     if abs(middle / BITS - 1) < BITS_WITHIN and max(high / middle, middle / low) < 1 + AGREE_WITHIN:
-        return _finding(middle, "as a loss in bits per token is (1.44 = 1 / ln 2)", "bits/token")
+        return _finding(
+            middle, "as a loss in bits per token is (1.44 = 1 / ln 2)", ["--loss-unit bits/token"]
+        )
     logs = np.log(np.maximum(runs.loss[rows], 1.0)) / (runs.loss[rows] / ratio)
     if middle > ABOVE_ANY_CORPUS and BELOW_LOGS <= np.median(logs) <= ABOVE_LOGS and _agree(logs):
         return Finding(
@@ -55,14 +57,14 @@ def check_loss_unit(runs: Runs) -> Finding | None:
         )
     least, most = BYTES_PER_TOKEN
     if 1 / most <= middle <= BITS / least:
-        guesses = [
-            f"{factor / middle:.2g} bytes a token if in {unit}"
+        guesses = {
+            unit: f"{factor / middle:.2g} bytes a token if in {unit}"
             for unit, factor in (("nats/byte", 1.0), ("bits/byte", BITS))
             if least <= factor / middle <= most
-        ]
+        }
         if guesses:
-            reading = f"as a loss per byte is ({', '.join(guesses)})"
-            return _finding(middle, reading, "nats/byte or bits/byte, with --bytes-per-token")
+            reading = f"as a loss per byte is ({', '.join(guesses.values())})"
+            return _finding(middle, reading, [f"--loss-unit {u} --bytes-per-token NUMBER" for u in guesses])
     return None
 
 
@@ -72,12 +74,14 @@ def _agree(values: NDArray[np.float64]) -> bool:
     return bool(max(high / middle, middle / low) < 1 + 2 * AGREE_WITHIN)
 
 
-def _finding(middle: float, reading: str, unit: str) -> Finding:
+def _finding(middle: float, reading: str, ways: list[str]) -> Finding:
+    ready = [way for way in ways if "NUMBER" not in way]
     return Finding(
         code="loss-unit",
         severity="warning",
         message=f"the losses are about {middle:.2f} times those of Chinchilla's runs at equal n_params and n_tokens, "
-        f"{reading}. If so, say --loss-unit {unit} (in Python loss_unit=); if they are nats per token, say --loss-unit "
-        "nats/token. Exponents hold either way; E, A, B and every predicted loss do not",
+        f"{reading}. If so, say {' or '.join(ways)} (in Python loss_unit=); if they are nats per token, say "
+        "--loss-unit nats/token. Exponents hold either way; E, A, B and every predicted loss do not.",
         source="Besiroglu et al. 2024, arXiv:2404.10102",
+        remedies=(*ready, "--loss-unit nats/token"),
     )

@@ -65,7 +65,7 @@ def find_model(name: str) -> PublishedModel:
         if key and key in (fold(row["id"]), fold(row["name"]), *map(fold, row["aliases"].split(";"))):
             return _model(row)
     known = [row["name"] for row in read_table(TABLE)]
-    hint = "Give --params and --tokens for another model."
+    hint = "Any other model: `scaling audit --params 7B --tokens 2T`."
     raise UnknownNameError("model", name, known, aliases=aliases_of(TABLE, "name"), hint=hint)
 
 

@@ -15,6 +15,8 @@ from scaling.errors import DataError, UnitError
 from scaling.units import PRODUCT_ERROR, parse_flops, parse_number, parse_params, parse_tokens
 
 Array = NDArray[np.float64]
+MOST_LEFT_OUT = 6  # rows named in one command
+MOSTLY_GOOD = 4  # rows to each that is left out
 EMPTY = frozenset(  # as tables and spreadsheets write "not known", in several languages
     {"", "na", "n/a", "n.a.", "nan", "null", "none", "nil", "<na>", "-", "--", "---", "–", "—", "−", "?", "k.a.",
      "n.d.", "s.d.", "#n/a", "#na", "#n/d", "#nv"}
@@ -75,7 +77,12 @@ def read_numbers(
     `log_base`: the cells are logarithms to this base; 0 = they are not.
     """
     header, cells = table.headers[position], table.values[position]
-    values = _floats(table, cells, position, name)
+    try:
+        values = _floats(table, cells, position, name)
+    except DataError as error:
+        unread = np.isnan(try_numbers(cells, name))
+        filled = np.array([not _is_empty(c) for c in cells]) if optional else True
+        raise DataError(str(error), remedies=_leaving_out(table, unread & filled)) from error
     values = log_base**values if log_base else values
     values = scaled(values, scale)
     most = LARGEST.get(name, math.inf)
@@ -85,8 +92,20 @@ def read_numbers(
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
         more = f"; {int(bad.sum()) - 1} more rows are alike" if bad.sum() > 1 else ""
-        raise DataError(f"{table.place(i, header)}: {_why(cells[i], float(values[i]), name)}{more}.")
+        why = _why(cells[i], float(values[i]), name)
+        raise DataError(f"{table.place(i, header)}: {why}{more}.", remedies=_leaving_out(table, bad))
     return values
+
+
+def _is_empty(cell: Any) -> bool:
+    return cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in EMPTY)
+
+
+def _leaving_out(table: RawTable, bad: NDArray[np.bool_]) -> tuple[str, ...]:
+    """The option that leaves these rows out, where they are few: most rows of a kind are the fault of their column."""
+    if not 0 < MOSTLY_GOOD * np.count_nonzero(bad) <= len(bad) or np.count_nonzero(bad) > MOST_LEFT_OUT:
+        return ()
+    return (" ".join(f"--exclude {table.row_word}:{row}" for row in table.row[bad].tolist()),)
 
 
 def scaled(values: Array, scale: float) -> Array:

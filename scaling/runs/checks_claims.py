@@ -98,9 +98,11 @@ def _budgets(final: Runs) -> Iterator[Finding]:
         )
         why += "--column budget= (in Python columns={'budget': None})."
     elif better:
-        why = f" Another count meets them: {better} (in Python params_convention= or columns=)."
+        argument = "columns" if better.startswith("--column") else "params_convention"
+        why = f" Another count meets them: {better} (in Python {argument}=)."
     else:
-        why = " n_params or n_tokens counts something else than the budgets do (all experts of a mixture? embeddings?)."
+        why = " n_params or n_tokens counts something else than the budgets do (all experts of a mixture? embeddings?)"
+        why += ": mend it, or leave the budgets out: --column budget= (in Python columns={'budget': None})."
     yield Finding(
         code="budgets-disagree",
         severity="error" if many and not chosen and not low <= middle <= high else "warning",

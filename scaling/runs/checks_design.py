@@ -6,6 +6,7 @@ and each fit refuses for itself the design it cannot use.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from scaling.runs.budgets import assign_budgets
 from scaling.runs.findings import (
+    MOST_NAMED,
     Finding,
     counted,
     distinct,
@@ -22,6 +24,7 @@ from scaling.runs.findings import (
     plain,
     rows_where,
 )
+from scaling.runs.names import GROUPS, fold
 from scaling.runs.table import Runs
 from scaling.units import format_flops, format_params
 
@@ -175,19 +178,29 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     """Several corpora, repeated data, several model families in one table."""
     _, names = group_of(final)
     if len(names) > 1:
+        header = next(
+            h for h in final.extras if fold(h) in GROUPS and set(names) <= {*map(str, final.extras[h])}
+        )
+        ways = tuple(f"--only {shlex.quote(f'{header}={name}')}" for name in names[:MOST_NAMED])
         yield Finding(
             code="mixed-corpora",
             severity="warning",
             message=f"the table mixes {len(names)} data sets or experiments ({', '.join(names[:5])}); their losses do "
-            "not lie on one surface: fit each on its own (--only COLUMN=VALUE, in Python runs.select).",
+            f"not lie on one surface: fit each on its own, {ways[0]} (in Python only=).",
+            remedies=ways,
         )
     family = extra_column(final, "family", "model_family")
-    if family is not None and family.dtype.kind == "O" and len(set(family.tolist())) > 1:
+    if family is not None and family.dtype.kind == "O" and len(families := sorted(set(map(str, family)))) > 1:
+        header = next(h for h in final.extras if final.extras[h] is family)
+        ways = tuple(f"--only {shlex.quote(f'{header}={name}')}" for name in families[:MOST_NAMED])
+        more = " ..." if len(families) > MOST_NAMED else ""
         yield Finding(
             code="mixed-families",
             severity="warning",
-            message=f"the table mixes {len(set(family.tolist()))} model families ({', '.join(sorted(set(family)))}); "
-            "recipes and tokenizers differ, so the spread is not noise about one law.",
+            message=f"the table mixes {len(families)} model families ({', '.join(families[:MOST_NAMED])}{more}); "
+            f"recipes and tokenizers differ, so the spread is no noise about one law. Fit one alone: {ways[0]} "
+            "(in Python only=).",
+            remedies=ways,
         )
     if final.n_tokens_unique is not None and "n_tokens" in reads:
         repeated = final.n_tokens_unique < 0.99 * final.n_tokens
@@ -197,7 +210,9 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
                 code="repeated-data",
                 severity="warning",
                 message=f"{len(rows)} runs see their data more than once ({name_rows(rows)}); a law of N and D takes "
-                "repeated tokens for fresh ones. Fit the data-constrained law, or single-epoch runs only.",
+                "repeated tokens for fresh ones. Fit the law that tells them apart, --method parametric --law "
+                "data_constrained (in Python fit_law(runs, 'data_constrained')), or single-epoch runs only.",
+                remedies=("--method parametric --law data_constrained",),
                 source="Muennighoff et al. 2023, arXiv:2305.16264",
                 rows=rows,
             )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.runs.findings import (
+    MOST_NAMED,
     Finding,
     cell_index,
     cell_names,
@@ -53,9 +54,10 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
             yield Finding(
                 code="repeated-checkpoints",
                 severity="warning",
-                message=f"{name_rows(rows)} repeat a step of their run (a resumed run logs its steps twice); "
-                "final() takes the later one.",
+                message=f"{name_rows(rows)} {repeats(rows)} a step of their run, as a resumed run logs it twice. "
+                f"Leave one of each out{_by_line(rows)}.",
                 rows=rows,
+                remedies=(_by_line(rows).removeprefix(": "),) if _by_line(rows) else (),
             )
         return
     corpus = () if runs.n_tokens_unique is None else (np.nan_to_num(runs.n_tokens_unique),)
@@ -66,9 +68,10 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
         yield Finding(
             code="duplicates",
             severity="warning",
-            message=f"{name_rows(rows)} repeat an earlier row (same {', '.join(cell)}, loss) and count twice; "
-            "remove the copies.",
+            message=f"{name_rows(rows)} {repeats(rows)} an earlier row (same {', '.join(cell)}, loss), which counts "
+            f"twice. Leave the copies out{_by_line(rows)}.",
             rows=rows,
+            remedies=(_by_line(rows).removeprefix(": "),) if _by_line(rows) else (),
         )
     named_twice = seen_before(runs.run_index) & ~copies
     if named_twice.any():
@@ -76,10 +79,19 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
         yield Finding(
             code="duplicate-run-id",
             severity="warning",
-            message=f"{name_rows(rows)} carry the run_id of another run; give each run its own, or the bootstrap "
-            "treats them as one.",
+            message=f"{name_rows(rows)} {'has' if len(rows) == 1 else 'have'} the run_id of another run; give each run "
+            "its own, or the intervals treat them as one.",
             rows=rows,
         )
+
+
+def repeats(rows: tuple[int, ...]) -> str:
+    return "repeats" if len(rows) == 1 else "repeat"
+
+
+def _by_line(rows: tuple[int, ...]) -> str:
+    """ ": --exclude line:3 ..." where the rows are few; their runs have other rows, so not by name."""
+    return ": " + " ".join(f"--exclude line:{r}" for r in rows) if len(rows) <= MOST_NAMED else ""
 
 
 def _checkpoints(runs: Runs) -> Iterator[Finding]:
@@ -90,14 +102,15 @@ def _checkpoints(runs: Runs) -> Iterator[Finding]:
         code="checkpoints",
         severity="warning",
         message=f"{len(runs)} rows are checkpoints of {counted(n_runs, 'run')} and not independent; fit the last row "
-        "of each run (--final, in Python runs.final()), or resample whole runs.",
+        "of each run: --final (in Python runs.final()).",
+        remedies=("--final",),
         source="Choshen et al. 2024, arXiv:2410.11840",
     )
     yield Finding(
         code="unfinished-decay",
         severity="warning",
         message="rows before the last of a run were taken before its learning rate had decayed: their loss is too "
-        "high for their tokens; use finished runs, or an envelope of curves.",
+        "high for their tokens; use finished runs (--final), or an envelope of the curves (--method envelope).",
         source="Hoffmann et al. 2022, arXiv:2203.15556, appendix B; Haegele et al. 2024, arXiv:2405.18392",
     )
 
@@ -175,7 +188,8 @@ def _losses(final: Runs) -> Iterator[Finding]:
         yield Finding(
             code="equal-losses",
             severity="error",
-            message=f"all {n} runs have one loss, {loss[0]:g}; nothing can be fitted. Is it the right column?",
+            message=f"all {n} runs have one loss, {loss[0]:g}; nothing can be fitted. If another column holds the "
+            "loss, say --column loss=NAME (in Python columns=).",
         )
         return
     if final.convention.loss_unit == "nats/token" and np.median(loss) < NATS_PER_TOKEN_LEAST:
@@ -183,8 +197,9 @@ def _losses(final: Runs) -> Iterator[Finding]:
             code="loss-unit",
             severity="warning",
             message=f"half of the losses are below {np.median(loss):.3g}, low for nats/token; if they are per byte "
-            "or normalised, say so (--loss-unit, in Python loss_unit=): exponents hold, predicted losses do not "
+            "or normalised, say --loss-unit other (in Python loss_unit=): exponents hold, predicted losses do not "
             "compare.",
+            remedies=("--loss-unit other",),
         )
     grows = "flops" if "flops" not in final.absent else cell_names(final)[0]
     if n >= 8 and _rank_correlation(getattr(final, grows), loss) > 0.3:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.runs.findings import Finding, extra_column, extra_numbers, name_rows, plain, rows_where
+from scaling.runs.findings import (
+    Finding,
+    extra_column,
+    extra_numbers,
+    leave_out,
+    name_rows,
+    plain,
+    rows_where,
+)
+from scaling.runs.names import meaning_of
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, Runs
 from scaling.units import format_params, format_percent, format_tokens
 
@@ -98,15 +108,30 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         rows = rows_where(final, few)
         # An image, a clip or a document is hundreds of tokens: fewer of them than parameters is usual.
         text = final.convention.data_unit == "tokens" and final.convention.loss_unit == "nats/token"
-        usual = "" if text else "usual where n_tokens counts images or other samples; if it counts tokens, "
+        rest = "" if text else " If n_tokens counts images or other samples, that is usual."
+        exchange = _exchanged(final)
+        rest = f" If so, say {exchange} (in Python columns=).{rest}" if exchange else rest
         yield Finding(
             code="swapped-columns",
             severity="error" if text else "warning",
             message=f"{len(rows)} of {len(final)} runs have fewer {final.convention.data_unit} than parameters "
             f"({format_params(float(np.median(final.n_params)))} parameters on "
-            f"{format_tokens(float(np.median(final.n_tokens)))} in the middle): {usual}are the columns swapped?",
+            f"{format_tokens(float(np.median(final.n_tokens)))} in the middle): are the columns swapped?{rest}",
             rows=rows,
+            remedies=(exchange,) if exchange else (),
         )
+
+
+def _exchanged(final: Runs) -> str:
+    """The options that read N and D from each other's columns; "" where one has a unit in its name, or is derived."""
+    headers = [final.read_from.get(name, "") for name in ("n_params", "n_tokens")]
+    scales = [m.scale if (m := meaning_of(h)) else 1.0 for h in headers]
+    if not all(headers) or headers[0] == headers[1] or scales != [1.0, 1.0] or "step" in headers[1]:
+        return ""
+    return " ".join(
+        f"--column {shlex.quote(f'{name}={header}')}"
+        for name, header in zip(("n_params", "n_tokens"), headers[::-1], strict=True)
+    )
 
 
 def _counted_in_ones(final: Runs) -> bool:
@@ -140,9 +165,10 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         yield Finding(
             code="unknown-convention",
             severity="warning",
-            message="the table does not say whether n_params counts embeddings; one set of runs gives an N exponent "
-            "of .37, .54 or .70 by the count (nanochat's, refitted under each). Say which: --params-convention "
-            "(in Python params_convention=), total or non_embedding.",
+            message="the table does not say whether n_params counts embeddings; by the count one set of runs gives an "
+            "N exponent of .37, .54 or .70. Say which: --params-convention total or non_embedding (in Python "
+            "params_convention=).",
+            remedies=("--params-convention total", "--params-convention non_embedding"),
             source="Porian et al. 2024, arXiv:2406.19146; Pearce and Song 2024, arXiv:2406.12907",
         )
     nonemb = extra_numbers(final, "n_params_nonemb")
@@ -154,7 +180,8 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
                 code="embedding-heavy",
                 severity="note",
                 message=f"embeddings are over {100 * EMBEDDING_HEAVY:g} % of n_params in {name_rows(rows)}; the "
-                "exponents depend on the count there. Fit under both conventions.",
+                "exponents depend on the count there. Fit the other too: --params-convention non_embedding (in Python "
+                "params_convention=).",
                 source="Pearce and Song 2024, arXiv:2406.12907",
                 rows=rows,
             )
@@ -172,6 +199,8 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if off.any():
         rows = rows_where(final, off)
         middle = float(np.median(ratio[off]))
+        as_budget = final.budget is not None and np.array_equal(final.flops, final.budget)
+        column = "budget" if as_budget else "flops"
         slip = next((f" ({why}?)" for factor, why in SLIPS if abs(middle / factor - 1) < 0.03), "")
         rule = (
             "6ND"
@@ -184,7 +213,9 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
             if max(middle, 1 / middle) > CERTAIN and 2 * len(rows) > len(final)
             else "warning",
             message=f"FLOPs of {name_rows(rows)} are {plain(middle)} times 6 n_params n_tokens{slip}, beyond {rule}; "
-            "check the unit and what was counted.",
+            f"check the unit and what was counted, or leave the column out: --column {column}= (in Python "
+            f"columns={{{column!r}: None}}).",
+            remedies=(f"--column {column}=",),
             source="Porian et al. 2024, arXiv:2406.19146",
             rows=rows,
         )
@@ -213,18 +244,23 @@ def _unfinished(final: Runs) -> Iterator[Finding]:
             reasons.append(("are marked as not finished", ~np.isin(words, list(FINISHED_WORDS))))
     planned = extra_numbers(final, "max_steps", "total_steps", "planned_steps", "n_steps")
     if planned is not None and final.step is not None:
-        reasons.append(("stopped before their last step", final.step < 0.99 * planned))
+        reasons.append(("stopped before the last step planned", final.step < 0.99 * planned))
     peak = extra_numbers(final, "lr", "learning_rate", "peak_lr", "max_lr")
     last = extra_numbers(final, "final_lr", "lr_final", "end_lr", "last_lr", "lr_end")
     if peak is not None and last is not None:
         reasons.append((f"ended above {DECAYED_TO:g} of the peak learning rate", last > DECAYED_TO * peak))
     for why, rows_mask in reasons:
         if rows_mask.any():
-            rows = rows_where(final, rows_mask)
+            rows, options = rows_where(final, rows_mask), leave_out(final, rows_mask)
+            one = len(rows) == 1
+            verb = why.replace("are", "is", 1) if one and why.startswith("are") else why
+            rest = "its loss is too high for its tokens. Leave it out"
+            rest = rest if one else "their loss is too high for their tokens. Leave them out"
             yield Finding(
                 code="unfinished-decay",
                 severity="warning",
-                message=f"{name_rows(rows)} {why}: their loss is too high for their tokens. Leave them out.",
+                message=f"{name_rows(rows)} {verb}: {rest}{f': {options} (in Python exclude=)' if options else ''}.",
+                remedies=(options,) if options else (),
                 source="Hoffmann et al. 2022, arXiv:2203.15556, appendix B; Haegele et al. 2024, arXiv:2405.18392",
                 rows=rows,
             )
@@ -234,8 +270,8 @@ def _unfinished(final: Runs) -> Iterator[Finding]:
         yield Finding(
             code="short-cooldown",
             severity="warning",
-            message=f"{name_rows(rows)} cool down over less than {100 * COOLDOWN_LEAST:g} % of their steps, too short "
-            "to match a full decay.",
+            message=f"{name_rows(rows)} {'cools' if len(rows) == 1 else 'cool'} down over less than "
+            f"{100 * COOLDOWN_LEAST:g} % of the steps, too short to match a full decay.",
             source="Haegele et al. 2024, arXiv:2405.18392",
             rows=rows,
         )
@@ -284,8 +320,9 @@ def _warmup(final: Runs) -> Iterator[Finding]:
         yield Finding(
             code="long-warmup",
             severity="warning",
-            message=f"{name_rows(rows)} spend up to {format_percent(float(np.nanmax(share)))} of their tokens on "
-            "warm-up, which raises the loss of the short runs and with it the N exponent.",
+            message=f"{name_rows(rows)} {'spends' if len(rows) == 1 else 'spend'} up to "
+            f"{format_percent(float(np.nanmax(share)))} of the tokens on warm-up, which raises the loss of "
+            "the short runs and with it the N exponent.",
             source="Porian et al. 2024, arXiv:2406.19146",
             rows=rows,
         )

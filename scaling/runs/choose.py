@@ -69,7 +69,18 @@ def choose_rows(
         keep &= ~_excluded(table, found, what)
     keep &= _asked_for(table, found, choice.only)
     if not keep.any():
-        raise DataError("--drop, --exclude and --only leave no runs; leave fewer out.")
+        given = [
+            f"{option} {shlex.quote(text)}"
+            for option, texts in (
+                ("--drop", choice.drop),
+                ("--exclude", choice.exclude),
+                ("--only", choice.only),
+            )
+            for text in texts
+        ]
+        raise DataError(
+            f"{' '.join(given)} leaves none of the {len(table)} rows of {table.source}; leave fewer out."
+        )
     names = _names(table, found)
     left_out = tuple(dict.fromkeys(names[i] for i in np.flatnonzero(~keep).tolist()))
     return (table if keep.all() else table.select(np.flatnonzero(keep))), left_out
@@ -172,17 +183,21 @@ def _number(value: str, match: Match | None) -> float:
 
 def _marked(table: RawTable, found: Mapping[str, Match], column: str) -> Mask:
     """The rows where a mark stands: true, 1, yes, x."""
-    words = [
-        _shown(c).lower() for c in np.asarray(table.values[_position(table, found, column)], dtype=object)
-    ]
+    shown = [_shown(c) for c in np.asarray(table.values[_position(table, found, column)], dtype=object)]
+    words = [text.lower() for text in shown]
     plain = _TRUE | _FALSE | EMPTY
-    odd = next((w for w in words if w not in plain), None)
+    odd = next((text for text, w in zip(shown, words, strict=True) if w not in plain), None)
     if odd is not None:
         raise UsageError(
-            f"--drop {column}: the column must hold true and false; got {odd!r}. Use --exclude RUN_ID or "
-            "--only COLUMN=VALUE instead."
+            f"--drop takes a column of true and false, and {column} holds {odd!r}; leave --drop out and say which rows "
+            f"to keep or to leave out: {_say('--only', column, odd)} or {_say('--exclude', column, odd)} (in Python "
+            "only=, exclude=)."
         )
     return np.array([w in _TRUE for w in words], dtype=bool)
+
+
+def _say(option: str, column: str, value: str) -> str:
+    return f"{option} {shlex.quote(f'{column}={value}')}"
 
 
 def _position(table: RawTable, found: Mapping[str, Match], column: str) -> int:
@@ -190,7 +205,7 @@ def _position(table: RawTable, found: Mapping[str, Match], column: str) -> int:
         return table.headers.index(column)
     if column in found:
         return found[column].position
-    raise UnknownNameError("column to select by", column, [*table.headers, *found])
+    raise UnknownNameError("column to select by", column, {*table.headers, *found})
 
 
 def without_crashed(

@@ -7,13 +7,13 @@ beside numbers drops out, the same numbers twice are one; what is then still ope
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.errors import DataError, UsageError, near_names
+from scaling.errors import MOST_LISTED, DataError, UsageError, near_names
 from scaling.runs.cells import RawTable, scaled, try_numbers
 from scaling.runs.names import OWN_NAME, OWN_NAMES, PATH_TAIL, fold, last_words, meaning_of, misspelt
 from scaling.runs.wide import looks_wide
@@ -84,38 +84,37 @@ def match_columns(
     return found, (*told, *notes)
 
 
-def missing_column(name: str, table: RawTable, found: Mapping[str, Match], hint: str = "") -> DataError:
+def missing_column(
+    name: str, table: RawTable, found: Mapping[str, Match], hint: str = "", remedies: Iterable[str] = ()
+) -> DataError:
     """The error for a required column that is not there, with the columns that may be it by their meaning."""
     near = unread_near(name, table, found)
     headers = table.headers
+    options = [f"--column {shlex.quote(f'{name}={header}')}" for header in near[:2]]
     guess = f" Is it {near[0]}? Then say {say_column(name, near[0])}." if near else ""
-    advice = hint or (f" Name the column that holds it: {say_column(name, 'NAME')}." if not near else "")
     if name == "loss" and not near and (wide := looks_wide(table)):
-        return DataError(
-            f"{table.source}: no column for loss; the columns are {', '.join(headers[:8])}"
-            f"{' ...' if len(headers) > 8 else ''}. Where their names are values, and the cells losses, say {wide} (in "
-            "Python wide=).",
-            remedies=(wide,),
-        )
-    options = tuple(f"--column {shlex.quote(f'{name}={header}')}" for header in near[:2])
+        what = shlex.split(wide)[1]
+        options = [wide]
+        guess = f" Is it a wide table, one run a cell? Then say {wide} (in Python wide={what!r})."
+    advice = hint or ("" if options else f" Name the column that holds it: {say_column(name, 'NAME')}.")
     return DataError(
         f"{table.source}: no column for {name}; the columns are "
-        f"{', '.join(headers[:20])}{' ...' if len(headers) > 20 else ''}.{guess}{advice}",
-        remedies=options,
+        f"{', '.join(headers[:MOST_LISTED])}{' ...' if len(headers) > MOST_LISTED else ''}.{guess}{advice}",
+        remedies=(*options, *remedies),
     )
 
 
 def unread_near(name: str, table: RawTable, found: Mapping[str, Match]) -> list[str]:
-    """Columns of numbers that nothing is read from and whose last words, or misspelt ones, name the quantity."""
+    """Columns of numbers that nothing is read from and that may hold `name` by their meaning."""
     read = {m.position for m in found.values()}
-    return [
-        header
-        for i, header in enumerate(table.headers)
-        if i not in read
-        and (m := last_words(header) or misspelt(header))
-        and m.name == name
-        and not _is_text(table, i)
-    ]
+    return near_columns(
+        name, [h for i, h in enumerate(table.headers) if i not in read and not _is_text(table, i)]
+    )
+
+
+def near_columns(name: str, headers: Iterable[str]) -> list[str]:
+    """The headers that may hold `name`, by what their words mean: a rate of tokens is no number of tokens."""
+    return [h for h in headers if (m := meaning_of(h) or last_words(h) or misspelt(h)) and m.name == name]
 
 
 def say_column(name: str, header: str) -> str:
@@ -184,12 +183,16 @@ def _is_text(table: RawTable, position: int) -> bool:
 
 def _given_match(table: RawTable, name: str, header: str) -> Match:
     if name not in OWN_NAMES:
-        near = near_names(name, OWN_NAMES) or list(OWN_NAMES)
-        raise UsageError(f"there is no quantity {name!r} to read a column as; known: {', '.join(near)}.")
+        meant = meaning_of(name)
+        near = [meant.name] if meant and meant.name else near_names(name, OWN_NAMES)
+        listed = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(OWN_NAMES)}."
+        raise UsageError(f"there is no quantity {name!r} to read a column as; {listed}")
     if header not in table.headers:
-        near = near_names(header, table.headers) or list(table.headers)[:12]
+        near = near_columns(name, table.headers)
+        listed = ", ".join(near or [h for h in table.headers if h][:MOST_LISTED])
         raise UsageError(
-            f"{table.source}: no column {header!r} to read {name} from; the file has {', '.join(near)}."
+            f"{table.source}: no column {header!r} to read {name} from; the file has {listed}.",
+            remedies=[f"--column {shlex.quote(f'{name}={h}')}" for h in near[:2]],
         )
     position = table.headers.index(header)
     meaning = meaning_of(header)
@@ -241,4 +244,4 @@ def _told_back(match: Match) -> str:
     return f"read {match.header} as {match.name}{scale}"
 
 
-__all__ = ["Match", "column_values", "fold", "match_columns", "missing_column", "say_column"]
+__all__ = ["Match", "column_values", "fold", "match_columns", "missing_column", "near_columns", "say_column"]

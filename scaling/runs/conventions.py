@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, UsageError, near_names
 from scaling.runs.cells import RawTable
 from scaling.runs.columns import Match, column_values
 from scaling.runs.names import fold
@@ -42,7 +42,7 @@ _ALSO = {
     "bits/character": "bits/token",
     "nats/character": "nats/token",
 }  # of a model whose tokens are characters
-_BYTES_PER_TOKEN = "--bytes-per-token (in Python bytes_per_token=)"
+_BYTES_PER_TOKEN = "--bytes-per-token NUMBER (in Python bytes_per_token=)"
 _UNIT_NAMES = {
     "nats": "nats/token", "nat": "nats/token", "nats_token": "nats/token", "nats_per_token": "nats/token",
     "bits": "bits/token", "bits_token": "bits/token", "bits_per_token": "bits/token",
@@ -143,7 +143,8 @@ def convention_notes(asked: str | None, stated: str | None, chosen: Match, param
         return overruled("params_convention", asked, said)
     if params == "unknown":
         return (
-            f"{chosen.header} {OPEN_COUNT}; say which: --params-convention (in Python params_convention=)",
+            f"{chosen.header} {OPEN_COUNT}; say which: --params-convention total or non_embedding (in Python "
+            "params_convention=)",
         )
     if params == "active":
         return (
@@ -151,8 +152,8 @@ def convention_notes(asked: str | None, stated: str | None, chosen: Match, param
         )
     if fold(chosen.header) == "n_params" and params == "total":
         return (
-            "n_params is read as total parameters, embedding included; if it is not, say so: --params-convention (in "
-            "Python params_convention=)",
+            "n_params is read as total parameters, embedding included; if it is not, say so: --params-convention "
+            "non_embedding (in Python params_convention=)",
         )
     return ()
 
@@ -207,21 +208,27 @@ def loss_factor(
     file_unit = None if stated is None else unit_name(stated)
     unit = file_unit or "nats/token" if asked is None else unit_name(asked)
     if asked is not None and unit not in LOSS_UNITS:
-        raise UsageError(f"loss_unit is one of {', '.join(LOSS_UNITS)}; got {asked!r}.")
+        raise UsageError(
+            f"the unit of the loss (loss_unit) is one of {', '.join(LOSS_UNITS)}; got {asked!r}.",
+            remedies=[f"--loss-unit {near}" for near in near_names(asked, LOSS_UNITS)],
+        )
     if (
         asked is not None
         and file_unit not in (None, unit, "other")
         and unit not in (_ALSO.get(str(file_unit)), "other")
     ):
         raise UsageError(
-            f"{where} says its loss is in {file_unit}, loss_unit says {unit}; leave --loss-unit (in Python loss_unit=) "
+            f"{where} says its loss is in {file_unit}, and you say {unit}; leave --loss-unit (in Python loss_unit=) "
             "out, or rename the column."
         )
     if unit in ("nats/token", "other"):
         return unit, 1.0
     if asked is None:
         given = "in more than one unit" if unit == "mixed" else f"in {unit}"
-        ready = (f"--loss-unit {unit}",) if unit in ("perplexity", "bits/token") else ()
+        converted = _ALSO.get(unit, unit)
+        ready = (
+            (f"--loss-unit {converted}",) if converted in ("perplexity", "bits/token", "nats/token") else ()
+        )
         raise DataError(
             f"{where}: the loss is {given}, and laws need nats/token. {_how_to_convert(unit)}",
             remedies=ready if unit == "perplexity" else (*ready, "--loss-unit other"),
@@ -233,7 +240,8 @@ def loss_factor(
         return "nats/token", bits
     if bytes_per_token is None:
         raise UsageError(
-            f"a loss in {unit} needs {_BYTES_PER_TOKEN}. {_how_to_convert(unit)}",
+            f"a loss in {unit} needs {_BYTES_PER_TOKEN}, the bytes per token of the validation text; --loss-unit other "
+            "(in Python loss_unit=) fits it as it stands (exponents only).",
             remedies=("--loss-unit other",),
         )
     if not (math.isfinite(bytes_per_token) and bytes_per_token > 0):
@@ -250,7 +258,7 @@ def _how_to_convert(unit: str) -> str:
         "nats/byte": f"Multiply by the bytes per token of the validation text, or {say} and {_BYTES_PER_TOKEN}.",
         "bits/character": "Where a token is a character, say --loss-unit bits/token (in Python loss_unit=); else "
         "--loss-unit other fits it as it stands (exponents only).",
-        "perplexity": f"Take the natural logarithm, or {say} (per token).",
+        "perplexity": f"Take the natural logarithm, or {say}.",
     }
     as_it_stands = (
         "Convert it, or say --loss-unit other (in Python loss_unit=) to fit it as it stands (exponents only)."

@@ -263,19 +263,15 @@ def _flops(
 def _require(here: set[str], table: RawTable, found: Mapping[str, Match], reading: Reading) -> None:
     """Two of N, D and C, or at least what the law uses."""
     wanted = set(QUANTITIES) & set(reading.inputs) if reading.inputs is not None else set(QUANTITIES)
-    by_default = (
-        reading.inputs is not None and not reading.inputs
-    )  # no law was named: one of what is there is fitted
-    if len(here) >= 2 or (
-        here
-        and reading.inputs is not None
-        and wanted <= here
-        and not (by_default and _other_size(table, found))
-    ):
+    if len(here) >= 2:
         return
+    if here and reading.inputs is not None and wanted <= here:
+        named = bool(reading.inputs)  # else the law of what is there is fitted, where that is all there is
+        if named or not _other_size(table, found):
+            return
     wanted = wanted or set(QUANTITIES)
     missing = next(q for q in ("n_params", "n_tokens", "flops") if q in wanted - here)
-    raise missing_column(missing, table, found, _what_would_do(here, missing, table, found))
+    raise missing_column(missing, table, found, *_what_would_do(here, missing, table, found, reading))
 
 
 def _other_size(table: RawTable, found: Mapping[str, Match]) -> str:
@@ -288,14 +284,22 @@ def _other_size(table: RawTable, found: Mapping[str, Match]) -> str:
     return ""
 
 
-def _what_would_do(here: set[str], missing: str, table: RawTable, found: Mapping[str, Match]) -> str:
+def _what_would_do(
+    here: set[str], missing: str, table: RawTable, found: Mapping[str, Match], reading: Reading
+) -> tuple[str, tuple[str, ...]]:
+    """What else than the missing column would do, and the options that do it."""
     if not here:
         names = read_texts(table.values[found["run_id"].position]) if "run_id" in found else ()
         wide = option_for_runs(tuple(dict.fromkeys(names))) if names else ""
-        return f" {wide} takes it from the names of the runs of a panel." if "{" in wide else ""
+        if "{" not in wide:
+            return "", ()
+        return f" {wide} takes it from the names of the runs of a panel.", (wide,)
     has = next(iter(here))
     third = next(q for q in ("flops", "n_tokens", "n_params") if q not in (has, missing))
     text = f" {third} would do too: it follows by C = 6 N D." if missing != "flops" else ""
     if missing == "n_tokens" and _steps(table, found) is not None:
         text += " So would --tokens-per-step NUMBER (in Python tokens_per_step=): the table has steps."
-    return f"{text} --law {ONE_INPUT_LAWS[has]} fits the loss against {has} alone."
+    if reading.planned:  # to predict by a law that is there already
+        return text, ()
+    law = f"--method parametric --law {ONE_INPUT_LAWS[has]}"
+    return f"{text} {law} (in Python inputs={(has,)}) fits the loss against {has} alone.", (law,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from scaling.units import format_params
 
 Severity = Literal["error", "warning", "note"]
 SAMPLE_ROWS = 50_000  # a rank correlation or six coefficients need no more
+MOST_NAMED = 6  # runs in one command
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, bits spread: 2^64 over the golden ratio
 
 
@@ -54,6 +56,14 @@ def name_rows(rows: Iterable[int], limit: int = 6) -> str:
 def plain(value: float, digits: int = 3) -> str:
     """A number for a sentence: 640, 0.17, 2.5M; exponents only where nothing else is readable."""
     return format_params(float(value), digits)
+
+
+def leave_out(runs: Runs, mask: NDArray[Any]) -> str:
+    """The options that leave the masked rows out by the names of their runs; "" where they are many."""
+    names = list(dict.fromkeys(runs.run_id[i] for i in np.flatnonzero(mask).tolist()))
+    if not names or len(names) > MOST_NAMED or 2 * len(names) > len(runs):
+        return ""
+    return " ".join(f"--exclude {shlex.quote(name)}" for name in names)
 
 
 def counted(n: int, noun: str) -> str:

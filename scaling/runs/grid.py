@@ -169,9 +169,15 @@ def _refuse_no_names(header: list[str], place: str, names: bool) -> None:
     if len(header) > MAX_COLUMNS:
         raise DataError(f"{place}: {len(header)} columns; a table of runs has at most {MAX_COLUMNS}.")
     if names and any(header) and all(is_number(h) for h in header if h):
+        from scaling.runs.wide import across_names
+
+        across = across_names(header) if not header[0] else ""
+        wide = f"--wide n_params/{across}" if across else ""
+        advice = f", or say that these are names: {wide} (in Python wide=)" if wide else ""
         raise DataError(
-            f"{place} holds numbers where the column names belong; add a header such as "
-            f"n_params,n_tokens,loss, or pass --wide (in Python wide=) if the columns are budgets or sizes."
+            f"{place} holds numbers where the column names belong; add a header such as n_params,n_tokens,loss"
+            f"{advice}.",
+            remedies=(wide,) if wide else (),
         )
 
 

@@ -76,7 +76,8 @@ def melt(table: RawTable, spec: str) -> RawTable:
     """
     spec = spec.strip()
     if not spec or spec.startswith("=") or spec.partition("=")[0].endswith("/"):
-        raise UsageError("--wide says what the column names are: --wide budget, --wide n_tokens, --wide run.")
+        ways = looks_wide(table) or "--wide budget, --wide n_tokens, --wide run"
+        raise UsageError(f"--wide (in Python wide=) says what the column names are: {ways}.")
     if "{" in spec:
         cells, down = _by_pattern(table, spec), ""
     else:
@@ -95,15 +96,21 @@ def looks_wide(table: RawTable) -> str:
     runs = [match["run"] for h in headers if (match := _OF_A_RUN.match(h)) and not _RANGE.search(h)]
     if len(runs) > 1 and (any(map(_RANGE.search, headers)) or 2 * len(runs) > len(headers)):
         return option_for_runs(runs)
+    across = across_names(headers)
+    down = across not in ("", "n_params") and not isinstance(table.values[0], np.ndarray)
+    sizes = down and all(_value_in(text_of(cell), "n_params") for cell in table.values[0])
+    return f"--wide n_params/{across}" if sizes else f"--wide {across}" if across else ""
+
+
+def across_names(headers: Sequence[str]) -> str:
+    """The quantity whose values most of the names behind the first are: "budget"; "" where they are none."""
     for across in ("budget", "n_tokens", "n_params"):
         sizes_down = re.search(r"(?i)param|size|model|dim|width|^N$", headers[0])
         if across == "n_tokens" and not sizes_down:
             continue
         n_values = sum(bool(_value_in(h, across)) for h in headers[1:])
         if n_values > 1 and 2 * n_values >= len(headers) - 1:
-            down = across != "n_params" and not isinstance(table.values[0], np.ndarray)
-            sizes = down and all(_value_in(text_of(cell), "n_params") for cell in table.values[0])
-            return f"--wide n_params/{across}" if sizes else f"--wide {across}"
+            return across
     return ""
 
 
@@ -210,8 +217,8 @@ def _refuse_same_names(kept: list[str], cells: list[_Cell], source: str) -> None
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
         raise UsageError(
-            f"{source}: --wide would make two columns named {twice!r}; say what stands below and in the cells too: "
-            f"--wide n_params/budget=loss."
+            f"{source}: --wide would make two columns named {twice!r}; if each row is a run already, leave --wide "
+            "out, else name the first column, the others' names and their cells apart, as in n_params/budget=loss."
         )
 
 
@@ -231,7 +238,8 @@ def _runs_of_cells(
                 says.append(group[0].says)
                 values.append(found)
     if not index:
-        raise UsageError(f"{table.source}: every cell of the melted columns is empty; is --wide right?")
+        names = ", ".join(table.headers[c.position] for c in cells[:8])
+        raise UsageError(f"{table.source}: every cell below {names} is empty, so no run is found in them.")
     return index, says, values
 
 
@@ -272,9 +280,11 @@ def _no_columns(table: RawTable, across: str) -> UsageError:
     shown = ", ".join(table.headers[:8])
     if across in RUN_NAMES:
         return UsageError(
-            f"{table.source}: --wide run reads columns named 'RUN - METRIC'; these are {shown}."
+            f"{table.source}: --wide run reads columns named 'RUN - METRIC'; these are {shown}. If each row is a run, "
+            "leave --wide out."
         )
     return UsageError(
-        f"{table.source}: no column name is a value of {across}; they are {shown}. --wide names what they are: budget, "
-        f"flops, n_params, n_tokens, run, or a pattern of them such as '{{n_params}}_{{width}}'."
+        f"{table.source}: no column name is a value of {across}; they are {shown}. If each row is a run, leave "
+        "--wide out; else say what they are: budget, flops, n_params, n_tokens, run, or a pattern such as "
+        "'{n_params}_{width}'."
     )

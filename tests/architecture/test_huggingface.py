@@ -49,6 +49,11 @@ OLMOE = {
     "num_experts_per_tok": 8, "num_hidden_layers": 16, "num_key_value_heads": 16, "tie_word_embeddings": False,
     "vocab_size": 50304,
 }  # fmt: skip
+BART = {
+    "model_type": "bart", "encoder_layers": 6, "decoder_layers": 6, "d_model": 768, "encoder_attention_heads": 12,
+    "decoder_attention_heads": 12, "encoder_ffn_dim": 3072, "decoder_ffn_dim": 3072, "vocab_size": 50265,
+    "max_position_embeddings": 1024,
+}  # fmt: skip
 LLAMA_3_70B = {**LLAMA_3_8B, "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80,
                "num_attention_heads": 64}  # fmt: skip
 
@@ -155,6 +160,10 @@ def test_a_layer_that_predicts_further_tokens_is_named() -> None:
         ({"model_type": "stablelm", "qk_layernorm": True}, "qk_layernorm True is not understood; it would change"),
         ({"model_type": "opt", "ffn_dim": 80, "word_embed_proj_dim": 512}, "word_embed_proj_dim 512 other than"),
         ({"model_type": "mistral", "sliding_window": 4096, "layer_types": ["linear_attention"]}, "linear_attention"),
+        ({"model_type": "bert", "architectures": ["BertForMaskedLM"], "tie_word_embeddings": False, "hidden_act": "gelu"}, "tie_word_embeddings false"),
+        ({**BART, "tie_word_embeddings": False}, "tie_word_embeddings false is not understood (a table for each stack)"),
+        ({**DEEPSEEK_V3, "model_type": "deepseek_v2", "mlp_bias": True}, "mlp_bias True is not understood"),
+        ({**OLMOE, "hidden_size": 2049}, "hidden_size 2049 other than 16 heads of 128 is not understood"),
         ({"tie_word_embeddings": "no"}, "tie_word_embeddings must be true or false, got 'no'"),
     ],
 )  # fmt: skip
@@ -184,3 +193,48 @@ def test_a_window_shortens_attention_and_the_cache() -> None:
     half = {**MIXTRAL, "sliding_window": 4096}
     caches = [count_kv_cache(read_huggingface(c).architecture, context_length=32_768) for c in (full, half)]
     assert caches[0] == 8 * caches[1]
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "step", "named", "n_dense"),
+    [
+        (4, 2, [], 2),
+        (5, 2, [], 3),
+        (5, 3, [], 4),
+        (7, 3, [], 5),
+        (5, 2, [1], 4),
+        (5, 2, [0], 3),
+        (5, 1, [4], 1),
+    ],
+)
+def test_experts_stand_in_every_nth_layer_counted_from_one(
+    n_layers: int, step: int, named: list[int], n_dense: int
+) -> None:
+    """with step 2 in the second and fourth of five layers, so that three are dense"""
+    for base in (QWEN_3_30B, {**QWEN_1_5_MOE, "max_window_layers": n_layers}):
+        config = {
+            **base,
+            "num_hidden_layers": n_layers,
+            "decoder_sparse_step": step,
+            "mlp_only_layers": named,
+        }
+        assert read_huggingface(config).architecture.n_dense_layers == n_dense
+
+
+def test_the_bias_of_a_head_is_counted_where_its_matrix_is_that_of_the_embedding() -> None:
+    # GPT-J-6B has 6,050,882,784 parameters: matrix and bias of the head are its own
+    gptj = {
+        "model_type": "gptj",
+        "n_layer": 28,
+        "n_embd": 4096,
+        "n_head": 16,
+        "n_positions": 2048,
+        "vocab_size": 50400,
+    }
+    own, tied = (
+        count_params(read_huggingface({**gptj, "tie_word_embeddings": t}).architecture) for t in (False, True)
+    )
+    assert own.total == 6_050_882_784
+    assert tied.total == own.total - 50_400 * 4096
+    assert tied.vocabulary_head == 50_400
+    assert tied.non_embedding == own.non_embedding

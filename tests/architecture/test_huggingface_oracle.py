@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from scaling.accounting import count_params
 from scaling.architecture import Architecture
 from scaling.architecture.huggingface import FAMILIES, read_huggingface
 from scaling.architecture.huggingface.encoders import ENCODER_DECODERS, ENCODERS
+from scaling.errors import ScalingError
 
 pytestmark = pytest.mark.oracle
 torch = pytest.importorskip("torch")
@@ -83,8 +85,6 @@ def test_the_class_of_a_config_says_its_heads(kind: str, name: str) -> None:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_key_left_out_is_asked_for_or_what_transformers_takes(kind: str) -> None:
-    from scaling.errors import ScalingError
-
     for left_out in CONFIGS[kind][0]:
         config = {k: v for k, v in CONFIGS[kind][0].items() if k != left_out}
         try:
@@ -96,3 +96,49 @@ def test_a_key_left_out_is_asked_for_or_what_transformers_takes(kind: str) -> No
         except Exception:  # the class itself cannot be built from what is left
             continue
         assert read == sum(p.numel() for p in model.parameters()), f"{left_out} of {kind}"
+
+
+# Of the machinery, not of the shape; T5 works out is_gated_act from feed_forward_proj
+_NO_OPTIONS = {"return_dict", "output_hidden_states", "output_attentions", "use_cache", "is_encoder_decoder",
+               "is_decoder", "torchscript", "add_cross_attention", "is_gated_act", "chunk_size_feed_forward"}  # fmt: skip
+
+_OF_T5 = {
+    "tie_word_embeddings"
+}  # T5 1.1 has weights of its head in the checkpoint, which transformers 5 passes over
+
+
+def _changed(base: dict[str, Any], written: dict[str, Any], chance: random.Random) -> dict[str, Any]:
+    """The config with up to two options turned over and up to two sizes off by one or doubled."""
+    left = _NO_OPTIONS | (_OF_T5 if written["model_type"] in ("t5", "mt5") else set())
+    flags = [k for k, v in written.items() if isinstance(v, bool) and k not in left]
+    whole = [k for k, v in written.items() if type(v) is int and v >= 0 and not k.endswith("token_id")]
+    sizes = [k for k in whole if k not in _NO_OPTIONS]
+    turned = {k: not written[k] for k in chance.sample(flags, min(len(flags), chance.randint(0, 2)))}
+    moved = {
+        k: chance.choice([written[k] + 1, max(0, written[k] - 1), 2 * written[k]])
+        for k in chance.sample(sizes, min(len(sizes), chance.randint(0, 2)))
+    }
+    return {**base, **turned, **moved}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_any_option_turned_over_is_counted_exactly_or_refused(kind: str) -> None:
+    chance = random.Random(f"{kind} 7")
+    n_compared = 0
+    for _ in range(20):
+        base = chance.choice(CONFIGS[kind])
+        written = transformers.AutoConfig.for_model(kind, **copy.deepcopy(base)).to_dict()
+        changes = _changed(base, written, chance)
+        try:
+            model = _module(kind, changes)
+            expected = sum(p.numel() for p in model.parameters())
+            written = {**model.config.to_dict(), "architectures": None}
+        except Exception:  # the class itself refuses the change
+            continue
+        try:
+            found = {count_params(_read(kind, c)).total for c in (changes, written)}
+        except ScalingError:
+            continue
+        assert found == {expected}, changes
+        n_compared += 1
+    assert n_compared

@@ -133,7 +133,9 @@ def test_without_openpyxl_the_extra_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "data", [CSV.encode(), gzip.compress(CSV.encode()), b'[{"loss": 3.41}, {"loss": 3.27}]']
+    "data",
+    [CSV.encode(), gzip.compress(CSV.encode()), b'[{"loss": 3.41}, {"loss": 3.27}]'],
+    ids=["csv", "gzip", "json"],  # gzip's bytes hold the time
 )
 def test_a_dash_reads_standard_input(data):
     script = (

@@ -66,7 +66,9 @@ def test_a_law_of_compute_needs_no_sizes() -> None:
     runs = load_runs({"compute_pf_days": [0.1, 1.0], "loss": LOSS}, inputs=("flops",))
     assert runs.flops.tolist() == pytest.approx([8.64e18, 8.64e19])
     assert runs.absent == {"n_params", "n_tokens"}
-    with pytest.raises(DataError, match="--law flops_power_law_floor fits the loss against flops alone"):
+    with pytest.raises(
+        DataError, match=r"--law flops_power_law_floor \(in Python inputs=\('flops',\)\) fits the loss"
+    ):
         load_runs({"compute_pf_days": [0.1, 1.0], "loss": LOSS})
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from scaling.architecture.huggingface.dense import DENSE
 from scaling.architecture.huggingface.encoders import ENCODER_DECODERS, ENCODERS
 from scaling.architecture.huggingface.mixtures import MIXTURES
-from scaling.architecture.huggingface.values import NotUnderstood
+from scaling.architecture.huggingface.values import NotUnderstood, flag
 from scaling.architecture.spec import Architecture
 from scaling.errors import DataError, UsageError
 
@@ -146,6 +146,10 @@ def _heads(config: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], tuple[
         heads = next((heads for end, heads in ends.items() if cls.endswith(end)), ("mlm",) if not cls else ())
         if heads == ("pooler",) and kind in ("electra", "distilbert"):
             return {"heads": ()}, ()
+        if "mlm" in heads and not flag(config, "tie_word_embeddings", default=True):
+            raise NotUnderstood(
+                "tie_word_embeddings false is not understood (a head with a matrix of its own)"
+            )
         return {"heads": heads}, _uncounted(cls) if cls and not heads else ()
     if not cls or cls.endswith(
         ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "DoubleHeadsModel")

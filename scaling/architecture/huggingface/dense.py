@@ -281,8 +281,9 @@ def _falcon(c: Config) -> Fields:
         read["n_kv_heads"] = take(c, "num_kv_heads", read["n_heads"])
     elif flag(c, "multi_query", default=True):
         read["n_kv_heads"] = 1
-    two = new and c.get("num_ln_in_parallel_attn") in (None, 2)
-    parallel = new or flag(c, "parallel_attn", default=True)
+    one_after_the_other = not flag(c, "parallel_attn", default=True)
+    two = one_after_the_other or take(c, "num_ln_in_parallel_attn", 2 if new else 1) == 2
+    parallel = new or not one_after_the_other
     return {
         **read,
         **_biases(qkv=bias, output=bias, mlp=bias),

@@ -88,6 +88,8 @@ def _bart(c: Config) -> Fields:
         sides = {take(c, f"{side}_{name}") for side in ("encoder", "decoder")}
         if len(sides) > 1:
             raise NotUnderstood(f"encoder_{name} other than decoder_{name} ({min(sides)} and {max(sides)})")
+    if not flag(c, "tie_word_embeddings", default=True):
+        raise NotUnderstood("tie_word_embeddings false is not understood (a table for each stack)")
     pre = c["model_type"] == "mbart"
     return {
         **sizes(c, "encoder_layers", "d_model", "encoder_attention_heads", "max_position_embeddings"),
@@ -98,7 +100,6 @@ def _bart(c: Config) -> Fields:
         "embedding_norm": True,
         "activation": activation(c, "activation_function", "gelu"),
         "position_offset": 2,
-        "tie_embeddings": flag(c, "tie_word_embeddings", default=True),
     }
 
 

@@ -11,6 +11,7 @@ from scaling.architecture.huggingface.values import (
     NotUnderstood,
     flag,
     gate,
+    refuse,
     sizes,
     stated,
     take,
@@ -49,8 +50,13 @@ def _granitemoe(c: Config) -> Fields:
 
 
 def _olmoe(c: Config) -> Fields:
+    read = rms_rope(c, grouped=False)
+    if isinstance(read["d_head"], int) and read["n_heads"] * read["d_head"] != read["d_model"]:
+        raise NotUnderstood(
+            f"hidden_size {read['d_model']} other than {read['n_heads']} heads of {read['d_head']} is not understood"
+        )
     return {
-        **rms_rope(c, grouped=False),
+        **read,
         **attention_bias({**c, "mlp_bias": None}),
         **_experts(c, "num_experts", "intermediate_size"),
         "qk_norm": "width",
@@ -106,6 +112,8 @@ def _deepseek_mlp(c: Config) -> Fields:
 def _deepseek(c: Config) -> Fields:
     """V2, V3 and their kin: latent attention, shared experts, the first layers dense."""
     rope = take(c, "qk_rope_head_dim")
+    if c["model_type"] == "deepseek_v2":  # of the dense layers and shared experts, not of the others
+        refuse(c, "mlp_bias")
     return {
         **rms_rope({**c, "num_key_value_heads": None}),
         **attention_bias({**c, "mlp_bias": None}),

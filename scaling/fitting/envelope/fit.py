@@ -140,7 +140,8 @@ def fit_envelope(curves: Runs, *, level: float = 0.95) -> EnvelopeFit:
     if n_runs == len(curves):
         raise FitError(
             f"Approach 1 needs training curves (several rows a run); {curves.source} has one row for each of its "
-            f"{n_runs} runs. Fit Approach 2 or 3, or load the curves with a run_id column."
+            f"{n_runs} runs. Fit Approach 2 (--method isoflop) or 3 (--method parametric), or say which column names "
+            "the run: --column run_id=NAME (in Python columns=)."
         )
     ln_flops = np.log(curves.flops)
     sizes = _size_of_each_run(curves, run, n_runs)

@@ -7,6 +7,7 @@ Shapes: n runs, P coefficients.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 
 import numpy as np
@@ -224,8 +225,8 @@ def findings(
     if test is not None and rejected(test):
         message = (
             f"the law does not fit these runs (lack-of-fit test p = {test.p_value:.1g}): intervals are statistical "
-            "only, assuming the law. See the hold-out error (--holdout-above rolling, in Python "
-            "evaluate_extrapolation) and the spread between laws (--compare-laws, compare_laws)."
+            "only, assuming the law. See the hold-out error: --holdout-above rolling (in Python "
+            "evaluate_extrapolation) and the spread between laws: --compare-laws (in Python compare_laws)."
         )
         yield Finding(code="lack-of-fit", severity="warning", message=message)
     pure = residuals.pure_error
@@ -247,11 +248,13 @@ def _far_off(runs: Runs, residual: Array, scale: float) -> Iterator[Finding]:
     worst = far[np.argsort(-np.abs(residual[far]), kind="stable")][:NAMED]
     listed = ", ".join(f"{runs.run_id[i]} (row {runs.row[i]})" for i in worst.tolist())
     lie = "lies" if far.size == 1 else "lie"
+    without = " ".join(f"--exclude {shlex.quote(runs.run_id[i])}" for i in worst.tolist())
     yield Finding(
         code="far-off-runs",
         severity="warning",
         message=f"{far.size} of {len(runs)} runs {lie} more than {FAR_OFF:g} robust standard deviations off the law: "
-        f"{listed}{' ...' if far.size > NAMED else ''}. Fit with and without (--exclude RUN_ID); none was dropped.",
+        f"{listed}{' ...' if far.size > NAMED else ''}. Fit without {'it' if far.size == 1 else 'them'} too: {without} "
+        "(in Python exclude=); none was dropped.",
         source="Besiroglu et al. 2024, arXiv:2404.10102",
         rows=tuple(int(runs.row[i]) for i in worst.tolist()),
     )

@@ -98,8 +98,8 @@ def _problem(runs: Runs, family: LawFamily, fixed: Mapping[str, float] | None) -
     missing = [i.name for i in family.inputs if i.name not in columns]
     if missing:
         raise FitError(
-            f"the {family.name} law reads {', '.join(missing)}, which {runs.source} does not have. Add the column, "
-            "or fit another law."
+            f"the {family.name} law reads {', '.join(missing)}, which {runs.source} does not have. Say which column "
+            f"holds it, --column {missing[0]}=NAME (in Python columns=), or fit another law."
         )
     inputs = {i.name: np.asarray(columns[i.name], dtype=np.float64) for i in family.inputs}
     for i in family.inputs:

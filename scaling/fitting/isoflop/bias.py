@@ -70,7 +70,8 @@ class GridBias:
         )
         if self.holds:
             return f"{found}: the intervals hold, as far as the fitted surface is right"
-        return f"{found}: the intervals do not hold. Use a quartic or surface valley, or Approach 3"
+        ways = "--valley quartic (in Python valley=), or fit Approach 3: --method parametric (in Python fit_parametric)"
+        return f"{found}: the intervals do not hold. Take another valley, {ways}"
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -16,7 +16,8 @@ from scaling.units import format_flops, format_params, format_tokens
 
 HOFFMANN = "Hoffmann et al. 2022, arXiv:2203.15556, sec. 3.2"
 CLEARLY_WIDER = 1.2  # times an interval
-SHOWN = 3  # refusals in one error
+SHOWN = 2  # refusals in one error
+LEAST_RUNS = 3  # of a parabola
 SIX_ND_TOLERANCE = 0.02  # C / (6 N D) further than this from 1 is another counting, not rounding
 
 
@@ -66,8 +67,8 @@ def trunk_finding(runs: Runs, by_line: Estimate, by_trunk: Estimate) -> Finding:
 
 def curves_reduced(runs: Runs) -> Finding:
     message = (
-        "the table holds training curves; Approach 2 uses the last row of each run. For all rows: --method envelope, "
-        "in Python fit_envelope."
+        "the table holds training curves; Approach 2 uses the last row of each run. For all rows: --method envelope "
+        "(in Python fit_envelope)."
     )
     return _finding(runs, "curves-reduced", "note", message)
 
@@ -78,11 +79,23 @@ def no_minima_message(runs: Runs, budgets: Sequence[BudgetMinimum]) -> str:
     refused = [b for b in budgets if b.refused is not None]
     reasons = "; ".join(_why(b) for b in refused[:SHOWN])
     reasons += f"; and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
+    enough = _fewer_runs(n_found, refused)
+    fewer = f" ask for fewer a budget, --min-runs-per-budget {enough} (in Python min_runs_per_budget=),"
+    fewer = fewer if enough else ""
     return (
         f"a line through the minima needs 2 budgets with a bracketed minimum; {runs.source} has {n_found} of "
-        f"{len(budgets)}: {reasons}. Add these runs, ask for fewer a budget "
-        "(--min-runs-per-budget, in Python min_runs_per_budget), or fit Approach 3 (--method parametric)."
+        f"{len(budgets)}: {reasons}. Add these runs,{fewer} or fit Approach 3: --method parametric (in Python "
+        "fit_parametric)."
     )
+
+
+def _fewer_runs(n_found: int, refused: Sequence[BudgetMinimum]) -> int:
+    """The most runs a budget to ask for that leave two valleys to fit; 0 where no number does."""
+    counts = sorted(
+        (b.n_runs for b in refused if b.refused and b.refused.code == "too-few-runs"), reverse=True
+    )
+    wanted = max(2 - n_found, 1)
+    return counts[wanted - 1] if len(counts) >= wanted and counts[wanted - 1] >= LEAST_RUNS else 0
 
 
 def _why(budget: BudgetMinimum) -> str:

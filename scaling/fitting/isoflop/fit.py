@@ -89,7 +89,7 @@ def fit_isoflop(
     if len(clusters) < 2:
         raise FitError(
             f"Approach 2 compares budgets and {runs.source} has {len(clusters)}. Add runs at a second budget, "
-            "or fit Approach 3 (`fit_parametric`, --method parametric)."
+            "or fit Approach 3: --method parametric (in Python fit_parametric)."
         )
     law, failure = (surface, "") if surface is not None else _fit_surface(runs)
     if law is None and valley == "surface":

@@ -105,7 +105,7 @@ def _about_runs(a: Analysis) -> Iterator[Finding]:
     if a.groups is not None and a.groups.kind == "trunk" and a.runs.is_curves:
         message = (
             "the table holds training curves; checkpoints before the end of decay are not final losses. "
-            "Fit the last row of each run (--final, in Python runs.final()) if those differ in tokens per parameter"
+            "Fit the last row of each run (--final (in Python runs.final())) if those differ in tokens per parameter"
         )
         yield _finding("curves", "warning", message, source="Hoffmann et al. 2022, app. B")
     if a.groups is not None and a.groups.kind == "trunk":
@@ -156,8 +156,8 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
         assert a.lack_of_fit is not None
         message = (
             f"the law does not fit these runs (lack-of-fit test p = {a.lack_of_fit.p_value:.1g}): intervals are "
-            "statistical only, assuming the law. See the hold-out error (--holdout-above rolling, in Python "
-            "evaluate_extrapolation) and the spread between laws (--compare-laws, compare_laws)"
+            "statistical only, assuming the law. See the hold-out error: --holdout-above rolling (in Python "
+            "evaluate_extrapolation) and the spread between laws: --compare-laws (in Python compare_laws)"
         )
         yield _finding("lack-of-fit", "warning", message)
     if a.budget_effects is not None and a.budget_effects.p_value < BUDGETS_DIFFER:

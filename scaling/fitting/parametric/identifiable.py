@@ -83,8 +83,9 @@ def _require_two_directions(runs: Runs) -> None:
         fewer, more = plain(middle / 4, 2), plain(middle * 4, 2)
         raise FitError(
             f"{runs.source}: every run has about {plain(middle)} tokens per parameter, so N and D cannot be told "
-            f"apart. Add runs at {fewer} and {more} tokens per parameter, or fit a power law in compute (--law "
-            "flops_power_law)."
+            f"apart. Add runs at {fewer} and {more} tokens per parameter, or fit a power law in compute: --law "
+            "flops_power_law (in Python fit_law(runs, 'flops_power_law')).",
+            remedies=("--law flops_power_law",),
         )
     if float(np.ptp(product)) < math.log(ONE_LINE):
         budget = float(np.median(runs.flops))
