@@ -57,9 +57,11 @@ def check_claims(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
 
 def _loss_too_high(final: Runs) -> Iterator[Finding]:
     """No text has a loss per token above the logarithm of its vocabulary: that is a perplexity, or a sum."""
-    middle = float(np.median(final.loss[final.measured])) if final.measured.any() else 0.0
     limit = math.log(LARGEST_VOCABULARY)
-    if final.convention.loss_unit != "nats/token" or middle <= limit:
+    if final.convention.loss_unit != "nats/token" or final.planned:
+        return
+    middle = float(np.median(final.loss))
+    if middle <= limit:
         return
     length = extra_numbers(final, "seq_len", "sequence_length", "context_length", "block_size", "n_ctx")
     summed = ""
@@ -172,7 +174,11 @@ def _two_counts(final: Runs) -> Iterator[Finding]:
 def _embeddings(final: Runs) -> Iterator[Finding]:
     """Widths, layers and vocabularies that show N to leave the embeddings out, whatever its name."""
     width, vocabulary, layers = (_numbers(final, names) for names in (WIDTHS, VOCABULARIES, LAYERS))
-    if width is None or final.convention.params not in ("total", "unknown"):
+    if (
+        width is None
+        or (vocabulary is None and layers is None)
+        or final.convention.params not in ("total", "unknown")
+    ):
         return
     with np.errstate(all="ignore"):
         too_small = np.zeros(len(final), bool) if vocabulary is None else final.n_params < vocabulary * width
