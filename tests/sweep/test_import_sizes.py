@@ -119,6 +119,18 @@ def test_the_convention_is_that_of_the_column(tmp_path: Path, column: str, conve
     assert (runs.convention.params, runs.n_params.tolist()) == (convention, [4.2e7])
 
 
+@pytest.mark.parametrize(("convention", "N"), [("total", 9e8), ("active", 3e8), ("non_embedding", 2e8)])
+def test_of_several_columns_the_one_of_the_convention_asked_for_is_n(
+    tmp_path: Path, convention: str, N: float
+) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text(
+        "depth,params_total,params_active,params_transformer,tokens_trained,val_loss\n12,9e8,3e8,2e8,5e9,3.1\n"
+    )
+    runs = from_nanochat(path, loss_key="val_loss", params_convention=convention)
+    assert (runs.n_params.tolist(), runs.convention.params) == ([N], convention)
+
+
 @pytest.mark.parametrize("name", ["flops_budget", "target_flops", "compute_budget", "budget"])
 def test_a_budget_is_kept_under_the_names_of_forks_and_compared_with_6ND(tmp_path: Path, name: str) -> None:
     path = tmp_path / "results.csv"

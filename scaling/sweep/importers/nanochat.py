@@ -72,7 +72,7 @@ def from_nanochat(
     path = Path(path)
     rows = list(_logs(path)) if path.is_dir() or path.suffix == ".log" else _table(path, loss_key)
     unit, in_nats = to_nats(loss_key, loss_unit, bytes_per_token)
-    column = n_params if n_params is not None else _column(rows, path)
+    column = n_params if n_params is not None else _column(rows, path, params_convention)
     convention = params_convention or (COUNTS.get(column) if isinstance(column, str) else None)
     logged = [_run(row, place, column, n_tokens, tokens_per_step, loss_key, in_nats) for place, row in rows]
     return to_runs(
@@ -160,9 +160,11 @@ def _logs(path: Path) -> Iterator[Row]:
         yield str(log), row
 
 
-def _column(rows: list[Row], path: Path) -> str:
+def _column(rows: list[Row], path: Path, convention: str | None) -> str:
     """The column with N that needs no word, or the question which one it is."""
     has = dict.fromkeys(name for _, row in rows for name, value in row.items() if as_number(value) > 0)
+    if asked := [name for name in has if convention is not None and COUNTS.get(name) == convention]:
+        return asked[0]
     counts = [name for name in has if "param" in name.lower() and "ratio" not in name.lower()]
     whole = [name for name in TAKEN_BY_ITSELF if name in has]
     if not whole or any("activ" in name.lower() for name in counts):
@@ -192,7 +194,8 @@ def _run(
         found = row.get(value) if isinstance(value, str) else of_run(value, name, what)
         if found is None:
             raise UsageError(
-                f"{place}: there is no column {value!r} for {what}; it has {', '.join(row)}: --params, --tokens or --tokens-per-step names another, or says a number."
+                f"{place}: there is no column {value!r} for {what}; it has {', '.join(row)}. Name another or say a "
+                "number: --params, --tokens or --tokens-per-step."
             )
         if not 0 < as_number(found) < float("inf"):
             raise DataError(f"{place}, column {value}: {found!r} is no number above 0.")

@@ -14,9 +14,13 @@ from scaling.errors import DataError
 from scaling.sweep.importers.logged import LeftOut, as_number
 from scaling.sweep.importers.moments import Point, at_last_step
 from scaling.sweep.importers.sizes import Log, Sizes, listed
-from scaling.sweep.importers.wandb_files import flat
+from scaling.sweep.importers.wandb_files import OWN_COUNTER, flat
 
 JOIN = " - "  # between the run and the metric in the header of a panel's column
+TABLE_COUNTS_CALLS = (
+    "_step counts calls of log() from 0 where no step was given, so that 100 calls stand there as 99: --step-key names "
+    "a counter of steps"
+)
 NO_END = "a panel does not say whether a run ended: --steps leaves out those that stopped before"
 TIME = re.compile(r"\btime\b|(^|_)(timestamp|runtime|seconds|hours|minutes)$|^date")  # the x axis of a panel
 RANGE = ("__MIN", "__MAX")  # of the points, or runs, that the value beside is an average of
@@ -31,13 +35,16 @@ def csv_logs(
 ) -> tuple[list[Log | LeftOut], tuple[str, ...]]:
     """The runs of an exported CSV of either kind, and notes about it."""
     header, rows = _read(path)
+    steps_matter = sizes.tokens_per_step is not None or sizes.n_steps is not None
+    counts_calls = (TABLE_COUNTS_CALLS,) if step_key == OWN_COUNTER and steps_matter else ()
+    of_table = (TABLE_IS_OF_THE_END, *counts_calls)
     if "Name" in header:
         if loss_key not in header:
             raise DataError(f"{path} needs the columns Name and {loss_key}; it has {listed(header)}.")
-        return list(_of_table(rows, loss_key, step_key)), (TABLE_IS_OF_THE_END,)
+        return list(_of_table(rows, loss_key, step_key)), of_table
     if {"name", "summary", "config"} <= set(header):
         opened = [_opened(row) for row in rows]
-        return list(_of_table(opened, loss_key, step_key)), (TABLE_IS_OF_THE_END,)
+        return list(_of_table(opened, loss_key, step_key)), of_table
     if any(JOIN in name for name in header[1:]):
         return _of_panel(path, header, rows, loss_key, sizes)
     raise DataError(
