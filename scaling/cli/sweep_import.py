@@ -49,7 +49,9 @@ VALUE = "A number, or the name of a value the runs have logged"
     help="Of the loss  [default: what its name says, else nats/token].",
 )
 @click.option("--params", metavar="N", help=f"{VALUE}: 124M, n_params.")
-@click.option("--params-convention", type=click.Choice(["total", "non_embedding"]), help="What N counts.")
+@click.option(
+    "--params-convention", type=click.Choice(["total", "active", "non_embedding"]), help="What N counts."
+)
 @click.option("--tokens", metavar="D", help=f"{VALUE}: tokens at the end.")
 @click.option("--tokens-per-step", metavar="D", help=f"{VALUE}: instead of --tokens.")
 @click.option("--steps", metavar="STEPS", help=f"{VALUE}: planned; runs that stopped earlier are left out.")

@@ -284,7 +284,7 @@ def test_a_fork_of_nanochat_is_asked_which_column_is_n_and_keeps_its_budgets(
     assert runs.budget is not None
     assert sorted(set(runs.budget.tolist())) == [1e18, 3e18, 1e19, 3e19, 1e20]
     assert (runs.flops / runs.budget).tolist() == pytest.approx([1.0] * 25, rel=1e-6)  # C = 6 active D
-    assert runs.convention.params == "unknown"
+    assert runs.convention.params == "active"
     runs = imported(
         "nanochat",
         "input.csv",

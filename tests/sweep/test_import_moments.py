@@ -185,12 +185,16 @@ def test_several_calls_of_log_in_a_step_are_refused_where_a_counter_of_steps_say
 
 
 def test_a_run_that_may_have_gone_on_under_another_id_is_asked_about() -> None:
-    runs = [ApiRun(logged(1, 60), "a1", "crashed"), ApiRun(logged(61, 100), "a2")]
     options: dict[str, Any] = {"loss_key": "eval/loss", **SIZES}
-    with pytest.raises(DataError, match=r"a1\) was cut after 60 steps.*--steps 40 if run a2 began anew"):
-        from_wandb(runs, tokens_per_step="batch", **options)
-    for remedy in ({"n_tokens": {"r": 1e5}}, {"tokens_per_step": 2500, "n_steps": 40}):
-        assert from_wandb(runs, **options, **remedy).n_tokens.tolist() == [1e5]
+    for cut, says in (
+        (60, "a1.* was cut after 60 steps.*say --step-key"),
+        (30, "say --steps 70 if run a2 began anew"),
+    ):
+        runs = [ApiRun(logged(1, cut), "a1", "crashed"), ApiRun(logged(cut + 1, 100), "a2")]
+        with pytest.raises(DataError, match=says):
+            from_wandb(runs, tokens_per_step="batch", **options)
+        assert from_wandb(runs, n_tokens={"r": 1e5}, **options).n_tokens.tolist() == [1e5]
+    assert from_wandb(runs, tokens_per_step="batch", n_steps=70, **options).n_tokens.tolist() == [7e4]
 
 
 def wandb_part(folder: Path, first: int, last: int, code: int, *, explicit: bool, **counters: Any) -> None:

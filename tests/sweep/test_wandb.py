@@ -194,12 +194,14 @@ def test_wandb_csv_of_the_table_of_runs(tmp_path: Path) -> None:
         )
 
 
-def test_different_runs_of_one_name_are_not_merged(tmp_path: Path) -> None:
-    """Display names are not unique, and an export without IDs has nothing else."""
+def test_rows_of_one_name_in_a_table_of_runs_are_two_runs(tmp_path: Path) -> None:
+    """Display names are not unique, and a row of the table is a run."""
     path = tmp_path / "export.csv"
     path.write_text("Name,State,eval/loss,_step,n\nrun,finished,2.5,100,1e6\nrun,finished,2.4,100,2e6\n")
-    with pytest.raises(DataError, match="different runs"):
-        from_wandb(path, loss_key="eval/loss", n_params="n", params_convention="total", tokens_per_step=1000)
+    runs = from_wandb(
+        path, loss_key="eval/loss", n_params="n", params_convention="total", tokens_per_step=1000
+    )
+    assert (runs.run_id, runs.n_params.tolist()) == (("run", "run-2"), [1e6, 2e6])
 
 
 # --- parts of one id, and damage ---

@@ -47,10 +47,10 @@ def count_of(state: Path, *, flops: float, n_tokens: float, n_steps: int, asked:
     except (UsageError, DataError) as error:
         return _uncertain(state, logged, n_steps, asked, str(error))
     counts, notes = count_params(model.architecture), model.notes
-    if counts.idle:
+    if counts.idle and asked is None:
         raise DataError(
             f"{place} describes a mixture of experts of {counts.total} parameters, {counts.active} of them active: say "
-            "which is N: n_params (--params) and what it counts, params_convention (--params-convention)."
+            "which is N: params_convention (--params-convention) total or active."
         )
     expected = counts.non_embedding + counts.vocabulary_head
     if logged is not None and abs(logged / expected - 1) > SAME_COUNT:
@@ -59,7 +59,7 @@ def count_of(state: Path, *, flops: float, n_tokens: float, n_steps: int, asked:
             f"total_flos / (6 num_input_tokens_seen) is {logged:.10g}, and the model of config.json has "
             f"{expected:.10g} parameters outside lookup tables: padding is counted in one of the two; N is the model's",
         )
-    count = counts.total if asked == "total" else counts.non_embedding
+    count = {"total": counts.total, "active": counts.active}.get(asked or "", counts.non_embedding)
     return Count(n_params=float(count), convention=asked or "non_embedding", notes=notes)
 
 
@@ -96,10 +96,10 @@ def _uncertain(state: Path, logged: float | None, n_steps: int, asked: str | Non
             f"do not count the same tokens ({why}); give n_params (--params) and params_convention "
             "(--params-convention), or put the model's config.json beside it."
         )
-    if asked == "total":
+    if asked in ("total", "active"):
         raise DataError(
-            f"{state}: total_flos leaves out lookup tables, so the log does not say N in total ({why}); give n_params "
-            "(--params), or put the model's config.json beside it."
+            f"{state}: total_flos leaves out lookup tables, so the log does not say N of {asked} parameters ({why}); "
+            "give n_params (--params), or put the model's config.json beside it."
         )
     if asked is not None:
         return Count(n_params=round(logged), convention=asked)

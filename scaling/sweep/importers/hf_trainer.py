@@ -13,7 +13,15 @@ from typing import Any
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.hf_params import Count, count_of
-from scaling.sweep.importers.logged import ConventionError, LeftOut, LoggedRun, Params, as_number, to_runs
+from scaling.sweep.importers.logged import (
+    ConventionError,
+    LeftOut,
+    LoggedRun,
+    Params,
+    as_number,
+    rank,
+    to_runs,
+)
 from scaling.sweep.importers.sizes import listed, of_run
 from scaling.sweep.importers.units import to_nats
 
@@ -64,7 +72,7 @@ def from_hf_trainer(
     folder = Path(folder)
     if n_params is not None and params_convention is None:
         raise ConventionError(
-            "say what n_params counts: params_convention (--params-convention) 'total' or 'non_embedding'."
+            "say what n_params counts: params_convention (--params-convention) 'total', 'active' or 'non_embedding'."
         )
     if loss_key is not None:
         to_nats(loss_key, loss_unit, bytes_per_token)
@@ -77,18 +85,40 @@ def from_hf_trainer(
     logged: list[LoggedRun | LeftOut] = []
     conventions: dict[str, None] = {}
     notes: dict[str, None] = {} if loss_key == DEFAULT_LOSS else {f"the loss is {loss_key}": None}
+    without: list[DataError] = []
     for state in states:
-        run = _run(state, loss_key, in_nats, n_tokens, tokens_per_step, n_steps)
-        if isinstance(run, LoggedRun) and (run.is_finished or n_params is not None):
-            count = _count(state, n_params, params_convention)
-            run = replace(run, n_params=count.n_params)
-            conventions[count.convention] = None
-            notes |= dict.fromkeys(count.notes)
+        try:
+            run = _run(state, loss_key, in_nats, n_tokens, tokens_per_step, n_steps)
+            if isinstance(run, LoggedRun) and (run.is_finished or n_params is not None):
+                count = _count(state, n_params, params_convention)
+                run = replace(run, n_params=count.n_params)
+                conventions[count.convention] = None
+                notes |= dict.fromkeys(count.notes)
+        except DataError as error:
+            without.append(error)
+            run = LeftOut(name=state.run_id, why=str(error).removesuffix("."))
         logged.append(run)
+    if without and not conventions:
+        raise without[0]
     convention = next(iter(conventions)) if len(conventions) == 1 else "mixed"
     return to_runs(
-        logged, source=str(folder), params_convention=convention, loss_unit=unit, notes=tuple(notes)
+        _one_each(logged),
+        source=str(folder),
+        params_convention=convention,
+        loss_unit=unit,
+        notes=tuple(notes),
     )
+
+
+def _one_each(logged: list[LoggedRun | LeftOut]) -> list[LoggedRun | LeftOut]:
+    """The best state of each run: its checkpoints are no logs of their own."""
+    best: dict[str, LoggedRun | LeftOut] = {}
+    for run in logged:
+        name = run.run_id if isinstance(run, LoggedRun) else run.name
+        other = best.get(name)
+        if not isinstance(other, LoggedRun) or (isinstance(run, LoggedRun) and rank(run) >= rank(other)):
+            best[name] = run
+    return list(best.values())
 
 
 def _read(path: Path, root: Path) -> State:

@@ -18,7 +18,7 @@ import numpy as np
 from scaling.errors import DataError, UsageError
 from scaling.runs import Convention, Runs
 
-Params = Literal["total", "non_embedding"]
+Params = Literal["total", "active", "non_embedding"]
 NO_LOSS = "no loss logged"
 
 MOST_NAMED = 12
@@ -143,14 +143,14 @@ def _once(logged: list[LoggedRun], source: str) -> tuple[list[LoggedRun], list[s
         if other is not None:
             _refuse_two(other, run, source)
             again.append(run.run_id)
-        if other is None or _rank(run) >= _rank(other):
+        if other is None or rank(run) >= rank(other):
             best[key] = run
     launches: dict[str, list[LoggedRun]] = {}
     for run in best.values():
         launches.setdefault(run.identity or run.run_id, []).append(run)
     kept: list[LoggedRun] = []
     for same in launches.values():
-        ended = [r for r in same if r.is_finished] or [max(same, key=_rank)]
+        ended = [r for r in same if r.is_finished] or [max(same, key=rank)]
         kept += ended
         again += [r.run_id for r in same if not any(r is e for e in ended)]
     return kept, again
@@ -173,7 +173,7 @@ def _refuse_two(run: LoggedRun, other: LoggedRun, source: str) -> None:
         )
 
 
-def _rank(run: LoggedRun) -> tuple[bool, int, float]:
+def rank(run: LoggedRun) -> tuple[bool, int, float]:
     return run.is_finished, run.step, run.n_tokens
 
 

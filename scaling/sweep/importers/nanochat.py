@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
-from scaling.sweep.importers.logged import LeftOut, LoggedRun, as_number, to_runs
+from scaling.sweep.importers.logged import MOST_NAMED, LeftOut, LoggedRun, as_number, to_runs
 from scaling.sweep.importers.sizes import Known, of_run
 from scaling.sweep.importers.units import to_nats
 
@@ -19,6 +19,7 @@ BITS_PER_BYTE = "val_bpb"
 COUNTS = {
     "params_total": "total", "total_params": "total", "num_params": "total", "n_params": "total", "total": "total",
     "params_transformer": "non_embedding", "transformer_matrices": "non_embedding",
+    "params_active": "active", "active_params": "active", "n_params_active": "active", "num_active_params": "active",
 }  # fmt: skip
 TAKEN_BY_ITSELF = (
     "params_total",
@@ -29,6 +30,15 @@ TAKEN_BY_ITSELF = (
     "scaling_params",
     "total",
 )
+BUDGETS = (
+    "flops_budget",
+    "target_flops",
+    "compute_budget",
+    "budget_flops",
+    "budget",
+)  # in the order they are taken
+FAR = 0.2  # of the budget: far above what a whole number of steps misses it by, below what counts differ by
+_NUMBER_OF = re.compile(r"Number of (scaling )?parameters: ([\d,]+)(?: \(scaling: ([\d,]+)\))?")
 _COUNT = re.compile(r"^(\w+)\s*: ([\d,]+)$", re.MULTILINE)
 _STEPS = re.compile(r"(?:Calculated|Using user-provided) number of iterations[^:]*: ([\d,]+)")
 _TOKENS = re.compile(r"Total number of training tokens: ([\d,]+)")
@@ -59,10 +69,10 @@ def from_nanochat(
         loss_key, loss_unit: the column with the loss, where it is not val_bpb.
     `flops_budget` is kept as the budget. Rows of zeros are runs that crashed; they are left out and noted.
     """
-    unit, in_nats = to_nats(loss_key, loss_unit, bytes_per_token)
     path = Path(path)
     rows = list(_logs(path)) if path.is_dir() or path.suffix == ".log" else _table(path, loss_key)
-    column = n_params if n_params is not None else _column(rows, path)
+    unit, in_nats = to_nats(loss_key, loss_unit, bytes_per_token)
+    column = n_params if n_params is not None else _column(rows, path, params_convention)
     convention = params_convention or (COUNTS.get(column) if isinstance(column, str) else None)
     logged = [_run(row, place, column, n_tokens, tokens_per_step, loss_key, in_nats) for place, row in rows]
     return to_runs(
@@ -70,7 +80,7 @@ def from_nanochat(
         source=str(path),
         params_convention=convention or "unknown",
         loss_unit=unit,
-        notes=_notes(column, convention),
+        notes=(*_notes(column, convention), *_far_from_budget(logged)),
     )
 
 
@@ -79,7 +89,26 @@ def _notes(column: Known, convention: str | None) -> tuple[str, ...]:
     if convention is not None:
         return said
     head = " (nanochat's own count with the untied vocabulary head)" if "scaling" in str(column) else ""
-    return (*said, f"what N counts{head} is not said: --params-convention total or non_embedding says it")
+    return (
+        *said,
+        f"what N counts{head} is not said: --params-convention total, active or non_embedding says it",
+    )
+
+
+def _far_from_budget(logged: list[LoggedRun | LeftOut]) -> tuple[str, ...]:
+    """Runs whose 6ND is not their budget: an N or D of another count, or a budget of another."""
+    shares = {
+        run.run_id: 6 * run.n_params * run.n_tokens / run.budget
+        for run in logged
+        if isinstance(run, LoggedRun) and run.budget is not None
+    }
+    far = [f"{name} ({share:.2g} of it)" for name, share in shares.items() if abs(share - 1) > FAR]
+    if not far:
+        return ()
+    more = f" and {len(far) - MOST_NAMED} more" if len(far) > MOST_NAMED else ""
+    return (
+        f"6ND is far from the budget, so N, D or the budget counts something else: {', '.join(far[:MOST_NAMED])}{more}",
+    )
 
 
 Row = tuple[str, Mapping[str, str]]  # where it stands, and its values
@@ -96,7 +125,8 @@ def _table(path: Path, loss_key: str) -> list[Row]:
     if not rows or loss_key not in header:
         raise DataError(
             f"{path} lacks {loss_key}; it is not a results.csv of nanochat's scaling script. It has "
-            f"{', '.join(header) or 'no row'}."
+            f"{', '.join(header) or 'no row'}; "
+            "loss_key (--loss) takes another column."
         )
     return [(place, {k: v or "" for k, v in row.items() if k is not None}) for place, row in rows]
 
@@ -115,6 +145,10 @@ def _logs(path: Path) -> Iterator[Row]:
             raise DataError(f"{log} cannot be read ({error}).") from error
         start = text.find("Parameter counts:")
         counts = {k: v.replace(",", "") for k, v in _COUNT.findall(text[start:])} if start >= 0 else {}
+        for scaling, number, scaling_too in _NUMBER_OF.findall(text):
+            counts["num_scaling_params" if scaling else "num_params"] = number.replace(",", "")
+            if scaling_too:
+                counts["num_scaling_params"] = scaling_too.replace(",", "")
         evaluated = _EVALUATED.findall(text)
         step, loss = evaluated[-1] if evaluated else ("0", "")
         row = {"name": log.stem.removesuffix("_train"), BITS_PER_BYTE: loss, "step": str(int(step)), **counts}
@@ -126,9 +160,11 @@ def _logs(path: Path) -> Iterator[Row]:
         yield str(log), row
 
 
-def _column(rows: list[Row], path: Path) -> str:
+def _column(rows: list[Row], path: Path, convention: str | None) -> str:
     """The column with N that needs no word, or the question which one it is."""
     has = dict.fromkeys(name for _, row in rows for name, value in row.items() if as_number(value) > 0)
+    if asked := [name for name in has if convention is not None and COUNTS.get(name) == convention]:
+        return asked[0]
     counts = [name for name in has if "param" in name.lower() and "ratio" not in name.lower()]
     whole = [name for name in TAKEN_BY_ITSELF if name in has]
     if not whole or any("activ" in name.lower() for name in counts):
@@ -145,9 +181,10 @@ def _run(
     loss_key: str, in_nats: Callable[[float], float],
 ) -> LoggedRun | LeftOut:  # fmt: skip
     """One row; a crashed run has zeros, or nothing, for its loss."""
-    budget = as_number(row.get("flops_budget"))
+    named = next((key for key in BUDGETS if row.get(key)), "")
+    budget = as_number(row.get(named))
     depth = row.get("depth") or row.get("n_layer") or row.get("model_dim") or ""
-    name = row.get("name") or f"{row.get('flops_budget', '')}-d{depth}"
+    name = row.get("name") or f"{row.get(named, '')}-d{depth}"
     loss = as_number(row[loss_key])
     if not loss > 0:
         why = "crashed" if loss == 0 or not row[loss_key].strip() else f"{loss_key} is no number"
@@ -156,7 +193,10 @@ def _run(
     def number(value: Known, what: str) -> float:
         found = row.get(value) if isinstance(value, str) else of_run(value, name, what)
         if found is None:
-            raise UsageError(f"{place}: there is no column {value!r} for {what}; it has {', '.join(row)}.")
+            raise UsageError(
+                f"{place}: there is no column {value!r} for {what}; it has {', '.join(row)}. Name another or say a "
+                "number: --params, --tokens or --tokens-per-step."
+            )
         if not 0 < as_number(found) < float("inf"):
             raise DataError(f"{place}, column {value}: {found!r} is no number above 0.")
         return as_number(found)

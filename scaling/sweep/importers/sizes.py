@@ -90,8 +90,8 @@ class Sizes:
             )
         if self.params_convention is None:
             raise ConventionError(
-                "say what N counts: params_convention (--params-convention) 'total' or 'non_embedding'; it moves the "
-                "exponent of N* by up to a third."
+                "say what N counts: params_convention (--params-convention) 'total', 'active' or 'non_embedding'; it "
+                "moves the exponent of N* by up to a third."
             )
         if (self.n_tokens is None) == (self.tokens_per_step is None):
             raise UsageError(
@@ -146,17 +146,37 @@ class Sizes:
     def runs(
         self, logs: Iterable[Log | LeftOut], *, loss_key: str, source: str, notes: tuple[str, ...] = ()
     ) -> Runs:
-        """The table of the finished runs."""
+        """The table of the finished runs; one whose sizes are not there is left out and named.
+
+        Raises:
+            DataError: no run has them.
+        """
         assert self.params_convention is not None
         unit, in_nats = to_nats(loss_key, self.loss_unit, self.bytes_per_token)
+        found: list[LoggedRun | LeftOut] = []
+        without: list[DataError] = []
+        for log in logs:
+            try:
+                found.append(log if isinstance(log, LeftOut) else self.of(log, in_nats))
+            except DataError as error:
+                without.append(error)
+                found.append(LeftOut(name=log.name, why=_why(log.name, error)))
+        if without and not any(isinstance(run, LoggedRun) for run in found):
+            raise without[0]
         return to_runs(
-            [log if isinstance(log, LeftOut) else self.of(log, in_nats) for log in logs],
+            found,
             source=source,
             params_convention=self.params_convention,
             flops_convention=self.flops_convention or "6ND",
             loss_unit=unit,
             notes=notes,
         )
+
+
+def _why(name: str, error: DataError) -> str:
+    """What is wrong with a run, without its name and the list of what it has."""
+    said = str(error).removeprefix(f"run {name!r}").lstrip(": ")
+    return said.split("; it has")[0].removesuffix(".")
 
 
 def known(value: Known, log: Log, what: str) -> float:

@@ -6,12 +6,13 @@ same name and configuration.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Unpack
 
-from scaling.errors import DataError
+from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut
 from scaling.sweep.importers.moments import at_last_row, of_the_end
@@ -27,6 +28,10 @@ from scaling.sweep.importers.wandb_files import (
 from scaling.sweep.importers.wandb_tables import csv_logs
 
 FIRST_ROWS = 100  # of a history, to see how it counts
+# as W&B's table and panels show a summary of a metric that is not its last value
+OF_THE_WHOLE_RUN = re.compile(
+    r"(\s*\((min|max|mean|avg|average|best|first)\.?\)|\.(min|max|mean|best))$", re.IGNORECASE
+)
 CALLS = (
     "steps are calls of log(), counted by W&B itself: where a training step makes several, --step-key names a counter "
     "of steps"
@@ -51,6 +56,10 @@ def from_wandb(
             has its x axis.
     """
     sizes = Sizes(**told)
+    if extreme := OF_THE_WHOLE_RUN.search(loss_key):
+        raise UsageError(
+            f"{loss_key!r} is of a whole run, not of its end: take {loss_key[: extreme.start()].strip()!r} (--loss)."
+        )
     notes: tuple[str, ...] = ()
     found: set[str] = set()
     where = str(source) if isinstance(source, str | Path) else "the W&B API"

@@ -5,6 +5,7 @@ A file is protocol buffers in LevelDB's log format. W&B's own messages decode it
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
@@ -170,7 +171,8 @@ def _one_count(
     planned = None
     if sizes.n_steps is not None:
         log = Log(name=parts[-1].name, identity="", values=settings, step=0, loss=0.0)
-        planned = int(known(sizes.n_steps, log, "n_steps"))
+        with contextlib.suppress(DataError):  # it is asked for where the row is made
+            planned = int(known(sizes.n_steps, log, "n_steps"))
     from_0 = int(step_key == OWN_COUNTER and parts[-1].calls)
     counts = [int(part.last.get(step_key, 0)) + from_0 for part in parts]
     if planned is not None and counts[-1] >= planned:
@@ -253,17 +255,21 @@ def ask_of_other_launches(logs: list[Log | LeftOut], sizes: Sizes) -> list[Log |
         for log in logs
         if isinstance(log, Log) and log.is_finished is False and log.step > 0
     }
-    return [
-        LeftOut(
-            name=log.name,
-            why=f"a launch under another id ({cut[log.identity].tool_id}) was cut after {cut[log.identity].step} "
-            f"steps, and {OWN_COUNTER} counts from 0 in each: say --steps {log.step} if run {log.tool_id} began anew, "
-            "else --step-key, or --sizes with n_tokens",
-        )
-        if isinstance(log, Log) and log.counts_calls and log.is_finished and log.identity in cut
-        else log
-        for log in logs
-    ]  # fmt: skip
+    asked: list[Log | LeftOut] = []
+    for log in logs:
+        if isinstance(log, Log) and log.counts_calls and log.is_finished and log.identity in cut:
+            before = cut[log.identity]
+            anew = (
+                f"--steps {log.step} if run {log.tool_id} began anew, else " if log.step > before.step else ""
+            )
+            why = (
+                f"a launch under another id ({before.tool_id}) was cut after {before.step} steps, and {OWN_COUNTER} "
+                f"counts from 0 in each: say {anew}--step-key, or --sizes with n_tokens"
+            )
+            asked.append(LeftOut(name=log.name, why=why))
+        else:
+            asked.append(log)
+    return asked
 
 
 def _rows_of(parts: list[Part], step_key: str) -> Iterator[dict[str, Any]]:
