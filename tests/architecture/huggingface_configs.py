@@ -94,7 +94,7 @@ CONFIGS: dict[str, list[dict[str, Any]]] = {
     "dbrx": [{"d_model": 48, "n_heads": 6, "n_layers": 4, "max_seq_len": 64, "vocab_size": 101,
               "attn_config": {"kv_n_heads": 2, "rope_theta": 5e5}, "tie_word_embeddings": False,
               "ffn_config": {"ffn_hidden_size": 80, "moe_num_experts": 6, "moe_top_k": 2}}],
-    "cohere2": [GROUPED, {**GROUPED, "attention_bias": True, "num_hidden_layers": 7}],
+    "cohere2": [GROUPED, {**GROUPED, "head_dim": 16, "attention_bias": True, "num_hidden_layers": 7}],
     "seed_oss": [GROUPED, {**GROUPED, "attention_bias": False, "attention_out_bias": True, "mlp_bias": True,
                            "head_dim": 16}],
     "glm": [GROUPED, {**GROUPED, "attention_bias": False, "head_dim": 16}],

@@ -311,7 +311,7 @@ def _starcoder2(c: Config) -> Fields:
 
 
 def _cohere2(c: Config) -> Fields:
-    read = _cohere({**c, "head_dim": None})
+    read = _cohere(c)
     n = _int(read["n_layers"])
     return {**read, **window(c, n, n - n // int(take(c, "sliding_window_pattern", 4)), default=4096)}
 
