@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from scaling.cli.output import heading, paragraph, print_fields, print_json, print_table, warn
-from scaling.errors import UsageError
+from scaling.cli.output import heading, note, paragraph, print_fields, print_json, print_table, warn
+from scaling.errors import PlanError, UnknownNameError, UsageError
 from scaling.laws.base import Law
 from scaling.planning.audit import (
     RULE_OF_THUMB,
@@ -32,14 +34,14 @@ LONGEST_NAME = 14  # keeps the table within 100 columns
 
 
 @click.command(epilog="Example: scaling audit gpt-3 llama-3-8b")
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.argument("models", nargs=-1, metavar="[MODEL|FILE.json|FOLDER]...")
 @click.option(
     "--params",
     metavar="N",
     help="Parameters of a model not in the table: 7B; the active ones of a mixture of experts.",
 )
 @click.option("--total-params", metavar="N", help="Of a mixture of experts: the parameters in all.")
-@click.option("--tokens", metavar="D", help="Its training tokens: 2T.")
+@click.option("--tokens", metavar="D", help="Training tokens of that model, or of a file's: 2T.")
 @click.option("--law", default="besiroglu", show_default=True, help="Published law or fit.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, unrounded.")
 def audit(
@@ -52,7 +54,8 @@ def audit(
 ) -> None:
     """Compare trained models with compute-optimal ones: over- or under-trained, and what it cost.
 
-    MODEL is a name of the table (GPT-3, "Llama 3 8B"). Without any, the models of Hoffmann et al. 2022, table 1.
+    MODEL is a name of the table (GPT-3, "Llama 3 8B"), or with --tokens a file or folder that `scaling count` reads,
+    such as a Hugging Face config.json. Without any, the models of Hoffmann et al. 2022, table 1.
     N is what computes on each token: of a mixture of experts its active parameters.
     """
     from scaling.reference import resolve_law
@@ -79,9 +82,8 @@ def audit(
 def _models(
     names: tuple[str, ...], params: str | None, total_params: str | None, tokens: str | None
 ) -> tuple[TrainedModel, ...]:
-    from scaling.reference import find_model
-
-    if (params is None) != (tokens is None):
+    files = {name for name in names if _is_file(name)}
+    if (params is None) != (tokens is None) and not (params is None and files):
         raise UsageError(
             "--params and --tokens describe one model together: give both, such as --params 7B --tokens 2T."
         )
@@ -90,14 +92,57 @@ def _models(
             "--total-params belongs to the active --params of a mixture of experts: give both, such as --params 13B "
             "--total-params 47B --tokens 2T."
         )
-    models = [from_published(find_model(name)) for name in names]
-    if params is not None and tokens is not None:
-        n_params, n_tokens = parse_params(params), parse_tokens(tokens)
+    n_tokens = None if tokens is None else parse_tokens(tokens)
+    models = [_from_file(name, n_tokens) if name in files else _from_table(name) for name in names]
+    if params is not None and n_tokens is not None:
+        n_params = parse_params(params)
         n_total = None if total_params is None else parse_params(total_params)
         active = "" if n_total is None else " active"
         label = f"{format_params(n_params)}{active} on {format_tokens(n_tokens)}"
         models.append(TrainedModel(name=label, n_params=n_params, n_params_total=n_total, n_tokens=n_tokens))
     return tuple(models) or deck()
+
+
+def _is_file(name: str) -> bool:
+    """Whether it is a file of an architecture; a name of the table is one, whatever lies in the folder."""
+    if name.lower().endswith(".json"):
+        return True
+    try:
+        _from_table(name)
+    except UnknownNameError:
+        return Path(name).exists()
+    except PlanError:  # known, with tokens that are not published
+        pass
+    return False
+
+
+def _from_table(name: str) -> TrainedModel:
+    from scaling.reference import find_model
+
+    return from_published(find_model(name))
+
+
+def _from_file(name: str, n_tokens: float | None) -> TrainedModel:
+    """The model of a config.json or another file of an architecture: N is what a token passes."""
+    from scaling.accounting import count_params
+    from scaling.architecture import describe_architecture
+
+    if n_tokens is None:
+        raise UsageError(
+            f"{name} says how large a model is, not on how many tokens it was trained: add --tokens 2T, if it was 2T."
+        )
+    architecture, notes = describe_architecture(name)
+    for text in notes:
+        note(f"{text}.")
+    counts, path = count_params(architecture), Path(name).resolve()
+    return TrainedModel(
+        name=path.parent.name if path.name in ("config.json", "architecture.json") else path.name,
+        n_params=counts.active,
+        n_params_total=counts.total if counts.idle else None,
+        n_params_non_embedding=counts.active_non_embedding,
+        n_tokens=n_tokens,
+        kind=architecture.kind,
+    )
 
 
 def _print_table(audits: tuple[Audit, ...]) -> None:

@@ -125,7 +125,7 @@ def plan(
     else:
         from scaling.cli import plan_text
 
-        plan_text.print_headline(result)
+        plan_text.print_headline(result, alone=quiet)
         if not quiet:
             plan_text.print_plan(result, all_laws=law == "all", explain=explain, next_command=command)
     if as_json or quiet:

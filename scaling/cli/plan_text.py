@@ -33,9 +33,16 @@ from scaling.units import (
 Format = Callable[..., str]
 
 
-def print_headline(plan: Plan) -> None:
-    """One sentence: N, D, tokens per parameter, loss; and its intervals."""
-    click.echo(styled(wrap(_sentence(plan)), bold=True))
+def print_headline(plan: Plan, *, alone: bool) -> None:
+    """One sentence: N, D, tokens per parameter, loss; and its intervals.
+
+    alone: no line about the law follows, so that the sentence says which N it means.
+    """
+    said, origin = wrap(_sentence(plan)), plan.law.provenance
+    if alone and origin is not None and origin.params_convention in ("total", "active"):
+        longer = wrap(_sentence(plan, which=f"{origin.params_convention} "))
+        said = longer if longer.count("\n") == said.count("\n") else said  # no further line for one word
+    click.echo(styled(said, bold=True))
     intervals = _interval_sentence(plan)
     if intervals:
         click.echo(wrap(intervals))
@@ -81,12 +88,12 @@ def _print_next(command: str) -> None:
 # --- the answer ---
 
 
-def _sentence(plan: Plan) -> str:
+def _sentence(plan: Plan, which: str = "") -> str:
     point, ends = plan.point, plan.intervals
     n = _by_error(point.n_params, ends.n_params, format_params)
     d = _by_error(point.n_tokens, ends.n_tokens, format_tokens)
     flops = _by_error(point.flops, ends.flops, format_flops)
-    size = f"{n} {_counted_params(plan)} on {d} tokens"
+    size = f"{n} {which}{_counted_params(plan)} on {d} tokens"
     ratio = f"{_by_error(plan.tokens_per_param, ends.tokens_per_param, _plain)} tokens per parameter"
     loss = "" if point.loss is None else f", loss {_loss(point.loss, ends.loss)} {_unit(plan)}"
     budget = plan.budget

@@ -164,6 +164,7 @@ def test_a_layer_that_predicts_further_tokens_is_named() -> None:
         ({**BART, "tie_word_embeddings": False}, "tie_word_embeddings false is not understood (a table for each stack)"),
         ({**DEEPSEEK_V3, "model_type": "deepseek_v2", "mlp_bias": True}, "mlp_bias True is not understood"),
         ({**OLMOE, "hidden_size": 2049}, "hidden_size 2049 other than 16 heads of 128 is not understood"),
+        ({**QWEN_3_30B, "decoder_sparse_step": 0}, "of type 'qwen3_moe' with a wrong value: integer modulo by zero"),
         ({"tie_word_embeddings": "no"}, "tie_word_embeddings must be true or false, got 'no'"),
     ],
 )  # fmt: skip
@@ -238,3 +239,40 @@ def test_the_bias_of_a_head_is_counted_where_its_matrix_is_that_of_the_embedding
     assert tied.total == own.total - 50_400 * 4096
     assert tied.vocabulary_head == 50_400
     assert tied.non_embedding == own.non_embedding
+
+
+# meta-llama/Llama-4-Scout-17B-16E and Maverick-17B-128E: the text part of their config.json
+SCOUT = {
+    "model_type": "llama4_text", "attention_bias": False, "attention_chunk_size": 8192, "head_dim": 128,
+    "hidden_act": "silu", "hidden_size": 5120, "interleave_moe_layer_step": 1, "intermediate_size": 8192,
+    "intermediate_size_mlp": 16384, "max_position_embeddings": 10485760, "num_attention_heads": 40,
+    "num_experts_per_tok": 1, "num_hidden_layers": 48, "num_key_value_heads": 8, "num_local_experts": 16,
+    "vocab_size": 202048,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "total"),
+    [({}, 107.8e9), ({"interleave_moe_layer_step": 2, "num_local_experts": 128}, 400.7e9)],
+)  # Meta says 109B and 400B in all with what sees (0.8B), 17B active
+def test_text_part_of_llama_4_has_the_sizes_that_are_told(
+    changes: dict[str, Any], total: float, tmp_path: Path
+) -> None:
+    config = {
+        "model_type": "llama4",
+        "text_config": {**SCOUT, **changes},
+        "vision_config": {"hidden_size": 1408},
+    }
+    result = CliRunner().invoke(count, [_write(tmp_path, config), "--json"], catch_exceptions=False)
+    payload = json.loads(result.stdout)
+    assert payload["params"]["total"] == pytest.approx(total, rel=2e-3)
+    assert payload["params"]["active"] == pytest.approx(17.17e9, rel=2e-2)
+    assert any("attention in chunks of 8192 tokens" in text for text in payload["notes"])
+
+
+@pytest.mark.parametrize("family", ["qwen3_next", "ernie4_5_moe", "minimax", "nemotron", "nanochat"])
+def test_a_family_with_parts_that_no_architecture_has_is_refused_by_its_name(family: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"of the family '{family}', which is not counted; known: .*llama4_text"
+    ):
+        read_huggingface({**LLAMA_3_8B, "model_type": family})

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from scaling.cli import run
 from scaling.cli.audit import audit
+
+CONFIGS = Path(__file__).resolve().parents[1] / "cases" / "tables-24-hugging-face-config"
 
 
 def invoke(*args):
@@ -140,3 +144,58 @@ def test_one_warning_serves_all_mixtures():
     result = invoke("deepseek-v3", "dbrx", "olmoe-1b-7b")
     assert "DeepSeek-V3, DBRX, OLMoE 1B-7B: a mixture of experts" in " ".join(result.stderr.split())
     assert result.stderr.count("dense models") == 1
+
+
+def test_a_config_of_a_mixture_is_audited_by_its_active_parameters():
+    result = invoke(str(CONFIGS / "config-moe.json"), "--tokens", "2T")
+    text = " ".join(result.stdout.split())
+    assert "12.9B active parameters a token, of 46.7B in all" in text
+    assert "N the total parameters (of a mixture of experts: the active)" in text
+    (model,) = json.loads(invoke(str(CONFIGS / "config-moe.json"), "--tokens", "2T", "--json").stdout)[
+        "models"
+    ]
+    assert (model["n_params"], model["n_params_total"]) == (12_879_925_248, 46_702_792_704)
+    assert model["flops"] == 6 * 12_879_925_248 * 2e12
+    numbers = ["--params", "12879925248", "--total-params", "46702792704", "--tokens", "2T", "--json"]
+    (same,) = json.loads(invoke(*numbers).stdout)["models"]
+    assert {**model, "name": ""} == {**same, "name": ""}
+
+
+def test_a_dense_config_and_its_folder_are_audited_beside_models_of_the_table(tmp_path):
+    folder = tmp_path / "my-llama"
+    folder.mkdir()
+    shutil.copy(CONFIGS / "config.json", folder)
+    for given in (folder, folder / "config.json"):
+        result = invoke(str(given), "gpt-3", "--tokens", "15T", "--json")
+        mine, theirs = json.loads(result.stdout)["models"]
+        assert (mine["name"], mine["n_params"], mine["n_tokens"]) == ("my-llama", 8_030_261_248, 15e12)
+        assert mine["n_params_total"] == mine["n_params"]
+        assert (theirs["name"], theirs["n_tokens"]) == ("GPT-3 175B", 300e9)
+
+
+def test_a_law_of_non_embedding_parameters_counts_a_config_so():
+    law = ["--law", "krajewski-dense", "--json"]
+    (model,) = json.loads(invoke(str(CONFIGS / "config.json"), "--tokens", "2T", *law).stdout)["models"]
+    assert model["flops"] == 6 * (8_030_261_248 - 2 * 128_256 * 4096) * 2e12
+    assert not any("non-embedding" in text for text in model["warnings"])
+
+
+def test_a_file_in_the_folder_does_not_stand_for_a_model_of_the_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpt-3").mkdir()
+    assert json.loads(invoke("gpt-3", "--json").stdout)["models"][0]["name"] == "GPT-3 175B"
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("config.json", [], "not on how many tokens it was trained: add --tokens 2T"),
+        ("none.json", ["--tokens", "2T"], "cannot read the architecture file"),
+        ("config.json", ["--params", "7B"], "give both, such as --params 7B --tokens 2T"),
+    ],
+)
+def test_a_config_is_refused_in_one_sentence_where_it_is_not_enough(name, more, message, capsys):
+    assert run(["audit", str(CONFIGS / name), *more]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -92,18 +92,27 @@ def test_what_is_not_known_is_said(line: str, said: str) -> None:
     assert said in " ".join(_invoke(line).stdout.split())
 
 
-def test_quiet_prints_the_answer_only() -> None:
+def test_quiet_prints_the_answer_only_and_which_parameters_it_counts() -> None:
     result = _invoke("--flops 1e21 --quiet")
     assert result.stdout == (
-        "2.79B parameters on 59.7B tokens: 21.4 tokens per parameter, loss 2.3045 nats/token.\n"
+        "2.79B total parameters on 59.7B tokens: 21.4 tokens per parameter, loss 2.3045 nats/token.\n"
         "95 %: 2.42B to 3.29B parameters, 50.6B to 68.8B tokens, 15.4 to 28.4 tokens/param, loss\n"
         "2.2996 to 2.3101\n"
     )
 
 
+@pytest.mark.parametrize("budget", ["--flops 1e21", "--params 7B", "--tokens 1T", "--target-loss 2.3"])
+def test_the_word_for_the_parameters_costs_no_line(budget: str) -> None:
+    """`--quiet` alone has it: the full plan has a line for the law"""
+    full, alone = _invoke(budget).stdout.split("\n\n")[0], _invoke(f"{budget} --quiet").stdout
+    assert alone.replace("total parameters", "parameters").split() == full.split()
+    assert len(alone.splitlines()) == len(full.splitlines())
+    assert "total parameters" not in full
+
+
 def test_values_are_rounded_by_their_error() -> None:
     assert _invoke("--flops 5.76e23 --quiet").stdout.startswith(
-        "73B parameters on 1.31T tokens: 18 tokens per"
+        "73B total parameters on 1.31T tokens: 18 tokens per"
     )
 
 

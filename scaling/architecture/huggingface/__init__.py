@@ -76,7 +76,7 @@ def read_huggingface(config: Mapping[str, Any], *, source: str = "the configurat
             f"{source} is a Hugging Face config of type {kind!r}: {error}; it would change the count. Give the sizes "
             "by hand instead (--n-layers ...; --set FIELD=VALUE), as `scaling count --help` says."
         ) from error
-    except (UsageError, TypeError, ValueError, AttributeError) as error:
+    except (UsageError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise UsageError(
             f"{source} is a Hugging Face config of type {kind!r} with a wrong value: {error}"
         ) from error
@@ -165,7 +165,11 @@ def _uncounted(cls: str) -> tuple[str, ...]:
 
 
 def _left_out(config: Mapping[str, Any]) -> tuple[str, ...]:
-    extra = config.get("num_nextn_predict_layers")
+    extra, chunk = config.get("num_nextn_predict_layers"), config.get("attention_chunk_size", 8192)
+    if chunk and config["model_type"] == "llama4_text":
+        return (
+            f"attention in chunks of {chunk} tokens (attention_chunk_size) is counted as if it read all before it",
+        )
     if not extra:
         return ()
     return (f"{extra} layer that predicts further tokens (num_nextn_predict_layers) is not counted",)

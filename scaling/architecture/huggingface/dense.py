@@ -310,10 +310,51 @@ def _starcoder2(c: Config) -> Fields:
     }
 
 
+def _cohere2(c: Config) -> Fields:
+    read = _cohere(c)
+    n = _int(read["n_layers"])
+    return {**read, **window(c, n, n - n // int(take(c, "sliding_window_pattern", 4)), default=4096)}
+
+
+def _seed_oss(c: Config) -> Fields:
+    qkv, output = flag(c, "attention_bias", default=True), flag(c, "attention_out_bias")
+    return {
+        **rms_rope({"head_dim": 128, **c}),
+        **_biases(qkv=qkv, output=output, mlp=flag(c, "mlp_bias")),
+    }
+
+
+def _glm(c: Config) -> Fields:
+    position = "both" if c["model_type"] == "glm4" else "pre"
+    bias = flag(c, "attention_bias", default=True)
+    return {**rms_rope({"head_dim": 128, **c}), "qkv_bias": bias, "norm_position": position}
+
+
+def _exaone4(c: Config) -> Fields:
+    read = {**rms_rope(c), "norm_position": "after", "qk_norm": "head"}
+    n, pattern = _int(read["n_layers"]), c.get("sliding_window_pattern", 4)
+    if c.get("layer_types") is None and type(pattern) is not int:
+        raise NotUnderstood(f"sliding_window_pattern {pattern!r} is not understood without layer_types")
+    windowed = n - n // pattern if type(pattern) is int and pattern > 0 else n
+    return {**read, **window(c, n, windowed, default=4096)}
+
+
+def _ernie(c: Config) -> Fields:
+    bias, tied = flag(c, "use_bias"), flag(c, "tie_word_embeddings", default=True)
+    read = rms_rope({"head_dim": 128, **c})
+    return {**read, **_biases(qkv=bias, output=bias, mlp=bias), "tie_embeddings": tied}
+
+
+def _hunyuan(c: Config) -> Fields:
+    return {**rms_rope(c, grouped=False), **attention_bias({**c, "mlp_bias": None}), "qk_norm": "head"}
+
+
 DENSE: Mapping[str, Callable[[Config], Fields]] = {
     "llama": _llama, "mistral": _mistral, "granite": _llama, "smollm3": _smollm3,
     "qwen2": _qwen2, "qwen3": _qwen3, "gemma": _gemma, "gemma2": _gemma2, "gemma3_text": _gemma3,
     "phi": _phi, "phi3": _phi3, "olmo": _olmo, "olmo2": _olmo2, "olmo3": _olmo3, "stablelm": _stablelm,
     "cohere": _cohere, "openai-gpt": _gpt2, "gpt2": _gpt2, "gpt_bigcode": _gpt_bigcode, "gpt_neo": _gpt_neo,
     "gptj": _gptj, "gpt_neox": _gpt_neox, "opt": _opt, "bloom": _bloom, "falcon": _falcon, "starcoder2": _starcoder2,
+    "cohere2": _cohere2, "seed_oss": _seed_oss, "glm": _glm, "glm4": _glm, "exaone4": _exaone4, "ernie4_5": _ernie,
+    "hunyuan_v1_dense": _hunyuan,
 }  # fmt: skip

@@ -167,8 +167,69 @@ def _dbrx(c: Config) -> Fields:
     }
 
 
+def _llama4(c: Config) -> Fields:
+    """Experts in every interleave_moe_layer_step-th layer, beside one that all tokens pass; its norm of queries and
+    keys has no weights."""
+    read = {**rms_rope({"head_dim": 128, **c}), **attention_bias({**c, "mlp_bias": None})}
+    n, width = read["n_layers"], take(c, "intermediate_size")
+    step, named = take(c, "interleave_moe_layer_step", 1), c.get("moe_layers")
+    sparse = range(step - 1, n, step) if named is None else {i for i in named if 0 <= i < n}
+    return {
+        **read,
+        **_experts(c, "num_local_experts", "intermediate_size"),
+        "d_ff": take(c, "intermediate_size_mlp"),
+        "n_shared_experts": 1,
+        "d_ff_shared": width,
+        "n_dense_layers": n - len(sparse),
+    }
+
+
+def _minimax_m2(c: Config) -> Fields:
+    read = rms_rope({"head_dim": 128, **c})
+    return {**read, **_experts(c, "num_local_experts", "intermediate_size"), "qk_norm": "width"}
+
+
+def _flex_olmo(c: Config) -> Fields:
+    return {
+        **rms_rope(c, grouped=False),
+        **attention_bias({**c, "mlp_bias": None}),
+        **_experts(c, "num_experts", "intermediate_size"),
+        "norm_position": "after",
+        "qk_norm": "width",
+    }
+
+
+def _dots1(c: Config) -> Fields:
+    read = {**rms_rope(c), **attention_bias({**c, "mlp_bias": None}), **_deepseek_mlp(c), "qk_norm": "head"}
+    n = read["n_layers"]
+    windowed = max(0, n - int(take(c, "max_window_layers", 62))) if isinstance(n, int) else 0
+    return {**read, **window(c, n, windowed, default=4096)}
+
+
+def _hunyuan(c: Config) -> Fields:
+    """One shared expert as wide as the others; what may be told layer by layer must be the same in all."""
+    width, picked = take(c, "intermediate_size"), take(c, "moe_topk")
+    picked = picked[0] if isinstance(picked, list) and picked else picked
+    for name, expected in (("moe_topk", picked), ("num_shared_expert", 1), ("moe_intermediate_size", width)):
+        value = c.get(name, expected)
+        if any(one != expected for one in (value if isinstance(value, list) else [value])):
+            raise NotUnderstood(f"{name} {value!r} is not understood, only {expected} in every layer")
+    return {
+        **rms_rope(c, grouped=False),
+        **attention_bias({**c, "mlp_bias": None}),
+        "n_experts": take(c, "num_experts"),
+        "n_experts_per_token": picked,
+        "d_ff_expert": width,
+        "n_shared_experts": 1,
+        "d_ff_shared": width,
+        "qk_norm": "head",
+    }
+
+
 MIXTURES: Mapping[str, Callable[[Config], Fields]] = {
     "mixtral": _mixtral, "phimoe": _phimoe, "granitemoe": _granitemoe, "granitemoeshared": _granitemoe,
     "olmoe": _olmoe, "qwen2_moe": _qwen2_moe, "qwen3_moe": _qwen3_moe, "deepseek_v2": _deepseek,
     "deepseek_v3": _deepseek, "kimi_k2": _deepseek, "glm4_moe": _glm4_moe, "gpt_oss": _gpt_oss, "dbrx": _dbrx,
+    "llama4_text": _llama4, "minimax_m2": _minimax_m2, "flex_olmo": _flex_olmo, "dots1": _dots1,
+    "hunyuan_v1_moe": _hunyuan,
 }  # fmt: skip
