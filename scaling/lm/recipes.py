@@ -20,6 +20,7 @@ from typing import Any, Literal
 from scaling.accounting import count_params, flops_per_token
 from scaling.architecture import Architecture
 from scaling.errors import UnknownNameError, UsageError
+from scaling.reference.batch_laws import deepseek_settings, step_law_settings
 
 OptimizerName = Literal["adamw", "muon"]
 ScheduleKind = Literal["cosine", "wsd", "linear", "constant"]
@@ -117,11 +118,9 @@ def choose_recipe(name: str, architecture: Architecture, *, n_tokens: float, **c
         name: one of `RECIPES`.
         changes: fields of `Recipe` to set after the rule.
     Source:
-        steplaw: lr = 1.79 N^-.713 D^.307, batch = .58 D^.571 tokens, N non-embedding (Li et al. 2025,
-        arXiv:2503.04715). deepseek: lr = .3118 C^-.125, batch = .2920 C^.3271 tokens (Bi et al. 2024,
-        arXiv:2401.02954, eq. 1). marin: 2^16 steps with at least 8 windows, lr = .33 sqrt(batch) / d_model,
-        beta2 = max(.95, .98^(batch / 128)) (marin-community/marin, isoflop sweeps). Learning rates are capped at
-        .01, as marin does.
+        steplaw, deepseek: `scaling.reference.batch_laws`, N non-embedding. marin: 2^16 steps with at least 8 windows,
+        lr = .33 sqrt(batch) / d_model, beta2 = max(.95, .98^(batch / 128)) (marin-community/marin, isoflop sweeps).
+        Learning rates are capped at .01, as marin does.
     """
     context = architecture.context_length
     if n_tokens < context:
@@ -129,12 +128,12 @@ def choose_recipe(name: str, architecture: Architecture, *, n_tokens: float, **c
     beta2 = 0.95
     if name == "steplaw":
         n_params = count_params(architecture).non_embedding
-        learning_rate = 1.79 * n_params**-0.713 * n_tokens**0.307
-        batch_size = round(0.58 * n_tokens**0.571 / context)
+        learning_rate, batch_tokens = step_law_settings(n_params, n_tokens)
+        batch_size = round(batch_tokens / context)
     elif name == "deepseek":
         flops = flops_per_token(architecture) * n_tokens
-        learning_rate = 0.3118 * flops**-0.1250
-        batch_size = round(0.2920 * flops**0.3271 / context)
+        learning_rate, batch_tokens = deepseek_settings(flops)
+        batch_size = round(batch_tokens / context)
     elif name == "marin":
         batch_size = max(8, 2 ** round(math.log2(max(1.0, n_tokens / (2**16 * context)))))
         learning_rate = 0.33 * math.sqrt(batch_size) / architecture.d_model

@@ -31,8 +31,10 @@ def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def first_ids(tokenizer: Any) -> list[int]:
-    """What a text without a prompt begins with: the start of text of the model or its tokenizer, else the end of the
-    text before."""
+    """What a text without a prompt begins with: what the tokenizer puts before every text, else the start of text of
+    the model or its tokenizer, else the end of the text before."""
+    if before := getattr(tokenizer, "before_text", ()):
+        return list(before)
     start = getattr(tokenizer, "start_of_text", None)
     return [start] if start is not None else encode_prompt(tokenizer, "") or [tokenizer.end_of_text]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-STEP_LAW = "Li et al. 2025, arXiv:2503.04715 (Step Law)"
-DEEPSEEK = "DeepSeek-AI 2024, arXiv:2401.02954, eq. 1"
+from scaling.reference.batch_laws import DEEPSEEK, STEP_LAW, deepseek_settings, step_law_settings
+
 KAPLAN = "Kaplan et al. 2020, arXiv:2001.08361, eq. 1.4"
 WARM_UP_SOURCE = "Porian et al. 2024, arXiv:2406.19146: N tokens; ours: at most 10 % of D"
 DECAY = "decay to a tenth by the last step (Hoffmann et al. 2022, app. B: a schedule longer than the run costs loss)"
@@ -46,19 +46,17 @@ class Schedule(NamedTuple):
 
 
 def step_law(n_params_without_vocabulary: float, n_tokens: float) -> Advice:
-    """lr = 1.79 N^-0.713 D^0.307, B = 0.58 D^0.571 tokens; N without the vocabulary."""
+    """From N without the vocabulary, and D."""
     n, d = n_params_without_vocabulary, n_tokens
     inside = 6e7 <= n <= 1.1e9 and 2e9 <= d <= 1e11
     fitted_on = "N 60M to 1B, D 2B to 100B tokens, context 2048"
-    return Advice("Step Law", STEP_LAW, fitted_on, inside, 1.79 * n**-0.713 * d**0.307, 0.58 * d**0.571)
+    return Advice("Step Law", STEP_LAW, fitted_on, inside, *step_law_settings(n, d))
 
 
 def deepseek_law(flops: float) -> Advice:
-    """lr = 0.3118 C^-0.1250, B = 0.2920 C^0.3271 tokens; C = M D without the vocabulary, near 6 N D."""
-    learning_rate, batch_tokens = 0.3118 * flops**-0.125, 0.2920 * flops**0.3271
-    return Advice(
-        "DeepSeek", DEEPSEEK, "C 1e17 to 2e19 FLOPs", 1e17 <= flops <= 2e19, learning_rate, batch_tokens
-    )
+    """From C = M D without the vocabulary, near 6 N D."""
+    inside = 1e17 <= flops <= 2e19
+    return Advice("DeepSeek", DEEPSEEK, "C 1e17 to 2e19 FLOPs", inside, *deepseek_settings(flops))
 
 
 def critical_batch(loss: float) -> Advice:

@@ -126,6 +126,8 @@ def test_any_option_turned_over_is_counted_exactly_or_refused(kind: str) -> None
     chance = random.Random(f"{kind} 7")
     n_compared = 0
     for _ in range(20):
+        if n_compared == 6:
+            break
         base = chance.choice(CONFIGS[kind])
         written = transformers.AutoConfig.for_model(kind, **copy.deepcopy(base)).to_dict()
         changes = _changed(base, written, chance)

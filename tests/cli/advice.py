@@ -102,7 +102,9 @@ def kind_of(message: str) -> str:
     )
     text = re.sub(r"\S*(?:runs|input|law|fit)[\w-]*\.(?:csv|json|jsonl|zip|parquet)\S*", "FILE", text)
     text = re.sub(
-        r"(?<=column )[^:,]+|rows? \d.*?(?= (?:are|is|repeat|carry|cool|spend|stopped|ended))", "X", text
+        r"(?<!no column )(?<=column )[^:,]+|rows? \d.*?(?= (?:are|is|repeat|carry|cool|spend|stopped|ended))",
+        "X",
+        text,
     )
     text = re.sub(
         r"(?<!no column for )\b(?:n_params|n_tokens|flops|loss|step|params|tokens)(?:_\w+)?\b", "X", text
@@ -248,7 +250,3 @@ def with_header(content: bytes, column: str, name: str) -> bytes:
     names = head.decode().split(",")
     assert column in names, (column, names)
     return ",".join(name if n == column else n for n in names).encode() + b"\n" + body
-
-
-__all__ = ["Arguments", "Found", "Outcome", "advised", "call", "filled", "headers_advised", "in_python", "kind_of"
-           "taken_away", "with_header", "with_remedy"]  # fmt: skip

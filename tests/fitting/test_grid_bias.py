@@ -28,14 +28,24 @@ def grid(law: ChinchillaLaw, drift: float) -> tuple[np.ndarray, np.ndarray, np.n
     return C_BR / (6 * D_BR), D_BR, C_BR
 
 
-def exponent_by_parabolas(law: ChinchillaLaw, drift: float) -> float:
-    """Slope of ln N* on ln C, N* the vertex of a parabola through each budget's exact losses."""
+def line_by_parabolas(law: ChinchillaLaw, drift: float) -> np.ndarray:
+    """Slope and height of ln N* on ln C, N* the vertex of a parabola through each budget's exact losses."""
     N, D, _ = grid(law, drift)
     vertices = []
     for n, d in zip(N, D):
         a, b, _ = np.polyfit(np.log(n), law.loss(n, d), 2)
         vertices.append(-b / (2 * a))
-    return float(np.polyfit(np.log(BUDGETS), vertices, 1)[0])
+    return np.polyfit(np.log(BUDGETS), vertices, 1)
+
+
+def exponent_by_parabolas(law: ChinchillaLaw, drift: float) -> float:
+    return float(line_by_parabolas(law, drift)[0])
+
+
+def ln_params_by_parabolas(law: ChinchillaLaw, drift: float, flops: float) -> float:
+    """What the line of the vertices finds at a budget, over the law's own N*, in ln."""
+    found = np.polyval(line_by_parabolas(law, drift), np.log(flops))
+    return float(found - np.log(law.allocate(flops).n_params))
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
@@ -51,6 +61,8 @@ def test_the_bias_of_the_exponent_is_what_parabolas_find_minus_the_truth(name: s
 
     assert fit.bias is not None
     assert fit.bias.params_exponent == pytest.approx(bias, rel=0.02, abs=2e-4)
+    for at in fit.bias.at:
+        assert at.ln_params == pytest.approx(ln_params_by_parabolas(law, drift, at.flops), rel=0.02, abs=2e-3)
     assert fit.params_exponent.value - truth == pytest.approx(bias, rel=0.05, abs=5e-4)
     assert f"moves the exponent of N* by {bias:+.3f}"[:-1] in fit.bias.statement
 
@@ -61,3 +73,6 @@ def test_the_bias_has_both_signs() -> None:
              for name, law in LAWS.items() for drift in DRIFTS}  # fmt: skip
     assert min(found.values()) < -0.005
     assert max(found.values()) > 0.005
+    sizes = [ln_params_by_parabolas(law, d, 10 * BUDGETS[-1]) for law in LAWS.values() for d in DRIFTS]
+    assert min(sizes) < -0.05
+    assert max(sizes) > 0.05

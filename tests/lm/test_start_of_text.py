@@ -142,6 +142,29 @@ def test_without_a_prompt_a_text_begins_with_the_start_and_not_the_end(
     assert load_language_model(tmp_path)[1].end_of_text == END
 
 
+BEFORE_EMPTY = {
+    "two tokens": ("</s> <unk> $A", [END, 0]),
+    "another than the start named": ("</s> $A", [END]),
+    "one of them behind too": ("<unk> $A </s>", [0]),
+    "one only behind": ("$A </s>", [START]),
+    "none": ("$A", [START]),
+}
+
+
+@pytest.mark.parametrize("case", BEFORE_EMPTY)
+def test_without_a_prompt_a_text_begins_with_what_the_template_puts_before_it(
+    case: str, tmp_path: Path
+) -> None:
+    """as transformers begins it: GLM's [gMASK]<sop>, though its config names another start"""
+    template, wanted = BEFORE_EMPTY[case]
+    special = [("<unk>", 0), ("<s>", START), ("</s>", END)]
+    processor = post.TemplateProcessing(single=template, pair="$A $B", special_tokens=special)
+    llama(tmp_path, processor)
+
+    assert prompt_ids(tmp_path) == wanted
+    assert prompt_ids(tmp_path, "") == wanted
+
+
 def test_a_start_outside_the_vocabulary_is_the_default_of_a_class_and_no_start(tmp_path: Path) -> None:
     llama(tmp_path, None, bos_token_id=50_256)
     assert prompt_ids(tmp_path) == [END]

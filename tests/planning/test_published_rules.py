@@ -1,4 +1,4 @@
-"""Rules that stand in two places, against numbers their papers print; and the word for a model that barely fits."""
+"""Rules that the plan and training share, against numbers their papers print; and the word for a model that barely fits."""
 
 from __future__ import annotations
 

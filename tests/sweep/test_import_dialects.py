@@ -264,7 +264,7 @@ class ApiRun:
 def test_the_api_gives_the_tokens_of_the_last_loss_not_those_of_the_summary() -> None:
     rows: list[dict[str, Any]] = [{"n_tokens": 1000 * s, "train/loss": 5 - s / 10} for s in range(1, 11)]
     rows.insert(5, {"eval/loss": 4.0})
-    with pytest.raises(DataError, match="r evaluated last at step 5 of 10"):
+    with pytest.raises(DataError, match="r evaluated last at step 6 of 11"):
         from_wandb([ApiRun(rows, n_params=1e6)], loss_key="eval/loss", **NAMED)
     runs = from_wandb([ApiRun(rows[:6], n_params=1e6)], loss_key="eval/loss", **NAMED)
     assert (runs.n_tokens.tolist(), runs.loss.tolist()) == ([5000], [4.0])

@@ -48,6 +48,13 @@ class EngineTokenizer:
         require_utf8(text)
         return list(self.engine.encode(text, add_special_tokens=True).ids)
 
+    @property
+    def before_text(self) -> tuple[int, ...]:
+        """What the file's post_processor puts before every text (GLM's [gMASK]<sop>), whatever it puts behind."""
+        encoded = self.engine.encode("a", add_special_tokens=True)
+        added = list(encoded.special_tokens_mask)
+        return tuple(encoded.ids[: added.index(0)]) if 0 in added else ()
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, special tokens included."""
         return str(self.engine.decode(list(ids), skip_special_tokens=False))

@@ -37,10 +37,14 @@ def from_mlflow(
     sizes = Sizes(**told)
     client, where = (connect(source), str(source)) if isinstance(source, str | Path) else (source, "MLflow")
     found: set[str] = set()
-    logs = [_log(client, run, loss_key, sizes, found, where) for run in _runs(client, experiment, where)]
+    again: list[str] = []
+    logs = [
+        _log(client, run, loss_key, sizes, found, where, again) for run in _runs(client, experiment, where)
+    ]
     if all(isinstance(log, LeftOut) and log.why == NO_LOSS for log in logs):
         raise DataError(f"{where}: no run has logged the metric {loss_key!r}; there is {listed(found)}.")
-    return sizes.runs(logs, loss_key=loss_key, source=where)
+    notes = (f"steps begin again, what stood before is taken for lost: {', '.join(again)}",) if again else ()
+    return sizes.runs(logs, loss_key=loss_key, source=where, notes=notes)
 
 
 def connect(source: str | Path) -> Any:
@@ -102,8 +106,13 @@ def _runs(client: Any, experiment: str | None, where: str) -> Iterator[Any]:
             return
 
 
-def _log(client: Any, run: Any, loss_key: str, sizes: Sizes, found: set[str], where: str) -> Log | LeftOut:
-    """The run; where it has logged no loss, its name. `found` takes in the names of its metrics."""
+def _log(
+    client: Any, run: Any, loss_key: str, sizes: Sizes, found: set[str], where: str, again: list[str]
+) -> Log | LeftOut:
+    """The run; where it has logged no loss, its name.
+
+    `found` takes in the names of its metrics, `again` the run itself where its steps begin again.
+    """
     name, run_id = str(run.info.run_name or run.info.run_id), run.info.run_id
     metrics, parameters = dict(run.data.metrics), dict(run.data.params)
     found |= set(metrics)
@@ -121,6 +130,10 @@ def _log(client: Any, run: Any, loss_key: str, sizes: Sizes, found: set[str], wh
             raise DataError(f"{where}, run {name!r}: {key} cannot be read: {_first_line(error)}") from error
         history[key] = [Point(int(m.step), m.timestamp, float(m.value)) for m in points]
     moment = at_last_step(history, loss_key, growing=sizes.growing, constant=sizes.constant)
+    if loss_key in moment.unsure:
+        return LeftOut(name=name, why=f"{loss_key} {moment.unsure[loss_key]}")
+    if moment.began_again:
+        again.append(f"{name} ({moment.began_again})")
     return Log(
         name=name,
         identity=f"{name} {canonical_json(parameters)}",

@@ -30,6 +30,7 @@ class Log:
         step, loss: of the last evaluation; the loss is NaN where it is no number.
         last_step: of the whole log.
         is_finished: whether the tool saw it end well; None where it does not say.
+        counts_calls: its steps are calls of W&B's log(), which a later launch counts from 0 again.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Log:
     last_step: int | None = None
     is_finished: bool | None = None
     remark: str = ""
+    counts_calls: bool = False
 
 
 class Told(TypedDict, total=False):

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
-from scaling.sweep.importers.logged import LeftOut
+from scaling.sweep.importers.logged import NO_LOSS, LeftOut
 from scaling.sweep.importers.moments import Point, at_last_step
 from scaling.sweep.importers.sizes import Log, Sizes, Told, listed
 
@@ -33,14 +33,18 @@ def from_tensorboard(
             n_tokens must have been logged at the step of the loss, or once for the whole run.
     """
     sizes = Sizes(**told)
-    notes = () if sizes.n_steps is not None else (NO_END,)
-    return sizes.runs(
-        _logs(Path(folder), loss_tag, sizes), loss_key=loss_tag, source=str(folder), notes=notes
-    )
+    again: list[str] = []
+    logs = _logs(Path(folder), loss_tag, sizes, again)
+    notes: tuple[str, ...] = () if sizes.n_steps is not None else (NO_END,)
+    if again:
+        notes += (
+            f"steps begin again in a later event file, what stood before is taken for lost: {', '.join(again)}",
+        )
+    return sizes.runs(logs, loss_key=loss_tag, source=str(folder), notes=notes)
 
 
-def _logs(folder: Path, loss_tag: str, sizes: Sizes) -> list[Log | LeftOut]:
-    """The runs; of one without the loss its name alone."""
+def _logs(folder: Path, loss_tag: str, sizes: Sizes, again: list[str]) -> list[Log | LeftOut]:
+    """The runs; of one without the loss its name alone. `again` takes in those whose steps begin again."""
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError as error:
@@ -63,13 +67,18 @@ def _logs(folder: Path, loss_tag: str, sizes: Sizes) -> list[Log | LeftOut]:
             logs.append(LeftOut(name=f"{name}{damage}"))
             continue
         moment = at_last_step(history, loss_tag, growing=sizes.growing, constant=sizes.constant)
+        if loss_tag in moment.unsure:
+            logs.append(LeftOut(name=f"{name}{damage}", why=f"{loss_tag} {moment.unsure[loss_tag]}"))
+            continue
+        if moment.began_again:
+            again.append(f"{name} ({moment.began_again})")
         log = Log(
             name=name, identity=name, values=moment.values, unsure=moment.unsure, step=moment.step, loss=moment.loss,
             last_step=moment.last_step if moment.went_on else None, is_finished=False if damage else None,
             remark=damage,
         )  # fmt: skip
         logs.append(log)
-    if all(isinstance(log, LeftOut) for log in logs):
+    if all(isinstance(log, LeftOut) and log.why == NO_LOSS for log in logs):
         hurt = next((log.name for log in logs if isinstance(log, LeftOut) and "damaged" in log.name), "")
         raise DataError(
             f"no run below {folder} has a scalar {loss_tag!r}; it has {listed(found)}."

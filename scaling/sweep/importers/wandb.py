@@ -7,6 +7,7 @@ same name and configuration.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -15,8 +16,21 @@ from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut
 from scaling.sweep.importers.moments import at_last_row, of_the_end
 from scaling.sweep.importers.sizes import Log, Sizes, Told, listed
-from scaling.sweep.importers.wandb_files import OWN_COUNTER, flat, identity, offline_logs
+from scaling.sweep.importers.wandb_files import (
+    OWN_COUNTER,
+    ask_of_other_launches,
+    flat,
+    identity,
+    of_calls,
+    offline_logs,
+)  # fmt: skip
 from scaling.sweep.importers.wandb_tables import csv_logs
+
+FIRST_ROWS = 100  # of a history, to see how it counts
+CALLS = (
+    "steps are calls of log(), counted by W&B itself: where a training step makes several, --step-key names a counter "
+    "of steps"
+)
 
 
 def from_wandb(
@@ -52,6 +66,9 @@ def from_wandb(
             f"{where}: none of {len(logs)} runs has logged {loss_key!r}"
             + (f"; they have {names}. Say which is the loss: --loss." if found else ".")
         )
+    logs = ask_of_other_launches(logs, sizes)
+    if sizes.tokens_per_step is not None and any(isinstance(log, Log) and log.counts_calls for log in logs):
+        notes += (CALLS,)
     return sizes.runs(logs, loss_key=loss_key, source=where, notes=notes)
 
 
@@ -68,17 +85,27 @@ def _from_api(run: Any, loss_key: str, step_key: str, sizes: Sizes, found: set[s
         return LeftOut(name=name)
     if step_key in moment.unsure:
         return LeftOut(name=name, why=f"{step_key} {moment.unsure[step_key]}")
+    calls = step_key == OWN_COUNTER and _counts_calls(run)
+    if why := of_calls(calls, int(calls), {**summary, **last}, step_key, sizes):
+        return LeftOut(name=name, why=why)
     return Log(
         name=name,
         identity=identity(name, settings),
         tool_id=str(run.id),
         values={**summary, **last, **settings, **moment.values},
         unsure={**moment.unsure, **of_the_end(moment, sizes.growing, last, {**summary, **settings})},
-        step=moment.step,
+        step=moment.step + calls,
         loss=moment.loss,
-        last_step=moment.last_step if moment.went_on else None,
+        last_step=moment.last_step + calls if moment.went_on else None,
         is_finished=run.state == "finished",
+        counts_calls=calls,
     )
+
+
+def _counts_calls(run: Any) -> bool:
+    """Whether the first rows stand at steps 0, 1, 2 ...: calls of log(), where no step was given."""
+    own = [int(row[OWN_COUNTER]) for row in islice(run.scan_history(keys=[OWN_COUNTER]), FIRST_ROWS)]
+    return len(own) > 1 and own == list(range(len(own)))
 
 
 def _api_rows(run: Any, loss_key: str, wanted: set[str]) -> Iterator[dict[str, Any]]:

@@ -13,16 +13,20 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, UsageError
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut, as_number
-from scaling.sweep.importers.moments import at_last_row, of_the_end
+from scaling.sweep.importers.moments import ONE_STEP, at_last_row, of_the_end
 from scaling.sweep.importers.sizes import Log, Sizes, known
 from scaling.sweep.store import canonical_json
 
 OWN_COUNTER = "_step"  # counts calls of log() from 0, where the caller gives no step
+COUNTS_STEPS = re.compile(
+    r"(^|[/.])((global|train|training|trainer|optimizer)_?)?(steps?|iters?|iterations?|iter_num|it|updates?|num_updates)$"
+)  # the name of a logged value
 STARTED = re.compile(r"\d{8}_\d{6}")  # offline-run-20260131_120000-id
 IDENTITY = b":W&B"
 FILE_HEADER_BYTES = 7  # the identity, 0xBEE1, version 0
@@ -33,7 +37,8 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One launch of a run, as its file says. `first`, `last`: of every name that counts up.
+    """One launch of a run, as its file says. `first`, `last`: of every name that counts up, `begin` what its values
+    lead back to at the launch's first row. `calls`: W&B's own counter stands for calls of log(), from 0 on.
 
     `started` is the time in the folder's name, to the second, then that of the file, which a killed launch may lack.
     """
@@ -46,6 +51,8 @@ class Part:
     summary: Mapping[str, Any]
     first: Mapping[str, float]
     last: Mapping[str, float]
+    begin: Mapping[str, float]
+    calls: bool
     finished: bool
     damage: str
 
@@ -60,7 +67,7 @@ def offline_logs(
             f"no run-*.wandb below {folder}; give a folder with offline runs, or an exported CSV."
         )
     runs: dict[str, list[Part]] = {}
-    parts = (_read_part(path, {step_key, *sizes.growing}) for path in paths)
+    parts = (_read_part(path, {OWN_COUNTER, step_key, *sizes.growing}) for path in paths)
     for part in sorted(parts, key=lambda part: part.started):
         runs.setdefault(part.run_id, []).append(part)
     return [_join(parts, loss_key, step_key, sizes, found) for parts in runs.values()]
@@ -73,6 +80,8 @@ def _read_part(path: Path, counted: set[str]) -> Part:
     summary: dict[str, Any] = {}
     first: dict[str, float] = {}
     last: dict[str, float] = {}
+    where: dict[str, tuple[float, float]] = {}  # of the first and the last value of each name, W&B's own step
+    n_rows = 0
     damage: list[str] = []
     finished, seconds = False, 0.0
     for record in read_records(path, damage):
@@ -87,16 +96,28 @@ def _read_part(path: Path, counted: set[str]) -> Part:
             summary |= flat(_items(record.summary.update))
         elif kind == "history":
             row = _row(record)
+            n_rows += 1
             last |= {key: as_number(row[key]) for key in counted & row.keys()}
             first = last | first
+            own = last.get(OWN_COUNTER, math.nan)
+            where |= {key: (where.get(key, (own,))[0], own) for key in counted & row.keys()}
         elif kind == "exit":
             finished = record.exit.exit_code == 0
     time = STARTED.search(path.parent.name)
     return Part(
         path=path, started=(time[0] if time else "", seconds), run_id=run_id, name=name, summary=summary,
         config=flat({k: v for k, v in config.items() if not k.startswith("_")}), first=first, last=last,
-        finished=finished, damage="".join(damage),
+        begin={key: _led_back(first[key], last[key], *where[key], first.get(OWN_COUNTER, math.nan)) for key in where},
+        calls=n_rows > 1 and first.get(OWN_COUNTER) == 0 and last[OWN_COUNTER] == n_rows - 1, finished=finished,
+        damage="".join(damage),
     )  # fmt: skip
+
+
+def _led_back(first: float, last: float, first_at: float, last_at: float, start: float) -> float:
+    """The value that a counter's line from its first to its last value has at the step `start`."""
+    if not last_at > first_at:
+        return first
+    return first - (last - first) / (last_at - first_at) * (first_at - start)
 
 
 def _join(parts: list[Part], loss_key: str, step_key: str, sizes: Sizes, found: set[str]) -> Log | LeftOut:
@@ -112,8 +133,13 @@ def _join(parts: list[Part], loss_key: str, step_key: str, sizes: Sizes, found: 
     found |= last.keys() | summary.keys()
     if moment is None:
         return LeftOut(name=f"{name}{damage}", why="its file is damaged" if damage else NO_LOSS)
-    if why or step_key in moment.unsure:
-        return LeftOut(name=f"{name}{damage}", why=why or f"{step_key} {moment.unsure[step_key]}")
+    if (
+        not why and step_key in moment.unsure and not offset
+    ):  # with one, it is known how often the steps begin again
+        why = f"{step_key} {moment.unsure[step_key]}"
+    why = why or of_calls(parts[0].calls, offset, last, step_key, sizes)
+    if why:
+        return LeftOut(name=f"{name}{damage}", why=why)
     return Log(
         name=name,
         identity=identity(name, settings),
@@ -128,6 +154,7 @@ def _join(parts: list[Part], loss_key: str, step_key: str, sizes: Sizes, found: 
         loss=moment.loss,
         last_step=moment.last_step + offset if moment.went_on else None,
         is_finished=chosen[-1].finished,
+        counts_calls=step_key == OWN_COUNTER and parts[0].calls,
         remark=damage,
     )
 
@@ -139,17 +166,17 @@ def _one_count(
     lost = [part for part in parts if not part.first]  # killed before W&B had written a row
     parts = [part for part in parts if part.first] or parts[-1:]
     if not _counts_again(parts, step_key) and not (lost and step_key == OWN_COUNTER and parts[0].first):
-        return parts, 0, ""
+        return parts, int(parts[0].calls and step_key == OWN_COUNTER), ""
     planned = None
     if sizes.n_steps is not None:
         log = Log(name=parts[-1].name, identity="", values=settings, step=0, loss=0.0)
         planned = int(known(sizes.n_steps, log, "n_steps"))
-    from_0 = int(step_key == OWN_COUNTER and parts[-1].first.get(step_key) == 0)
+    from_0 = int(step_key == OWN_COUNTER and parts[-1].calls)
     counts = [int(part.last.get(step_key, 0)) + from_0 for part in parts]
     if planned is not None and counts[-1] >= planned:
         return parts[-1:], from_0, ""  # it began anew and reached the end by itself
     if planned is None and sizes.tokens_per_step is None:
-        return parts, sum(counts[:-1]), ""  # no number of the table comes from the steps
+        return parts, sum(counts[:-1]) + from_0, ""  # no number of the table comes from the steps
     if lost:
         return parts, 0, (
             f"a part of run {parts[0].run_id} was killed before its rows were written, and {step_key} counts from 0 in "
@@ -165,9 +192,22 @@ def _one_count(
 
 
 def _counts_again(parts: list[Part], key: str) -> bool:
-    """Whether a later part begins where the first one began: its counter knows nothing of the parts before."""
-    firsts = [part.first[key] for part in parts if key in part.first]
-    return any(later <= firsts[0] for later in firsts[1:])
+    """Whether the counter of a later part knows nothing of the parts before.
+
+    A value that falls is none of a whole run where W&B's own step goes on. Where that falls too the part went on from
+    a checkpoint, unless its values lead back to where the first part began.
+    """
+    having = [part for part in parts if key in part.first]
+    for before, part in pairwise(having):
+        goes_on = part.first[OWN_COUNTER] > before.last[OWN_COUNTER]
+        constant = part.first[key] == part.last[key] == before.first[key] == before.last[key]
+        if constant and key != OWN_COUNTER:
+            continue
+        if part.first[key] < before.last[key] and goes_on:
+            return True
+        if part.first[key] <= before.last[key] and part.begin[key] <= having[0].first[key]:
+            return True
+    return False
 
 
 def _differing(parts: list[Part], sizes: Sizes) -> dict[str, str]:
@@ -182,6 +222,48 @@ def _differing(parts: list[Part], sizes: Sizes) -> dict[str, str]:
             if _counts_again(parts, key)
         },
     }  # fmt: skip
+
+
+def of_calls(calls: bool, offset: int, last: Mapping[str, Any], step_key: str, sizes: Sizes) -> str:
+    """Why W&B's own counter does not count training steps: another counter was logged, and says otherwise."""
+    if not calls or step_key != OWN_COUNTER or (sizes.tokens_per_step is None and sizes.n_steps is None):
+        return ""
+    n_calls = as_number(last.get(OWN_COUNTER)) + offset
+    for key, value in last.items():
+        number = as_number(value)
+        if key == OWN_COUNTER or not COUNTS_STEPS.search(key.lower()) or not 1 <= number < 2**63:
+            continue
+        if number.is_integer() and abs(number - n_calls) > ONE_STEP:
+            return (
+                f"{OWN_COUNTER} counts calls of log(), {n_calls:g} of them, and {key} says {number:g}: say --step-key "
+                f"{key}"
+            )
+    return ""
+
+
+def ask_of_other_launches(logs: list[Log | LeftOut], sizes: Sizes) -> list[Log | LeftOut]:
+    """The runs; one is left out where a launch of another id was cut and nobody can say whether it went on from there.
+
+    That matters where tokens come from a counter that begins at 0 in every launch.
+    """
+    if sizes.tokens_per_step is None or sizes.n_steps is not None:
+        return logs
+    cut = {
+        log.identity: log
+        for log in logs
+        if isinstance(log, Log) and log.is_finished is False and log.step > 0
+    }
+    return [
+        LeftOut(
+            name=log.name,
+            why=f"a launch under another id ({cut[log.identity].tool_id}) was cut after {cut[log.identity].step} "
+            f"steps, and {OWN_COUNTER} counts from 0 in each: say --steps {log.step} if run {log.tool_id} began anew, "
+            "else --step-key, or --sizes with n_tokens",
+        )
+        if isinstance(log, Log) and log.counts_calls and log.is_finished and log.identity in cut
+        else log
+        for log in logs
+    ]  # fmt: skip
 
 
 def _rows_of(parts: list[Part], step_key: str) -> Iterator[dict[str, Any]]:
