@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scaling.errors import UnitError, UsageError
 from scaling.runs.cells import EMPTY, RawTable, read_texts
 from scaling.runs.grid import text_of
+from scaling.runs.names import meaning_of
 from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
 
 _PARSERS = {"n_params": parse_params, "n_params_nonemb": parse_params, "n_tokens": parse_tokens}
@@ -53,6 +54,7 @@ _LEAST = {
     "n_params_nonemb": 1e3,
     "n_tokens": 1e3,
 }  # "seed 2" is none
+LARGEST_WIDTH = 1e5  # of a model: larger numbers down a table are parameters
 _WORDS = re.compile(r"^\D*?(?=[\d.])")
 
 
@@ -97,8 +99,9 @@ def looks_wide(table: RawTable) -> str:
     if len(runs) > 1 and (any(map(_RANGE.search, headers)) or 2 * len(runs) > len(headers)):
         return option_for_runs(runs)
     across = across_names(headers)
-    down = across not in ("", "n_params") and not isinstance(table.values[0], np.ndarray)
-    sizes = down and all(_value_in(text_of(cell), "n_params") for cell in table.values[0])
+    down = across not in ("", "n_params") and meaning_of(_corner(headers[0])) is None
+    said = [_value_in(text_of(cell), "n_params") for cell in table.values[0]] if down else []
+    sizes = bool(said) and all(text and parse_params(text) > LARGEST_WIDTH for text in said)
     return f"--wide n_params/{across}" if sizes else f"--wide {across}" if across else ""
 
 

@@ -148,6 +148,8 @@ def test_a_wide_table_is_known_by_its_names(tmp_path, header, option):
 def test_sizes_down_and_sizes_in_the_names_of_runs_are_known(tmp_path):
     down = read_table(write(tmp_path, "dim \\ budget,1e18,3e18\n22.5M,3.4,3.3\n45M,3.3,3.2\n"))
     assert looks_wide(down) == "--wide n_params/budget"
+    widths = read_table(write(tmp_path, "dim \\ budget,1e18,3e18\n1024,3.4,3.3\n2048,3.3,3.2\n"))
+    assert looks_wide(widths) == "--wide budget"
     panel = (
         "Step,70M_1024 - loss,70M_1024 - loss__MIN,1.3B_2048 - loss,1.3B_2048 - loss__MIN\n1,3,3,2.9,2.9\n"
     )
