@@ -41,6 +41,9 @@ SLIPS = (  # ratio C / (6 N D) → the usual slip
 RATIO_MOST = 1e5  # tokens per parameter; no study trains ten times past 1e4
 CERTAIN = 100.0  # no count of parameters or FLOPs differs by that much from another; a unit does
 N_LEAST, D_LEAST = 1e4, 1e5  # fewer parameters or tokens than the smallest study of language models used
+N_MOST, D_MOST, C_MOST = 1e13, 1e15, 1e28  # more parameters, tokens or FLOPs than any run has had
+RATIO_DOUBTFUL = 1e4  # tokens per parameter above those of any study
+FAR_BEYOND = 10.0  # times a bound, where no doubt is left
 ANY_COUNT = 10.0  # by which counts of FLOPs differ at most
 EMBEDDING_HEAVY = 0.2
 DECAYED_TO = 0.2  # Hoffmann et al. decay to a tenth; above a fifth of the peak the loss is visibly too high
@@ -94,14 +97,19 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
             message=f"half of the runs have {name}{derived} of {plain(middle)} or fewer; if the table counts in "
             f"{'a multiple of FLOPs' if derived else 'millions or billions'}, say so in the header: {unit}.",
         )
+    high = () if low else tuple(_too_many(final, reads))
+    yield from high
     if low or not both:
         return
-    if ratio > RATIO_MOST:
+    if ratio > RATIO_DOUBTFUL and not high:
+        header = final.read_from.get("n_tokens", "n_tokens")
+        unit = f"; if the cells of {header} are whole counts already, take the unit out of that header"
         yield Finding(
             code="unit-slip",
-            severity="error",
+            severity="error" if ratio > RATIO_MOST else "warning",
             message=f"half of the runs have {plain(ratio)} tokens per parameter or more; if n_params counts in "
-            "millions or billions, say so in the header: n_params (M), n_params (B).",
+            "thousands, millions or billions, say so in the header: n_params (k), n_params (M), n_params (B)"
+            f"{unit if _scale(header) > 1 else ''}.",
         )
     few = final.n_tokens < final.n_params
     if np.mean(few) > 0.5:
@@ -122,10 +130,43 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         )
 
 
+def _too_many(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
+    """Counts above any run's: the unit of a header applied to cells that are whole counts already."""
+    high: dict[
+        str, tuple[str, float, float]
+    ] = {}  # by column: the quantity, its middle, and that over the bound
+    for name, values, most in (
+        ("flops", final.flops, C_MOST),
+        ("n_params", final.n_params, N_MOST),
+        ("n_tokens", final.n_tokens, D_MOST),
+    ):
+        own = name != "flops" or name in final.read_from  # 6 N D repeats what N and D say
+        if name in reads and own and (middle := float(np.median(values))) > most:
+            high.setdefault(final.read_from.get(name, name), (name, middle, middle / most))
+    certain = len(high) > 1 or any(beyond > FAR_BEYOND for *_, beyond in high.values())
+    for header, (name, middle, _) in high.items():
+        mend = (
+            f"the cells of {header} seem to be whole counts already: take the unit out of that header"
+            if _scale(header) > 1
+            else f"does {header} count in {'FLOPs' if name == 'flops' else 'ones'}? Mend the column"
+        )
+        yield Finding(
+            code="unit-slip",
+            severity="error" if certain else "warning",
+            message=f"half of the runs have {name} of {plain(middle)} or more, beyond any run; {mend}.",
+        )
+
+
+def _scale(header: str) -> float:
+    """The factor of the unit in a header: 1e6 for "params (M)"."""
+    meaning = meaning_of(header)
+    return meaning.scale if meaning else 1.0
+
+
 def _exchanged(final: Runs) -> str:
     """The options that read N and D from each other's columns; "" where one has a unit in its name, or is derived."""
     headers = [final.read_from.get(name, "") for name in ("n_params", "n_tokens")]
-    scales = [m.scale if (m := meaning_of(h)) else 1.0 for h in headers]
+    scales = [_scale(h) for h in headers]
     if not all(headers) or headers[0] == headers[1] or scales != [1.0, 1.0] or "step" in headers[1]:
         return ""
     return " ".join(
