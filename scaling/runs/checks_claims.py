@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 
 NOMINAL = math.log(1.22)  # nobody misses a nominal budget by a fifth; grids round by a few per cent
 LARGEST_VOCABULARY = 262_144  # Gemma's; a model that guesses has a loss of its logarithm
+SMALLEST_VOCABULARY = 200  # bytes are 256; a smaller number may count thousands
+PERPLEXITY_USUAL, PERPLEXITY_MOST = 90.0, 3000.0  # of a study of small models in the middle; of any
+LOSSES_VARY = 3.0  # largest to smallest loss of a study: 2; of perplexities as high as its sums, more
 TWO_COUNTS_APART = 0.05  # in ln(C / 6 N D)
 ONE_COUNT_WITHIN = 0.02
 CUBE_OF_A_TRANSFORMER = 12.0  # N without embeddings = 12 layers width^2 (Kaplan et al. 2020, table 1)
@@ -57,9 +60,10 @@ def check_claims(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
 
 def _loss_too_high(final: Runs) -> Iterator[Finding]:
     """No text has a loss per token above the logarithm of its vocabulary: that is a perplexity, or a sum."""
-    limit = math.log(LARGEST_VOCABULARY)
     if final.convention.loss_unit != "nats/token" or final.planned:
         return
+    vocabulary = _vocabulary(final)
+    limit = math.log(vocabulary)
     middle = float(np.median(final.loss))
     if middle <= limit:
         return
@@ -67,14 +71,35 @@ def _loss_too_high(final: Runs) -> Iterator[Finding]:
     summed = ""
     if length is not None and 1 < middle / float(np.median(length)) < limit:
         summed = f" (by the length of a sequence it is {plain(middle / float(np.median(length)))})"
+    say_sum = f"it is a sum over tokens{summed}, divide it, or say --loss-unit other for exponents only"
+    perplexity = _may_be_perplexity(final.loss)
+    whose = " of the table's vocabulary" if vocabulary != LARGEST_VOCABULARY else ""
     yield Finding(
         code="loss-unit",
         severity="error",
-        message=f"half of the losses are above {plain(middle)}, and guessing among {LARGEST_VOCABULARY:,} tokens costs "
-        f"{limit:.3g} nats: this is no loss per token. If it is a perplexity, say --loss-unit perplexity (in Python "
-        f"loss_unit=); if it is a sum over tokens{summed}, divide it, or say --loss-unit other for exponents only.",
-        remedies=("--loss-unit perplexity", "--loss-unit other"),
+        message=f"half of the losses are above {plain(middle)}, and guessing among {vocabulary:,} tokens{whose} costs "
+        f"{limit:.3g} nats: this is no loss per token. "
+        + (
+            f"If it is a perplexity, say --loss-unit perplexity (in Python loss_unit=); if {say_sum}."
+            if perplexity
+            else f"If {say_sum} (in Python loss_unit=)."
+        ),
+        remedies=(*(("--loss-unit perplexity",) if perplexity else ()), "--loss-unit other"),
     )
+
+
+def _vocabulary(final: Runs) -> int:
+    """The largest vocabulary of the table's own column, where that is a plausible one; else the largest known."""
+    sizes = _numbers(final, VOCABULARIES)
+    if sizes is None or not bool(np.all((sizes >= SMALLEST_VOCABULARY) & (sizes <= LARGEST_VOCABULARY))):
+        return LARGEST_VOCABULARY
+    return int(sizes.max())
+
+
+def _may_be_perplexity(loss: Array) -> bool:
+    """Whether the logarithms could be losses: a sum over many tokens is large, and varies by no more than a loss."""
+    low, middle, high = np.percentile(loss, [5, 50, 95])
+    return bool(middle < PERPLEXITY_USUAL or (middle < PERPLEXITY_MOST and high > LOSSES_VARY * low > 0))
 
 
 def _budgets(final: Runs) -> Iterator[Finding]:

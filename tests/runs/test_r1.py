@@ -41,3 +41,26 @@ def test_one_unit_too_many_is_told_by_compute_or_by_tokens_per_parameter() -> No
 @pytest.mark.parametrize("name", ["epoch_chinchilla", "llama3_isoflop", "olmo_ladder_final"])
 def test_public_tables_have_no_slip(shared_runs: Path, name: str) -> None:
     assert not any(f.code == "unit-slip" for f in check_runs(load_runs(shared_runs / f"{name}.csv")))
+
+
+@pytest.mark.parametrize("length", [128, 512, 2048])
+def test_a_sum_over_a_sequence_is_not_offered_as_a_perplexity(length: int) -> None:
+    (slip,) = found({"params": N, "tokens": D, "loss": length * LOSS}, "loss-unit")
+    assert slip.remedies == ("--loss-unit other",)
+    assert "perplexity" not in slip.message
+
+
+@pytest.mark.parametrize("loss", [np.exp(LOSS), np.exp(2 * LOSS)])
+def test_perplexities_are_still_offered(loss: np.ndarray) -> None:
+    (slip,) = found({"params": N, "tokens": D, "loss": loss}, "loss-unit")
+    assert slip.remedies == ("--loss-unit perplexity", "--loss-unit other")
+
+
+def test_losses_above_the_tables_own_vocabulary_name_it() -> None:
+    table = {"params": N, "tokens": D, "loss": 3 * LOSS}
+    assert not found(table, "loss-unit")
+    (slip,) = found(table | {"vocab_size": np.full(25, 512)}, "loss-unit")
+    assert slip.severity == "error"
+    assert "among 512 tokens of the table's vocabulary" in slip.message
+    assert not found(table | {"vocab_size": np.full(25, 50257)}, "loss-unit")
+    assert not found(table | {"vocab_size": np.full(25, 32)}, "loss-unit")  # thousands
