@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scaling.errors import ScalingError
 from scaling.fitting.parametric.fit import fit_parametric
 from scaling.runs import Finding, Runs
+from scaling.runs.findings import extra_numbers
+from scaling.runs.names import fold
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN
 
 Array = NDArray[np.float64]
@@ -31,7 +33,8 @@ def embedding_finding(runs: Runs) -> Finding | None:
     Fits the runs twice by the Chinchilla form: as they stand, and with N and C = 6 N D without a usual embedding.
     """
     convention = runs.convention
-    open_question = convention.params == "unknown" or convention.params_assumed
+    bare_name = fold(runs.read_from.get("n_params", "n_params")) == "n_params"
+    open_question = convention.params == "unknown" or (convention.params_assumed and bare_name)
     if runs.absent or not open_question or float(runs.n_params.min()) >= SMALL:
         return None
     bare = without_embedding(runs.n_params)

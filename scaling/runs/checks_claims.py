@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scaling.runs.checks_training import CERTAIN, EXPLAINED, SLIPS
 from scaling.runs.findings import Finding, extra_column, extra_numbers, name_rows, plain, rows_where
-from scaling.runs.names import fold
+from scaling.runs.names import EXPERTS, fold
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, Runs
 
 Array = NDArray[np.float64]
@@ -42,6 +42,16 @@ WIDTHS = (
     "hidden_dim",
 )
 VOCABULARIES = ("vocab_size", "n_vocab", "vocab", "vocabulary_size", "vocabulary")
+EXPERTS_MET = (
+    "num_experts_per_tok",
+    "num_experts_per_token",
+    "n_experts_per_token",
+    "experts_per_token",
+    "experts_per_tok",
+    "top_k",
+    "topk",
+    "moe_top_k",
+)
 LAYERS = ("n_layers", "num_layers", "n_layer", "layers", "depth", "num_hidden_layers", "n_decoder_layers")
 
 
@@ -53,6 +63,7 @@ def check_claims(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     yield from _budgets(final)
     yield from _two_counts(final)
     yield from _embeddings(final)
+    yield from _mixture(final)
 
 
 def _loss_too_high(final: Runs) -> Iterator[Finding]:
@@ -200,6 +211,40 @@ def _embeddings(final: Runs) -> Iterator[Finding]:
         rows=rows,
         remedies=("--params-convention non_embedding",),
     )
+
+
+def _mixture(final: Runs) -> Iterator[Finding]:
+    """Experts of which a token meets some, and an N that counts all, or does not say."""
+    convention = final.convention
+    header = final.read_from.get("n_params", "")
+    if header == final.read_from.get("flops", "") or not (
+        convention.params == "unknown" or convention.params_assumed
+    ):
+        return  # N = C / 6 D counts what the compute does
+    name, experts = _by_last_words(final, EXPERTS)
+    if experts is None or not (experts > 1).any() or "n_params_active" in final.extras:
+        return
+    _, met = _by_last_words(final, EXPERTS_MET)
+    if met is not None and np.all(met[experts > 1] >= experts[experts > 1]):
+        return
+    counts = "counts all parameters" if convention.params == "total" else "may count all parameters"
+    yield Finding(
+        code="mixture-of-experts",
+        severity="warning",
+        message=f"the table is of mixtures of experts (column {name}) and N (column {header or 'n_params'}) {counts}: "
+        "training compute is 6 N D of the active ones. Give them: --column n_params_active=COLUMN "
+        "--params-convention active, or say what N is: --params-convention total or active (in Python "
+        "params_convention=).",
+        remedies=("--params-convention total", "--params-convention active"),
+    )
+
+
+def _by_last_words(final: Runs, names: tuple[str, ...]) -> tuple[str, Array | None]:
+    """The first column of numbers of one of these names, also at the end of a path; and its header."""
+    for header, values in final.extras.items():
+        if fold(re.split(r"[/.]", header)[-1]) in names and values.dtype.kind in "fiu":
+            return header, values.astype(np.float64)
+    return "", None
 
 
 def _numbers(final: Runs, names: tuple[str, ...]) -> Array | None:

@@ -33,6 +33,7 @@ NUMERIC = (
 OUR_HEADER = {"n_params_nonemb": "n_params_non_embedding"}  # as our own tables are written; not worth a word
 SAME_VALUES = 0.01  # relative: two columns of one quantity, one of them rounded
 SAME_LOSS = 0.02  # of a loss and its perplexity, each printed with three digits
+LEAST_MODEL = 1e3  # parameters
 SHOWN = 4  # columns that a message names
 SAMPLE = 200  # rows that tell text from numbers and one quantity from another
 
@@ -72,6 +73,8 @@ def match_columns(
     candidates: dict[str, list[Match]] = {}
     for position, header in enumerate(table.headers):
         meaning = None if position in taken else meaning_of(header)
+        if meaning and fold(header) == "active" and not _counts_params(table, position):
+            continue  # whether a run, an expert or a layer is
         if meaning and meaning.name and meaning.name not in given:
             match = Match(**vars(meaning), header=header, position=position)
             candidates.setdefault(meaning.name, []).append(match)
@@ -164,6 +167,13 @@ def _same_quantity(table: RawTable, first: Match, other: Match) -> bool:
     if first.unit == other.unit:
         return bool(np.all(np.abs(ratio - 1) < SAME_VALUES))
     return bool(len(ratio) > 2 and ratio.max() < (1 + SAME_LOSS) * ratio.min())
+
+
+def _counts_params(table: RawTable, position: int) -> bool:
+    """Whether a column of a bare name holds numbers as large as models are."""
+    values = try_numbers(table.values[position][:SAMPLE], "n_params")
+    values = values[np.isfinite(values)]
+    return bool(len(values) and np.median(values) > LEAST_MODEL)
 
 
 def varies(table: RawTable, position: int) -> bool:
