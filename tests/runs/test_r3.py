@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scaling.fitting.embeddings import embedding_finding
 from scaling.runs import Finding, check_runs, load_runs
 
 RNG = np.random.default_rng(5)
@@ -40,3 +41,32 @@ def test_a_flag_called_active_counts_nothing() -> None:
     assert (
         load_runs({"n_params": N, "n_tokens": D, "loss": LOSS, "active": ONES}).convention.params == "total"
     )
+
+
+def test_compute_of_a_sixth_of_6nd_names_mixtures() -> None:
+    table = {"params": N, "tokens": D, "loss": LOSS, "flops": N * D}
+    found = finding("flops-disagree", table)
+    assert found is not None
+    assert "mixtures of experts" in found.message
+    assert finding("flops-disagree", {**table, "flops": 5 * N * D}) is None
+
+
+def test_of_two_columns_of_compute_that_differ_the_note_names_both() -> None:
+    runs = load_runs(
+        {"n_params": N, "n_tokens": D, "loss": LOSS, "flops": 6 * N * D, "total_flops": 8 * N * D}
+    )
+    assert any("total_flops differs from flops" in n for n in runs.notes)
+    runs = load_runs(
+        {"n_params": N, "n_tokens": D, "loss": LOSS, "flops": 6 * N * D, "total_flops": 6 * N * D}
+    )
+    assert not any("differs" in n for n in runs.notes)
+
+
+def test_the_count_without_embeddings_of_the_table_is_taken() -> None:
+    small = N / 100
+    loss = 1.7 + 380 / small**0.34 + 1700 / D**0.36
+    runs = load_runs({"n_params": small, "n_params_nonemb": small**1.1 / 10, "n_tokens": D, "loss": loss})
+    found = embedding_finding(runs)
+    assert found is not None
+    assert "does not say" not in found.message
+    assert "32k" not in found.message
