@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scaling.errors import MOST_LISTED, DataError, UsageError, near_names
 from scaling.runs.cells import RawTable, scaled, try_numbers
-from scaling.runs.names import OWN_NAME, OWN_NAMES, PATH_TAIL, fold, last_words, meaning_of, misspelt
+from scaling.runs.names import ALIAS, OWN_NAME, OWN_NAMES, PATH_TAIL, fold, last_words, meaning_of, misspelt
 from scaling.runs.wide import looks_wide
 
 Array = NDArray[np.float64]
@@ -144,6 +144,7 @@ def _settle(table: RawTable, name: str, matches: list[Match], notes: list[str]) 
     surest = [m for m in numeric if m.rank == min(m.rank for m in numeric)]
     first, others = surest[0], surest[1:]
     if not others:
+        notes.extend(_differing(table, name, first, numeric))
         return first
     nats = [m for m in surest if name == "loss" and m.unit in ("", "nats/token")]
     if len(nats) == 1:
@@ -153,6 +154,21 @@ def _settle(table: RawTable, name: str, matches: list[Match], notes: list[str]) 
         notes.append(f"{also} says the same as {first.header}: not read")
         return first
     raise _ambiguous(table, name, surest)
+
+
+def _differing(table: RawTable, name: str, first: Match, matches: list[Match]) -> list[str]:
+    """A note on each plain name of the quantity whose numbers differ from those of our own name; of losses, which have
+    splits, none.
+    """
+    return [
+        f"{m.header} differs from {first.header}, which is read as {name}; for the other say "
+        f"{say_column(name, m.header)}"
+        for m in matches
+        if name != "loss"
+        and m.rank == ALIAS
+        and first.rank == OWN_NAME
+        and not _same_quantity(table, first, m)
+    ]
 
 
 def _same_quantity(table: RawTable, first: Match, other: Match) -> bool:
