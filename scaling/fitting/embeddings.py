@@ -37,8 +37,11 @@ def embedding_finding(runs: Runs) -> Finding | None:
     open_question = convention.params == "unknown" or (convention.params_assumed and bare_name)
     if runs.absent or not open_question or float(runs.n_params.min()) >= SMALL:
         return None
-    bare = without_embedding(runs.n_params)
-    if float((bare / runs.n_params).min()) < LEAST_REST:
+    counted = extra_numbers(runs, "n_params_nonemb")
+    if counted is not None and not bool(np.all((counted > 0) & (counted <= runs.n_params))):
+        counted = None  # not known in every row
+    bare = without_embedding(runs.n_params) if counted is None else counted
+    if counted is None and float((bare / runs.n_params).min()) < LEAST_REST:
         return None  # so small a model has no such vocabulary: byte or character models
     other = replace(runs, n_params=bare, flops=FLOPS_PER_PARAM_TOKEN * bare * runs.n_tokens, budget=None)
     try:
@@ -47,12 +50,21 @@ def embedding_finding(runs: Runs) -> Finding | None:
         return None  # runs that cannot determine the exponent leave nothing to move
     if not (math.isfinite(first) and math.isfinite(second)):
         return None
+    if counted is None:
+        message = (
+            "the table does not say whether n_params counts embeddings, and its models are small. If it does, "
+            f"leaving them out would move the exponent of N* from {first:.2f} to {second:.2f} (with 32k tokens)."
+        )
+    else:
+        message = (
+            "the table counts parameters with embeddings and without, and its models are small: leaving them out, as "
+            f"n_params_nonemb does, moves the exponent of N* from {first:.2f} to {second:.2f}."
+        )
     return Finding(
         code="embedding-count",
         severity="note",
-        message="the table does not say whether n_params counts embeddings, and its models are small. If it does, "
-        f"leaving them out would move the exponent of N* from {first:.2f} to {second:.2f} (with 32k tokens). Say which "
-        "it is: --params-convention total or non_embedding (in Python params_convention=).",
+        message=f"{message} Say which it is: --params-convention total or non_embedding (in Python "
+        "params_convention=).",
         source="Pearce and Song 2024, arXiv:2406.12907, eq. 4",
         remedies=("--params-convention total", "--params-convention non_embedding"),
     )
