@@ -14,8 +14,8 @@ LOSS = 1.7 + 380 / N**0.34 + 1700 / D**0.36
 ONES = np.ones(25)
 
 
-def finding(code: str, columns: dict[str, object], **options: object) -> Finding | None:
-    runs = load_runs(columns, **options)  # type: ignore[arg-type]
+def finding(code: str, table: dict[str, object], **options: object) -> Finding | None:
+    runs = load_runs(table, **options)  # type: ignore[arg-type]
     return next((f for f in check_runs(runs) if f.code == code), None)
 
 
@@ -70,3 +70,40 @@ def test_the_count_without_embeddings_of_the_table_is_taken() -> None:
     assert found is not None
     assert "does not say" not in found.message
     assert "32k" not in found.message
+
+
+def test_a_loss_in_bits_is_told_by_its_perplexity() -> None:
+    table = {"n_params": N, "n_tokens": D, "loss": LOSS / np.log(2), "ppl": np.exp(LOSS)}
+    found = finding("perplexity-disagrees", table)
+    assert found is not None
+    assert (found.severity, found.remedies) == ("error", ("--loss-unit bits/token",))
+    assert finding("perplexity-disagrees", table, loss_unit="bits/token") is None
+    assert finding("perplexity-disagrees", {**table, "loss": LOSS}) is None
+
+
+def test_a_perplexity_of_something_else_is_a_warning() -> None:
+    table = {"n_params": N, "n_tokens": D, "loss": LOSS, "ppl": np.exp(1.3 * LOSS)}
+    found = finding("perplexity-disagrees", table)
+    assert found is not None
+    assert found.severity == "warning"
+    assert "1.3 times" in found.message
+    assert finding("perplexity-disagrees", table, columns={"loss": "ppl"}, loss_unit="perplexity") is None
+
+
+def test_tokens_of_the_dataset_beside_epochs_are_asked_for() -> None:
+    table = {"params": N, "dataset_tokens": D / 4, "epochs": 4 * ONES, "loss": LOSS}
+    assert finding("epochs-beside-dataset", table) is not None
+    assert finding("epochs-beside-dataset", {**table, "epochs": ONES}) is None
+    table["flops"] = 6 * N * D
+    found = finding("epochs-beside-dataset", table)
+    assert found is not None
+    assert len(found.remedies) == 1
+    runs = load_runs(table, columns={"n_tokens": None, "n_tokens_unique": "dataset_tokens"})
+    assert np.allclose(runs.n_tokens, D)
+    assert not any(f.code.startswith("epochs") for f in check_runs(runs))
+
+
+def test_unique_tokens_that_contradict_the_epochs_are_a_warning() -> None:
+    table = {"n_params": N, "n_tokens": D, "n_tokens_unique": D / 4, "epochs": 4 * ONES, "loss": LOSS}
+    assert finding("epochs-disagree", table) is None
+    assert finding("epochs-disagree", {**table, "n_tokens_unique": D}) is not None
