@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scaling.errors import ScalingError
 from scaling.fitting.parametric.fit import fit_parametric
 from scaling.runs import Finding, Runs
+from scaling.runs.findings import extra_numbers
+from scaling.runs.names import fold
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN
 
 Array = NDArray[np.float64]
@@ -31,11 +33,15 @@ def embedding_finding(runs: Runs) -> Finding | None:
     Fits the runs twice by the Chinchilla form: as they stand, and with N and C = 6 N D without a usual embedding.
     """
     convention = runs.convention
-    open_question = convention.params == "unknown" or convention.params_assumed
+    bare_name = fold(runs.read_from.get("n_params", "n_params")) == "n_params"
+    open_question = convention.params == "unknown" or (convention.params_assumed and bare_name)
     if runs.absent or not open_question or float(runs.n_params.min()) >= SMALL:
         return None
-    bare = without_embedding(runs.n_params)
-    if float((bare / runs.n_params).min()) < LEAST_REST:
+    counted = extra_numbers(runs, "n_params_nonemb")
+    if counted is not None and not bool(np.all((counted > 0) & (counted <= runs.n_params))):
+        counted = None  # not known in every row
+    bare = without_embedding(runs.n_params) if counted is None else counted
+    if counted is None and float((bare / runs.n_params).min()) < LEAST_REST:
         return None  # so small a model has no such vocabulary: byte or character models
     other = replace(runs, n_params=bare, flops=FLOPS_PER_PARAM_TOKEN * bare * runs.n_tokens, budget=None)
     try:
@@ -44,12 +50,21 @@ def embedding_finding(runs: Runs) -> Finding | None:
         return None  # runs that cannot determine the exponent leave nothing to move
     if not (math.isfinite(first) and math.isfinite(second)):
         return None
+    if counted is None:
+        message = (
+            "the table does not say whether n_params counts embeddings, and its models are small. If it does, "
+            f"leaving them out would move the exponent of N* from {first:.2f} to {second:.2f} (with 32k tokens)."
+        )
+    else:
+        message = (
+            "the table counts parameters with embeddings and without, and its models are small: leaving them out, as "
+            f"n_params_nonemb does, moves the exponent of N* from {first:.2f} to {second:.2f}."
+        )
     return Finding(
         code="embedding-count",
         severity="note",
-        message="the table does not say whether n_params counts embeddings, and its models are small. If it does, "
-        f"leaving them out would move the exponent of N* from {first:.2f} to {second:.2f} (with 32k tokens). Say which "
-        "it is: --params-convention total or non_embedding (in Python params_convention=).",
+        message=f"{message} Say which it is: --params-convention total or non_embedding (in Python "
+        "params_convention=).",
         source="Pearce and Song 2024, arXiv:2406.12907, eq. 4",
         remedies=("--params-convention total", "--params-convention non_embedding"),
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scaling.runs.checks_training import CERTAIN, EXPLAINED, SLIPS
 from scaling.runs.findings import Finding, extra_column, extra_numbers, name_rows, plain, rows_where
-from scaling.runs.names import fold
+from scaling.runs.names import ALIAS, EXPERTS, fold, meaning_of
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, Runs
 
 Array = NDArray[np.float64]
@@ -45,17 +45,33 @@ WIDTHS = (
     "hidden_dim",
 )
 VOCABULARIES = ("vocab_size", "n_vocab", "vocab", "vocabulary_size", "vocabulary")
+EPOCHS = ("epochs", "epoch", "n_epochs", "num_epochs", "num_train_epochs", "passes", "repeats")
+DATASET = {"dataset", "corpus", "data"}
+SAME_LOSS = 0.02  # of a loss and its perplexity, each printed with three digits
+EXPERTS_MET = (
+    "num_experts_per_tok",
+    "num_experts_per_token",
+    "n_experts_per_token",
+    "experts_per_token",
+    "experts_per_tok",
+    "top_k",
+    "topk",
+    "moe_top_k",
+)
 LAYERS = ("n_layers", "num_layers", "n_layer", "layers", "depth", "num_hidden_layers", "n_decoder_layers")
 
 
 def check_claims(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     """`final`: one row a run; `reads`: of n_params, n_tokens, flops those that the law reads."""
     yield from _loss_too_high(final)
+    yield from _perplexity(final)
     if len(reads) < 2 or final.absent:
         return
     yield from _budgets(final)
     yield from _two_counts(final)
     yield from _embeddings(final)
+    yield from _mixture(final)
+    yield from _epochs(final)
 
 
 def _loss_too_high(final: Runs) -> Iterator[Finding]:
@@ -225,6 +241,130 @@ def _embeddings(final: Runs) -> Iterator[Finding]:
         rows=rows,
         remedies=("--params-convention non_embedding",),
     )
+
+
+def _perplexity(final: Runs) -> Iterator[Finding]:
+    """A loss against the perplexity beside it: its logarithm in nats."""
+    if final.convention.loss_unit != "nats/token" or final.planned:
+        return
+    found: list[Finding] = []
+    for header, values in final.extras.items():
+        meaning = meaning_of(header)
+        if (
+            meaning is None
+            or meaning.unit != "perplexity"
+            or values.dtype.kind not in "fiu"
+            or meaning.log_base
+        ):
+            continue
+        numbers = values.astype(np.float64) * meaning.scale
+        known = np.isfinite(numbers) & (numbers > 1)
+        if known.sum() < 3:
+            continue
+        logs, loss = np.log(numbers[known]), final.loss[known]
+        ratio = logs / loss
+        if np.all(np.abs(logs - loss) < SAME_LOSS):
+            return
+        if np.all(np.abs(ratio / math.log(2) - 1) < SAME_LOSS / 2):
+            found = [
+                Finding(
+                    code="perplexity-disagrees",
+                    severity="error",
+                    message=f"{header} is 2 to the power of the loss, not e: the loss is in bits per token. Say "
+                    "--loss-unit bits/token (in Python loss_unit=).",
+                    remedies=("--loss-unit bits/token",),
+                )
+            ]
+            break
+        if meaning.rank <= ALIAS and not {"train", "training", "test"} & set(fold(header).split("_")):
+            one = ratio.max() < (1 + SAME_LOSS) * ratio.min()
+            factor = f"{_extent(ratio)} times" if one else f"{_extent(ratio)} times, by row,"
+            found.append(
+                Finding(
+                    code="perplexity-disagrees",
+                    severity="warning",
+                    message=f"the logarithm of {header} is {factor} the loss: of other text, in another unit, or one "
+                    "of them is wrong. If it is the one to fit: --column loss="
+                    f"{shlex.quote(header)} --loss-unit perplexity (in Python columns=, loss_unit=).",
+                    remedies=(f"--column {shlex.quote(f'loss={header}')} --loss-unit perplexity",),
+                )
+            )
+    yield from found[:1]
+
+
+def _epochs(final: Runs) -> Iterator[Finding]:
+    """Epochs above 1 beside tokens that are those of the dataset, or that contradict the unique ones."""
+    name, epochs = _by_last_words(final, EPOCHS)
+    if epochs is None or not (again := epochs > 1.05).any():
+        return
+    header = final.read_from.get("n_tokens", "")
+    unique = final.n_tokens_unique
+    if unique is not None and np.isfinite(unique).any():
+        passes = final.n_tokens / unique
+        with np.errstate(invalid="ignore"):
+            off = np.abs(passes - epochs) > np.maximum(
+                0.05 * epochs, 0.99
+            )  # epochs may be rounded up or down
+        if off.any():
+            rows = rows_where(final, off)
+            yield Finding(
+                code="epochs-disagree",
+                severity="warning",
+                message=f"n_tokens is {_extent(passes[off])} times the unique tokens and {name} is "
+                f"{_extent(epochs[off])} in {name_rows(rows)}: n_tokens counts all tokens seen, repeats included; mend "
+                "the one that is wrong.",
+                rows=rows,
+            )
+        return
+    own_compute = final.read_from.get("flops", header) not in (header, final.read_from.get("n_params"))
+    if not DATASET & set(fold(header).split("_")) or (own_compute and final.convention.flops == "6ND"):
+        return  # 6 N D of the tokens seen is what the table's compute says
+    rows = rows_where(final, again)
+    exchange = f"--column n_tokens= --column {shlex.quote(f'n_tokens_unique={header}')}"
+    way = f" (here it follows from the compute: {exchange})" if own_compute else ""
+    yield Finding(
+        code="epochs-beside-dataset",
+        severity="warning",
+        message=f"{name} is above 1 in {name_rows(rows)} and {header} is read as the tokens seen; if it counts the "
+        f"dataset once, tokens seen are {name} times that: give them in a column n_tokens{way}, and read {header} as "
+        "n_tokens_unique.",
+        rows=rows,
+        remedies=(exchange,) if own_compute else (),
+    )
+
+
+def _mixture(final: Runs) -> Iterator[Finding]:
+    """Experts of which a token meets some, and an N that counts all, or does not say."""
+    convention = final.convention
+    header = final.read_from.get("n_params", "")
+    if header == final.read_from.get("flops", "") or not (
+        convention.params == "unknown" or convention.params_assumed
+    ):
+        return  # N = C / 6 D counts what the compute does
+    name, experts = _by_last_words(final, EXPERTS)
+    if experts is None or not (experts > 1).any() or "n_params_active" in final.extras:
+        return
+    _, met = _by_last_words(final, EXPERTS_MET)
+    if met is not None and np.all(met[experts > 1] >= experts[experts > 1]):
+        return
+    counts = "counts all parameters" if convention.params == "total" else "may count all parameters"
+    yield Finding(
+        code="mixture-of-experts",
+        severity="warning",
+        message=f"the table is of mixtures of experts (column {name}) and N (column {header or 'n_params'}) {counts}: "
+        "training compute is 6 N D of the active ones. Give them: --column n_params_active=COLUMN "
+        "--params-convention active, or say what N is: --params-convention total or active (in Python "
+        "params_convention=).",
+        remedies=("--params-convention total", "--params-convention active"),
+    )
+
+
+def _by_last_words(final: Runs, names: tuple[str, ...]) -> tuple[str, Array | None]:
+    """The first column of numbers of one of these names, also at the end of a path; and its header."""
+    for header, values in final.extras.items():
+        if fold(re.split(r"[/.]", header)[-1]) in names and values.dtype.kind in "fiu":
+            return header, values.astype(np.float64)
+    return "", None
 
 
 def _numbers(final: Runs, names: tuple[str, ...]) -> Array | None:

@@ -26,6 +26,7 @@ SAME_6ND = 0.01
 # C / (6 N D) that a count can explain. Non-embedding N: 6 N_nonemb D is .17 of the exact count at d = 256, 4 layers,
 # V = 50k. Total N: the embedding is no matmul (down to .3 for small models), attention adds up to about 2.5.
 EXPLAINED = {"non_embedding": (0.95, 6.5), "total": (0.3, 2.6)}
+ALL_EXPERTS = 0.3  # of 6 N D, below which N counts parameters that a token does not meet
 SLIPS = (  # ratio C / (6 N D) → the usual slip
     (1 / 3, "forward pass only (2 N D)"),
     (2 / 3, "backward pass only (4 N D)"),
@@ -237,6 +238,10 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         (1 - SAME_6ND, 1 + SAME_6ND) if claimed else EXPLAINED.get(final.convention.params, (0.15, 6.5))
     )
     off = (ratio < low) | (ratio > high)
+    mixture = final.convention.params in ("total", "unknown") and float(np.median(ratio)) < ALL_EXPERTS
+    mixture = mixture and float(np.median(ratio)) > 1 / CERTAIN  # below that, a unit
+    if mixture:
+        off |= ratio < ALL_EXPERTS
     if off.any():
         rows = rows_where(final, off)
         middle = float(np.median(ratio[off]))
@@ -246,7 +251,12 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         rule = (
             "6ND"
             if claimed
-            else f"what {final.convention.params} parameters explain ({low:g} to {high:g} times)"
+            else f"what {final.convention.params} parameters explain "
+            f"({ALL_EXPERTS if mixture else low:g} to {high:g} times)"
+        )
+        experts = (
+            " Are these mixtures of experts, whose compute is 6 N D of the active parameters? Then give those: "
+            "--column n_params_active=COLUMN --params-convention active (in Python columns=, params_convention=)."
         )
         yield Finding(
             code="flops-disagree",
@@ -255,7 +265,7 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
             else "warning",
             message=f"FLOPs of {name_rows(rows)} are {plain(middle)} times 6 n_params n_tokens{slip}, beyond {rule}; "
             f"check the unit and what was counted, or leave the column out: --column {column}= (in Python "
-            f"columns={{{column!r}: None}}).",
+            f"columns={{{column!r}: None}}).{experts if mixture else ''}",
             remedies=(f"--column {column}=",),
             source="Porian et al. 2024, arXiv:2406.19146",
             rows=rows,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scaling.errors import MOST_LISTED, DataError, UsageError, near_names
 from scaling.runs.cells import RawTable, scaled, try_numbers
-from scaling.runs.names import OWN_NAME, OWN_NAMES, PATH_TAIL, fold, last_words, meaning_of, misspelt
+from scaling.runs.names import ALIAS, OWN_NAME, OWN_NAMES, PATH_TAIL, fold, last_words, meaning_of, misspelt
 from scaling.runs.wide import looks_wide
 
 Array = NDArray[np.float64]
@@ -33,6 +33,7 @@ NUMERIC = (
 OUR_HEADER = {"n_params_nonemb": "n_params_non_embedding"}  # as our own tables are written; not worth a word
 SAME_VALUES = 0.01  # relative: two columns of one quantity, one of them rounded
 SAME_LOSS = 0.02  # of a loss and its perplexity, each printed with three digits
+LEAST_MODEL = 1e3  # parameters
 SHOWN = 4  # columns that a message names
 SAMPLE = 200  # rows that tell text from numbers and one quantity from another
 
@@ -72,6 +73,8 @@ def match_columns(
     candidates: dict[str, list[Match]] = {}
     for position, header in enumerate(table.headers):
         meaning = None if position in taken else meaning_of(header)
+        if meaning and fold(header) == "active" and not _counts_params(table, position):
+            continue  # whether a run, an expert or a layer is
         if meaning and meaning.name and meaning.name not in given:
             match = Match(**vars(meaning), header=header, position=position)
             candidates.setdefault(meaning.name, []).append(match)
@@ -141,6 +144,7 @@ def _settle(table: RawTable, name: str, matches: list[Match], notes: list[str]) 
     surest = [m for m in numeric if m.rank == min(m.rank for m in numeric)]
     first, others = surest[0], surest[1:]
     if not others:
+        notes.extend(_differing(table, name, first, numeric))
         return first
     nats = [m for m in surest if name == "loss" and m.unit in ("", "nats/token")]
     if len(nats) == 1:
@@ -150,6 +154,21 @@ def _settle(table: RawTable, name: str, matches: list[Match], notes: list[str]) 
         notes.append(f"{also} says the same as {first.header}: not read")
         return first
     raise _ambiguous(table, name, surest)
+
+
+def _differing(table: RawTable, name: str, first: Match, matches: list[Match]) -> list[str]:
+    """A note on each plain name of the quantity whose numbers differ from those of our own name; of losses, which have
+    splits, none.
+    """
+    return [
+        f"{m.header} differs from {first.header}, which is read as {name}; for the other say "
+        f"{say_column(name, m.header)}"
+        for m in matches
+        if name != "loss"
+        and m.rank == ALIAS
+        and first.rank == OWN_NAME
+        and not _same_quantity(table, first, m)
+    ]
 
 
 def _same_quantity(table: RawTable, first: Match, other: Match) -> bool:
@@ -164,6 +183,13 @@ def _same_quantity(table: RawTable, first: Match, other: Match) -> bool:
     if first.unit == other.unit:
         return bool(np.all(np.abs(ratio - 1) < SAME_VALUES))
     return bool(len(ratio) > 2 and ratio.max() < (1 + SAME_LOSS) * ratio.min())
+
+
+def _counts_params(table: RawTable, position: int) -> bool:
+    """Whether a column of a bare name holds numbers as large as models are."""
+    values = try_numbers(table.values[position][:SAMPLE], "n_params")
+    values = values[np.isfinite(values)]
+    return bool(len(values) and np.median(values) > LEAST_MODEL)
 
 
 def varies(table: RawTable, position: int) -> bool:

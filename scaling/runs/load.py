@@ -6,6 +6,7 @@ In this order: the table as written, which column is what, which rows are asked 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +38,7 @@ from scaling.runs.conventions import (
 )
 from scaling.runs.conventions import flops_convention as choose_flops
 from scaling.runs.derive import Sizes, read_sizes
-from scaling.runs.names import fold
+from scaling.runs.names import EXPERTS, fold
 from scaling.runs.read import MAX_ROWS, read_table
 from scaling.runs.table import Convention, Runs
 
@@ -218,7 +219,7 @@ def _runs(table: RawTable, found: dict[str, Match], reading: Reading, notes: tup
         extras=_extras(table, found, chosen, sizes),
         convention=Convention(
             params=params,
-            params_assumed=_assumed(chosen, reading, says),
+            params_assumed=_assumed(table, chosen, reading, says),
             flops=counted,
             loss_unit=unit,
             data_unit=says.get("data_unit") or sizes.data_unit,
@@ -240,10 +241,12 @@ def _stated(table: RawTable, found: Mapping[str, Match]) -> dict[str, str | None
     return says
 
 
-def _assumed(chosen: Match | None, reading: Reading, says: Mapping[str, str | None]) -> bool:
-    """Whether nothing but the bare name n_params says that embeddings are counted."""
-    told = reading.params_convention or says.get("params_convention")
-    return chosen is not None and not told and fold(chosen.header) == "n_params"
+def _assumed(table: RawTable, chosen: Match | None, reading: Reading, says: Mapping[str, str | None]) -> bool:
+    """Whether nothing but the bare name n_params says that embeddings are counted; or, of mixtures, all experts."""
+    if chosen is None or reading.params_convention or says.get("params_convention"):
+        return False
+    mixtures = any(fold(re.split(r"[/.]", h)[-1]) in EXPERTS for h in table.headers)
+    return fold(chosen.header) == "n_params" or (chosen.says_total and mixtures)
 
 
 def _numbers(table: RawTable, match: Match, *, required: bool = False) -> Array:

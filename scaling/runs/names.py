@@ -70,6 +70,8 @@ _WHOLE = {  # names of more than one reading, and those of columns that are no n
     "model_size": "n_params", "data_size": "n_tokens", "dataset_size": "n_tokens",
     "u": "", "n_params_nonemb": "n_params_nonemb", "n_params_active": "n_params_active",
     "n_tokens_unique": "n_tokens_unique", "non_embedding_param_size": "n_params_nonemb",
+    "active": "n_params_active", "n_active": "n_params_active", "n_act": "n_params_active",
+    "params_act": "n_params_active", "n_params_act": "n_params_active", "act_params": "n_params_active",
     "run_id": "run_id", "run": "run_id", "run_name": "run_id", "runid": "run_id", "id": "run_id",
     "experiment_id": "run_id", "name": "run_id", "trunk_id": "trunk_id", "trunk": "trunk_id",
     "parent_run": "trunk_id", "parent_run_id": "trunk_id", "step": "step", "steps": "step", "iteration": "step",
@@ -81,6 +83,15 @@ _WHOLE = {  # names of more than one reading, and those of columns that are no n
 }  # fmt: skip
 # Columns whose rows of different values do not lie on one surface: corpora, validation sets, tokenizers.
 GROUPS = ("experiment", "corpus", "dataset", "eval_set", "validation_set", "tokenizer", "group")
+# Columns that only mixtures of experts have.
+EXPERTS = (
+    "num_experts",
+    "n_experts",
+    "experts",
+    "num_local_experts",
+    "n_routed_experts",
+    "moe_num_experts",
+)
 _LETTERS = {"N": "n_params", "D": "n_tokens", "C": "flops", "L": "loss", "U": "n_tokens_unique"}
 OWN_NAMES = (
     "n_params", "n_params_nonemb", "n_params_active", "n_tokens", "n_tokens_unique", "flops", "loss", "budget",
@@ -202,6 +213,8 @@ def _plain_name(name: str, brackets: list[str]) -> Meaning | None:
     if name in _LETTERS:
         return _with_brackets(Meaning(name=_LETTERS[name]), brackets)
     words = _words(name)
+    if name[:1] == "N" and words == ["n", "total"]:
+        return _with_brackets(Meaning(name="n_params", says_total=True), brackets)
     if whole := _WHOLE.get("_".join(words)):
         return _with_brackets(Meaning(name=whole), brackets)
     base = 0.0
