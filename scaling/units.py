@@ -20,7 +20,7 @@ PRODUCT_ERROR = 4.5e-16  # of a number read from digits, times a factor: two rou
 PFLOPS_DAY = 1e15 * DAY  # 1 PF-day = 8.64e19 FLOPs (Kaplan et al. 2020)
 
 _SCALES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "bn": 1e9, "t": 1e12, "tn": 1e12}
-_SCALES |= {"thousand": 1e3, "million": 1e6, "mio": 1e6, "billion": 1e9, "trillion": 1e12}
+_SCALES |= {"thousand": 1e3, "million": 1e6, "mio": 1e6, "mrd": 1e9, "billion": 1e9, "trillion": 1e12}
 _SI = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18, "z": 1e21, "y": 1e24}
 _SI |= {
     "kilo": 1e3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -82,7 +83,7 @@ def read_numbers(
     except DataError as error:
         unread = np.isnan(try_numbers(cells, name))
         filled = np.array([not _is_empty(c) for c in cells]) if optional else True
-        raise DataError(str(error), remedies=_leaving_out(table, unread & filled)) from error
+        raise DataError(str(error), remedies=_leaving_out(table, unread & filled, position)) from error
     values = log_base**values if log_base else values
     values = scaled(values, scale)
     most = LARGEST.get(name, math.inf)
@@ -101,10 +102,20 @@ def _is_empty(cell: Any) -> bool:
     return cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in EMPTY)
 
 
-def _leaving_out(table: RawTable, bad: NDArray[np.bool_]) -> tuple[str, ...]:
-    """The option that leaves these rows out, where they are few: most rows of a kind are the fault of their column."""
-    if not 0 < MOSTLY_GOOD * np.count_nonzero(bad) <= len(bad) or np.count_nonzero(bad) > MOST_LEFT_OUT:
+def _leaving_out(table: RawTable, bad: NDArray[np.bool_], position: int | None = None) -> tuple[str, ...]:
+    """The option that leaves these rows out, where they are few: most rows of a kind are the fault of their column.
+
+    position: the column whose words ("diverged") stand in these rows and can name them where they are many.
+    """
+    if not 0 < MOSTLY_GOOD * np.count_nonzero(bad) <= len(bad):
         return ()
+    if np.count_nonzero(bad) > MOST_LEFT_OUT:
+        cells = [] if position is None else [table.values[position][i] for i in np.flatnonzero(bad).tolist()]
+        words = list(dict.fromkeys(str(c).strip() for c in cells))
+        if position is None or not words or len(words) > MOST_LEFT_OUT or not all(w.isalpha() for w in words):
+            return ()
+        header = table.headers[position]
+        return (" ".join(f"--exclude {shlex.quote(f'{header}={word}')}" for word in words),)
     return (" ".join(f"--exclude {table.row_word}:{row}" for row in table.row[bad].tolist()),)
 
 

@@ -22,6 +22,9 @@ from scaling.runs.names import GROUPS, fold
 from scaling.runs.table import group_index
 from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
 
+LEAST_CURVE = 3  # rows of a curve that no column names
+MOST_OF_A_TABLE = 0.8  # that such curves fill
+SMALL_START = 0.1  # of the last step: the first of a curve
 Mask = NDArray[np.bool_]
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -223,7 +226,9 @@ def without_crashed(
         return table, (), ()
     states = [text.strip() for text in read_texts(table.values[position])]
     stopped = np.array([fold(s) in _STOPPED for s in states], dtype=bool)
-    empty = _are_empty(table.values[found["loss"].position]) & stopped
+    empty = (
+        ~np.isfinite(column_values(table, found["loss"])) & stopped
+    )  # a word, "diverged", is no loss either
     if not stopped.any() or empty.all():
         return table, (), ()
     header, names, notes = table.headers[position], _names(table, found), []
@@ -241,14 +246,6 @@ def without_crashed(
             f"{options} leaves them out"
         )
     return table.select(np.flatnonzero(~empty)), gone, tuple(notes)
-
-
-def _are_empty(cells: Sequence[Any] | NDArray[Any]) -> Mask:
-    if isinstance(cells, np.ndarray):
-        return np.asarray(np.isnan(cells))
-    return np.array(
-        [c is None or c != c or (isinstance(c, str) and c.strip().lower() in EMPTY) for c in cells]
-    )
 
 
 def counted(names: tuple[str, ...]) -> str:
@@ -274,9 +271,14 @@ def last_rows(table: RawTable, found: Mapping[str, Match], *, planned: bool = Fa
     A run whose losses end in NaN has diverged and keeps its last row, for the reader to refuse by name.
     """
     position = _progress(table, found)
-    if "run_id" not in found or position is None:
+    if position is None:
         return table
-    run = group_index(read_texts(table.values[found["run_id"].position]))
+    if "run_id" in found:
+        run = group_index(read_texts(table.values[found["run_id"].position]))
+    elif (curves := unnamed_curves(table, found)) is None:
+        return table
+    else:
+        run = curves
     order = np.lexsort((np.arange(len(table)), position, run))
     same = np.diff(run[order]) == 0
     if not np.any(same & (np.diff(position[order]) > 0)):
@@ -285,6 +287,44 @@ def last_rows(table: RawTable, found: Mapping[str, Match], *, planned: bool = Fa
         order = order[~_between_evaluations(table, found["loss"], run)[order]]
     last = order[np.flatnonzero(np.diff(run[order], append=-1))]
     return table.select(np.sort(last))
+
+
+def unnamed_curves(table: RawTable, found: Mapping[str, Match]) -> NDArray[np.int64] | None:
+    """The curve of each row where no column names runs: rows of one size with rising steps. None where rows are runs.
+
+    A grid of sizes and steps looks alike. Curves show by what no sorted grid does: at one size and setting the steps
+    begin anew and end elsewhere; or all begin with one small step and go on by equal ones.
+    """
+    sizes = [n for n in ("n_params", "n_params_active", "n_params_nonemb") if n in found]
+    if "step" not in found or "run_id" in found or not sizes or len(table) < 2 * LEAST_CURVE:
+        return None
+    step = column_values(table, found["step"])
+    keys = [column_values(table, found[n]) for n in (*sizes, "budget", "n_tokens_unique") if n in found]
+    moving = {m.position for n, m in found.items() if n in ("step", "n_tokens", "flops", "loss")}
+    for i, cells in enumerate(table.values):
+        if (
+            i not in moving
+            and not isinstance(cells, np.ndarray)
+            and np.isnan(try_numbers(cells, "extra")).all()
+        ):
+            keys.append(group_index(read_texts(cells)).astype(np.float64))  # a corpus, an optimizer
+    setting = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    new = np.concatenate([[True], (np.diff(setting) != 0) | ~(np.diff(step) > 0)])
+    first = np.flatnonzero(new)
+    length = np.diff(first, append=len(table))
+    long = length >= LEAST_CURVE
+    if length[long].sum() < MOST_OF_A_TABLE * len(table) or np.count_nonzero(long) < 2:
+        return None
+    last = first + length - 1
+    ends = {(int(setting[i]), float(step[i])) for i in last[long]}
+    anew = np.count_nonzero(long) > len(np.unique(setting[last[long]]))
+    if not (anew and len(ends) == np.count_nonzero(long)):
+        starts, gaps = step[first[long]], np.diff(step)[~new[1:]]
+        singular = not fold(table.headers[found["step"].position]).endswith("s")
+        small = starts.max() <= min(2 * starts.min() + 1, SMALL_START * step[last[long]].min())
+        if not (singular and small and gaps.max() <= 2 * gaps.min()):
+            return None
+    return np.cumsum(new) - 1
 
 
 def _progress(table: RawTable, found: Mapping[str, Match]) -> NDArray[np.float64] | None:

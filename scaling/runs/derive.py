@@ -6,6 +6,8 @@ Kaplan et al. 2020 (arXiv:2001.08361), eq. 2.2: C = 6 N D. Any two give the thir
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
-from scaling.runs.cells import RawTable, read_numbers, read_texts
+from scaling.runs.cells import RawTable, read_numbers, read_texts, try_numbers
 from scaling.runs.columns import Match, column_values, missing_column, say_column, unread_near, varies
 from scaling.runs.names import CHANGES_MEANING, UNIT_ONLY, fold
 from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, ONE_INPUT_LAWS, QUANTITIES
@@ -38,6 +40,25 @@ MAY_BE_A_SIZE = {
     "iterations", "iters", "data", "flops", "flop", "gflops", "compute", "params", "parameters", "hours", "words",
     "documents", "bytes",
 }  # fmt: skip
+LEAST_SIZE = 1e5  # of parameters and tokens: smaller numbers count in millions or billions
+SAME_CELL = 0.01  # relative: losses further apart at one size differ by something else than chance
+_A_SIZE = re.compile(r"\s*\d[\d.,_]*\s*[MBGT]\s*", re.IGNORECASE)  # 19.5M
+_SIZE_IN_NAME = re.compile(
+    r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?[MB])(?![A-Za-z0-9])", re.IGNORECASE
+)  # pythia-70m
+_NO_SIZE = {
+    "batch",
+    "vocab",
+    "vocabulary",
+    "context",
+    "time",
+    "duration",
+    "wall",
+    "memory",
+    "mem",
+    "warmup",
+    "ram",
+}
 _STEPS = (
     "n_steps", "num_steps", "train_steps", "training_steps", "total_steps", "max_steps",
     "num_iterations",
@@ -104,7 +125,7 @@ def read_sizes(table: RawTable, found: Mapping[str, Match], chosen: Match | None
             N = C / (FLOPS_PER_PARAM_TOKEN * D)
             notes.append(f"n_params = {source} / (6 n_tokens): {_lacks('n_params', table, found, reading)}")
     here = {name for name, v in zip(QUANTITIES, (N, D, C), strict=True) if v is not None}
-    _require(here, table, found, reading)
+    _require(here, table, found, reading, next((v for v in (N, D, C) if v is not None), None))
     absent = np.full(len(table), np.nan)
     return Sizes(
         n_params=absent if N is None else N,
@@ -260,18 +281,94 @@ def _flops(
     return None, "", unread
 
 
-def _require(here: set[str], table: RawTable, found: Mapping[str, Match], reading: Reading) -> None:
+def _require(
+    here: set[str], table: RawTable, found: Mapping[str, Match], reading: Reading, size: Array | None
+) -> None:
     """Two of N, D and C, or at least what the law uses."""
     wanted = set(QUANTITIES) & set(reading.inputs) if reading.inputs is not None else set(QUANTITIES)
     if len(here) >= 2:
         return
     if here and reading.inputs is not None and wanted <= here:
         named = bool(reading.inputs)  # else the law of what is there is fitted, where that is all there is
+        if not named and not reading.planned and size is not None:
+            _refuse_more_than_one(next(iter(here)), size, table, found, reading)
         if named or not _other_size(table, found):
             return
     wanted = wanted or set(QUANTITIES)
     missing = next(q for q in ("n_params", "n_tokens", "flops") if q in wanted - here)
     raise missing_column(missing, table, found, *_what_would_do(here, missing, table, found, reading))
+
+
+def _refuse_more_than_one(
+    has: str, size: Array, table: RawTable, found: Mapping[str, Match], reading: Reading
+) -> None:
+    """Refuse a table whose cells show that the loss follows another size too: sizes as text, or losses far apart."""
+    missing = "n_tokens" if has == "n_params" else "n_params"
+    law = _what_would_do({has}, missing, table, found, reading)
+    for i, header in enumerate(table.headers):
+        if told := _sizes_as_text(table, found, i, size):
+            if told == "names":
+                hint = f" The names in {header} hold sizes: write them into a column {missing} of their own.{law[0]}"
+                raise missing_column(missing, table, found, hint, law[1])
+            raise _proposed(missing, header, table, found, law)
+    loss = column_values(table, found["loss"]) if "loss" in found else np.full(len(table), np.nan)
+    cells = [np.flatnonzero(size == x) for x in np.unique(size)]
+    cells = [c for c in cells if len(c) > 1]
+    shown = np.log(loss) if "loss" in found and found["loss"].unit == "perplexity" else loss
+    if not any(float(np.ptp(shown[c])) > SAME_CELL * abs(float(np.min(shown[c]))) for c in cells):
+        return
+    read = {m.position for m in found.values()}
+    for i, header in enumerate(table.headers):
+        if i not in read and not CHANGES_MEANING & set(fold(header).split("_")):
+            values = try_numbers(table.values[i], "n_params")
+            if 2 * len(np.unique(values)) <= len(values) and all(_falls(values[c], loss[c]) for c in cells):
+                raise _proposed(missing, header, table, found, law, values)
+    hint = f" Runs of one {has} differ by more than {SAME_CELL:.0%} in loss, so {has} alone does not set it.{law[0]}"
+    raise missing_column(missing, table, found, hint, law[1])
+
+
+def _sizes_as_text(table: RawTable, found: Mapping[str, Match], position: int, size: Array) -> str:
+    """Whether cells that are not read are sizes ("cells": 19.5M) or names with sizes ("names": pythia-70m)."""
+    match = next((m for m in found.values() if m.position == position), None)
+    if (match and match.name != "run_id") or isinstance(table.values[position], np.ndarray):
+        return ""
+    words = set(fold(table.headers[position]).split("_"))
+    texts = read_texts(table.values[position])
+    parts = [_SIZE_IN_NAME.search(text) for text in texts]
+    plain = all(map(_A_SIZE.fullmatch, texts))
+    if (_NO_SIZE | CHANGES_MEANING) & words or not (plain or all(parts)):
+        return ""
+    sizes = try_numbers(texts if plain else [p[1] for p in parts if p], "n_params")
+    if len(np.unique(sizes)) < 3 or not np.isfinite(sizes).all():
+        return ""
+    with np.errstate(all="ignore"):
+        same = float(np.median(np.abs(np.log(sizes / size)))) < COUNTS_APART  # the one that is read, rounded
+    return "" if same else "cells" if plain else "names"
+
+
+def _falls(values: Array, loss: Array) -> bool:
+    """Whether the loss falls as these values rise, as it does with a size and not with a learning rate or a seed."""
+    order = np.argsort(values)
+    return bool(np.all(np.diff(values[order]) > 0) and np.all(np.diff(loss[order]) < 0))
+
+
+def _proposed(
+    missing: str,
+    header: str,
+    table: RawTable,
+    found: Mapping[str, Match],
+    law: tuple[str, tuple[str, ...]],
+    values: Array | None = None,
+) -> DataError:
+    """The error that asks whether a column is the missing size; cells too small for one need their unit said first."""
+    hint = f" Is it {header}? Then say {say_column(missing, header)}"
+    if values is not None and float(np.median(values)) < LEAST_SIZE:
+        hint = f" Is it {header}? Then name that column {missing} with its unit, '{missing} (B)' for billions"
+        return missing_column(missing, table, found, f"{hint}.{law[0]}", law[1])
+    if header in unread_near(missing, table, found):
+        return missing_column(missing, table, found, law[0], law[1])
+    option = f"--column {shlex.quote(f'{missing}={header}')}"
+    return missing_column(missing, table, found, f"{hint}.{law[0]}", (option, *law[1]))
 
 
 def _other_size(table: RawTable, found: Mapping[str, Match]) -> str:

@@ -181,6 +181,10 @@ def _chosen_rows(
     if reading.final:
         table = last_rows(table, found, planned=reading.planned)
     n_curve_rows -= len(table)
+    if n_curve_rows and "run_id" not in found:
+        notes.append(
+            f"rows of one size with rising steps were read as one training curve: {len(table)} curves"
+        )
     if reading.best_of_cell:
         best = best_of_cells(table, found)
         notes.append(

@@ -123,6 +123,7 @@ _LOSS_UNITS = (
 _SCALE_WORD = re.compile(
     r"^(?:k|m|b|g|t|bn|mn|mil|mio|mrd|thousands?|millions?|billions?|trillions?|1?e\d{1,2}|10\d{1,2})$"
 )
+_SCALED_LETTER = re.compile(r"^([NDCU])(?:\s*/\s*(1?e\d{1,2})|[_ ]in[_ ]([A-Za-z]+|1?e\d{1,2}))$")
 _FUSED = re.compile(r"^([kmbgt])(params?|parameters?|tokens?|toks?)$")  # Mparams, Btokens
 _FLOP_UNIT = re.compile(r"^(kilo|mega|giga|tera|peta|exa|zetta|yotta|[kmgtpezy])(flops?|f)$")
 _BRACKETS = re.compile(r"[(\[{]([^()\[\]{}]*)[)\]}]")
@@ -212,6 +213,9 @@ def _plain_name(name: str, brackets: list[str]) -> Meaning | None:
     """A name without a path, and what stood in brackets behind it."""
     if name in _LETTERS:
         return _with_brackets(Meaning(name=_LETTERS[name]), brackets)
+    if scaled := _SCALED_LETTER.match(name):  # N/1e6, D_in_B
+        letter = Meaning(name=_LETTERS[scaled[1]])
+        return _with_brackets(_scaled(letter, scaled[2] or scaled[3]), brackets)
     words = _words(name)
     if name[:1] == "N" and words == ["n", "total"]:
         return _with_brackets(Meaning(name="n_params", says_total=True), brackets)
@@ -332,7 +336,8 @@ def _with_brackets(found: Meaning | None, brackets: list[str]) -> Meaning | None
         if found.name == "loss":
             said = _loss([*_words(unit), "loss"])
             if not set(_words(unit)) <= _LOSS_WORDS:
-                found = replace(found, unit=said.unit if said and said.unit else unit)
+                own = found.unit  # "PPL (wikitext)": a label behind a name that says its unit
+                found = replace(found, unit=said.unit if said and said.unit else own or unit)
         elif set(_words(unit)) <= _TOKENS_WORDS | _PARAMS_WORDS | _FLOPS_WORDS and _words(unit):
             found = replace(found, says_total=found.says_total or bool({"total", "all"} & set(_words(unit))))
         elif found.name == "n_params" and (finer := _counted([*_words(unit), "params"])):
@@ -351,6 +356,7 @@ def _scaled(found: Meaning | None, unit: str) -> Meaning | None:
 
 def _factor(name: str, unit: str) -> float | None:
     """The factor a unit stands for: 'M' → 1e6, '1e9' → 1e9, 'ZFLOPs' → 1e21; None when it is no such unit."""
+    unit = unit.rstrip(".")
     plain = {"mn": "M", "mil": "M", "mrd": "B"}.get(unit.lower(), unit)
     ways = [f"1 {plain}", f"1 {plain.removesuffix('s')}", plain, f"1{plain}" if plain[:1] in "eE" else plain]
     if name in ("flops", "budget") and len(plain) == 1 and plain.lower() in "kmgtpezy":

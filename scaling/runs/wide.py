@@ -87,6 +87,7 @@ def melt(table: RawTable, spec: str) -> RawTable:
         down, _, across = body.rpartition("/")
         across, metric = across.strip(), metric.strip() or "loss"
         cells = _of_runs(table) if across in RUN_NAMES else _by_value(table, across, metric)
+        _refuse_bare_numbers(table, cells, across, down, metric)
         if not cells:
             raise _no_columns(table, across)
     return _long(table, cells, down.strip())
@@ -138,6 +139,24 @@ def _by_value(table: RawTable, across: str, metric: str) -> list[_Cell]:
     if across not in _PARSERS and not any(says.values()):
         says = {i: h for i, h in enumerate(table.headers) if i}  # names: of corpora, optimizers
     return [_Cell(position=i, says={across: text}, metric=metric) for i, text in says.items() if text]
+
+
+def _refuse_bare_numbers(table: RawTable, cells: list[_Cell], across: str, down: str, metric: str) -> None:
+    """Refuse to take some of the columns named by numbers and not the smaller ones: all of them count in millions."""
+    name = _SAME.get(across, across)
+    word = {"n_params": "params (M)", "n_tokens": "tokens (B)"}.get(name)
+    taken = {c.position for c in cells}
+    bare = [i for i, h in enumerate(table.headers) if re.fullmatch(r"\d+(\.\d+)?", h.strip())]
+    left = [table.headers[i] for i in bare if i not in taken]
+    if word is None or len(left) + len(taken) < 2 or not left or not taken <= set(bare):
+        return
+    spec = f"{down}/{word}" if down else word
+    option = f"--wide '{spec}{'' if metric == 'loss' else f'={metric}'}'"
+    raise UsageError(
+        f"{table.source}: columns {', '.join(left[:8])} are too small for {name}; if they count in millions or "
+        f"billions, say so: {option}.",
+        remedies=(option,),
+    )
 
 
 def _value_in(header: str, across: str, unit: str = "") -> str:
