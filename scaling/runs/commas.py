@@ -132,6 +132,8 @@ def _amount(text: str) -> tuple[str | None, str | None, str] | None:
     by_point, by_comma = without_thousands(digits, "."), without_thousands(digits, ",")
     if by_point is None and by_comma is None:
         return None
+    if power and by_point and by_comma and by_point != by_comma:  # no thousands stand before an exponent:
+        by_point, by_comma = (None, by_comma) if "," in digits else (by_point, None)  # 1,500E+09 is 1.5e9
     return (
         None if by_point is None else f"{sign}{by_point}{power}",
         None if by_comma is None else f"{sign}{by_comma}{power}",
@@ -223,8 +225,6 @@ def _look(table: RawTable, position: int, given: Mapping[str, str | None]) -> _C
             first.setdefault("," if point is None else ".", i)
         elif point != comma:
             first.setdefault("either" if "," in text or "，" in text else "point either", i)
-            if "e" in point.lower():
-                weak.add(",")  # nobody writes thousands before an exponent: 1,500E+09 is a spreadsheet's
         elif point.isdecimal():
             plain_sizes.add(len(point) > 3)
         by_point.append(_value(point if point is not None else str(comma)))
