@@ -338,9 +338,9 @@ def _decide(table: RawTable, columns: Sequence[_Column]) -> str:
             if _rereads(table) or not any(c.differs for c in columns):
                 return ","  # each column tells its own sign, once it is read as text
             raise _contradiction(table, point, comma)
-        if point and _by_separator(table.separator) == ",":
-            if doubtful := next((c for c in quantities if c.doubtful), None):
-                raise _question(table, doubtful, point)
+        unsettled = [c for c in quantities if c.doubtful and _by_separator(table.separator) == ","]
+        if point and unsettled:
+            raise _question(table, unsettled[0], point)
         if point or comma:
             return "." if point else ","
     doubtful = [c for c in quantities or columns if c.either is not None]

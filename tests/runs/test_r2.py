@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+import click
 import pytest
 
 from scaling import units
+from scaling.cli.tables import Number
 from scaling.errors import DataError
 from scaling.fitting.parametric.fit import fit_parametric
 from scaling.runs import load_runs
@@ -103,3 +105,29 @@ def test_points_between_thousands_are_not_called_a_decimal_comma(tmp_path):
         DataError, match=r"'1\.019\.542' has points between thousands, and .* a decimal point"
     ):
         load_runs(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Number(0.5, 0.999), "0,9", 0.9),
+        (Number(min=0, min_open=True), "4,5", 4.5),
+        (Number(min=0), "4.5", 4.5),
+    ],
+)
+def test_an_option_takes_a_decimal_comma(kind, text, value):
+    assert kind.convert(text, None, None) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,5", "not in the range"),
+        ("0.2", "not in the range"),
+        ("4,500", "could be 4.500 or 4500"),
+        ("x", "'x' is not"),
+    ],
+)
+def test_an_option_out_of_range_or_unclear_is_refused(text, message):
+    with pytest.raises(click.BadParameter, match=message):
+        Number(0.5, 0.999).convert(text, None, None)
