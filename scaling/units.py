@@ -97,8 +97,10 @@ def _leading_number(
         raise UnitError(
             f"{text!r} has a misplaced separator; write {example} (thousands: 1_000_000 or 1,000,000)."
         )
-    if "," in digits and by_point and by_comma and (exponent or not unscaled(rest.lower())):
-        tail = exponent + body[number.end() :].rstrip()
+    if "," in digits and by_comma and exponent:
+        by_point = None  # nobody writes thousands before an exponent: 1,400e20 is 1.4e20
+    elif "," in digits and by_point and by_comma and not unscaled(rest.lower()):
+        tail = body[number.end() :].rstrip()
         raise UnitError(
             f"{text!r} could be {sign}{by_comma}{tail} or {sign}{by_point}{tail}: the comma could be a decimal sign or "
             "separate thousands; write one of the two."

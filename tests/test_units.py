@@ -96,7 +96,6 @@ def test_parses(parse, text, value):
             r"'1,400' could be 1\.400 or 1400: the comma could be a decimal sign or",
         ),
         (units.parse_params, "1,400B", r"could be 1\.400B or 1400B"),
-        (units.parse_flops, "1,500e21 FLOPs", r"could be 1\.500e21 FLOPs or 1500e21 FLOPs"),
         (units.parse_tokens, "-1,400", r"could be -1\.400 or -1400"),
         (units.parse_duration, "1d 1,400h", r"could be 1\.400h or 1400h"),
         (units.parse_dollars, "25,500k", r"could be 25\.500k or 25500k"),
@@ -119,7 +118,7 @@ def test_a_count_has_no_decimals_so_its_comma_separates_thousands(text, value):
 
 
 def test_both_readings_that_a_refusal_offers_are_read():
-    for text in ("1,400", "1,400B", "20,500 million", "1,500e9"):
+    for text in ("1,400", "1,400B", "20,500 million"):
         with pytest.raises(UnitError) as caught:
             units.parse_params(text)
         offered = str(caught.value).split(" could be ")[1].split(": ")[0].split(" or ")
@@ -143,8 +142,9 @@ def test_a_number_under_any_locale_reads_as_itself_or_is_asked(digits, decimals,
         assert " could be " in str(error)
         return
     factor = units.parse_tokens(f"1{unit}")
-    if re.fullmatch(r"\d{1,3}\.\d{3}", written):  # the one text that is read as a decimal under every locale
-        assert read == pytest.approx(float(written) * factor)
+    sign = "[.,]" if unit == "e3" else r"\."
+    if re.fullmatch(rf"\d{{1,3}}{sign}\d{{3}}", written):  # what is read as a decimal under every locale
+        assert read == pytest.approx(float(written.replace(",", ".")) * factor)
     else:
         assert read == pytest.approx(float(f"{value:.{decimals}f}") * factor, rel=1e-12)
 

@@ -23,7 +23,15 @@ from scaling.cli.fit_request import (
 )
 from scaling.cli.output import json_safe, print_json
 from scaling.cli.progress import waiting_for
-from scaling.cli.tables import Table, TableOptions, read_table, refuse_overwrite, table_options, write_file
+from scaling.cli.tables import (
+    Number,
+    Table,
+    TableOptions,
+    read_table,
+    refuse_overwrite,
+    table_options,
+    write_file,
+)
 from scaling.errors import FitError, UsageError
 from scaling.units import parse_flops
 
@@ -93,7 +101,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--level",
-    type=click.FloatRange(0.5, 0.999),
+    type=Number(0.5, 0.999),
     default=DEFAULT_LEVEL,
     show_default=True,
     help="Level of the intervals.",

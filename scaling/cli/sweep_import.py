@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from scaling.cli.output import note
+from scaling.cli.tables import Number
 from scaling.errors import DataError, UnitError, UsageError
 
 TOOLS = ("wandb", "mlflow", "tensorboard", "hf-trainer", "nanochat")
@@ -65,7 +66,7 @@ VALUE = "A number, or the name of a value the runs have logged"
 @click.option("--experiment", help="Of MLflow  [default: all].")
 @click.option("--step-key", help="What counts steps in W&B  [default: _step].")
 @click.option(
-    "--bytes-per-token", type=float, help="Of the validation text, where the loss is per byte (nanochat)."
+    "--bytes-per-token", type=Number(), help="Of the validation text, where the loss is per byte (nanochat)."
 )
 @click.option("--force", is_flag=True, help="Overwrite the table.")
 def import_(tool: str, source: str, output: Path, force: bool, **told: Any) -> None:

@@ -11,13 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, UnitError, UsageError
 from scaling.files import write_text
-from scaling.units import parse_tokens
+from scaling.units import parse_number, parse_tokens
 
 if TYPE_CHECKING:
     from scaling.runs import Finding, Runs
     from scaling.runs.load import Reading
+
+
+class Number(click.FloatRange):
+    """A number of a range, written as other quantities are: 4.5 or 4,5."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            number = float(value)
+        except ValueError:
+            try:
+                number = parse_number(value, example="4.5" if self.max is None else "0.9")
+            except UnitError as error:
+                self.fail(str(error), param, ctx)
+        return super().convert(number, param, ctx)
+
 
 _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--params-convention", type=click.Choice(["total", "active", "non_embedding"]),
@@ -25,7 +40,7 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--flops-convention", help="How the table counts FLOPs, if it does not say: 6ND, exact, ..."),
     click.option("--loss-unit", help="Unit of the loss, if not nats/token: bits/token, bits/byte, nats/byte, "
                  "perplexity, other."),
-    click.option("--bytes-per-token", type=click.FloatRange(min=0, min_open=True),
+    click.option("--bytes-per-token", type=Number(min=0, min_open=True),
                  help="Of the tokenizer: turns a loss per byte into one per token."),
     click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS",
                  help="Read a column under another name: --column n_params=size; --column budget= reads none as "

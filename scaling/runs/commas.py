@@ -3,14 +3,17 @@
 A table is written under one locale, so that one cell which can be read in one way only (0,534; 12,5; 1,234,567)
 decides for those that could be either (3,408). Where none does, a loss that cannot be does (3408 nats), then what
 stands between the cells and how whole numbers are written; where these disagree or are silent, the caller is asked.
+Columns that contradict each other are read each by its own sign if no cell is left that could be either.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, UnitError, UsageError
 from scaling.runs.cells import EMPTY, RawTable
 from scaling.runs.names import meaning_of
 from scaling.runs.read import MAX_ROWS, read_table
-from scaling.units import without_thousands
+from scaling.units import parse_number, without_thousands
 
 DECIMALS = {"comma": ",", "point": "."}
 MOST_NATS = (
@@ -31,6 +34,8 @@ MOST_NATS = (
 MOST_PERPLEXITY = (
     1000.0  # of finished runs in the middle of a table: a model of single words' frequencies has about that
 )
+MOST = {"n_params": 1e13, "n_tokens": 1e15}  # of a run: thousandfold mistakes are above
+MILLION = 1e6
 SAMPLED = 200  # cells, spread over a column, that tell numbers from names
 CHUNK = 1 << 14  # cells looked through at once for a sign
 
@@ -69,6 +74,8 @@ class _Column:
     decimal_point: int | None = None  # the first row that is a number only if the point is the decimal sign
     decimal_comma: int | None = None
     either: int | None = None  # the first row with a comma that makes two numbers
+    differs: bool = False  # some cell makes another number under the other sign, and no cell tells
+    doubtful: bool = False  # nothing but a point elsewhere speaks for thousands, and they would be too many
     weak: frozenset[str] = frozenset()  # decimal signs that the way of writing suggests
 
     def says(self) -> str:
@@ -104,7 +111,7 @@ def settle_commas(
         return table
     looked = [_look(table, i, given) for i in numbers]
     sign = DECIMALS[decimal] if decimal else _decide(table, looked)
-    if sign == "," and table.separator and any(map(_was_converted, table.values)):
+    if sign == "," and _rereads(table):
         return settle_commas(_as_text(table), decimal=decimal, columns=columns)
     return _rewritten(table, looked, sign)
 
@@ -132,6 +139,8 @@ def _amount(text: str) -> tuple[str | None, str | None, str] | None:
     by_point, by_comma = without_thousands(digits, "."), without_thousands(digits, ",")
     if by_point is None and by_comma is None:
         return None
+    if power and by_point and by_comma and by_point != by_comma:  # no thousands stand before an exponent:
+        by_point, by_comma = (None, by_comma) if "," in digits else (by_point, None)  # 1,500E+09 is 1.5e9
     return (
         None if by_point is None else f"{sign}{by_point}{power}",
         None if by_comma is None else f"{sign}{by_comma}{power}",
@@ -223,8 +232,6 @@ def _look(table: RawTable, position: int, given: Mapping[str, str | None]) -> _C
             first.setdefault("," if point is None else ".", i)
         elif point != comma:
             first.setdefault("either" if "," in text or "，" in text else "point either", i)
-            if "e" in point.lower():
-                weak.add(",")  # nobody writes thousands before an exponent: 1,500E+09 is a spreadsheet's
         elif point.isdecimal():
             plain_sizes.add(len(point) > 3)
         by_point.append(_value(point if point is not None else str(comma)))
@@ -235,14 +242,35 @@ def _look(table: RawTable, position: int, given: Mapping[str, str | None]) -> _C
         possible = _possible(np.frombuffer(by_point), np.frombuffer(by_comma), limit, header)
         for sign in possible:
             first.setdefault(sign, first.get("either", first.get("point either", 0)))
+    told = ("." in first) != ("," in first)
     return _Column(
         position=position,
         is_quantity=known,
         decimal_point=first.get("."),
         decimal_comma=first.get(","),
         either=first.get("either"),
+        differs=not told and bool({"either", "point either"} & set(first)),
+        doubtful=not told
+        and "either" in first
+        and _too_many(header, cells[first["either"]], by_point, given, weak),
         weak=frozenset(weak),
     )
+
+
+def _too_many(
+    header: str, cell: str, by_point: Sequence[float], given: Mapping[str, str | None], weak: set[str]
+) -> bool:
+    """Whether thousands in a column, such as `cell`, are more than runs have, or are thousands of millions.
+
+    Whole numbers below 1000 beside them (500 and 1,500) speak for thousands.
+    """
+    meaning = meaning_of(header)
+    scale = meaning.scale if meaning else 1.0
+    unit = (_amount(cell) or ("", "", ""))[2].split()
+    with suppress(UnitError):  # words of another kind: 9,548 tokens
+        scale *= parse_number(f"1{unit[0]}") if unit else 1.0
+    name = next((ours for ours, theirs in given.items() if theirs == header), meaning.name if meaning else "")
+    return (scale >= MILLION and "." not in weak) or max(by_point) * scale > MOST.get(name, math.inf)
 
 
 def _possible(
@@ -271,6 +299,7 @@ def _look_at_floats(cells: NDArray[Any], position: int, known: bool, limit: floa
         position=position,
         is_quantity=known,
         decimal_point=int(np.argmax(sure)) if sure.any() else None,
+        differs=not sure.any(),
     )
 
 
@@ -280,6 +309,10 @@ def _look_at_floats(cells: NDArray[Any], position: int, known: bool, limit: floa
 def _was_converted(cells: Any) -> bool:
     """Whether the reader of large files has turned text into numbers: 30.000 into 30, where it may be 30000."""
     return isinstance(cells, np.ndarray) or any(isinstance(c, float) for c in cells)
+
+
+def _rereads(table: RawTable) -> bool:
+    return bool(table.separator) and any(map(_was_converted, table.values))
 
 
 def _as_text(table: RawTable) -> RawTable:
@@ -302,7 +335,12 @@ def _decide(table: RawTable, columns: Sequence[_Column]) -> str:
         if point and comma:
             if heard is columns and not any(c.either is not None for c in quantities):
                 return "."  # columns that nothing reads: they stay as they stand
+            if _rereads(table) or not any(c.differs for c in columns):
+                return ","  # each column tells its own sign, once it is read as text
             raise _contradiction(table, point, comma)
+        unsettled = [c for c in quantities if c.doubtful and _by_separator(table.separator) == ","]
+        if point and unsettled:
+            raise _question(table, unsettled[0], point)
         if point or comma:
             return "." if point else ","
     doubtful = [c for c in quantities or columns if c.either is not None]
@@ -328,20 +366,34 @@ def _contradiction(table: RawTable, point: _Column, comma: _Column) -> DataError
     assert point.decimal_point is not None  # they were chosen by these
     assert comma.decimal_comma is not None
     return DataError(
-        f"{_cell(table, comma, comma.decimal_comma)} has a decimal comma, and "
-        f"{_cell(table, point, point.decimal_point).removeprefix(f'{table.source}, ')} a decimal point; write one sign "
+        f"{_cell(table, comma, comma.decimal_comma)} has {_proof(table, comma, comma.decimal_comma)}, and "
+        f"{_cell(table, point, point.decimal_point).removeprefix(f'{table.source}, ')} "
+        f"{_proof(table, point, point.decimal_point)}; write one sign "
         "throughout, or say how cells that could be either (3,408) are meant: --decimal comma or --decimal point (in "
         "Python decimal='comma')."
     )
 
 
-def _question(table: RawTable, column: _Column) -> DataError:
+def _proof(table: RawTable, column: _Column, row: int) -> str:
+    """What in a cell proves its decimal sign: this sign, or the other one, repeated between thousands."""
+    text = str(table.values[column.position][row])
+    if row == column.decimal_comma:
+        return "a decimal comma" if "," in _plain(text) else "points between thousands"
+    return "a decimal point" if "." in _plain(text) else "commas between thousands"
+
+
+def _question(table: RawTable, column: _Column, beside: _Column | None = None) -> DataError:
     assert column.either is not None  # it was chosen by this
     text = table.values[column.position][column.either]
     point, comma, unit = _amount(text) or ("", "", "")
+    tells = "nothing in the table tells"
+    if beside is not None and beside.decimal_point is not None:
+        told = _cell(table, beside, beside.decimal_point).removeprefix(f"{table.source}, ")
+        tells = f"the point of {told} does not settle it"
     return DataError(
         f"{_cell(table, column, column.either)} could be {comma}{unit} (a decimal comma) or {point}{unit} (thousands), "
-        "and nothing in the table tells; say which: --decimal comma or --decimal point (in Python decimal='comma')."
+        f"and {tells}; say which: --decimal comma or --decimal point (in Python decimal='comma').",
+        remedies=("--decimal comma", "--decimal point"),
     )
 
 
