@@ -312,8 +312,8 @@ def _refuse_more_than_one(
                 raise missing_column(missing, table, found, hint, law[1])
             raise _proposed(missing, header, table, found, law)
     loss = column_values(table, found["loss"]) if "loss" in found else np.full(len(table), np.nan)
-    cells = [np.flatnonzero(size == x) for x in np.unique(size)]
-    cells = [c for c in cells if len(c) > 1]
+    order = np.argsort(size, kind="stable")
+    cells = [c for c in np.split(order, np.flatnonzero(np.diff(size[order])) + 1) if len(c) > 1]
     shown = np.log(loss) if "loss" in found and found["loss"].unit == "perplexity" else loss
     if not any(float(np.ptp(shown[c])) > SAME_CELL * abs(float(np.min(shown[c]))) for c in cells):
         return
@@ -323,8 +323,9 @@ def _refuse_more_than_one(
             values = try_numbers(table.values[i], "n_params")
             if 2 * len(np.unique(values)) <= len(values) and all(_falls(values[c], loss[c]) for c in cells):
                 raise _proposed(missing, header, table, found, law, values)
-    hint = f" Runs of one {has} differ by more than {SAME_CELL:.0%} in loss, so {has} alone does not set it.{law[0]}"
-    raise missing_column(missing, table, found, hint, law[1])
+    hint = f" Runs of one {has} differ by more than {SAME_CELL:.0%} in loss, so {has} alone does not set it:{law[0]}"
+    best = " --best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each."
+    raise missing_column(missing, table, found, hint + best, ("--best-of-cell", *law[1]))
 
 
 def _sizes_as_text(table: RawTable, found: Mapping[str, Match], position: int, size: Array) -> str:

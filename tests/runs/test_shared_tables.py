@@ -52,7 +52,7 @@ OTHER_INPUTS = {
     "domain_mixture_train": "no column for loss",
     "moe_train": "no column for n_params",
     "parallel_train": "no column for n_tokens",
-    "sparsity_train": "no column for n_params",
+    "sparsity_train": "no column for n_tokens",
     "vocab_train": "no column for loss",
 }
 

@@ -35,9 +35,9 @@ def test_a_bad_cell_names_the_option_that_leaves_its_row_out(column, cells, reme
 def test_a_wide_table_is_told_how_it_is_read() -> None:
     table = {"params": [1e8, 2e8], "1e18": [3.1, 3.2], "1e19": [3.0, 2.9]}
     error = refused(table)
-    assert error.remedies == ("--wide n_params/budget",)
-    assert "in Python wide='n_params/budget'" in str(error)
-    assert len(load_runs(table, wide="n_params/budget")) == 4
+    assert error.remedies == ("--wide budget",)
+    assert "in Python wide='budget'" in str(error)
+    assert len(load_runs(table, wide="budget")) == 4
 
 
 def test_a_column_that_is_not_there_is_proposed_by_what_its_name_means() -> None:
