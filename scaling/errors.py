@@ -131,6 +131,8 @@ def _share_words(name: str, other: str) -> bool:
     from difflib import get_close_matches
 
     ours, theirs = (re.findall(r"[a-z]+", text.lower()) for text in (name, other))
+    if any(w != like and sorted(w) == sorted(like) for w in ours for like in theirs if len(w) > 2):
+        return True  # two letters exchanged: gtp2
     long = [[w for w in words if len(w) > 2] for words in (ours, theirs)]
     if not all(long):
         return ours[:1] == theirs[:1] and bool(ours)

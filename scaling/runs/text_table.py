@@ -203,8 +203,10 @@ def _aligned(lines: Sequence[str]) -> tuple[list[list[str]], list[int]]:
     numbers = [i for i, line in enumerate(lines, start=1) if line.strip()]
     rows = [lines[i - 1].expandtabs().rstrip() for i in numbers]
     if any('"' in row for row in rows):  # R's write.table
-        stripped = (row.strip() for row in rows)
-        return list(csv.reader(stripped, delimiter=" ", skipinitialspace=True)), numbers
+        one_by_one = (csv.reader([row.strip()], delimiter=" ", skipinitialspace=True) for row in rows)
+        return [
+            next(row) for row in one_by_one
+        ], numbers  # a quote that never ends takes no other line with it
     records = _by_blanks(rows)
     if records is None:
         return _by_place(rows), numbers

@@ -136,7 +136,7 @@ def test_an_interrupt_leaves_a_resumable_sweep_and_prints_the_command(spec: Path
         (["retry", "absent.toml"], 2, "scaling sweep init"),
         (["index", "absent"], 2, "no store at absent"),
         (["restore", "absent"], 2, "scaling sweep export"),
-        (["import", "nanochat", "x.csv", "-o", "y.csv"], 2, "--bytes-per-token"),
+        (["import", "nanochat", "x.csv", "-o", "y.csv"], 3, "x.csv cannot be read as a CSV"),
         (["import", "tensorboard", "x", "-o", "y.csv"], 2, "--params"),
         (["import", "hf-trainer", "x", "-o", "y.csv"], 3, "trainer_state.json"),
         (["import", "hf-trainer", "x", "-o", "y.csv", "--params", "n_params"], 2, "not a number"),

@@ -278,3 +278,10 @@ def test_a_column_may_be_named_by_a_hash(tmp_path):
     assert table.headers == ("#", "N", "loss")
     named = read(tmp_path, "run,N,loss\n#1,1e8,3.1\n#2,2e8,3.0\n")
     assert named.values[0] == ["#1", "#2"]
+
+
+def test_a_quote_that_never_ends_is_no_fault_of_ours(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('n_params\n"\n0 0\n')
+    with pytest.raises(DataError):
+        read_table(path)
