@@ -24,12 +24,14 @@ def train(folder: Path, name: str, width: int, killed_at: int | None) -> None:
         "MLFLOW_EXPERIMENT_NAME": "sweep", "TENSORBOARD_LOGGING_DIR": str(folder / "tensorboard" / name),
     }  # fmt: skip
     logging.disable(logging.WARNING)
+    import mlflow
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
 
     class Killed(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step == killed_at:
+                mlflow.flush_async_logging()  # the Trainer hands MLflow its metrics in the background: no race with them
                 os.kill(os.getpid(), signal.SIGKILL)
 
     torch.set_num_threads(1)
