@@ -6,8 +6,7 @@ only for `scaling.lm` and is never imported from here.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from scaling.lazy import RENDERERS, lazy_call, lazy_names
 
 __version__ = "0.1.0"
 
@@ -53,13 +52,15 @@ _PUBLIC: dict[str, str] = {  # name → module that defines it
     "audit_model": "scaling.planning.audit",
 }
 
+RENDERERS |= {
+    "html": lazy_call("scaling.render.html", "render_html"),
+    "markdown": lazy_call("scaling.render.markdown", "render_markdown"),
+    "plot": lazy_call("scaling.plots.figures", "plot_first_figure"),
+}
+
 __all__ = ["__version__", *_PUBLIC]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'scaling' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+__getattr__ = lazy_names(__name__, _PUBLIC)
 
 
 def __dir__() -> list[str]:

@@ -14,13 +14,18 @@ PACKAGE = Path(__file__).resolve().parents[1] / "scaling"
 # What each part may import of the package. `sweep` reaches `lm` in worker.py only.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "compute": set(),
+    "jsonable": set(),
+    "lazy": set(),
+    "translation": set(),
     "files": {"errors"},
     "units": {"errors"},
-    "architecture": {"errors", "units"},
-    "runs": {"errors", "files", "units"},
-    "laws": {"errors", "units"},
+    "findings": {"jsonable"},
+    "blocks": {"findings", "lazy"},
 }
-MAY_IMPORT["reference"] = {*MAY_IMPORT, "architecture", "runs", "laws"}
+GROUND = set(MAY_IMPORT)
+MAY_IMPORT |= dict.fromkeys(("architecture", "runs", "laws"), GROUND)
+MAY_IMPORT["reference"] = {*GROUND, "architecture", "runs", "laws"}
 _BASE = {*MAY_IMPORT["reference"], "reference"}
 MAY_IMPORT["accounting"] = _BASE
 MAY_IMPORT["fitting"] = _BASE
@@ -29,7 +34,8 @@ MAY_IMPORT["design"] = _BASE | {"accounting", "fitting"}
 MAY_IMPORT["lm"] = _BASE | {"accounting"}
 MAY_IMPORT["sweep"] = _BASE | {"accounting", "planning", "design"}
 MAY_IMPORT["plots"] = _BASE | {"accounting", "fitting", "planning", "design", "lm"}
-MAY_IMPORT["report"] = MAY_IMPORT["plots"] | {"plots"}
+MAY_IMPORT["render"] = GROUND | {"plots"}  # a renderer knows blocks, not results
+MAY_IMPORT["report"] = MAY_IMPORT["plots"] | {"plots", "render"}
 MAY_IMPORT["cli"] = {*MAY_IMPORT, *MAY_IMPORT["report"], "report", "sweep", "lm"}
 
 ONLY_IN = {

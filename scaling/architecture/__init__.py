@@ -5,10 +5,10 @@ The presets load on first use, since planning never needs them.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scaling.architecture.spec import Activation, Architecture, Head, Kind, Norm, NormPosition, Positions
+from scaling.lazy import lazy_names
 
 if TYPE_CHECKING:
     from scaling.architecture.files import describe_architecture, load_architecture
@@ -35,8 +35,4 @@ _LAZY = {
     "describe_architecture": "files",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = lazy_names(__name__, _LAZY)

@@ -36,9 +36,10 @@ from scaling.errors import FitError, UsageError
 from scaling.units import parse_flops
 
 if TYPE_CHECKING:
+    from scaling.findings import Finding
     from scaling.fitting.comparison import LawComparison
     from scaling.fitting.extrapolation import Extrapolation
-    from scaling.runs import Finding, Runs
+    from scaling.runs import Runs
 
 
 @click.command(epilog="Example: scaling fit runs.csv -o fit.json && scaling plan --flops 1e21 --law fit.json")
@@ -202,7 +203,7 @@ def _fit_groups(table: Table, request: Request, column: str, command: str, as_js
 
 def _of_one_quantity(request: Request, table: Table) -> tuple[Request, Table]:
     """The request and the table where the table holds one quantity beside the loss: that one's power law with floor."""
-    from scaling.runs import Finding
+    from scaling.findings import Finding
     from scaling.runs.columns import near_columns
     from scaling.runs.table import ONE_INPUT_LAWS
 

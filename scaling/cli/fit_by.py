@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from scaling.cli.fit_request import Request
     from scaling.cli.tables import Table
-    from scaling.runs import Finding, Runs
+    from scaling.findings import Finding
+    from scaling.runs import Runs
 
 MOST_GROUPS = 100  # a column with more different values tells runs apart, not groups of them
 NOT_NAMED = "(none)"

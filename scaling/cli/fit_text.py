@@ -14,11 +14,12 @@ from scaling.cli.estimate_text import ends, error_text, interval_text, power, ro
 from scaling.cli.fit_checks_text import print_checks
 from scaling.cli.output import heading, paragraph, print_fields, print_table, styled, wrap
 from scaling.errors import ScalingError
-from scaling.runs.findings import counted
+from scaling.translation import counted
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
     from scaling.cli.tables import Table
+    from scaling.findings import Finding
     from scaling.fitting.comparison import LawComparison
     from scaling.fitting.envelope.fit import EnvelopeFit
     from scaling.fitting.extrapolation import Extrapolation
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
     from scaling.fitting.parametric.result import ParametricFit
     from scaling.fitting.results import Objective
-    from scaling.runs import Finding, Runs
+    from scaling.runs import Runs
 
 BEYOND = (1.0, 10.0, 100.0)  # times the largest budget of the runs: where the law is asked
 SHOWN_FINDINGS = 12

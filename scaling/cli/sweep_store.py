@@ -9,7 +9,8 @@ from scaling.cli.output import note
 from scaling.cli.sweep_hints import typed
 
 if TYPE_CHECKING:
-    from scaling.runs import Finding, Runs
+    from scaling.findings import Finding
+    from scaling.runs import Runs
     from scaling.sweep.design import Design
     from scaling.sweep.store import Store
     from scaling.sweep.timing import Rate
@@ -62,7 +63,7 @@ def finished_runs(planned: Design, kept: Store) -> Runs:
 
 def unfinished_finding(planned: Design, kept: Store) -> Finding | None:
     """What a fit must say of a sweep that is not finished; None where it is."""
-    from scaling.runs import Finding
+    from scaling.findings import Finding
 
     n_left = sum(not (kept.run_dir(run.run_id) / "result.json").exists() for run in planned.runs)
     if not n_left:

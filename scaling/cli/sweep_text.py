@@ -13,7 +13,7 @@ from scaling.cli.sweep_hints import typed
 from scaling.units import format_duration, format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
-    from scaling.runs import Finding
+    from scaling.findings import Finding
     from scaling.sweep.design import Design, PlannedRun
     from scaling.sweep.execute import Report
     from scaling.sweep.progress import Status

@@ -16,8 +16,8 @@ from scaling.cli.sweep_store import design_of, finished_runs, measured_rate, sto
 
 if TYPE_CHECKING:
     from scaling.cli.sweep_verify_text import Basis, Doubts
+    from scaling.findings import Finding
     from scaling.fitting.parametric.result import ParametricFit
-    from scaling.runs import Finding
     from scaling.sweep.design import Design
     from scaling.sweep.store import Store
     from scaling.sweep.verify import Proof

@@ -16,9 +16,10 @@ from scaling.sweep.verify import KAPLAN, OURS, true_entropy
 from scaling.units import format_duration, format_flops, format_params, format_tokens
 
 if TYPE_CHECKING:
+    from scaling.findings import Finding
     from scaling.fitting.isoflop.result import IsoflopFit
     from scaling.fitting.parametric.result import ParametricFit
-    from scaling.runs import Finding, Runs
+    from scaling.runs import Runs
     from scaling.sweep.design import PlannedRun
     from scaling.sweep.timing import Rate
     from scaling.sweep.verify import Proof

@@ -16,7 +16,8 @@ from scaling.files import write_text
 from scaling.units import parse_number, parse_tokens
 
 if TYPE_CHECKING:
-    from scaling.runs import Finding, Runs
+    from scaling.findings import Finding
+    from scaling.runs import Runs
     from scaling.runs.load import Reading
 
 
@@ -203,8 +204,8 @@ def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Colle
 
 
 def _reduced(n_curve_rows: int) -> Finding:
-    from scaling.runs import Finding
-    from scaling.runs.findings import counted
+    from scaling.findings import Finding
+    from scaling.translation import counted
 
     return Finding(
         code="curves-reduced",

@@ -12,12 +12,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import ScalingError
+from scaling.findings import Finding
 from scaling.fitting.parametric.fit import fit_parametric
-from scaling.runs import Finding, Runs
+from scaling.runs import Runs
 from scaling.runs.findings import extra_numbers
 from scaling.runs.names import fold
-from scaling.runs.table import FLOPS_PER_PARAM_TOKEN
 
 Array = NDArray[np.float64]
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from scaling.errors import UnknownNameError, UsageError
+from scaling.findings import Finding
 from scaling.laws.base import LawFamily
-from scaling.runs import Finding, Runs
+from scaling.runs import Runs
 
 FLOOR = "E"  # of every family that has one: the loss that no model reaches
 

@@ -1,10 +1,18 @@
-"""What every fit hands back in the same shape: a value, how sure it is, and what was minimised."""
+"""What every fit hands back in the same shape: the one face of a fit, a value, how sure it is, what was minimised."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from scaling.blocks import Blocks
+from scaling.findings import Finding
+from scaling.laws.base import Law
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,3 +85,54 @@ class Objective:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+class Fit(Protocol):
+    """The face that every fit shows, whatever its approach.
+
+    approach: 1, 2 or 3 of Hoffmann et al. 2022; method: the same by the name that `scaling fit --method` and the JSON
+    use; "law" is Approach 3 with another family than Chinchilla's.
+    """
+
+    approach: ClassVar[int]
+    method: ClassVar[Literal["envelope", "isoflop", "parametric", "law"]]
+
+    @property
+    def law(self) -> Law: ...
+    @property
+    def n_runs(self) -> int: ...
+    @property
+    def level(self) -> float: ...
+    @property
+    def interval_method(self) -> str:
+        """How the intervals were made: "profile, HC2 threshold"."""
+
+    @property
+    def params_exponent(self) -> Estimate | None:
+        """a of N* ~ C^a; None where the law has no compute-optimal power of C."""
+
+    @property
+    def tokens_exponent(self) -> Estimate | None: ...
+    @property
+    def fixed(self) -> Mapping[str, float]:
+        """Coefficients held at a value that was asked for."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]: ...
+    @property
+    def excluded(self) -> tuple[str, ...]: ...
+    @property
+    def has_optimum(self) -> bool:
+        """Whether a budget alone gives a compute-optimal split."""
+
+    def estimate(self, quantity: str, *, flops: float) -> Estimate:
+        """n_params, n_tokens or loss of the compute-optimal model at a budget, with its interval."""
+
+    def summary(self) -> Blocks:
+        """What the fit says, answer first."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a coefficient and exponent: value, standard_error, low, high."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `scaling fit --json`: stable names, unrounded values, null for infinite."""

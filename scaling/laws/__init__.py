@@ -8,9 +8,10 @@ N*(C) without L(N, D); the one-input power laws where only one quantity limits. 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scaling.errors import UnknownNameError
+from scaling.lazy import lazy_names
 
 if TYPE_CHECKING:
     from scaling.laws.base import LawFamily
@@ -72,7 +73,4 @@ def find_family(name: str) -> LawFamily:
     return family
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'scaling.laws' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+__getattr__ = lazy_names(__name__, _PUBLIC)

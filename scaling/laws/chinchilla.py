@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
 from scaling.laws.base import Allocation, Coefficient, Input, Law, LawFamily
 from scaling.laws.form import (
-    FLOPS_PER_PARAM_TOKEN,
     batched,
     checked_exp,
     ln,

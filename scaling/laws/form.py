@@ -15,10 +15,6 @@ from scaling.errors import LawError
 if TYPE_CHECKING:
     from scaling.laws.base import Array
 
-FLOPS_PER_PARAM_TOKEN = (
-    6.0  # 2 forward and 4 backward per matmul weight and token (Kaplan et al. 2020, sec. 2.1)
-)
-
 Predict = Callable[["Array", "Mapping[str, Array]"], "Array"]
 
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
 from scaling.laws.base import Allocation, Coefficient, Input, Law, LawFamily
 from scaling.laws.form import (
-    FLOPS_PER_PARAM_TOKEN,
     checked_exp,
     refuse_unknown_inputs,
     require_above,

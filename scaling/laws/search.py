@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
 from scaling.laws.base import Allocation
-from scaling.laws.form import FLOPS_PER_PARAM_TOKEN, require_positive
+from scaling.laws.form import require_positive
 
 if TYPE_CHECKING:
     from scaling.laws.base import Law

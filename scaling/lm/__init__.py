@@ -5,8 +5,7 @@ The public names below load on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from scaling.lazy import lazy_names
 
 _PUBLIC: dict[str, str] = {  # name → module that defines it
     "Transformer": "scaling.lm.models",
@@ -41,11 +40,7 @@ _PUBLIC: dict[str, str] = {  # name → module that defines it
 
 __all__ = [*_PUBLIC]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'scaling.lm' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+__getattr__ = lazy_names(__name__, _PUBLIC)
 
 
 def __dir__() -> list[str]:

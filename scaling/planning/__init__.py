@@ -6,8 +6,7 @@ call. What the user gives (Budget, Constraints, Cluster) is checked, and so a da
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from scaling.lazy import lazy_names
 
 _PUBLIC = {
     "Budget": "budget",
@@ -25,8 +24,4 @@ _PUBLIC = {
 
 __all__ = list(_PUBLIC)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'scaling.planning' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"scaling.planning.{_PUBLIC[name]}"), name)
+__getattr__ = lazy_names(__name__, _PUBLIC)

@@ -16,9 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError, PlanError
 from scaling.laws.base import Allocation, Law
-from scaling.laws.form import FLOPS_PER_PARAM_TOKEN
 from scaling.planning.allocation import Problem
 from scaling.planning.checks import refuse_nonsense
 from scaling.planning.uncertainty import Ends, intervals

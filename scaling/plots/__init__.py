@@ -8,8 +8,7 @@ usual ones of a fit in a file.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from scaling.lazy import lazy_names
 
 _PUBLIC = {
     "draw_fit": "scaling.plots.panels",
@@ -29,8 +28,4 @@ _PUBLIC = {
 
 __all__ = sorted(_PUBLIC)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'scaling.plots' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+__getattr__ = lazy_names(__name__, _PUBLIC)

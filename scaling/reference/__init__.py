@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from scaling.lazy import lazy_names
 
 _PUBLIC = {
     "DEFAULT_LAW": "published",
@@ -21,8 +20,4 @@ _PUBLIC = {
 
 __all__ = list(_PUBLIC)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'scaling.reference' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"scaling.reference.{_PUBLIC[name]}"), name)
+__getattr__ = lazy_names(__name__, _PUBLIC)

@@ -11,8 +11,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.findings import Finding
 from scaling.reference.published import find_law
-from scaling.runs import Finding, Runs
+from scaling.runs import Runs
 from scaling.runs.findings import some_rows
 
 LAW = "besiroglu-printed"  # Chinchilla's runs; the coefficients as printed, which need no file of draws

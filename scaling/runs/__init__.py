@@ -6,8 +6,8 @@ Use which when: `load_runs` for a file or a DataFrame; `Runs.from_arrays` for nu
 
 from __future__ import annotations
 
+from scaling.findings import Finding
 from scaling.runs.budgets import BudgetClusters, assign_budgets, cluster_budgets
-from scaling.runs.findings import Finding
 from scaling.runs.hygiene import check_runs
 from scaling.runs.load import load_runs
 from scaling.runs.table import Convention, Runs

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
+from scaling.findings import Finding
 from scaling.runs.checks_training import CERTAIN, EXPLAINED, SLIPS
-from scaling.runs.findings import Finding, extra_column, extra_numbers, name_rows, plain, rows_where
+from scaling.runs.findings import extra_column, extra_numbers, name_rows, plain, rows_where
 from scaling.runs.names import ALIAS, EXPERTS, fold, meaning_of
-from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, Runs
+from scaling.runs.table import Runs
 
 Array = NDArray[np.float64]
 

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.findings import Finding
 from scaling.runs.findings import (
     MOST_NAMED,
-    Finding,
     cell_index,
     cell_names,
-    counted,
     extra_numbers,
     name_rows,
     plain,
@@ -21,6 +20,7 @@ from scaling.runs.findings import (
     some_rows,
 )
 from scaling.runs.table import Runs
+from scaling.translation import counted
 from scaling.units import format_params
 
 # Of the 245 digitised Chinchilla runs this flags exactly the five that Besiroglu et al. drop (their |z| is 5.7 to

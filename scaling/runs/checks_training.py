@@ -9,17 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.runs.findings import (
-    Finding,
-    extra_column,
-    extra_numbers,
-    leave_out,
-    name_rows,
-    plain,
-    rows_where,
-)
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
+from scaling.findings import Finding
+from scaling.runs.findings import extra_column, extra_numbers, leave_out, name_rows, plain, rows_where
 from scaling.runs.names import meaning_of
-from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, Runs
+from scaling.runs.table import Runs
 from scaling.units import format_params, format_percent, format_tokens
 
 SAME_6ND = 0.01

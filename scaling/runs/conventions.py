@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError, near_names
 from scaling.runs.cells import RawTable
 from scaling.runs.columns import Match, column_values
 from scaling.runs.names import fold
-from scaling.runs.table import FLOPS_PER_PARAM_TOKEN, PARAMS_CONVENTIONS
+from scaling.runs.table import PARAMS_CONVENTIONS
 
 if TYPE_CHECKING:
     from scaling.runs.load import Reading

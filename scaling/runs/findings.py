@@ -1,11 +1,10 @@
-"""A finding: one thing about a table of runs that a fit should know."""
+"""What the checks of a table say rows and columns with, and how they look for them."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,30 +13,9 @@ from scaling.runs.names import GROUPS, fold
 from scaling.runs.table import QUANTITIES, Runs
 from scaling.units import format_params
 
-Severity = Literal["error", "warning", "note"]
 SAMPLE_ROWS = 50_000  # a rank correlation or six coefficients need no more
 MOST_NAMED = 6  # runs in one command
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, bits spread: 2^64 over the golden ratio
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What is wrong or worth knowing; `error` = no number fitted to it can mean anything, `note` = for information."""
-
-    code: str  # stable, for programs: "edge-minimum"
-    severity: Severity
-    message: str
-    source: str = ""  # the paper that shows it matters
-    rows: tuple[int, ...] = ()  # as Runs.row counts them
-    remedies: tuple[str, ...] = ()  # options of the command line, each of which would mend it
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "code": self.code,
-            "severity": self.severity,
-            "message": self.message,
-            "source": self.source,
-        } | {"rows": list(self.rows), "remedies": list(self.remedies)}
 
 
 def rows_where(runs: Runs, mask: NDArray[Any]) -> tuple[int, ...]:
@@ -64,11 +42,6 @@ def leave_out(runs: Runs, mask: NDArray[Any]) -> str:
     if not names or len(names) > MOST_NAMED or 2 * len(names) > len(runs):
         return ""
     return " ".join(f"--exclude {shlex.quote(name)}" for name in names)
-
-
-def counted(n: int, noun: str) -> str:
-    """'1 run', '5 runs'."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def extra_column(runs: Runs, *names: str) -> NDArray[Any] | None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from scaling.findings import Finding
 from scaling.runs.checks_claims import check_claims
 from scaling.runs.checks_design import check_design
 from scaling.runs.checks_rows import check_rows
 from scaling.runs.checks_training import check_training
-from scaling.runs.findings import Finding
 from scaling.runs.table import QUANTITIES, Runs, require_runs
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 PARAMS_CONVENTIONS = ("total", "active", "non_embedding", "mixed", "unknown")
-FLOPS_PER_PARAM_TOKEN = (
-    6.0  # 2 forward, 4 backward per weight and token (Kaplan et al. 2020, 2001.08361, eq. 2.2)
-)
 REQUIRED = ("n_params", "n_tokens", "flops", "loss")
 OPTIONAL = ("budget", "step", "n_tokens_unique")
 # a table may lack any of these, beside the loss; a law of one of them needs no other

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
-from scaling.runs import Finding
+from scaling.findings import Finding
 from scaling.sweep.design import Design, PlannedRun, budget_sizes, published_advice
 from scaling.sweep.timing import evaluation_steps, memory_bytes
 from scaling.units import format_bytes, format_flops, format_params, format_percent, format_tokens

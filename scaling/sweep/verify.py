@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from scaling.errors import PlanError, UsageError
+from scaling.findings import Finding
 from scaling.laws.base import Allocation
 from scaling.reference.published import find_law
-from scaling.runs import Finding, Runs
+from scaling.runs import Runs
 from scaling.sweep.checks import check_runs
 from scaling.sweep.design import Cell, Design, design_sweep, flops_of_a_token
 from scaling.sweep.shapes import choose_shape, count_as

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling.runs import Finding, check_runs, load_runs
+from scaling.findings import Finding
+from scaling.runs import check_runs, load_runs
 
 N = np.geomspace(1e8, 3e9, 12)
 D = np.geomspace(4e10, 1e9, 12)

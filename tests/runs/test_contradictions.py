@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scaling.findings import Finding
 from scaling.fitting.embeddings import embedding_finding
-from scaling.runs import Finding, check_runs, load_runs
+from scaling.runs import check_runs, load_runs
 
 RNG = np.random.default_rng(5)
 N, D = np.geomspace(1e8, 3e9, 25), 10 ** RNG.uniform(9, 10.7, 25)

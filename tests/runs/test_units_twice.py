@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling.runs import Finding, check_runs, load_runs
+from scaling.findings import Finding
+from scaling.runs import check_runs, load_runs
 
 SIZES = list(product(np.geomspace(2e7, 2e9, 5), (5, 10, 20, 40, 80)))
 N = np.array([n for n, _ in SIZES])

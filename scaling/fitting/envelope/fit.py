@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import FitError, UsageError
+from scaling.findings import Finding
 from scaling.fitting.envelope.points import (
     Crossings,
     Envelope,
@@ -33,7 +34,7 @@ from scaling.fitting.power_law import PowerLawFit, power_law_from_line
 from scaling.fitting.results import Estimate
 from scaling.laws.base import Allocation
 from scaling.laws.frontier import FrontierLaw
-from scaling.runs import Convention, Finding, Runs
+from scaling.runs import Convention, Runs
 from scaling.runs.table import group_index, require_runs
 
 Array = NDArray[np.float64]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.findings import Finding
 from scaling.fitting.fixed import FLOOR, condition_text, no_floor
 from scaling.fitting.generic.search import Found, Problem
 from scaling.fitting.line import half_width_factor
@@ -26,7 +27,7 @@ from scaling.fitting.parametric.diagnostics import (
 )
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import LawFamily
-from scaling.runs import Finding, Runs
+from scaling.runs import Runs
 from scaling.runs.findings import cell_names
 from scaling.runs.table import QUANTITIES
 

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, LawError, UsageError
 from scaling.fitting.fixed import check_fixed, condition_text
 from scaling.fitting.generic import doubts
@@ -26,10 +27,9 @@ from scaling.fitting.noise_free import lies_on_law
 from scaling.fitting.parametric.diagnostics import FTest, robust_scale
 from scaling.fitting.results import Objective
 from scaling.laws.base import Law, LawFamily, Provenance, Uncertainty
-from scaling.laws.form import FLOPS_PER_PARAM_TOKEN
 from scaling.runs import Runs
-from scaling.runs.findings import counted
 from scaling.runs.table import require_runs
+from scaling.translation import counted
 
 Array = NDArray[np.float64]
 HUBER_THRESHOLD = 1.345  # robust standard deviations: 95 % efficient under Gaussian noise (Huber 1981)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import LawError, UsageError
+from scaling.findings import Finding
 from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
 from scaling.fitting.results import Estimate, Interval, Objective
 from scaling.laws.base import Allocation, Law
-from scaling.runs import Finding
 
 Array = NDArray[np.float64]
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.fitting.isoflop.valley import (
     Shape,
     Valley,
@@ -18,7 +19,6 @@ from scaling.fitting.isoflop.valley import (
     minimise_on_grids,
 )
 from scaling.laws.base import Law
-from scaling.laws.form import FLOPS_PER_PARAM_TOKEN
 from scaling.runs import BudgetClusters, Runs
 
 Array = NDArray[np.float64]

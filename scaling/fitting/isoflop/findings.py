@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scaling.findings import Finding, Severity
 from scaling.fitting.isoflop.bias import GridBias
 from scaling.fitting.isoflop.result import BudgetMinimum
 from scaling.fitting.results import Estimate
-from scaling.runs import Finding, Runs
-from scaling.runs.findings import Severity
+from scaling.runs import Runs
 from scaling.units import format_flops, format_params, format_tokens
 
 HOFFMANN = "Hoffmann et al. 2022, arXiv:2203.15556, sec. 3.2"

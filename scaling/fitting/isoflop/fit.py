@@ -17,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from scaling.errors import FitError, LawError, UsageError
+from scaling.findings import Finding
 from scaling.fitting.frontier_law import frontier_law
 from scaling.fitting.isoflop.bias import GridBias, estimate_grid_bias
 from scaling.fitting.isoflop.budgets import (
@@ -43,7 +44,7 @@ from scaling.fitting.parametric.diagnostics import robust_scale
 from scaling.fitting.power_law import PowerLawFit, power_law_from_line
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import Law
-from scaling.runs import Finding, Runs, assign_budgets
+from scaling.runs import Runs, assign_budgets
 from scaling.runs.budgets import DEFAULT_TOLERANCE
 from scaling.runs.table import require_runs
 

@@ -17,7 +17,8 @@ from scaling.laws.base import Allocation, Law
 from scaling.laws.frontier import FrontierLaw
 
 if TYPE_CHECKING:
-    from scaling.runs import Convention, Finding
+    from scaling.findings import Finding
+    from scaling.runs import Convention
 
 
 @dataclass(frozen=True, kw_only=True)

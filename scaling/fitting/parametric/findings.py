@@ -7,14 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from scaling.findings import Finding, Severity
 from scaling.fitting.fixed import FLOOR, condition_text, no_floor
 from scaling.fitting.noise_free import noise_free_finding
 from scaling.fitting.parametric.analysis import BUDGETS_DIFFER, Analysis
 from scaling.fitting.parametric.influence import FAR_OFF
 from scaling.fitting.parametric.intervals import Spread
 from scaling.fitting.parametric.surface import COORDINATES, LOWER, UPPER
-from scaling.runs import Finding
-from scaling.runs.findings import Severity
 from scaling.units import round_by_error
 
 LAW_REJECTED = 0.01  # p of the lack-of-fit test below which the law is called wrong for these runs

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.fitting.fixed import check_fixed, condition_text
 from scaling.fitting.parametric.analysis import COEFFICIENTS, Analysis, analyse, plain_estimates
@@ -37,7 +38,6 @@ from scaling.fitting.results import Estimate
 from scaling.laws.base import Provenance
 from scaling.laws.chinchilla import FAMILY as CHINCHILLA
 from scaling.laws.chinchilla import ChinchillaLaw
-from scaling.laws.form import FLOPS_PER_PARAM_TOKEN
 from scaling.runs import Runs
 from scaling.runs.table import require_runs
 

@@ -10,7 +10,8 @@ import numpy as np
 from scaling.errors import FitError
 from scaling.fitting.parametric.surface import N_COEFFICIENTS, Array
 from scaling.runs import Runs
-from scaling.runs.findings import counted, plain
+from scaling.runs.findings import plain
+from scaling.translation import counted
 from scaling.units import format_flops, format_params, format_tokens
 
 MIN_LEVELS = 3  # two sizes fix the ratio A/N1^alpha : A/N2^alpha, not both A and alpha

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.fitting.parametric.surface import LOWER, UPPER, Array, SurfaceData
 
-FLOPS_PER_PARAM_TOKEN = 6.0  # C = 6 N D: 2 forward, 4 backward per weight and token
 Kind = Literal["linear", "ln_ratio", "ln_optimum", "optimum_loss", "loss"]
 _FAR = 40.0  # natural logs beyond the estimate at which a profile that has not crossed is called unbounded
 _LARGEST_LN_RATIO = math.log(UPPER[4] / LOWER[4])

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
+from scaling.findings import Finding
 from scaling.fitting.fixed import condition_text
 from scaling.fitting.parametric.analysis import COEFFICIENTS
 from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
@@ -15,7 +17,6 @@ from scaling.fitting.parametric.influence import Influence
 from scaling.fitting.parametric.intervals import Method, Spread, inverted, mirrored
 from scaling.fitting.parametric.optimum import Certificate, Optimum
 from scaling.fitting.parametric.quantities import (
-    FLOPS_PER_PARAM_TOKEN,
     Quantity,
     coefficient,
     loss_at,
@@ -26,7 +27,6 @@ from scaling.fitting.parametric.quantities import (
 from scaling.fitting.results import Estimate, Interval, Objective
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.laws.io import law_to_dict
-from scaling.runs import Finding
 
 QUANTITIES = (*COEFFICIENTS, "params_exponent", "tokens_exponent", "n_params", "n_tokens", "loss")
 

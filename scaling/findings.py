@@ -1,0 +1,32 @@
+"""A finding: one thing that a fit, a plan or a sweep, or its reader, should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from scaling.jsonable import fields_of
+
+Severity = Literal["error", "warning", "note"]
+_ORDER: dict[str, int] = {"error": 0, "warning": 1, "note": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What is wrong or worth knowing; `error` = no number built on it can mean anything, `note` = for information."""
+
+    code: str  # stable, for programs: "edge-minimum"
+    severity: Severity
+    message: str
+    source: str = ""  # the paper that shows it matters
+    rows: tuple[int, ...] = ()  # of a table of runs, as Runs.row counts them
+    remedies: tuple[str, ...] = ()  # options of the command line, each of which would mend it
+
+    def to_dict(self) -> dict[str, Any]:
+        return fields_of(self)
+
+
+def gravest_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors, warnings, notes; those of one severity in the order they came."""
+    return sorted(findings, key=lambda f: _ORDER[f.severity])

@@ -1,0 +1,1 @@
+"""The only places that print or escape: blocks to a terminal, to Markdown, to HTML."""
