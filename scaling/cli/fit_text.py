@@ -246,7 +246,7 @@ def _generic(fit: LawFit, runs: Runs) -> None:
 
 def _data(result: Any, runs: Runs, left_out: Sequence[str]) -> None:
     """Where the runs are from, and of N, D and C what the law reads: over which range, counted how."""
-    from scaling.runs.hygiene import quantities_read
+    from scaling.runs.checks import quantities_read
 
     heading("runs")
     c = runs.convention

@@ -11,7 +11,7 @@ import click
 from scaling.cli.output import heading, paragraph, print_fields, print_json, print_table, printable
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import TableOptions, read_table, table_options
-from scaling.runs.hygiene import quantities_read
+from scaling.runs.checks import quantities_read
 from scaling.translation import counted
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 

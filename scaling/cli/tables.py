@@ -18,7 +18,7 @@ from scaling.units import parse_number, parse_tokens
 if TYPE_CHECKING:
     from scaling.findings import Finding
     from scaling.runs import Runs
-    from scaling.runs.load import Reading
+    from scaling.runs.raw_table import Reading
 
 
 class Number(click.FloatRange):
@@ -184,8 +184,7 @@ def read_table(
 
 
 def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Collection[str] | None) -> Reading:
-    from scaling.runs.choose import RowChoice
-    from scaling.runs.load import Reading
+    from scaling.runs.raw_table import Reading, RowChoice
 
     return Reading(
         params_convention=options.params_convention,

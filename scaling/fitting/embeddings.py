@@ -17,7 +17,7 @@ from scaling.errors import ScalingError
 from scaling.findings import Finding
 from scaling.fitting.parametric.fit import fit_parametric
 from scaling.runs import Runs
-from scaling.runs.findings import extra_numbers
+from scaling.runs.rows import extra_numbers
 from scaling.runs.names import fold
 
 Array = NDArray[np.float64]

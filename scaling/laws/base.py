@@ -13,16 +13,17 @@ Importing this module imports neither NumPy nor SciPy.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
+from scaling.errors import LawError
+from scaling.laws.form import batched, checked_exp, named_gradient, refuse_unknown_inputs, require_positive
+from scaling.laws.search import LOG_LARGEST, LOG_SMALLEST, SCAN_STEP, falling_root, minimise_scanned
+
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
-
+    from scaling.laws.form import Array
 
 SAME_FLOPS = 2e-3  # relative: tables print C or D with three or more digits
 
@@ -72,6 +73,10 @@ class LawFamily(NamedTuple):
     jacobian: Callable[[Array, Mapping[str, Array]], Array]
     make: Callable[..., Law]  # make(**coefficients, provenance=, uncertainty=)
     outputs: tuple[str, ...] = ("loss",)
+    # the formula itself, loss(*inputs, *coefficients), floats or arrays, and its derivatives by the coefficients;
+    # None where a law is not one formula of its inputs
+    loss: Callable[..., Any] | None = None
+    gradient: Callable[..., Sequence[Any]] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -207,11 +212,18 @@ class Law:
 
     def loss(self, n_params: Any, n_tokens: Any, **inputs: Any) -> Any:
         """Predicted loss; floats or NumPy arrays in, the same out. Further inputs of a family are keywords."""
-        raise NotImplementedError
+        if self.family.loss is None:
+            raise NotImplementedError
+        refuse_unknown_inputs(self.family.name, inputs)
+        require_positive(n_params=n_params, n_tokens=n_tokens)
+        return self.family.loss(n_params, n_tokens, *self.coefficients.values())
 
     def gradient(self, n_params: Any, n_tokens: Any, **inputs: Any) -> dict[str, Any]:
         """Exact derivative of the loss with respect to each coefficient, by name."""
-        raise NotImplementedError
+        if self.family.gradient is None:
+            raise NotImplementedError
+        values = self.family.gradient(n_params, n_tokens, *self.coefficients.values())
+        return named_gradient(self.family.names, values, like=self.loss(n_params, n_tokens, **inputs))
 
     def predict(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Every output of the family at named inputs, floats or (M,) arrays in, the same out. Needs NumPy."""
@@ -230,25 +242,112 @@ class Law:
         return 0.0
 
     def allocate(self, flops: float, **inputs: Any) -> Allocation:
-        """Compute-optimal allocation of `flops` (C = 6 N D). Families without a closed form search ln N."""
-        from scaling.laws.search import allocate_by_search
+        """Compute-optimal allocation of `flops` (C = 6 N D). Families without a closed form search ln N.
 
-        return allocate_by_search(self, flops, **inputs)
+        Raises:
+            LawError: the loss keeps falling towards an end of the range: no interior optimum.
+        """
+        require_positive(flops=flops)
+        log_product = math.log(flops / FLOPS_PER_PARAM_TOKEN)
+
+        def loss_at(log_n: float) -> float:
+            return float(self.loss(math.exp(log_n), math.exp(log_product - log_n), **inputs))
+
+        if log_product <= 2 * SCAN_STEP:
+            raise LawError(f"{flops:g} FLOPs do not train one parameter on one token; give a larger budget.")
+        log_n = minimise_scanned(loss_at, LOG_SMALLEST, log_product)
+        if log_n is None:
+            raise LawError(
+                f"this {self.family.name} law has no compute-optimal split at {flops:g} FLOPs: its loss is least at an "
+                "end of the range. Use a law in which both N and D matter."
+            )
+        n_params = math.exp(log_n)
+        n_tokens = flops / (FLOPS_PER_PARAM_TOKEN * n_params)
+        return Allocation(flops=flops, n_params=n_params, n_tokens=n_tokens, loss=loss_at(log_n))
 
     def flops_for_loss(self, loss: float, **inputs: Any) -> Allocation:
         """The cheapest allocation that reaches `loss`: the inverse of `allocate`."""
-        from scaling.laws.search import flops_for_loss_by_search
+        self._require_above_floor(loss)
 
-        return flops_for_loss_by_search(self, loss, **inputs)
+        def excess(log_flops: float) -> float:
+            best = self.allocate(math.exp(log_flops), **inputs).loss
+            assert best is not None  # only frontier laws lack a loss, and they have a closed form
+            return best - loss
+
+        low, high = math.log(FLOPS_PER_PARAM_TOKEN) + 3 * SCAN_STEP, 2 * LOG_LARGEST
+        log_flops = falling_root(excess, low, high, f"a loss of {loss:g}{_said(inputs)}")
+        return self.allocate(math.exp(log_flops), **inputs)
 
     def tokens_for_loss(self, n_params: float, loss: float, **inputs: Any) -> float:
         """Tokens with which a model of `n_params` reaches `loss`."""
-        from scaling.laws.search import tokens_for_loss_by_search
-
-        return tokens_for_loss_by_search(self, n_params, loss, **inputs)
+        require_positive(n_params=n_params)
+        what = f"a loss of {loss:g} with {n_params:.3g} parameters{_said(inputs)}"
+        return self._size_for_loss(lambda size: self.loss(n_params, size, **inputs), loss, what)
 
     def params_for_loss(self, n_tokens: float, loss: float, **inputs: Any) -> float:
         """The smallest model that reaches `loss` on `n_tokens`."""
-        from scaling.laws.search import params_for_loss_by_search
+        require_positive(n_tokens=n_tokens)
+        what = f"a loss of {loss:g} on {n_tokens:.3g} tokens{_said(inputs)}"
+        return self._size_for_loss(lambda size: self.loss(size, n_tokens, **inputs), loss, what)
 
-        return params_for_loss_by_search(self, n_tokens, loss, **inputs)
+    def _size_for_loss(self, loss_of: Callable[[float], Any], loss: float, what: str) -> float:
+        """The parameters or tokens at which `loss_of` falls to `loss`."""
+        self._require_above_floor(loss)
+        log_size = falling_root(
+            lambda log_size: float(loss_of(math.exp(log_size))) - loss, LOG_SMALLEST, LOG_LARGEST, what
+        )
+        return math.exp(log_size)
+
+    def _split(self, flops: float, log_n: float) -> Allocation:
+        """The allocation of a budget whose best ln N is known."""
+        n_params, n_tokens = checked_exp(log_n), checked_exp(math.log(flops / FLOPS_PER_PARAM_TOKEN) - log_n)
+        loss = self.loss(n_params, n_tokens)
+        return Allocation(flops=flops, n_params=n_params, n_tokens=n_tokens, loss=loss)
+
+    def _require_above_floor(self, loss: float) -> None:
+        if not self.loss_floor < loss < math.inf:
+            raise LawError(
+                f"a loss of {loss:g} is not above the law's floor {self.loss_floor:.4f}. Ask for a higher loss."
+            )
+
+
+def _said(inputs: Mapping[str, Any]) -> str:
+    """The further inputs, for an error message."""
+    return "".join(f" and {name} = {value:.3g}" for name, value in inputs.items() if value is not None)
+
+
+def family_of_formula(
+    cls: type[Law],
+    *,
+    name: str,
+    formula: str,
+    cite: str,
+    inputs: tuple[Input, ...],
+    coefficients: tuple[Coefficient, ...],
+    loss: Callable[..., Any],
+    gradient: Callable[..., Sequence[Any]],
+) -> LawFamily:
+    """The family of a law that is one formula: prediction and Jacobian are made from it, and `cls` gets the family."""
+    predict, jacobian = batched(loss, gradient, tuple(i.name for i in inputs))
+    cls.family = LawFamily(
+        name=name, formula=formula, cite=cite, inputs=inputs, coefficients=coefficients, predict=predict,
+        jacobian=jacobian, make=cls, loss=loss, gradient=gradient,
+    )  # fmt: skip
+    return cls.family
+
+
+# What the families share. Reference scales are the middle of the runs people fit; there A/N^alpha and B/D^beta are
+# both a few tenths of a nat.
+PARAMS = Input(name="n_params", unit="parameters", reference=1e9)
+TOKENS = Input(name="n_tokens", unit="tokens", reference=2e10)
+FLOPS = Input(name="flops", unit="FLOPs", reference=1e20)
+FLOOR = Coefficient(name="E", low=0.0, high=20.0, scale="lin", start_low=0.5, start_high=2.5)
+FLOOR_OR_NONE = FLOOR._replace(start_low=0.0)  # of forms that are also used without one
+
+
+def amplitude(name: str, source: Input, factor: float, exponent: str) -> Coefficient:
+    """A of a term A/N^alpha: its value in nats at the reference size is that times reference^(factor alpha)."""
+    return Coefficient(
+        name=name, low=1e-12, high=1e30, scale="log", start_low=0.02, start_high=3.0,
+        reference_power={source.name: (factor, exponent)},
+    )  # fmt: skip

@@ -12,13 +12,21 @@ from typing import Any, ClassVar
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
-from scaling.laws.base import Allocation, Coefficient, Input, Law, LawFamily
+from scaling.laws.base import (
+    FLOOR,
+    PARAMS,
+    TOKENS,
+    Allocation,
+    Coefficient,
+    Law,
+    LawFamily,
+    amplitude,
+    family_of_formula,
+)
 from scaling.laws.form import (
-    batched,
     checked_exp,
     ln,
     log_sum,
-    named_gradient,
     refuse_negative_coefficients,
     refuse_unknown_inputs,
     require_above,
@@ -80,17 +88,6 @@ class ChinchillaLaw(Law):
         self._require_interior_optimum()
         return self.alpha / (self.alpha + self.beta)
 
-    def loss(self, n_params: Any, n_tokens: Any, **inputs: Any) -> Any:
-        """Loss in nats per token of a model of n_params trained on n_tokens fresh tokens."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(n_params=n_params, n_tokens=n_tokens)
-        return chinchilla_loss(n_params, n_tokens, self.E, self.A, self.B, self.alpha, self.beta)
-
-    def gradient(self, n_params: Any, n_tokens: Any, **inputs: Any) -> dict[str, Any]:
-        """Derivative of the loss with respect to E, A, B, alpha and beta."""
-        values = chinchilla_gradient(n_params, n_tokens, self.E, self.A, self.B, self.alpha, self.beta)
-        return named_gradient(self.family.names, values, like=self.loss(n_params, n_tokens, **inputs))
-
     def allocate(self, flops: float, **inputs: Any) -> Allocation:
         """Split a budget at minimum loss: N* = G (C/6)^a, D* = (C/6)^b / G, G = (alpha A / (beta B))^(1/(alpha+beta)).
 
@@ -103,12 +100,8 @@ class ChinchillaLaw(Law):
         refuse_unknown_inputs(self.family.name, inputs)
         require_positive(flops=flops)
         self._require_interior_optimum()
-        product = flops / FLOPS_PER_PARAM_TOKEN
-        log_n = self._log_balance() + self.params_exponent * math.log(product)
-        n_params, n_tokens = checked_exp(log_n), checked_exp(math.log(product) - log_n)
-        return Allocation(
-            flops=flops, n_params=n_params, n_tokens=n_tokens, loss=self.loss(n_params, n_tokens)
-        )
+        log_product = math.log(flops / FLOPS_PER_PARAM_TOKEN)
+        return self._split(flops, self._log_balance() + self.params_exponent * log_product)
 
     def flops_for_loss(self, loss: float, **inputs: Any) -> Allocation:
         """The cheapest budget that reaches `loss`: on the optimum L - E = K (C/6)^(-alpha beta / (alpha + beta))."""
@@ -153,32 +146,19 @@ class ChinchillaLaw(Law):
             )
 
 
-_PREDICT, _JACOBIAN = batched(chinchilla_loss, chinchilla_gradient, ("n_params", "n_tokens"))
-
-FAMILY = LawFamily(
+FAMILY = family_of_formula(
+    ChinchillaLaw,
     name="chinchilla",
     formula="L = E + A/N^alpha + B/D^beta",
     cite="Hoffmann et al. 2022, arXiv:2203.15556, eq. 2",
-    # 1e9 and 2e10: the middle of the runs people fit; there A/N^alpha and B/D^beta are both a few tenths of a nat
-    inputs=(
-        Input(name="n_params", unit="parameters", reference=1e9),
-        Input(name="n_tokens", unit="tokens", reference=2e10),
-    ),
+    inputs=(PARAMS, TOKENS),
     coefficients=(
-        Coefficient(name="E", low=0.0, high=20.0, scale="lin", start_low=0.5, start_high=2.5),
-        Coefficient(
-            name="A", low=1e-12, high=1e30, scale="log", start_low=0.02, start_high=3.0,
-            reference_power={"n_params": (-1, "alpha")},
-        ),
-        Coefficient(
-            name="B", low=1e-12, high=1e30, scale="log", start_low=0.02, start_high=3.0,
-            reference_power={"n_tokens": (-1, "beta")},
-        ),
+        FLOOR,
+        amplitude("A", PARAMS, -1, "alpha"),
+        amplitude("B", TOKENS, -1, "beta"),
         Coefficient(name="alpha", low=0.005, high=3.0, scale="log", start_low=0.15, start_high=0.8),
         Coefficient(name="beta", low=0.005, high=3.0, scale="log", start_low=0.15, start_high=0.8),
     ),
-    predict=_PREDICT,
-    jacobian=_JACOBIAN,
-    make=ChinchillaLaw,
-)  # fmt: skip
-ChinchillaLaw.family = FAMILY
+    loss=chinchilla_loss,
+    gradient=chinchilla_gradient,
+)

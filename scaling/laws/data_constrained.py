@@ -15,11 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaling.errors import LawError
-from scaling.laws.base import Allocation, Coefficient, Input, Law, LawFamily
+from scaling.laws.base import Allocation, Coefficient, Input, Law, LawFamily, family_of_formula
+from scaling.laws.chinchilla import FAMILY as CHINCHILLA
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.laws.form import (
-    batched,
     exp,
     ln,
     maximum,
@@ -28,6 +27,7 @@ from scaling.laws.form import (
     refuse_unknown_inputs,
     require_finite_coefficients,
     require_positive,
+    require_positive_coefficients,
     where,
 )
 
@@ -111,9 +111,7 @@ class DataConstrainedLaw(Law):
 
     def __post_init__(self) -> None:
         require_finite_coefficients("data_constrained", self.coefficients)
-        bad = [f"{n} = {v:g}" for n, v in self.coefficients.items() if n != "E" and v <= 0]
-        if bad:
-            raise LawError(f"a data_constrained law needs positive coefficients, got {', '.join(bad)}.")
+        require_positive_coefficients("data_constrained", self.coefficients)
 
     @property
     def loss_floor(self) -> float:
@@ -130,9 +128,7 @@ class DataConstrainedLaw(Law):
         refuse_unknown_inputs(self.family.name, inputs)
         unique = n_tokens if n_tokens_unique is None else n_tokens_unique
         require_positive(n_params=n_params, n_tokens=n_tokens, n_tokens_unique=unique)
-        return data_constrained_loss(
-            n_params, n_tokens, unique, self.E, self.A, self.B, self.alpha, self.beta, self.R_D, self.R_N
-        )
+        return data_constrained_loss(n_params, n_tokens, unique, *self.coefficients.values())
 
     def gradient(
         self, n_params: Any, n_tokens: Any, *, n_tokens_unique: Any = None, **inputs: Any
@@ -162,36 +158,17 @@ class DataConstrainedLaw(Law):
         return super().flops_for_loss(loss, n_tokens_unique=n_tokens_unique)
 
 
-_PREDICT, _JACOBIAN = batched(
-    data_constrained_loss, data_constrained_gradient, ("n_params", "n_tokens", "n_tokens_unique")
-)
-
-FAMILY = LawFamily(
+FAMILY = family_of_formula(
+    DataConstrainedLaw,
     name="data_constrained",
     formula="L = E + A/N'^alpha + B/D'^beta, D' = U_D (1 + R_D (1 - e^(-(D/U_D - 1)/R_D))), N' likewise with U_N, R_N",
     cite="Muennighoff et al. 2023, arXiv:2305.16264, eq. 5-6",
-    inputs=(
-        Input(name="n_params", unit="parameters", reference=1e9),
-        Input(name="n_tokens", unit="tokens", reference=2e10),
-        Input(name="n_tokens_unique", unit="tokens", reference=5e9),
-    ),
+    inputs=(*CHINCHILLA.inputs, Input(name="n_tokens_unique", unit="tokens", reference=5e9)),
     coefficients=(
-        Coefficient(name="E", low=0.0, high=20.0, scale="lin", start_low=0.5, start_high=2.5),
-        Coefficient(
-            name="A", low=1e-12, high=1e30, scale="log", start_low=0.02, start_high=3.0,
-            reference_power={"n_params": (-1, "alpha")},
-        ),
-        Coefficient(
-            name="B", low=1e-12, high=1e30, scale="log", start_low=0.02, start_high=3.0,
-            reference_power={"n_tokens": (-1, "beta")},
-        ),
-        Coefficient(name="alpha", low=0.005, high=3.0, scale="log", start_low=0.15, start_high=0.8),
-        Coefficient(name="beta", low=0.005, high=3.0, scale="log", start_low=0.15, start_high=0.8),
+        *CHINCHILLA.coefficients,
         Coefficient(name="R_D", low=0.05, high=1e4, scale="log", start_low=2.0, start_high=50.0),
         Coefficient(name="R_N", low=0.05, high=1e4, scale="log", start_low=1.0, start_high=50.0),
     ),
-    predict=_PREDICT,
-    jacobian=_JACOBIAN,
-    make=DataConstrainedLaw,
-)  # fmt: skip
-DataConstrainedLaw.family = FAMILY
+    loss=data_constrained_loss,
+    gradient=data_constrained_gradient,
+)

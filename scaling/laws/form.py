@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 from scaling.errors import LawError
 
 if TYPE_CHECKING:
-    from scaling.laws.base import Array
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 Predict = Callable[["Array", "Mapping[str, Array]"], "Array"]
 
@@ -116,6 +119,13 @@ def require_finite_coefficients(family: str, coefficients: Mapping[str, Any]) ->
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not math.isfinite(value):
             raise LawError(f"coefficient {name} of a {family} law must be a finite number, got {value!r}.")
+
+
+def require_positive_coefficients(family: str, coefficients: Mapping[str, float]) -> None:
+    """Raise LawError for a coefficient of a power law, any but the floor E, that is not above zero."""
+    bad = [f"{n} = {v:g}" for n, v in coefficients.items() if n != "E" and v <= 0]
+    if bad:
+        raise LawError(f"a {family} law needs positive coefficients, got {', '.join(bad)}.")
 
 
 def refuse_negative_coefficients(family: str, coefficients: Mapping[str, float]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
-from scaling.laws.base import Allocation, Coefficient, Input, Law, LawFamily
+from scaling.laws.base import FLOPS, Allocation, Coefficient, Law, LawFamily
 from scaling.laws.form import (
     checked_exp,
     refuse_unknown_inputs,
@@ -24,7 +24,7 @@ from scaling.laws.form import (
 )
 
 if TYPE_CHECKING:
-    from scaling.laws.base import Array
+    from scaling.laws.form import Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ FAMILY = LawFamily(
     name="frontier",
     formula="N* = k C^a, D* = C/(6 N*), L* = L_floor + (C_c/C)^gamma",
     cite="Hoffmann et al. 2022, arXiv:2203.15556, sec. 3.1-3.2; Kaplan et al. 2020, arXiv:2001.08361, eq. 1.3",
-    inputs=(Input(name="flops", unit="FLOPs", reference=1e20),),
+    inputs=(FLOPS,),
     coefficients=(
         Coefficient(
             name="k", low=1e-30, high=1e30, scale="log", start_low=1e7, start_high=1e11,

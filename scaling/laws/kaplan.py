@@ -13,17 +13,24 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import LawError
-from scaling.laws.base import Allocation, Coefficient, Input, Law, LawFamily
+from scaling.laws.base import (
+    FLOOR_OR_NONE,
+    PARAMS,
+    TOKENS,
+    Allocation,
+    Coefficient,
+    Law,
+    LawFamily,
+    family_of_formula,
+)
 from scaling.laws.form import (
-    batched,
     checked_exp,
     ln,
-    named_gradient,
     refuse_unknown_inputs,
     require_above,
     require_finite_coefficients,
     require_positive,
+    require_positive_coefficients,
     softplus,
 )
 
@@ -80,9 +87,7 @@ class KaplanLaw(Law):
 
     def __post_init__(self) -> None:
         require_finite_coefficients(self.family.name, self.coefficients)
-        bad = [f"{n} = {v:g}" for n, v in self.coefficients.items() if v <= 0 and n != "E"]
-        if bad:
-            raise LawError(f"a {self.family.name} law needs positive coefficients, got {', '.join(bad)}.")
+        require_positive_coefficients(self.family.name, self.coefficients)
 
     @property
     def params_exponent(self) -> float:
@@ -94,31 +99,13 @@ class KaplanLaw(Law):
         """b of D* ~ C^b: alpha_N / (alpha_N + alpha_D)."""
         return self.alpha_N / (self.alpha_N + self.alpha_D)
 
-    def loss(self, n_params: Any, n_tokens: Any, **inputs: Any) -> Any:
-        """Loss in nats per token of n_params trained on a data set of n_tokens until the test loss turns."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(n_params=n_params, n_tokens=n_tokens)
-        return self.loss_floor + kaplan_loss(
-            n_params, n_tokens, self.alpha_N, self.alpha_D, self.N_c, self.D_c
-        )
-
-    def gradient(self, n_params: Any, n_tokens: Any, **inputs: Any) -> dict[str, Any]:
-        """Derivative of the loss with respect to each coefficient."""
-        loss = self.loss(n_params, n_tokens, **inputs)
-        values = kaplan_gradient(n_params, n_tokens, self.alpha_N, self.alpha_D, self.N_c, self.D_c)
-        floor = (1.0,) if "E" in self.family.names else ()
-        return named_gradient(self.family.names, (*floor, *values), like=loss)
-
     def allocate(self, flops: float, **inputs: Any) -> Allocation:
         """Minimum on 6 N D = C: N*^(r + 1) = r N_c^r (C/6) / D_c with r = alpha_N / alpha_D."""
         refuse_unknown_inputs(self.family.name, inputs)
         require_positive(flops=flops)
         r, log_product = self.alpha_N / self.alpha_D, math.log(flops / FLOPS_PER_PARAM_TOKEN)
         log_n = (math.log(r) + r * math.log(self.N_c) + log_product - math.log(self.D_c)) / (r + 1)
-        n_params, n_tokens = checked_exp(log_n), checked_exp(log_product - log_n)
-        return Allocation(
-            flops=flops, n_params=n_params, n_tokens=n_tokens, loss=self.loss(n_params, n_tokens)
-        )
+        return self._split(flops, log_n)
 
     def flops_for_loss(self, loss: float, **inputs: Any) -> Allocation:
         """The cheapest budget: at the optimum the bracket is (N_c / N)^r (1 + r)."""
@@ -164,10 +151,6 @@ class KaplanFloorLaw(KaplanLaw):
         return self.E
 
 
-_INPUTS = (
-    Input(name="n_params", unit="parameters", reference=1e9),
-    Input(name="n_tokens", unit="tokens", reference=2e10),
-)
 _COEFFICIENTS = (
     Coefficient(name="alpha_N", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
     Coefficient(name="alpha_D", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
@@ -180,32 +163,23 @@ _COEFFICIENTS = (
         reference_power={"n_tokens": (-1, None)},
     ),
 )  # fmt: skip
-_PREDICT, _JACOBIAN = batched(kaplan_loss, kaplan_gradient, ("n_params", "n_tokens"))
-_FLOOR_PREDICT, _FLOOR_JACOBIAN = batched(kaplan_floor_loss, kaplan_floor_gradient, ("n_params", "n_tokens"))
-
-FAMILY = LawFamily(
+FAMILY = family_of_formula(
+    KaplanLaw,
     name="kaplan",
     formula="L = [(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D",
     cite="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5",
-    inputs=_INPUTS,
+    inputs=(PARAMS, TOKENS),
     coefficients=_COEFFICIENTS,
-    predict=_PREDICT,
-    jacobian=_JACOBIAN,
-    make=KaplanLaw,
+    loss=kaplan_loss,
+    gradient=kaplan_gradient,
 )
-KaplanLaw.family = FAMILY
-
-FLOOR_FAMILY = LawFamily(
+FLOOR_FAMILY = family_of_formula(
+    KaplanFloorLaw,
     name="kaplan_floor",
     formula="L = E + [(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D",
     cite="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5, with a floor",
-    inputs=_INPUTS,
-    coefficients=(
-        Coefficient(name="E", low=0.0, high=20.0, scale="lin", start_low=0.0, start_high=2.5),
-        *_COEFFICIENTS,
-    ),
-    predict=_FLOOR_PREDICT,
-    jacobian=_FLOOR_JACOBIAN,
-    make=KaplanFloorLaw,
+    inputs=(PARAMS, TOKENS),
+    coefficients=(FLOOR_OR_NONE, *_COEFFICIENTS),
+    loss=kaplan_floor_loss,
+    gradient=kaplan_floor_gradient,
 )
-KaplanFloorLaw.family = FLOOR_FAMILY

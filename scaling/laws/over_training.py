@@ -13,12 +13,20 @@ from typing import Any, ClassVar
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
-from scaling.laws.base import Allocation, Coefficient, Input, Law, LawFamily
+from scaling.laws.base import (
+    FLOOR,
+    PARAMS,
+    TOKENS,
+    Allocation,
+    Coefficient,
+    Law,
+    LawFamily,
+    amplitude,
+    family_of_formula,
+)
 from scaling.laws.form import (
-    batched,
     checked_exp,
     ln,
-    named_gradient,
     refuse_unknown_inputs,
     require_above,
     require_finite_coefficients,
@@ -67,17 +75,6 @@ class OverTrainingLaw(Law):
         """The compute-optimal M = (b / a)^(1 / (2 eta)), the same at every budget."""
         self._require_interior_optimum()
         return checked_exp((math.log(self.b) - math.log(self.a)) / (2 * self.eta))
-
-    def loss(self, n_params: Any, n_tokens: Any, **inputs: Any) -> Any:
-        """Loss in nats per token of a model of n_params trained on n_tokens fresh tokens."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(n_params=n_params, n_tokens=n_tokens)
-        return over_training_loss(n_params, n_tokens, self.E, self.a, self.b, self.eta)
-
-    def gradient(self, n_params: Any, n_tokens: Any, **inputs: Any) -> dict[str, Any]:
-        """Derivative of the loss with respect to E, a, b and eta."""
-        values = over_training_gradient(n_params, n_tokens, self.E, self.a, self.b, self.eta)
-        return named_gradient(self.family.names, values, like=self.loss(n_params, n_tokens, **inputs))
 
     def allocate(self, flops: float, **inputs: Any) -> Allocation:
         """N* = (C / (6 M))^(1/2), D* = M N* at the optimal M."""
@@ -128,30 +125,18 @@ class OverTrainingLaw(Law):
             )
 
 
-_PREDICT, _JACOBIAN = batched(over_training_loss, over_training_gradient, ("n_params", "n_tokens"))
-
-FAMILY = LawFamily(
+FAMILY = family_of_formula(
+    OverTrainingLaw,
     name="over_training",
     formula="L = E + (a M^eta + b M^-eta) C^-eta, C = 6 N D, M = D/N",
     cite="Gadre et al. 2024, arXiv:2403.08540, eq. 4",
-    inputs=(
-        Input(name="n_params", unit="parameters", reference=1e9),
-        Input(name="n_tokens", unit="tokens", reference=2e10),
-    ),
+    inputs=(PARAMS, TOKENS),
     coefficients=(
-        Coefficient(name="E", low=0.0, high=20.0, scale="lin", start_low=0.5, start_high=2.5),
-        Coefficient(
-            name="a", low=1e-12, high=1e30, scale="log", start_low=0.02, start_high=3.0,
-            reference_power={"n_params": (-2, "eta")},
-        ),
-        Coefficient(
-            name="b", low=1e-12, high=1e30, scale="log", start_low=0.02, start_high=3.0,
-            reference_power={"n_tokens": (-2, "eta")},
-        ),
+        FLOOR,
+        amplitude("a", PARAMS, -2, "eta"),
+        amplitude("b", TOKENS, -2, "eta"),
         Coefficient(name="eta", low=0.0025, high=1.5, scale="log", start_low=0.07, start_high=0.4),
     ),
-    predict=_PREDICT,
-    jacobian=_JACOBIAN,
-    make=OverTrainingLaw,
-)  # fmt: skip
-OverTrainingLaw.family = FAMILY
+    loss=over_training_loss,
+    gradient=over_training_gradient,
+)

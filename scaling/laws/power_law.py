@@ -12,9 +12,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
 from scaling.errors import LawError
-from scaling.laws.base import Allocation, Coefficient, Input, Law, LawFamily
+from scaling.laws.base import (
+    FLOOR_OR_NONE,
+    FLOPS,
+    PARAMS,
+    TOKENS,
+    Allocation,
+    Coefficient,
+    Input,
+    Law,
+    LawFamily,
+    family_of_formula,
+)
 from scaling.laws.form import (
-    batched,
     checked_exp,
     ln,
     named_gradient,
@@ -167,19 +177,8 @@ class FlopsPowerFloorLaw(_OneInputFloorLaw):
     """L(C) = E + (x_c / C)^alpha."""
 
 
-# reference scales: the middle of the runs people fit
-_N = Input(name="n_params", unit="parameters", reference=1e9)
-_D = Input(name="n_tokens", unit="tokens", reference=2e10)
-_C = Input(name="flops", unit="FLOPs", reference=1e20)
-
-
 def _family(name: str, symbol: str, source: Input, cls: type[_OneInputLaw]) -> LawFamily:
     """The family of one class, with the floor E where the class has one."""
-    floor = issubclass(cls, _OneInputFloorLaw)
-    formula, gradient = (
-        (power_law_floor, power_law_floor_gradient) if floor else (power_law, power_law_gradient)
-    )
-    predict, jacobian = batched(formula, gradient, (source.name,))
     coefficients: tuple[Coefficient, ...] = (
         Coefficient(
             name="x_c", low=1.0, high=1e60, scale="log", start_low=1e-4, start_high=1e8,
@@ -187,25 +186,25 @@ def _family(name: str, symbol: str, source: Input, cls: type[_OneInputLaw]) -> L
         ),
         Coefficient(name="alpha", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.6),
     )  # fmt: skip
-    if floor:
-        e = Coefficient(name="E", low=0.0, high=20.0, scale="lin", start_low=0.0, start_high=2.5)
-        coefficients = (e, *coefficients)
-    cls.family = LawFamily(
+    loss, gradient, e, said = power_law, power_law_gradient, "", ""
+    if issubclass(cls, _OneInputFloorLaw):
+        loss, gradient, e, said = power_law_floor, power_law_floor_gradient, "E + ", ", with a floor"
+        coefficients = (FLOOR_OR_NONE, *coefficients)
+    return family_of_formula(
+        cls,
         name=name,
-        formula=f"L = {'E + ' if floor else ''}(x_c/{symbol})^alpha",
-        cite="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.1-1.3" + (", with a floor" if floor else ""),
+        formula=f"L = {e}(x_c/{symbol})^alpha",
+        cite=f"Kaplan et al. 2020, arXiv:2001.08361, eq. 1.1-1.3{said}",
         inputs=(source,),
         coefficients=coefficients,
-        predict=predict,
-        jacobian=jacobian,
-        make=cls,
+        loss=loss,
+        gradient=gradient,
     )
-    return cls.family
 
 
-PARAMS_FAMILY = _family("params_power_law", "N", _N, ParamsPowerLaw)
-TOKENS_FAMILY = _family("tokens_power_law", "D", _D, TokensPowerLaw)
-FLOPS_FAMILY = _family("flops_power_law", "C", _C, FlopsPowerLaw)
-PARAMS_FLOOR_FAMILY = _family("params_power_law_floor", "N", _N, ParamsPowerFloorLaw)
-TOKENS_FLOOR_FAMILY = _family("tokens_power_law_floor", "D", _D, TokensPowerFloorLaw)
-FLOPS_FLOOR_FAMILY = _family("flops_power_law_floor", "C", _C, FlopsPowerFloorLaw)
+PARAMS_FAMILY = _family("params_power_law", "N", PARAMS, ParamsPowerLaw)
+TOKENS_FAMILY = _family("tokens_power_law", "D", TOKENS, TokensPowerLaw)
+FLOPS_FAMILY = _family("flops_power_law", "C", FLOPS, FlopsPowerLaw)
+PARAMS_FLOOR_FAMILY = _family("params_power_law_floor", "N", PARAMS, ParamsPowerFloorLaw)
+TOKENS_FLOOR_FAMILY = _family("tokens_power_law_floor", "D", TOKENS, TokensPowerFloorLaw)
+FLOPS_FLOOR_FAMILY = _family("flops_power_law_floor", "C", FLOPS, FlopsPowerFloorLaw)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scaling.findings import Finding
 from scaling.reference.published import find_law
 from scaling.runs import Runs
-from scaling.runs.findings import some_rows
+from scaling.runs.rows import some_rows
 
 LAW = "besiroglu-printed"  # Chinchilla's runs; the coefficients as printed, which need no file of draws
 BITS = 1 / math.log(2)  # per nat

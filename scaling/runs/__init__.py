@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from scaling.findings import Finding
 from scaling.runs.budgets import BudgetClusters, assign_budgets, cluster_budgets
-from scaling.runs.hygiene import check_runs
+from scaling.runs.checks import check_runs
 from scaling.runs.load import load_runs
-from scaling.runs.table import Convention, Runs
+from scaling.runs.table import READERS, Convention, Runs
+
+READERS["frame"] = load_runs  # for Runs.from_frame
 
 __all__ = [
     "BudgetClusters",

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.findings import Finding
 from scaling.runs.checks_training import CERTAIN, EXPLAINED, SLIPS
-from scaling.runs.findings import extra_column, extra_numbers, name_rows, plain, rows_where
 from scaling.runs.names import ALIAS, EXPERTS, fold, meaning_of
+from scaling.runs.rows import extra_column, extra_numbers, name_rows, plain, rows_where
 from scaling.runs.table import Runs
 
 Array = NDArray[np.float64]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from scaling.findings import Finding
 from scaling.runs.budgets import assign_budgets
-from scaling.runs.findings import MOST_NAMED, distinct, extra_column, group_of, name_rows, plain, rows_where
 from scaling.runs.names import GROUPS, fold
+from scaling.runs.rows import MOST_NAMED, distinct, extra_column, group_of, name_rows, plain, rows_where
 from scaling.runs.table import Runs
 from scaling.translation import counted
 from scaling.units import format_flops, format_params

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.findings import Finding
-from scaling.runs.findings import (
+from scaling.runs.rows import (
     MOST_NAMED,
     cell_index,
     cell_names,

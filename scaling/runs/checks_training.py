@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.findings import Finding
-from scaling.runs.findings import extra_column, extra_numbers, leave_out, name_rows, plain, rows_where
 from scaling.runs.names import meaning_of
+from scaling.runs.rows import extra_column, extra_numbers, leave_out, name_rows, plain, rows_where
 from scaling.runs.table import Runs
 from scaling.units import format_params, format_percent, format_tokens
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UnitError, UnknownNameError, UsageError
-from scaling.runs.cells import EMPTY, RawTable, read_texts, try_numbers
 from scaling.runs.columns import Match, column_values
 from scaling.runs.names import GROUPS, fold
+from scaling.runs.raw_table import EMPTY, RawTable, RowChoice, read_texts, try_numbers
 from scaling.runs.table import group_index
 from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
 
@@ -40,18 +39,6 @@ _STOPPED = frozenset({  # W&B, MLflow, Slurm, and by hand; a diverged run is no 
     "queued", "aborted", "cancelled", "canceled", "timeout", "error", "interrupted", "stopped", "oom", "out_of_memory",
     "node_fail",
 })  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowChoice:
-    """The rows asked for. Conditions are COLUMN=VALUE, COLUMN>VALUE ...; columns by our name or the file's."""
-
-    only: tuple[str, ...] = ()  # several values of one column add up, several columns must all hold
-    exclude: tuple[str, ...] = ()  # a run id, "line:12", or a condition
-    drop: tuple[str, ...] = ()  # columns that mark rows to leave out
-
-    def __bool__(self) -> bool:
-        return bool(self.only or self.exclude or self.drop)
 
 
 def choose_rows(

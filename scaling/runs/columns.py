@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import MOST_LISTED, DataError, UsageError, near_names
-from scaling.runs.cells import RawTable, scaled, try_numbers
 from scaling.runs.names import ALIAS, OWN_NAME, OWN_NAMES, PATH_TAIL, fold, last_words, meaning_of, misspelt
+from scaling.runs.raw_table import RawTable, scaled, try_numbers
 from scaling.runs.wide import looks_wide
 
 Array = NDArray[np.float64]

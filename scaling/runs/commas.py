@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UnitError, UsageError
-from scaling.runs.cells import EMPTY, RawTable
 from scaling.runs.names import meaning_of
+from scaling.runs.raw_table import EMPTY, RawTable
 from scaling.runs.read import MAX_ROWS, read_table
 from scaling.units import parse_number, without_thousands
 

@@ -9,20 +9,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError, near_names
-from scaling.runs.cells import RawTable
 from scaling.runs.columns import Match, column_values
 from scaling.runs.names import fold
-from scaling.runs.table import PARAMS_CONVENTIONS
-
-if TYPE_CHECKING:
-    from scaling.runs.load import Reading
+from scaling.runs.raw_table import RawTable, Reading
+from scaling.runs.table import PARAMS_CONVENTIONS, is_6nd
 
 Array = NDArray[np.float64]
 
@@ -36,7 +33,6 @@ ACTIVE_NAMES = (
 MEETS_BUDGET = (
     0.1  # in ln C: digitised budgets scatter by a few per cent; a mixture's totals are off by a factor
 )
-SAME_FLOPS = 2e-3  # relative; tables print C or D with three or more digits
 OPEN_COUNT = "may count all parameters or those without embeddings"
 LOSS_UNITS = ("nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other")
 _ALSO = {
@@ -174,22 +170,13 @@ def flops_convention(
     """How C was counted: as asked or stated, else `6ND` where the numbers say so, else what `flops_source` says."""
     if asked or stated:
         return str(asked or stated)
-    if _is_6nd(flops, n_params, n_tokens):
+    if is_6nd(flops, n_params, n_tokens):
         return "6ND"
     if source is None:
         return "unknown"
     if source == "6ND":
         return "6ND (another N than this table's)"
     return source if source in ("exact", "mixed") else "source"
-
-
-def _is_6nd(flops: Array, n_params: Array, n_tokens: Array) -> bool:
-    """Whether every C equals 6 N D to the digits tables print; in one array, since tables have a million rows."""
-    ratio = flops / n_params
-    ratio /= n_tokens
-    ratio /= FLOPS_PER_PARAM_TOKEN
-    ratio -= 1
-    return bool(np.all(np.abs(ratio, out=ratio) <= SAME_FLOPS))
 
 
 def unit_name(text: str) -> str:

@@ -10,21 +10,17 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError
-from scaling.runs.cells import RawTable, read_numbers, read_texts, try_numbers
 from scaling.runs.columns import Match, column_values, missing_column, say_column, unread_near, varies
 from scaling.runs.names import CHANGES_MEANING, UNIT_ONLY, fold
+from scaling.runs.raw_table import RawTable, Reading, read_numbers, read_texts, try_numbers
 from scaling.runs.table import ONE_INPUT_LAWS, QUANTITIES
 from scaling.runs.wide import option_for_runs
-
-if TYPE_CHECKING:
-    from scaling.runs.load import Reading
 
 Array = NDArray[np.float64]
 

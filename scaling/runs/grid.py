@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import DataError
-from scaling.runs.cells import EMPTY, RawTable
+from scaling.runs.raw_table import EMPTY, RawTable, text_of
+from scaling.runs.wide import across_names
 
 MAX_COLUMNS = 2_000
 TITLE_ROWS = 10  # so far down the names are looked for
@@ -122,10 +123,6 @@ def separator_note(separator: str) -> tuple[str, ...]:
     return (f"columns are separated by {SEPARATOR_WORDS.get(separator, separator)}",)
 
 
-def text_of(cell: Any) -> str:
-    return "" if cell is None else str(cell).strip()
-
-
 def is_blank(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
@@ -169,8 +166,6 @@ def _refuse_no_names(header: list[str], place: str, names: bool) -> None:
     if len(header) > MAX_COLUMNS:
         raise DataError(f"{place}: {len(header)} columns; a table of runs has at most {MAX_COLUMNS}.")
     if names and any(header) and all(is_number(h) for h in header if h):
-        from scaling.runs.wide import across_names
-
         across = across_names(header) if not header[0] else ""
         wide = f"--wide n_params/{across}" if across else ""
         advice = f", or say that these are names: {wide} (in Python wide=)" if wide else ""

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from scaling.errors import DataError
-from scaling.runs.cells import RawTable
 from scaling.runs.grid import empty_table, table_of_rows, with_notes
+from scaling.runs.raw_table import RawTable
 
 MAX_DEPTH = 8  # of keys inside keys; what lies deeper stays text
 OPENS = re.compile(

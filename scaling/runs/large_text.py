@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError
-from scaling.runs.cells import RawTable
+from scaling.runs.frames import cells_of
 from scaling.runs.grid import layout_of, no_runs, ragged, separator_note
-from scaling.runs.in_memory import cells_of
+from scaling.runs.raw_table import RawTable
 from scaling.runs.text_table import TextRows
 
 if TYPE_CHECKING:

@@ -8,16 +8,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError
-from scaling.runs.cells import RawTable, read_extra, read_numbers, read_texts
 from scaling.runs.choose import (
-    RowChoice,
     after_the_start,
     best_of_cells,
     choose_rows,
@@ -39,6 +37,7 @@ from scaling.runs.conventions import (
 from scaling.runs.conventions import flops_convention as choose_flops
 from scaling.runs.derive import Sizes, read_sizes
 from scaling.runs.names import EXPERTS, fold
+from scaling.runs.raw_table import RawTable, Reading, RowChoice, read_extra, read_numbers, read_texts
 from scaling.runs.read import MAX_ROWS, read_table
 from scaling.runs.table import Convention, Runs
 
@@ -46,26 +45,6 @@ Array = NDArray[np.float64]
 
 _TEXT_HEADERS = ("run_id", "trunk_id", "run", "trunk", "run_name", "name", "id", "Name", "ID", "Run")
 _STATED = ("params_convention", "flops_convention", "loss_unit", "data_unit")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How a table is to be read; what is None is read from the table, or asked for."""
-
-    params_convention: str | None = None  # what N counts: total, active or non_embedding
-    flops_convention: str | None = None  # how C was counted: 6ND, exact, ...
-    loss_unit: str | None = (
-        None  # nats/token, or bits/token, bits/byte, nats/byte, perplexity to convert; other
-    )
-    bytes_per_token: float | None = None  # of the validation text, for a loss per byte
-    columns: Mapping[str, str | None] | None = None  # our name → column of the file
-    tokens_per_step: float | None = None  # D = steps times this
-    decimal: str | None = None  # comma or point, where a cell like 5,556 could be either
-    rows: RowChoice = field(default_factory=RowChoice)
-    best_of_cell: bool = False  # of the runs of one (N, D) the one of the lowest loss
-    final: bool = False  # of training curves the last row of each run
-    planned: bool = False  # losses may be missing
-    inputs: Collection[str] | None = None  # of a law; without the others a table is read all the same
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from scaling.errors import DataError
-from scaling.runs.cells import RawTable
+from scaling.runs.frames import read_frame, read_object
 from scaling.runs.grid import empty_table
-from scaling.runs.in_memory import read_frame, read_object
 from scaling.runs.json_table import OPENS, read_json, read_json_lines
 from scaling.runs.open_file import PACKING_ERRORS, OpenFile, open_table
+from scaling.runs.raw_table import RawTable
 from scaling.runs.text_table import read_text, split_rows
 
 SMALL_BYTES = 4 << 20  # about 30 000 rows: .1 s here, less than importing pandas

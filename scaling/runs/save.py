@@ -1,4 +1,4 @@
-"""Write a table of runs so that `load_runs` reads back the same numbers and conventions."""
+"""Write columns as a table, whole or not at all, so that the same numbers are read back."""
 
 from __future__ import annotations
 
@@ -6,35 +6,17 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from scaling.errors import DataError, UsageError
 from scaling.files import whole_file
 
-if TYPE_CHECKING:
-    from scaling.runs.table import Runs
-
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 
 
-def table_columns(runs: Runs) -> dict[str, Any]:
-    """Column name → values, conventions as columns of their own: the table `load_runs` reads back unchanged."""
-    n = len(runs)
-    columns: dict[str, Any] = {"run_id": list(runs.run_id)}
-    for name in ("n_params", "n_tokens", "n_tokens_unique", "flops", "budget", "step", "trunk_id", "loss"):
-        if (values := getattr(runs, name)) is not None and name not in runs.absent:
-            columns[name] = list(values) if isinstance(values, tuple) else values
-    columns["params_convention"] = [runs.convention.params] * n
-    columns["flops_convention"] = [runs.convention.flops] * n
-    columns["loss_unit"] = [runs.convention.loss_unit] * n
-    if runs.convention.data_unit != "tokens":
-        columns["data_unit"] = [runs.convention.data_unit] * n
-    return {**columns, **{k: v for k, v in runs.extras.items() if k not in columns}}
-
-
-def write_runs(runs: Runs, path: Path, *, overwrite: bool = False) -> Path:
+def write_columns(columns: Mapping[str, Any], path: Path, *, overwrite: bool = False) -> Path:
     """Write beside `path`, then rename into place: a reader sees the old file or the whole new one.
 
     Raises:
@@ -50,18 +32,18 @@ def write_runs(runs: Runs, path: Path, *, overwrite: bool = False) -> Path:
         raise DataError(f"{path.parent} is not a folder; create it first.")
     try:
         with whole_file(path) as partial:
-            _write(runs, partial, name)
+            _write(columns, partial, name)
     except (OSError, UnicodeEncodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise DataError(f"{path} could not be written: {why}. Nothing was changed there.") from error
     return path
 
 
-def _write(runs: Runs, to: Path, name: str) -> None:
+def _write(columns: Mapping[str, Any], to: Path, name: str) -> None:
     if name.endswith(".parquet"):
-        _write_parquet(runs, to)
+        _write_parquet(columns, to)
         return
-    columns = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in table_columns(runs).items()}
+    columns = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in columns.items()}
     with to.open("xb") as raw, _text(raw, name) as file:
         if ".csv" in name:
             returns = any(isinstance(c, str) and "\r" in c for v in columns.values() for c in v)
@@ -88,19 +70,20 @@ def _csv_cell(value: Any) -> Any:
     return value
 
 
-def _json_lines(columns: dict[str, Any]) -> Iterator[str]:
+def _json_lines(columns: Mapping[str, Any]) -> Iterator[str]:
     for values in zip(*columns.values(), strict=True):
-        row = {
-            k: v if v == v else None for k, v in zip(columns, values, strict=True)
-        }  # NaN = not known = null
+        # NaN = not known = null
+        row = {k: v if v == v else None for k, v in zip(columns, values, strict=True)}
         yield json.dumps(row, ensure_ascii=False, default=str) + "\n"
 
 
-def _write_parquet(runs: Runs, to: Path) -> None:
+def _write_parquet(columns: Mapping[str, Any], to: Path) -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise DataError(
             f"{to}: Parquet needs pyarrow; `pip install 'isoflop[data]'`, or save as .csv."
         ) from error
-    runs.to_frame().to_parquet(to, index=False)
+    import pandas as pd
+
+    pd.DataFrame(columns).to_parquet(to, index=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,17 +14,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError
+from scaling.runs.save import write_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
 
+# "frame": `load_runs`, which stands above this file; `scaling/runs/__init__.py` binds it
+READERS: dict[str, Callable[..., Runs]] = {}
+
 PARAMS_CONVENTIONS = ("total", "active", "non_embedding", "mixed", "unknown")
 REQUIRED = ("n_params", "n_tokens", "flops", "loss")
 OPTIONAL = ("budget", "step", "n_tokens_unique")
 # a table may lack any of these, beside the loss; a law of one of them needs no other
 QUANTITIES = ("n_params", "n_tokens", "flops")
+SAME_FLOPS = 2e-3  # relative; tables print C or D with three or more digits
 ONE_INPUT_LAWS = {name: f"{name.removeprefix('n_')}_power_law_floor" for name in QUANTITIES}
 
 
@@ -71,14 +76,11 @@ class Runs:
     extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # every other column
     convention: Convention = field(default_factory=Convention)
     source: str = "arrays"
-    row: NDArray[np.int64] = field(
-        default_factory=lambda: np.empty(0, dtype=np.int64)
-    )  # line in the text file
-    # (its header is line 1), else the row counted from 1; left empty: 1, 2, 3 ...
+    # line in the text file (its header is line 1), else the row counted from 1; left empty: 1, 2, 3 ...
+    row: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     notes: tuple[str, ...] = ()  # what was read as what, what was derived
-    read_from: Mapping[str, str] = field(
-        default_factory=dict
-    )  # n_params, n_tokens, flops → column of the file
+    # n_params, n_tokens, flops → column of the file
+    read_from: Mapping[str, str] = field(default_factory=dict)
     planned: bool = False  # rows may have no loss yet (NaN): to predict for, not to fit
 
     def __post_init__(self) -> None:
@@ -243,9 +245,7 @@ class Runs:
             elif flops is None and n_params is not None and n_tokens is not None:
                 C = FLOPS_PER_PARAM_TOKEN * N * D
         if convention is None:
-            from scaling.runs.conventions import flops_convention
-
-            convention = Convention(flops=flops_convention(None, None, None, C, N, D))
+            convention = Convention(flops="6ND" if is_6nd(C, N, D) else "unknown")
         trunk = columns.pop("trunk_id", None)
         return cls(
             n_params=N,
@@ -263,23 +263,49 @@ class Runs:
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, **options: Any) -> Runs:
         """Runs from a pandas DataFrame; options as in `load_runs`."""
-        from scaling.runs.load import load_runs
-
-        return load_runs(frame, **options)
+        return READERS["frame"](frame, **options)
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas DataFrame whose columns `load_runs` reads back, conventions included."""
         import pandas as pd
 
-        from scaling.runs.save import table_columns
-
-        return pd.DataFrame(table_columns(self))
+        return pd.DataFrame(self._as_table())
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write .csv, .jsonl or .parquet (also .csv.gz, .jsonl.gz) in one step: whole or not at all."""
-        from scaling.runs.save import write_runs
+        return write_columns(self._as_table(), Path(path), overwrite=overwrite)
 
-        return write_runs(self, Path(path), overwrite=overwrite)
+    def _as_table(self) -> dict[str, Any]:
+        """Column name → values, conventions as columns of their own: the table `load_runs` reads back unchanged."""
+        n = len(self)
+        columns: dict[str, Any] = {"run_id": list(self.run_id)}
+        for name in (
+            "n_params",
+            "n_tokens",
+            "n_tokens_unique",
+            "flops",
+            "budget",
+            "step",
+            "trunk_id",
+            "loss",
+        ):
+            if (values := getattr(self, name)) is not None and name not in self.absent:
+                columns[name] = list(values) if isinstance(values, tuple) else values
+        columns["params_convention"] = [self.convention.params] * n
+        columns["flops_convention"] = [self.convention.flops] * n
+        columns["loss_unit"] = [self.convention.loss_unit] * n
+        if self.convention.data_unit != "tokens":
+            columns["data_unit"] = [self.convention.data_unit] * n
+        return {**columns, **{k: v for k, v in self.extras.items() if k not in columns}}
+
+
+def is_6nd(flops: Array, n_params: Array, n_tokens: Array) -> bool:
+    """Whether every C equals 6 N D to the digits tables print; in one array, since tables have a million rows."""
+    ratio = flops / n_params
+    ratio /= n_tokens
+    ratio /= FLOPS_PER_PARAM_TOKEN
+    ratio -= 1
+    return bool(np.all(np.abs(ratio, out=ratio) <= SAME_FLOPS))
 
 
 def require_runs(runs: object, wanted_by: str) -> None:

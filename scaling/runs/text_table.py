@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from scaling.errors import DataError
-from scaling.runs.cells import RawTable
 from scaling.runs.grid import empty_table, is_number, table_of_rows, with_notes
+from scaling.runs.raw_table import RawTable
 
 SAMPLE_LINES = 200  # enough to tell the separator by
 DELIMITERS = ",\t;|"

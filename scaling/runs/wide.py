@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import UnitError, UsageError
-from scaling.runs.cells import EMPTY, RawTable, read_texts
-from scaling.runs.grid import text_of
 from scaling.runs.names import meaning_of
+from scaling.runs.raw_table import EMPTY, RawTable, read_texts, text_of
 from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
 
 _PARSERS = {"n_params": parse_params, "n_params_nonemb": parse_params, "n_tokens": parse_tokens}

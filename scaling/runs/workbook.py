@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import IO, Any
 
 from scaling.errors import DataError
-from scaling.runs.cells import RawTable
 from scaling.runs.grid import is_blank, table_of_rows, with_notes
+from scaling.runs.raw_table import RawTable
 
 # what a reader of pandas needs, and how it is got
 _NEEDS = {

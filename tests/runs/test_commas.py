@@ -16,8 +16,8 @@ from scaling.errors import DataError, UsageError
 from scaling.fitting.parametric.fit import fit_parametric
 from scaling.runs import large_text, load_runs
 from scaling.runs import read as reading
-from scaling.runs.cells import RawTable
 from scaling.runs.commas import settle_commas
+from scaling.runs.raw_table import RawTable
 
 CASES = Path(__file__).parents[1] / "cases"
 

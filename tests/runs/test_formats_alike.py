@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaling.runs.cells import RawTable
+from scaling.runs.raw_table import RawTable
 from scaling.runs.read import read_table
 
 POSITIVE = st.floats(min_value=1e-3, max_value=1e25)

@@ -12,7 +12,7 @@ import pytest
 from scaling.errors import DataError
 from scaling.runs import large_text
 from scaling.runs import read as reading
-from scaling.runs.cells import RawTable
+from scaling.runs.raw_table import RawTable
 from scaling.runs.read import read_table
 
 HEADERS = ("n_params", "n_tokens", "loss")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from scaling.errors import DataError, UsageError
-from scaling.runs.cells import read_numbers
+from scaling.runs.raw_table import read_numbers
 from scaling.runs.read import read_table
 from scaling.runs.wide import looks_wide, option_for_runs
 

@@ -28,7 +28,7 @@ from scaling.fitting.parametric.diagnostics import (
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import LawFamily
 from scaling.runs import Runs
-from scaling.runs.findings import cell_names
+from scaling.runs.rows import cell_names
 from scaling.runs.table import QUANTITIES
 
 Array = NDArray[np.float64]

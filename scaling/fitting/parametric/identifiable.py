@@ -10,7 +10,7 @@ import numpy as np
 from scaling.errors import FitError
 from scaling.fitting.parametric.surface import N_COEFFICIENTS, Array
 from scaling.runs import Runs
-from scaling.runs.findings import plain
+from scaling.runs.rows import plain
 from scaling.translation import counted
 from scaling.units import format_flops, format_params, format_tokens
 

@@ -1,11 +1,14 @@
-"""Turn the cells of one column into checked numbers; an error names the file, the line, the column and the value."""
+"""A table as read, how it is to be understood, and the cells of a column as checked numbers.
+
+An error names the file, the line, the column and the value.
+"""
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -62,6 +65,37 @@ class RawTable:
         chosen = keep.tolist()
         values = tuple(v[keep] if isinstance(v, np.ndarray) else [v[i] for i in chosen] for v in self.values)
         return replace(self, values=values, row=self.row[keep])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowChoice:
+    """The rows asked for. Conditions are COLUMN=VALUE, COLUMN>VALUE ...; columns by our name or the file's."""
+
+    only: tuple[str, ...] = ()  # several values of one column add up, several columns must all hold
+    exclude: tuple[str, ...] = ()  # a run id, "line:12", or a condition
+    drop: tuple[str, ...] = ()  # columns that mark rows to leave out
+
+    def __bool__(self) -> bool:
+        return bool(self.only or self.exclude or self.drop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a table is to be read; what is None is read from the table, or asked for."""
+
+    params_convention: str | None = None  # what N counts: total, active or non_embedding
+    flops_convention: str | None = None  # how C was counted: 6ND, exact, ...
+    # nats/token, or bits/token, bits/byte, nats/byte, perplexity to convert; other
+    loss_unit: str | None = None
+    bytes_per_token: float | None = None  # of the validation text, for a loss per byte
+    columns: Mapping[str, str | None] | None = None  # our name → column of the file
+    tokens_per_step: float | None = None  # D = steps times this
+    decimal: str | None = None  # comma or point, where a cell like 5,556 could be either
+    rows: RowChoice = field(default_factory=RowChoice)
+    best_of_cell: bool = False  # of the runs of one (N, D) the one of the lowest loss
+    final: bool = False  # of training curves the last row of each run
+    planned: bool = False  # losses may be missing
+    inputs: Collection[str] | None = None  # of a law; without the others a table is read all the same
 
 
 def read_numbers(
@@ -130,6 +164,10 @@ def scaled(values: Array, scale: float) -> Array:
         up, down = 10.0 ** np.maximum(places, 0), 10.0 ** np.maximum(-places, 0)
         written = np.rint(product * up / down) * down / up
         return np.where(np.abs(written - product) <= PRODUCT_ERROR * np.abs(product), written, product)
+
+
+def text_of(cell: Any) -> str:
+    return "" if cell is None else str(cell).strip()
 
 
 def read_texts(cells: Sequence[Any] | NDArray[Any]) -> tuple[str, ...]:

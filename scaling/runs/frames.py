@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import DataError
-from scaling.runs.cells import RawTable
+from scaling.runs.raw_table import RawTable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import pytest
 
 from scaling.findings import Finding
 from scaling.runs import Convention, Runs, check_runs, load_runs
-from scaling.runs.findings import plain, row_index, seen_before
+from scaling.runs.rows import plain, row_index, seen_before
 from scaling.translation import counted
 
 BUDGETS = np.array([1e18, 3e18, 1e19, 3e19, 1e20])
