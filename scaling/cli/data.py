@@ -63,7 +63,7 @@ def get_table(
 ) -> None:
     """Download the public table ID, verify its hash, and write it in our columns."""
     table = find_table(table_id)
-    from scaling.runs.download import HOST, cache_folder, download_runs
+    from scaling.runs.public_tables import HOST, cache_folder, download_runs
 
     folder = cache or cache_folder(Path.cwd(), os.environ)
     runs = download_runs(table.id, cache=folder, base_url=base_url or HOST)

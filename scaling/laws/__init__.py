@@ -32,30 +32,20 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "over_training": ("scaling.laws.over_training", "FAMILY"),
 }
 
-_PUBLIC = {
-    "ChinchillaLaw": "scaling.laws.chinchilla",
-    "FrontierLaw": "scaling.laws.frontier",
-    "KaplanLaw": "scaling.laws.kaplan",
-    "KaplanFloorLaw": "scaling.laws.kaplan",
-    "DataConstrainedLaw": "scaling.laws.data_constrained",
-    "OverTrainingLaw": "scaling.laws.over_training",
-    "ParamsPowerLaw": "scaling.laws.power_law",
-    "TokensPowerLaw": "scaling.laws.power_law",
-    "FlopsPowerLaw": "scaling.laws.power_law",
-    "ParamsPowerFloorLaw": "scaling.laws.power_law",
-    "TokensPowerFloorLaw": "scaling.laws.power_law",
-    "FlopsPowerFloorLaw": "scaling.laws.power_law",
-    "Allocation": "scaling.laws.base",
-    "Law": "scaling.laws.base",
-    "LawFamily": "scaling.laws.base",
-    "OptimumBand": "scaling.laws.base",
-    "Provenance": "scaling.laws.base",
-    "Uncertainty": "scaling.laws.base",
-    "law_from_dict": "scaling.laws.io",
-    "law_to_dict": "scaling.laws.io",
-    "load_law": "scaling.laws.io",
-    "write_law": "scaling.laws.io",
-}
+_MODULES = {
+    "chinchilla": ("ChinchillaLaw",),
+    "frontier": ("FrontierLaw",),
+    "kaplan": ("KaplanLaw", "KaplanFloorLaw"),
+    "data_constrained": ("DataConstrainedLaw",),
+    "over_training": ("OverTrainingLaw",),
+    "power_law": (
+        "ParamsPowerLaw", "TokensPowerLaw", "FlopsPowerLaw", "ParamsPowerFloorLaw", "TokensPowerFloorLaw",
+        "FlopsPowerFloorLaw",
+    ),
+    "base": ("Allocation", "Law", "LawFamily", "OptimumBand", "Provenance", "Uncertainty"),
+    "io": ("law_from_dict", "law_to_dict", "load_law", "write_law"),
+}  # fmt: skip
+_PUBLIC = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = ["FAMILIES", "find_family", *_PUBLIC]
 

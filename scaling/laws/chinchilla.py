@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
@@ -19,7 +19,6 @@ from scaling.laws.base import (
     Allocation,
     Coefficient,
     Law,
-    LawFamily,
     amplitude,
     family_of_formula,
 )
@@ -61,7 +60,6 @@ class ChinchillaLaw(Law):
         '3.22e+10'
     """
 
-    family: ClassVar[LawFamily]
     E: float
     A: float
     B: float

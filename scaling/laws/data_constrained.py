@@ -13,9 +13,9 @@ Source: Muennighoff et al. 2023, arXiv:2305.16264, eq. 5-6 and appendix A. Ours 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from scaling.laws.base import Allocation, Coefficient, Input, Law, LawFamily, family_of_formula
+from scaling.laws.base import Allocation, Coefficient, Input, Law, family_of_formula
 from scaling.laws.chinchilla import FAMILY as CHINCHILLA
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.laws.form import (
@@ -100,7 +100,6 @@ class DataConstrainedLaw(Law):
         2.225644089
     """
 
-    family: ClassVar[LawFamily]
     E: float
     A: float
     B: float

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
@@ -38,7 +38,6 @@ class FrontierLaw(Law):
         '7e+10'
     """
 
-    family: ClassVar[LawFamily]
     k: float
     a: float
     L_floor: float = 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.laws.base import (
@@ -20,7 +20,6 @@ from scaling.laws.base import (
     Allocation,
     Coefficient,
     Law,
-    LawFamily,
     family_of_formula,
 )
 from scaling.laws.form import (
@@ -79,7 +78,6 @@ class KaplanLaw(Law):
         2.313
     """
 
-    family: ClassVar[LawFamily]
     alpha_N: float
     alpha_D: float
     N_c: float

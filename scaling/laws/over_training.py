@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
@@ -20,7 +20,6 @@ from scaling.laws.base import (
     Allocation,
     Coefficient,
     Law,
-    LawFamily,
     amplitude,
     family_of_formula,
 )
@@ -57,7 +56,6 @@ class OverTrainingLaw(Law):
         3.43
     """
 
-    family: ClassVar[LawFamily]
     E: float
     a: float
     b: float

@@ -8,8 +8,9 @@ Source: Kaplan et al. 2020, arXiv:2001.08361, eq. 1.1-1.3. Ours differs: the opt
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 from scaling.errors import LawError
 from scaling.laws.base import (
@@ -60,7 +61,6 @@ def power_law_floor_gradient(x: Any, E: Any, x_c: Any, alpha: Any) -> tuple[Any,
 class _OneInputLaw(Law):
     """L = (x_c / x)^alpha in one input; subclasses name the input and, with a floor, add E."""
 
-    family: ClassVar[LawFamily]
     x_c: float
     alpha: float
 
@@ -186,15 +186,22 @@ def _family(name: str, symbol: str, source: Input, cls: type[_OneInputLaw]) -> L
         ),
         Coefficient(name="alpha", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.6),
     )  # fmt: skip
-    loss, gradient, e, said = power_law, power_law_gradient, "", ""
+    loss: Callable[..., Any] = power_law
+    gradient: Callable[..., tuple[Any, ...]] = power_law_gradient
+    floor, with_floor = "", ""
     if issubclass(cls, _OneInputFloorLaw):
-        loss, gradient, e, said = power_law_floor, power_law_floor_gradient, "E + ", ", with a floor"
+        loss, gradient, floor, with_floor = (
+            power_law_floor,
+            power_law_floor_gradient,
+            "E + ",
+            ", with a floor",
+        )
         coefficients = (FLOOR_OR_NONE, *coefficients)
     return family_of_formula(
         cls,
         name=name,
-        formula=f"L = {e}(x_c/{symbol})^alpha",
-        cite=f"Kaplan et al. 2020, arXiv:2001.08361, eq. 1.1-1.3{said}",
+        formula=f"L = {floor}(x_c/{symbol})^alpha",
+        cite=f"Kaplan et al. 2020, arXiv:2001.08361, eq. 1.1-1.3{with_floor}",
         inputs=(source,),
         coefficients=coefficients,
         loss=loss,

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from scaling.lazy import lazy_names
 
-_PUBLIC = {
-    "DEFAULT_LAW": "published",
-    "find_law": "published",
-    "law_names": "published",
-    "published_laws": "published",
-    "resolve_law": "published",
-    "Accelerator": "hardware",
-    "accelerators": "hardware",
-    "find_accelerator": "hardware",
-    "PublishedModel": "models",
-    "find_model": "models",
-    "published_models": "models",
+_MODULES = {
+    "published": ("DEFAULT_LAW", "find_law", "law_names", "published_laws", "resolve_law"),
+    "hardware": ("Accelerator", "accelerators", "find_accelerator"),
+    "models": ("PublishedModel", "find_model", "published_models"),
 }
+_PUBLIC = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = list(_PUBLIC)
 

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.laws.chinchilla import ChinchillaLaw
 
 if TYPE_CHECKING:
@@ -36,17 +37,12 @@ def example_rows(seed: int = SEED) -> list[dict[str, str]]:
         optimum = PLANTED_LAW.allocate(budget).n_params
         for n_params in optimum * HALF_RANGE ** np.linspace(-1, 1, SIZES_PER_BUDGET):
             n_params = round(n_params, -5)
-            n_tokens = round(budget / (6 * n_params), -6)
+            n_tokens = round(budget / (FLOPS_PER_PARAM_TOKEN * n_params), -6)
             loss = PLANTED_LAW.loss(n_params, n_tokens) * np.exp(rng.normal(0, NOISE_SD))
             run_id = f"{budget:.0e}-{n_params / 1e6:.1f}M".replace("e+", "e")
-            values = (
-                run_id,
-                f"{n_params:.0f}",
-                f"{n_tokens:.0f}",
-                f"{6 * n_params * n_tokens:.6e}",
-                f"{budget:.0e}",
-            )
-            rows.append(dict(zip(COLUMNS, (*values, f"{loss:.5f}"), strict=True)))
+            flops = FLOPS_PER_PARAM_TOKEN * n_params * n_tokens
+            texts = (f"{n_params:.0f}", f"{n_tokens:.0f}", f"{flops:.6e}", f"{budget:.0e}", f"{loss:.5f}")
+            rows.append(dict(zip(COLUMNS, (run_id, *texts), strict=True)))
     return rows
 
 
@@ -80,7 +76,7 @@ def example_curves(seed: int = SEED) -> dict[str, Any]:
 
     rng = np.random.default_rng(seed)
     sizes = np.repeat(np.geomspace(1e7, 5e9, 13), 200)
-    n_tokens = np.tile(np.geomspace(1e17, 1e21, 200), 13) / (6 * sizes)
+    n_tokens = np.tile(np.geomspace(1e17, 1e21, 200), 13) / (FLOPS_PER_PARAM_TOKEN * sizes)
     noise = np.exp(rng.normal(0, NOISE_SD / 10, len(sizes)))
     run_id = [f"{n / 1e6:.0f}M" for n in sizes]
     loss = PLANTED_LAW.loss(sizes, n_tokens) * noise

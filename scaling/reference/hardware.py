@@ -6,7 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 from scaling.errors import UnknownNameError
-from scaling.reference.tables import aliases_of, fold, number, read_table
+from scaling.reference.tables import aliases_of, find_row, from_row, number, read_table
 
 TABLE = "accelerators.csv"
 
@@ -49,10 +49,8 @@ def find_accelerator(name: str) -> Accelerator:
     Raises:
         UnknownNameError: listing near names.
     """
-    key = fold(name)
-    for row in read_table(TABLE):
-        if key and key in (fold(row["id"]), fold(row["name"]), *map(fold, row["aliases"].split(";"))):
-            return _accelerator(row)
+    if row := find_row(TABLE, name, "id", "name"):
+        return _accelerator(row)
     known = [row["id"] for row in read_table(TABLE)]
     hint = "`scaling hardware list` shows all; a plan takes any other device with --peak-tflops NUMBER (`scaling "
     hint += "hardware measure` finds it)."
@@ -64,25 +62,12 @@ def _accelerator(row: dict[str, str]) -> Accelerator:
         value = number(row[column])
         return None if value is None else value * factor
 
-    return Accelerator(
-        id=row["id"],
-        name=row["name"],
+    return from_row(
+        Accelerator,
+        row,
         peak_flops_per_s=scaled("bf16_dense_tflops", 1e12),
         peak_fp8_flops_per_s=scaled("fp8_dense_tflops", 1e12),
         memory_bytes=scaled("memory_gb", 1e9),
         memory_bandwidth_bytes_per_s=scaled("memory_bandwidth_tb_per_s", 1e12),
-        interconnect=row["interconnect"],
         interconnect_bytes_per_s=scaled("interconnect_gb_per_s", 1e9),
-        tdp_w=number(row["tdp_w"]),
-        price_usd_per_hour_low=number(row["price_usd_per_hour_low"]),
-        price_usd_per_hour_high=number(row["price_usd_per_hour_high"]),
-        price_date=row["price_date"],
-        price_source=row["price_source"],
-        mfu_low=number(row["mfu_low"]),
-        mfu_mid=number(row["mfu_mid"]),
-        mfu_high=number(row["mfu_high"]),
-        mfu_source=row["mfu_source"],
-        status=row["status"],
-        source=row["source"],
-        note=row["note"],
     )

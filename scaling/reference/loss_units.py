@@ -22,10 +22,7 @@ BITS_WITHIN = 0.05  # of the factor 1.44: on C4, whose losses are high, tables l
 AGREE_WITHIN = 0.08  # middle 90 % of the rows about their median: another law's shape, and noise
 BYTES_PER_TOKEN = (3.0, 5.5)  # of English text under vocabularies of 16k to 256k
 ABOVE_ANY_CORPUS = 1.6  # times Chinchilla's losses; C4 lies at 1.2, bits at 1.44
-BELOW_LOGS, ABOVE_LOGS = (
-    0.7,
-    1.35,
-)  # of the logarithm of a perplexity against Chinchilla's losses: another corpus
+BELOW_LOGS, ABOVE_LOGS = 0.7, 1.35  # of the logarithm of a perplexity to Chinchilla's losses: another corpus
 ENOUGH = 5  # runs
 
 
@@ -42,9 +39,8 @@ def check_loss_unit(runs: Runs) -> Finding | None:
     ratio = runs.loss[rows] / np.asarray(find_law(LAW).loss(runs.n_params[rows], runs.n_tokens[rows]))
     low, middle, high = np.percentile(ratio, [5, 50, 95])
     if abs(middle / BITS - 1) < BITS_WITHIN and max(high / middle, middle / low) < 1 + AGREE_WITHIN:
-        return _finding(
-            middle, "as a loss in bits per token is (1.44 = 1 / ln 2)", ["--loss-unit bits/token"]
-        )
+        reading = "as a loss in bits per token is (1.44 = 1 / ln 2)"
+        return _finding(middle, reading, ["--loss-unit bits/token"])
     logs = np.log(np.maximum(runs.loss[rows], 1.0)) / (runs.loss[rows] / ratio)
     if middle > ABOVE_ANY_CORPUS and BELOW_LOGS <= np.median(logs) <= ABOVE_LOGS and _agree(logs):
         return Finding(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from scaling.errors import UnknownNameError
-from scaling.reference.tables import aliases_of, fold, number, read_table
+from scaling.reference.tables import aliases_of, find_row, from_row, read_table
 
 TABLE = "published_models.csv"
 
@@ -60,10 +60,8 @@ def find_model(name: str) -> PublishedModel:
     Raises:
         UnknownNameError: listing near names.
     """
-    key = fold(name)
-    for row in read_table(TABLE):
-        if key and key in (fold(row["id"]), fold(row["name"]), *map(fold, row["aliases"].split(";"))):
-            return _model(row)
+    if row := find_row(TABLE, name, "id", "name"):
+        return _model(row)
     known = [row["name"] for row in read_table(TABLE)]
     hint = "Any other model: `scaling audit --params 7B --tokens 2T`."
     raise UnknownNameError("model", name, known, aliases=aliases_of(TABLE, "name"), hint=hint)
@@ -77,32 +75,4 @@ def _disputed(cell: str) -> Iterator[tuple[float, str]]:
 
 
 def _model(row: dict[str, str]) -> PublishedModel:
-    def size(column: str) -> int | None:
-        return int(row[column]) if row[column] else None
-
-    return PublishedModel(
-        id=row["id"],
-        name=row["name"],
-        family=row["family"],
-        organisation=row["organisation"],
-        year=int(row["year"]),
-        kind=row["kind"],
-        n_params=float(row["n_params"]),
-        n_params_active=number(row["n_params_active"]),
-        n_params_non_embedding=number(row["n_params_non_embedding"]),
-        n_tokens=number(row["n_tokens"]),
-        n_tokens_unique=number(row["n_tokens_unique"]),
-        flops=number(row["flops"]),
-        flops_counts=row["flops_counts"],
-        disputed_tokens=tuple(_disputed(row["disputed_tokens"])),
-        n_layers=size("n_layers"),
-        d_model=size("d_model"),
-        n_heads=size("n_heads"),
-        n_kv_heads=size("n_kv_heads"),
-        d_ff=size("d_ff"),
-        vocab_size=size("vocab_size"),
-        context_length=size("context_length"),
-        status=row["status"],
-        source=row["source"],
-        note=row["note"],
-    )
+    return from_row(PublishedModel, row, disputed_tokens=tuple(_disputed(row["disputed_tokens"])))

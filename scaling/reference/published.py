@@ -15,7 +15,7 @@ from scaling.errors import UnknownNameError
 from scaling.laws import find_family
 from scaling.laws.base import Law, Provenance
 from scaling.laws.io import law_from_dict, load_law
-from scaling.reference.tables import aliases_of, fold, number, read_json, read_table
+from scaling.reference.tables import aliases_of, find_row, from_row, number, read_json, read_table
 
 DEFAULT_LAW = "besiroglu"
 TABLE = "published_laws.csv"
@@ -43,17 +43,10 @@ def find_law(name: str) -> Law:
     Raises:
         UnknownNameError: listing near names.
     """
-    key = fold(name)
-    for row in read_table(TABLE):
-        if key in (fold(row["id"]), *map(fold, row["aliases"].split(";"))) and key:
-            return _law_of(row["id"])
-    raise UnknownNameError(
-        "law",
-        name,
-        law_names(),
-        aliases=aliases_of(TABLE),
-        hint="`scaling laws list` shows all; a path to a fit also works.",
-    )
+    if row := find_row(TABLE, name, "id"):
+        return _law_of(row["id"])
+    hint = "`scaling laws list` shows all; a path to a fit also works."
+    raise UnknownNameError("law", name, law_names(), aliases=aliases_of(TABLE), hint=hint)
 
 
 def resolve_law(name_or_path: str | os.PathLike[str]) -> Law:
@@ -82,24 +75,12 @@ def _law_of(law_id: str) -> Law:
     if row[
         "file"
     ]:  # a law with uncertainty: coefficients, band and draws stand in the file, the rest in the table
-        return replace(
-            law_from_dict(read_json(row["file"]), origin=f"packaged {row['file']}"), provenance=provenance
-        )
+        law = law_from_dict(read_json(row["file"]), origin=f"packaged {row['file']}")
+        return replace(law, provenance=provenance)
     return find_family(row["family"]).make(**json.loads(row["coefficients"]), provenance=provenance)
 
 
 def _provenance(row: dict[str, str]) -> Provenance:
-    ranges = {q: (number(row[f"{q}_low"]), number(row[f"{q}_high"])) for q in RANGES}
-    return Provenance(
-        name=row["id"],
-        source=row["source"],
-        params_convention=row["params_convention"],
-        flops_convention=row["flops_convention"],
-        loss_unit=row["loss_unit"],
-        fitted_range={
-            q: (low, high) for q, (low, high) in ranges.items() if low is not None and high is not None
-        },
-        corpus=row["corpus"],
-        status=row["status"],
-        note=row["note"],
-    )
+    ends = {q: (number(row[f"{q}_low"]), number(row[f"{q}_high"])) for q in RANGES}
+    known = {q: (low, high) for q, (low, high) in ends.items() if low is not None and high is not None}
+    return from_row(Provenance, row, name=row["id"], flops_over_6nd=(1.0, 1.0), fitted_range=known)

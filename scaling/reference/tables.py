@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
+
+Record = TypeVar("Record")
 
 
 def read_text(name: str) -> str:
@@ -30,6 +33,31 @@ def read_json(name: str) -> Any:
 def number(text: str | None) -> float | None:
     """A number, or None where the table is empty."""
     return float(text) if text else None
+
+
+def whole_number(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def from_row(record: type[Record], row: Mapping[str, str], **given: Any) -> Record:
+    """A record of a row of text, each field by its type; `given` are the fields that are no column as it stands."""
+    kinds: dict[str, Callable[[str], Any]] = {
+        "str": str, "int": int, "float": float, "int | None": whole_number, "float | None": number,
+    }  # fmt: skip
+    named = {n: kind for n, kind in record.__annotations__.items() if n not in given}
+    types = {
+        n: getattr(kind, "__forward_arg__", kind) for n, kind in named.items()
+    }  # a NamedTuple wraps them
+    return record(**given, **{n: kinds[kind](row[n]) for n, kind in types.items()})
+
+
+def find_row(table: str, name: str, *columns: str) -> dict[str, str] | None:
+    """The row that has this name, in whatever case and spelling, in one of the columns or among its aliases."""
+    key = fold(name)
+    for row in read_table(table):
+        if key and key in map(fold, (*(row[column] for column in columns), *row["aliases"].split(";"))):
+            return row
+    return None
 
 
 def aliases_of(table: str, column: str = "id") -> dict[str, str]:

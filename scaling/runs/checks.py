@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from scaling.findings import Finding
+from scaling.findings import Finding, gravest_first
 from scaling.runs.checks_claims import check_claims
 from scaling.runs.checks_design import check_design
 from scaling.runs.checks_rows import check_rows
 from scaling.runs.checks_training import check_training
 from scaling.runs.table import QUANTITIES, Runs, require_runs
-
-_ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
 def check_runs(runs: Runs, inputs: Collection[str] | None = None) -> tuple[Finding, ...]:
@@ -40,7 +38,7 @@ def check_runs(runs: Runs, inputs: Collection[str] | None = None) -> tuple[Findi
         *check_training(final, reads),
         *check_claims(final, reads),
     ]
-    return tuple(sorted(found, key=lambda f: _ORDER[f.severity]))
+    return tuple(gravest_first(found))
 
 
 def quantities_read(runs: Runs, inputs: Collection[str] | None) -> frozenset[str]:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.findings import Finding
 from scaling.runs.checks_training import CERTAIN, EXPLAINED, SLIPS
-from scaling.runs.names import ALIAS, EXPERTS, fold, meaning_of
-from scaling.runs.rows import extra_column, extra_numbers, name_rows, plain, rows_where
+from scaling.runs.names import ALIAS, EXPERTS, fold, fold_tail, meaning_of
+from scaling.runs.rows import extent, extra_column, extra_numbers, name_rows, plain, rows_where
 from scaling.runs.table import Runs
 
 Array = NDArray[np.float64]
@@ -51,15 +51,9 @@ EPOCHS = ("epochs", "epoch", "n_epochs", "num_epochs", "num_train_epochs", "pass
 DATASET = {"dataset", "corpus", "data"}
 SAME_LOSS = 0.02  # of a loss and its perplexity, each printed with three digits
 EXPERTS_MET = (
-    "num_experts_per_tok",
-    "num_experts_per_token",
-    "n_experts_per_token",
-    "experts_per_token",
-    "experts_per_tok",
-    "top_k",
-    "topk",
-    "moe_top_k",
-)
+    "num_experts_per_tok", "num_experts_per_token", "n_experts_per_token", "experts_per_token", "experts_per_tok",
+    "top_k", "topk", "moe_top_k",
+)  # fmt: skip
 LAYERS = ("n_layers", "num_layers", "n_layer", "layers", "depth", "num_hidden_layers", "n_decoder_layers")
 
 
@@ -151,7 +145,7 @@ def _budgets(final: Runs) -> Iterator[Finding]:
     yield Finding(
         code="budgets-disagree",
         severity="error" if many and not chosen and not low <= middle <= high else "warning",
-        message=f"6 n_params n_tokens is {_extent(ratio[off])} times the stated budget in {name_rows(rows)}"
+        message=f"6 n_params n_tokens is {extent(ratio[off], 2)} times the stated budget in {name_rows(rows)}"
         f"{', by size' if grows else ''}.{why}",
         rows=rows,
         remedies=(better,) if better else ("--column budget=",),
@@ -161,9 +155,8 @@ def _budgets(final: Runs) -> Iterator[Finding]:
 def _moves_with(sizes: Array, ratio: Array) -> bool:
     """Whether a ratio grows or falls with size: another count, where one factor for all is another way of counting."""
     x, y = np.log(sizes), np.log(ratio)
-    return bool(
-        len(x) > 2 and min(x.std(), y.std()) > ONE_COUNT_WITHIN and abs(np.corrcoef(x, y)[0, 1]) > 0.7
-    )
+    spread = len(x) > 2 and min(x.std(), y.std()) > ONE_COUNT_WITHIN
+    return bool(spread and abs(np.corrcoef(x, y)[0, 1]) > 0.7)
 
 
 def _count_that_meets(final: Runs, budget: Array) -> str:
@@ -176,11 +169,6 @@ def _count_that_meets(final: Runs, budget: Array) -> str:
         if np.nanmax(off, initial=0.0) < NOMINAL and np.isfinite(off).any():
             return SAY_COUNT.get(header, f"--column n_params={shlex.quote(header)}")
     return ""
-
-
-def _extent(values: Array) -> str:
-    low, high = plain(float(values.min()), 2), plain(float(values.max()), 2)
-    return low if low == high else f"{low} to {high}"
 
 
 def _two_counts(final: Runs) -> Iterator[Finding]:
@@ -217,11 +205,9 @@ def _two_counts(final: Runs) -> Iterator[Finding]:
 def _embeddings(final: Runs) -> Iterator[Finding]:
     """Widths, layers and vocabularies that show N to leave the embeddings out, whatever its name."""
     width, vocabulary, layers = (_numbers(final, names) for names in (WIDTHS, VOCABULARIES, LAYERS))
-    if (
-        width is None
-        or (vocabulary is None and layers is None)
-        or final.convention.params not in ("total", "unknown")
-    ):
+    if final.convention.params not in ("total", "unknown"):
+        return
+    if width is None or (vocabulary is None and layers is None):
         return
     with np.errstate(all="ignore"):
         too_small = np.zeros(len(final), bool) if vocabulary is None else final.n_params < vocabulary * width
@@ -255,8 +241,8 @@ def _perplexity(final: Runs) -> Iterator[Finding]:
         if (
             meaning is None
             or meaning.unit != "perplexity"
-            or values.dtype.kind not in "fiu"
             or meaning.log_base
+            or values.dtype.kind not in "fiu"
         ):
             continue
         numbers = values.astype(np.float64) * meaning.scale
@@ -280,7 +266,7 @@ def _perplexity(final: Runs) -> Iterator[Finding]:
             break
         if meaning.rank <= ALIAS and not {"train", "training", "test"} & set(fold(header).split("_")):
             one = ratio.max() < (1 + SAME_LOSS) * ratio.min()
-            factor = f"{_extent(ratio)} times" if one else f"{_extent(ratio)} times, by row,"
+            factor = f"{extent(ratio, 2)} times" if one else f"{extent(ratio, 2)} times, by row,"
             found.append(
                 Finding(
                     code="perplexity-disagrees",
@@ -312,9 +298,9 @@ def _epochs(final: Runs) -> Iterator[Finding]:
             yield Finding(
                 code="epochs-disagree",
                 severity="warning",
-                message=f"n_tokens is {_extent(passes[off])} times the unique tokens and {name} is "
-                f"{_extent(epochs[off])} in {name_rows(rows)}: n_tokens counts all tokens seen, repeats included; mend "
-                "the one that is wrong.",
+                message=f"n_tokens is {extent(passes[off], 2)} times the unique tokens and {name} is "
+                f"{extent(epochs[off], 2)} in {name_rows(rows)}: n_tokens counts all tokens seen, repeats included; "
+                "mend the one that is wrong.",
                 rows=rows,
             )
         return
@@ -364,7 +350,7 @@ def _mixture(final: Runs) -> Iterator[Finding]:
 def _by_last_words(final: Runs, names: tuple[str, ...]) -> tuple[str, Array | None]:
     """The first column of numbers of one of these names, also at the end of a path; and its header."""
     for header, values in final.extras.items():
-        if fold(re.split(r"[/.]", header)[-1]) in names and values.dtype.kind in "fiu":
+        if fold_tail(header) in names and values.dtype.kind in "fiu":
             return header, values.astype(np.float64)
     return "", None
 
@@ -375,9 +361,6 @@ def _numbers(final: Runs, names: tuple[str, ...]) -> Array | None:
     if values is not None:
         return values
     texts = extra_column(final, *names)
-    found = (
-        [re.fullmatch(r"[a-zA-Z_]*(\d+)", str(t).strip()) for t in texts.tolist()]
-        if texts is not None
-        else []
-    )
-    return np.array([float(m[1]) for m in found if m]) if found and all(found) else None
+    cells = () if texts is None else texts.tolist()
+    sizes = [m[1] for m in (re.fullmatch(r"[a-zA-Z_]*(\d+)", str(cell).strip()) for cell in cells) if m]
+    return np.array(sizes, dtype=np.float64) if sizes and len(sizes) == len(cells) else None

@@ -131,7 +131,7 @@ def _valleys(final: Runs) -> Iterator[Finding]:
             code="few-sizes-in-budget",
             severity="warning",
             message=f"budgets {listed} have fewer than {VALLEY_SIZES} sizes; their valley cannot be fitted.",
-            rows=tuple(r for v in thin for r in _rows(final, v)),
+            rows=tuple(r for v in thin for r in rows_where(final, v)),
         )
     edges = [(v, edge) for v in full if (edge := _edge(final, v))]
     for v, (side, proposed) in edges:
@@ -144,7 +144,7 @@ def _valleys(final: Runs) -> Iterator[Finding]:
             f"its {side} size ({format_params(float(final.n_params[best]))}), so the minimum is not bracketed; add a "
             f"run near {format_params(proposed)} parameters.",
             source="Hoffmann et al. 2022, arXiv:2203.15556, section 3.2",
-            rows=_rows(final, np.array([best])),
+            rows=rows_where(final, np.array([best])),
         )
 
 
@@ -162,17 +162,12 @@ def _edge(final: Runs, v: NDArray[np.int64]) -> tuple[str, float] | None:
     return None
 
 
-def _rows(runs: Runs, positions: NDArray[np.int64]) -> tuple[int, ...]:
-    return tuple(int(r) for r in runs.row[positions])
-
-
 def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     """Several corpora, repeated data, several model families in one table."""
     _, names = group_of(final)
     if len(names) > 1:
-        header = next(
-            h for h in final.extras if fold(h) in GROUPS and set(names) <= {*map(str, final.extras[h])}
-        )
+        groups = (h for h in final.extras if fold(h) in GROUPS)
+        header = next(h for h in groups if set(names) <= {*map(str, final.extras[h])})
         ways = tuple(f"--only {shlex.quote(f'{header}={name}')}" for name in names[:MOST_NAMED])
         yield Finding(
             code="mixed-corpora",

@@ -40,8 +40,8 @@ def check_rows(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Findi
     replicates = list(_replicates(final))
     yield from replicates
     yield from _losses(final)
-    if not any(
-        f.code == "hyperparameter-grid" for f in replicates
+    if all(
+        f.code != "hyperparameter-grid" for f in replicates
     ):  # there most runs are off the surface, by design
         yield from _outliers(final, reads)
 
@@ -225,10 +225,8 @@ def _outliers(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     read = ("n_params", "n_tokens") if both else tuple(reads)
     residual, scale = robust_residuals(final, read)
     far = (np.abs(residual) > OUTLIER_SD * scale) & (np.abs(residual) > OUTLIER_LEAST)
-    if not far.any() or far.sum() > 0.2 * len(
-        final
-    ):  # a fifth of the table is no outlier: the surface does not fit
-        return
+    if not far.any() or far.sum() > 0.2 * len(final):
+        return  # a fifth of the table is no outlier: the surface does not fit
     worst = int(np.argmax(np.abs(residual)))
     rows = rows_where(final, far)
     if both:

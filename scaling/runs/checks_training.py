@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.findings import Finding
-from scaling.runs.names import meaning_of
-from scaling.runs.rows import extra_column, extra_numbers, leave_out, name_rows, plain, rows_where
+from scaling.runs.names import scale_of
+from scaling.runs.rows import extent, extra_column, extra_numbers, leave_out, name_rows, plain, rows_where
 from scaling.runs.table import Runs
 from scaling.units import format_params, format_percent, format_tokens
 
@@ -64,27 +64,17 @@ def check_training(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
 def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     """Counts written in millions or billions, or N and D exchanged: exponents survive that, every plan is nonsense."""
     both = {"n_params", "n_tokens"} <= reads
-    ratio = (
-        float(np.median(final.n_tokens / final.n_params)) if both else 1.0
-    )  # of one alone nothing is out of line
-    low = {
-        name: middle
-        for name, values, least in (
-            ("n_params", final.n_params, N_LEAST),
-            ("n_tokens", final.n_tokens, D_LEAST),
-        )
-        if name in reads and (middle := float(np.median(values))) < least
-    }
+    # of one alone nothing is out of line
+    ratio = float(np.median(final.n_tokens / final.n_params)) if both else 1.0
+    bounds = (("n_params", final.n_params, N_LEAST), ("n_tokens", final.n_tokens, D_LEAST))
+    middles = {name: (float(np.median(values)), least) for name, values, least in bounds if name in reads}
+    low = {name: middle for name, (middle, least) in middles.items() if middle < least}
     if _counted_in_ones(final):
         low = {}
     certain = len(low) == 2 or ratio > RATIO_MOST or ratio < 1 / CERTAIN
     for name, middle in low.items():
         header = final.read_from.get(name, name)
-        derived = (
-            f" (from {header})"
-            if header in final.read_from.values() and header == final.read_from.get("flops")
-            else ""
-        )
+        derived = f" (from {header})" if header == final.read_from.get("flops") else ""
         unit = f"{header} (EFLOP), {header} (PF-days)" if derived else f"{header} (M), {header} (B)"
         yield Finding(
             code="unit-slip",
@@ -104,7 +94,7 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
             severity="error" if ratio > RATIO_MOST else "warning",
             message=f"half of the runs have {plain(ratio)} tokens per parameter or more; if n_params counts in "
             "thousands, millions or billions, say so in the header: n_params (k), n_params (M), n_params (B)"
-            f"{unit if _scale(header) > 1 else ''}.",
+            f"{unit if scale_of(header) > 1 else ''}.",
         )
     few = final.n_tokens < final.n_params
     if np.mean(few) > 0.5:
@@ -142,7 +132,7 @@ def _too_many(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     for header, (name, middle, _) in high.items():
         mend = (
             f"the cells of {header} seem to be whole counts already: take the unit out of that header"
-            if _scale(header) > 1
+            if scale_of(header) > 1
             else f"does {header} count in {'FLOPs' if name == 'flops' else 'ones'}? Mend the column"
         )
         yield Finding(
@@ -152,16 +142,10 @@ def _too_many(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         )
 
 
-def _scale(header: str) -> float:
-    """The factor of the unit in a header: 1e6 for "params (M)"."""
-    meaning = meaning_of(header)
-    return meaning.scale if meaning else 1.0
-
-
 def _exchanged(final: Runs) -> str:
     """The options that read N and D from each other's columns; "" where one has a unit in its name, or is derived."""
     headers = [final.read_from.get(name, "") for name in ("n_params", "n_tokens")]
-    scales = [_scale(h) for h in headers]
+    scales = [scale_of(h) for h in headers]
     if not all(headers) or headers[0] == headers[1] or scales != [1.0, 1.0] or "step" in headers[1]:
         return ""
     return " ".join(
@@ -228,9 +212,9 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     with np.errstate(all="ignore"):
         ratio = final.flops / (FLOPS_PER_PARAM_TOKEN * final.n_params * final.n_tokens)
     claimed = final.convention.flops == "6ND"
-    low, high = (
-        (1 - SAME_6ND, 1 + SAME_6ND) if claimed else EXPLAINED.get(final.convention.params, (0.15, 6.5))
-    )
+    low, high = EXPLAINED.get(final.convention.params, (0.15, 6.5))
+    if claimed:
+        low, high = 1 - SAME_6ND, 1 + SAME_6ND
     off = (ratio < low) | (ratio > high)
     mixture = final.convention.params in ("total", "unknown") and float(np.median(ratio)) < ALL_EXPERTS
     mixture = mixture and float(np.median(ratio)) > 1 / CERTAIN  # below that, a unit
@@ -242,12 +226,9 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         as_budget = final.budget is not None and np.array_equal(final.flops, final.budget)
         column = "budget" if as_budget else "flops"
         slip = next((f" ({why}?)" for factor, why in SLIPS if abs(middle / factor - 1) < 0.03), "")
-        rule = (
-            "6ND"
-            if claimed
-            else f"what {final.convention.params} parameters explain "
-            f"({ALL_EXPERTS if mixture else low:g} to {high:g} times)"
-        )
+        least = ALL_EXPERTS if mixture else low
+        rule = f"what {final.convention.params} parameters explain ({least:g} to {high:g} times)"
+        rule = "6ND" if claimed else rule
         experts = (
             " Are these mixtures of experts, whose compute is 6 N D of the active parameters? Then give those: "
             "--column n_params_active=COLUMN --params-convention active (in Python columns=, params_convention=)."
@@ -268,16 +249,10 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         yield Finding(
             code="own-flops",
             severity="note",
-            message=f"FLOPs are the table's own count, {_extent(ratio)} times 6 n_params n_tokens; the budgets of a "
+            message=f"FLOPs are the table's own count, {extent(ratio)} times 6 n_params n_tokens; the budgets of a "
             "law fitted to N and D are 6ND.",
             source="Porian et al. 2024, arXiv:2406.19146",
         )
-
-
-def _extent(values: NDArray[np.float64]) -> str:
-    """'1.5', or '1.1 to 1.4'."""
-    low, high = plain(float(values.min())), plain(float(values.max()))
-    return low if low == high else f"{low} to {high}"
 
 
 def _unfinished(final: Runs) -> Iterator[Finding]:

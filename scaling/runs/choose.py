@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError, UnitError, UnknownNameError, UsageError
 from scaling.runs.columns import Match, column_values
-from scaling.runs.names import GROUPS, fold
+from scaling.runs.names import GROUPS, fold, fold_tail, parse_quantity
 from scaling.runs.raw_table import EMPTY, RawTable, RowChoice, read_texts, try_numbers
 from scaling.runs.table import group_index
-from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
+from scaling.translation import counted
 
 LEAST_CURVE = 3  # rows of a curve that no column names
 MOST_OF_A_TABLE = 0.8  # that such curves fill
@@ -30,7 +30,6 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal,
 }  # fmt: skip
 _CONDITION = re.compile(r"^\s*(.+?)\s*(>=|<=|!=|==|=|>|<)\s*(.*?)\s*$")
-_PARSERS = {"n_params": parse_params, "n_tokens": parse_tokens, "flops": parse_flops, "budget": parse_flops}
 _TRUE, _FALSE = {"true", "1", "1.0", "yes", "y", "x"}, {"false", "0", "0.0", "no", "n"}
 
 _STATES = ("state", "status", "run_state", "run_status", "job_state")
@@ -59,18 +58,9 @@ def choose_rows(
         keep &= ~_excluded(table, found, what)
     keep &= _asked_for(table, found, choice.only)
     if not keep.any():
-        given = [
-            f"{option} {shlex.quote(text)}"
-            for option, texts in (
-                ("--drop", choice.drop),
-                ("--exclude", choice.exclude),
-                ("--only", choice.only),
-            )
-            for text in texts
-        ]
-        raise DataError(
-            f"{' '.join(given)} leaves none of the {len(table)} rows of {table.source}; leave fewer out."
-        )
+        options = (("--drop", choice.drop), ("--exclude", choice.exclude), ("--only", choice.only))
+        asked = " ".join(f"{option} {shlex.quote(text)}" for option, texts in options for text in texts)
+        raise DataError(f"{asked} leaves none of the {len(table)} rows of {table.source}; leave fewer out.")
     names = _names(table, found)
     left_out = tuple(dict.fromkeys(names[i] for i in np.flatnonzero(~keep).tolist()))
     return (table if keep.all() else table.select(np.flatnonzero(keep))), left_out
@@ -152,9 +142,9 @@ def _equals(table: RawTable, position: int, match: Match | None, value: str) -> 
 
 
 def _shown(cell: Any) -> str:
-    return (
-        "" if cell is None or cell != cell else f"{cell:g}" if isinstance(cell, float) else str(cell).strip()
-    )
+    if cell is None or cell != cell:
+        return ""
+    return f"{cell:g}" if isinstance(cell, float) else str(cell).strip()
 
 
 def _numbers(table: RawTable, position: int, match: Match | None) -> NDArray[np.float64]:
@@ -168,7 +158,7 @@ def _number(value: str, match: Match | None) -> float:
     try:
         return float(value)
     except ValueError:
-        return _PARSERS.get(match.name if match else "", parse_number)(value)
+        return parse_quantity(value, match.name if match else "")
 
 
 def _marked(table: RawTable, found: Mapping[str, Match], column: str) -> Mask:
@@ -206,39 +196,34 @@ def without_crashed(
     A run that is called finished and has no loss stays, for the reader to refuse by name. One that stopped and has a
     loss stays too: whether it was far enough is the user's to say.
     """
-    position = next(
-        (i for i, h in enumerate(table.headers) if fold(re.split(r"[/.]", h)[-1]) in _STATES), None
-    )
+    position = next((i for i, h in enumerate(table.headers) if fold_tail(h) in _STATES), None)
     if position is None or "loss" not in found:
         return table, (), ()
     states = [text.strip() for text in read_texts(table.values[position])]
     stopped = np.array([fold(s) in _STOPPED for s in states], dtype=bool)
-    empty = (
-        ~np.isfinite(column_values(table, found["loss"])) & stopped
-    )  # a word, "diverged", is no loss either
+    # a word, "diverged", is no loss either
+    empty = ~np.isfinite(column_values(table, found["loss"])) & stopped
     if not stopped.any() or empty.all():
         return table, (), ()
     header, names, notes = table.headers[position], _names(table, found), []
     gone = tuple(names[i] for i in np.flatnonzero(empty).tolist())
     if gone:
         said = ", ".join(dict.fromkeys(states[i] for i in np.flatnonzero(empty).tolist()))
-        notes.append(f"left out {counted(gone)} without a loss: {header} says {said}")
+        notes.append(f"left out {counted_runs(gone)} without a loss: {header} says {said}")
     kept = np.flatnonzero(stopped & ~empty).tolist()
     if kept:
-        options = " ".join(
-            f"--exclude {shlex.quote(f'{header}={s}')}" for s in dict.fromkeys(states[i] for i in kept)
-        )
+        options = " ".join(_say("--exclude", header, s) for s in dict.fromkeys(states[i] for i in kept))
         notes.append(
-            f"{counted(tuple(names[i] for i in kept))} stopped early ({header}) and are read with the loss they have; "
-            f"{options} leaves them out"
+            f"{counted_runs(tuple(names[i] for i in kept))} stopped early ({header}) and are read with the loss they "
+            f"have; {options} leaves them out"
         )
     return table.select(np.flatnonzero(~empty)), gone, tuple(notes)
 
 
-def counted(names: tuple[str, ...]) -> str:
+def counted_runs(names: tuple[str, ...]) -> str:
     """How many runs, and the names of the first."""
     shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    return f"{len(names)} run{'' if len(names) == 1 else 's'} ({shown})"
+    return f"{counted(len(names), 'run')} ({shown})"
 
 
 def after_the_start(table: RawTable, found: Mapping[str, Match]) -> RawTable:
@@ -289,11 +274,8 @@ def unnamed_curves(table: RawTable, found: Mapping[str, Match]) -> NDArray[np.in
     keys = [column_values(table, found[n]) for n in (*sizes, "budget", "n_tokens_unique") if n in found]
     moving = {m.position for n, m in found.items() if n in ("step", "n_tokens", "flops", "loss")}
     for i, cells in enumerate(table.values):
-        if (
-            i not in moving
-            and not isinstance(cells, np.ndarray)
-            and np.isnan(try_numbers(cells, "extra")).all()
-        ):
+        words = i not in moving and not isinstance(cells, np.ndarray)
+        if words and np.isnan(try_numbers(cells, "extra")).all():
             keys.append(group_index(read_texts(cells)).astype(np.float64))  # a corpus, an optimizer
     setting = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
     new = np.concatenate([[True], (np.diff(setting) != 0) | ~(np.diff(step) > 0)])
@@ -341,11 +323,8 @@ def best_of_cells(table: RawTable, found: Mapping[str, Match]) -> RawTable:
     """
     if "loss" not in found:
         return table
-    keys = [
-        n
-        for n in ("n_params", "n_params_active", "n_params_nonemb", "n_tokens", "n_tokens_unique")
-        if n in found
-    ]
+    sizes = ("n_params", "n_params_active", "n_params_nonemb", "n_tokens", "n_tokens_unique")
+    keys = [n for n in sizes if n in found]
     keys += [n for n in ("flops", "budget", "step") if n in found and "n_tokens" not in found][:1]
     columns = [
         np.nan_to_num(np.round(np.log(np.maximum(column_values(table, found[n]), 1e-9)), 6)) for n in keys

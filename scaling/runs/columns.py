@@ -14,22 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import MOST_LISTED, DataError, UsageError, near_names
-from scaling.runs.names import ALIAS, OWN_NAME, OWN_NAMES, PATH_TAIL, fold, last_words, meaning_of, misspelt
-from scaling.runs.raw_table import RawTable, scaled, try_numbers
+from scaling.runs.names import (
+    ALIAS,
+    OWN_NAME,
+    OWN_NAMES,
+    PARSERS,
+    PATH_TAIL,
+    fold,
+    last_words,
+    meaning_of,
+    misspelt,
+)
+from scaling.runs.raw_table import LARGEST, RawTable, read_numbers, scaled, try_numbers
 from scaling.runs.wide import looks_wide
 
 Array = NDArray[np.float64]
 
-NUMERIC = (
-    "n_params",
-    "n_params_nonemb",
-    "n_params_active",
-    "n_tokens",
-    "n_tokens_unique",
-    "flops",
-    "loss",
-    "budget",
-)
+NUMERIC = frozenset(LARGEST) - {"step"}  # steps, as names, may stay open: they do not enter a fit as numbers
 OUR_HEADER = {"n_params_nonemb": "n_params_non_embedding"}  # as our own tables are written; not worth a word
 SAME_VALUES = 0.01  # relative: two columns of one quantity, one of them rounded
 SAME_LOSS = 0.02  # of a loss and its perplexity, each printed with three digits
@@ -110,9 +111,8 @@ def missing_column(
 def unread_near(name: str, table: RawTable, found: Mapping[str, Match]) -> list[str]:
     """Columns of numbers that nothing is read from and that may hold `name` by their meaning."""
     read = {m.position for m in found.values()}
-    return near_columns(
-        name, [h for i, h in enumerate(table.headers) if i not in read and not _is_text(table, i)]
-    )
+    unread = [h for i, h in enumerate(table.headers) if i not in read and not _is_text(table, i)]
+    return near_columns(name, unread)
 
 
 def near_columns(name: str, headers: Iterable[str]) -> list[str]:
@@ -132,12 +132,17 @@ def column_values(table: RawTable, match: Match, n: int | None = None) -> Array:
     return scaled(values, match.scale)
 
 
+def read_column(table: RawTable, match: Match, *, optional: bool = False) -> Array:
+    """The cells of a column as checked numbers in our unit; NaN only for an empty cell of an optional one."""
+    return read_numbers(
+        table, match.position, match.name, scale=match.scale, log_base=match.log_base, optional=optional
+    )
+
+
 def _settle(table: RawTable, name: str, matches: list[Match], notes: list[str]) -> Match | None:
     """The one column of several that is meant; None where none of them holds numbers."""
     if name not in NUMERIC:
-        return min(
-            matches, key=lambda m: m.rank
-        )  # names and steps may stay open: they do not enter a fit as numbers
+        return min(matches, key=lambda m: m.rank)
     numeric = [m for m in matches if not _is_text(table, m.position)]
     if not numeric:
         return min(matches, key=lambda m: m.rank)  # so that its first cell is refused with its line
@@ -187,24 +192,24 @@ def _same_quantity(table: RawTable, first: Match, other: Match) -> bool:
 
 def _counts_params(table: RawTable, position: int) -> bool:
     """Whether a column of a bare name holds numbers as large as models are."""
-    values = try_numbers(table.values[position][:SAMPLE], "n_params")
-    values = values[np.isfinite(values)]
+    values = _first_numbers(table, position)
     return bool(len(values) and np.median(values) > LEAST_MODEL)
 
 
 def varies(table: RawTable, position: int) -> bool:
     """Whether a column holds numbers of more than one value."""
-    values = try_numbers(table.values[position][:SAMPLE], "n_params")
-    values = values[np.isfinite(values)]
+    values = _first_numbers(table, position)
     return bool(len(values) and values.max() > values.min())
 
 
 def _is_text(table: RawTable, position: int) -> bool:
     """Whether a column holds words: of its first filled cells none is a number."""
-    cells = table.values[position]
-    return not isinstance(cells, np.ndarray) and not bool(
-        np.isfinite(try_numbers(cells[:SAMPLE], "n_params")).any()
-    )
+    return not isinstance(table.values[position], np.ndarray) and not len(_first_numbers(table, position))
+
+
+def _first_numbers(table: RawTable, position: int) -> Array:
+    values = try_numbers(table.values[position][:SAMPLE], "n_params")
+    return values[np.isfinite(values)]
 
 
 def _given_match(table: RawTable, name: str, header: str) -> Match:
@@ -233,12 +238,7 @@ def _given_match(table: RawTable, name: str, header: str) -> Match:
 
 def _fits(meant: str, asked: str) -> bool:
     """Whether a header that means `meant` keeps its unit when it is read as `asked`."""
-    kinds = (
-        {"n_params", "n_params_nonemb", "n_params_active"},
-        {"n_tokens", "n_tokens_unique"},
-        {"flops", "budget"},
-    )
-    return meant == asked or any({meant, asked} <= kind for kind in kinds)
+    return meant == asked or (asked in PARSERS and PARSERS.get(meant) is PARSERS[asked])
 
 
 def _refuse_duplicates(table: RawTable) -> None:
@@ -268,6 +268,3 @@ def _told_back(match: Match) -> str:
     scale = f" (times {match.scale:g})" if match.scale != 1 else ""
     scale = f" (as {match.log_base:.3g} to the power of its cells)" if match.log_base else scale
     return f"read {match.header} as {match.name}{scale}"
-
-
-__all__ = ["Match", "column_values", "fold", "match_columns", "missing_column", "near_columns", "say_column"]

@@ -22,18 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UnitError, UsageError
-from scaling.runs.names import meaning_of
+from scaling.runs.names import meaning_of, means, scale_of
 from scaling.runs.raw_table import EMPTY, RawTable
 from scaling.runs.read import MAX_ROWS, read_table
 from scaling.units import parse_number, without_thousands
 
 DECIMALS = {"comma": ",", "point": "."}
-MOST_NATS = (
-    20.0  # per token: a uniform guess among 5e8 tokens; a comma read as thousands makes any loss 1000 or more
-)
-MOST_PERPLEXITY = (
-    1000.0  # of finished runs in the middle of a table: a model of single words' frequencies has about that
-)
+# per token: a uniform guess among 5e8 tokens; a comma read as thousands makes any loss 1000 or more
+MOST_NATS = 20.0
+# of finished runs in the middle of a table: a model of single words' frequencies has about that
+MOST_PERPLEXITY = 1000.0
 MOST = {"n_params": 1e13, "n_tokens": 1e15}  # of a run: thousandfold mistakes are above
 MILLION = 1e6
 SAMPLED = 200  # cells, spread over a column, that tell numbers from names
@@ -44,12 +42,9 @@ _POWER = r"([eE][+-]?\d+|\s*[x×*·]\s*10\s*(?:\^|\*\*)\s*\{?[+-]?\d+\}?)?"
 _UNIT = r"(\s*(?:%|[^\W\d_][^\d,;:$€£¥]*)?)"  # words: what holds digits is a name, a date or a path
 _AMOUNT = re.compile(_NUMBER + _POWER + _UNIT)
 _SIGN = re.compile(r",|'|\.\d{3}\.\d|\d \d{3}")
-_PLAIN = (
-    {ord(c): "-" for c in "−﹣"}
-    | dict.fromkeys(map(ord, "’‘ʼ′"), "'")
-    | dict.fromkeys(map(ord, "\u200b\ufeff"))
-)
-_PLAIN |= {c: chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}  # the full-width forms of ASCII
+# the full-width forms of ASCII, other minus signs and apostrophes, and what has no width
+_PLAIN: dict[int, int | str | None] = {c: chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)}
+_PLAIN |= str.maketrans("−﹣’‘ʼ′", "--" + "'" * 4, "\u200b\ufeff")
 _SUPERSCRIPT = re.compile(r"10([⁺⁻]?[⁰¹²³⁴-⁹]+)")
 _LOWERED = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
 
@@ -100,13 +95,8 @@ def settle_commas(
         raise UsageError(f"decimal is one of {', '.join(DECIMALS)}; got {decimal!r}.")
     given = dict(columns or {})
     names = {given.pop("run_id", None), given.pop("trunk_id", None)}
-    numbers = [
-        i
-        for i, header in enumerate(table.headers)
-        if header not in names
-        and _meant(header) not in ("run_id", "trunk_id")
-        and _holds_amounts(table, i, given)
-    ]
+    is_name = [header in names or means(header, "run_id", "trunk_id") for header in table.headers]
+    numbers = [i for i, named in enumerate(is_name) if not named and _holds_amounts(table, i, given)]
     if not any(_has_signs(table.values[i]) for i in numbers):
         return table
     looked = [_look(table, i, given) for i in numbers]
@@ -169,11 +159,6 @@ def _folded(header: str) -> str:
     """Lower case without accents: 'Pérdida' → 'perdida'."""
     parts = unicodedata.normalize("NFKD", header.strip().casefold())
     return "".join(c for c in parts if not unicodedata.combining(c))
-
-
-def _meant(header: str) -> str:
-    meaning = meaning_of(header)
-    return meaning.name if meaning else ""
 
 
 def _limit(header: str, given: Mapping[str, str | None]) -> float | None:
@@ -242,15 +227,15 @@ def _look(table: RawTable, position: int, given: Mapping[str, str | None]) -> _C
         possible = _possible(np.frombuffer(by_point), np.frombuffer(by_comma), limit, header)
         for sign in possible:
             first.setdefault(sign, first.get("either", first.get("point either", 0)))
-    told = ("." in first) != ("," in first)
+    proved = ("." in first) != ("," in first)
     return _Column(
         position=position,
         is_quantity=known,
         decimal_point=first.get("."),
         decimal_comma=first.get(","),
         either=first.get("either"),
-        differs=not told and bool({"either", "point either"} & set(first)),
-        doubtful=not told
+        differs=not proved and bool({"either", "point either"} & set(first)),
+        doubtful=not proved
         and "either" in first
         and _too_many(header, cells[first["either"]], by_point, given, weak),
         weak=frozenset(weak),
@@ -265,7 +250,7 @@ def _too_many(
     Whole numbers below 1000 beside them (500 and 1,500) speak for thousands.
     """
     meaning = meaning_of(header)
-    scale = meaning.scale if meaning else 1.0
+    scale = scale_of(header)
     unit = (_amount(cell) or ("", "", ""))[2].split()
     with suppress(UnitError):  # words of another kind: 9,548 tokens
         scale *= parse_number(f"1{unit[0]}") if unit else 1.0
@@ -279,7 +264,7 @@ def _possible(
     """The decimal sign under which a column of losses or of steps is possible, where it is so under one only."""
     if limit is not None:
         fits = (float(np.median(by_point)) <= limit, float(np.median(by_comma)) <= limit)
-    elif _meant(header) == "step" or _folded(header).replace(" ", "_") in _STEPS:
+    elif means(header, "step") or _folded(header).replace(" ", "_") in _STEPS:
         fits = (bool(np.all(by_point % 1 == 0)), bool(np.all(by_comma % 1 == 0)))
     else:
         return ""
@@ -290,9 +275,8 @@ def _look_at_floats(cells: NDArray[Any], position: int, known: bool, limit: floa
     """A column that the reader of large files has taken for numbers with points: 3.408, or 30.000 for 30000."""
     thousandths = cells * 1000
     broken = np.isfinite(cells) & (cells % 1 != 0)
-    sure = broken & (
-        (np.abs(cells) < 1) | (np.abs(thousandths - np.rint(thousandths)) > 1e-6 * np.abs(cells))
-    )
+    finer = np.abs(thousandths - np.rint(thousandths)) > 1e-6 * np.abs(cells)
+    sure = broken & (finer | (np.abs(cells) < 1))
     if not sure.any() and limit is not None and broken.any() and np.nanmedian(cells) <= limit:
         sure = broken  # read as thousands these losses would be 1000 or more
     return _Column(
@@ -306,13 +290,10 @@ def _look_at_floats(cells: NDArray[Any], position: int, known: bool, limit: floa
 # --- the table ---
 
 
-def _was_converted(cells: Any) -> bool:
-    """Whether the reader of large files has turned text into numbers: 30.000 into 30, where it may be 30000."""
-    return isinstance(cells, np.ndarray) or any(isinstance(c, float) for c in cells)
-
-
 def _rereads(table: RawTable) -> bool:
-    return bool(table.separator) and any(map(_was_converted, table.values))
+    """Whether the reader of large files has turned text into numbers: 30.000 into 30, where it may be 30000."""
+    converted = (isinstance(v, np.ndarray) or any(isinstance(c, float) for c in v) for v in table.values)
+    return bool(table.separator) and any(converted)
 
 
 def _as_text(table: RawTable) -> RawTable:

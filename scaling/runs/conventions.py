@@ -23,22 +23,20 @@ from scaling.runs.table import PARAMS_CONVENTIONS, is_6nd
 
 Array = NDArray[np.float64]
 
-ACTIVE_NAMES = (
+ACTIVE_NAMES = {
     "active_params",
     "active_parameters",
     "n_active_params",
     "n_params_active",
     "activated_params",
-)
+}
 MEETS_BUDGET = (
     0.1  # in ln C: digitised budgets scatter by a few per cent; a mixture's totals are off by a factor
 )
 OPEN_COUNT = "may count all parameters or those without embeddings"
 LOSS_UNITS = ("nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other")
-_ALSO = {
-    "bits/character": "bits/token",
-    "nats/character": "nats/token",
-}  # of a model whose tokens are characters
+# of a model whose tokens are characters
+_ALSO = {"bits/character": "bits/token", "nats/character": "nats/token"}
 _BYTES_PER_TOKEN = "--bytes-per-token NUMBER (in Python bytes_per_token=)"
 _UNIT_NAMES = {
     "nats": "nats/token", "nat": "nats/token", "nats_token": "nats/token", "nats_per_token": "nats/token",
@@ -157,11 +155,8 @@ def convention_notes(asked: str | None, stated: str | None, chosen: Match, param
 
 def overruled(name: str, asked: str | None, stated: str | None) -> tuple[str, ...]:
     """A note where the caller's convention replaces the one the table states."""
-    return (
-        (f"{name} = {asked} as asked, though the table says {stated}",)
-        if asked and stated not in (None, asked)
-        else ()
-    )
+    differs = asked and stated not in (None, asked)
+    return (f"{name} = {asked} as asked, though the table says {stated}",) if differs else ()
 
 
 def flops_convention(
@@ -200,11 +195,8 @@ def loss_factor(
             f"the unit of the loss (loss_unit) is one of {', '.join(LOSS_UNITS)}; got {asked!r}.",
             remedies=[f"--loss-unit {near}" for near in near_names(asked, LOSS_UNITS)],
         )
-    if (
-        asked is not None
-        and file_unit not in (None, unit, "other")
-        and unit not in (_ALSO.get(str(file_unit)), "other")
-    ):
+    contradicts = file_unit not in (None, unit, "other") and unit not in (_ALSO.get(str(file_unit)), "other")
+    if asked is not None and contradicts:
         raise UsageError(
             f"{where} says its loss is in {file_unit}, and you say {unit}; leave --loss-unit (in Python loss_unit=) "
             "out, or rename the column."
@@ -214,9 +206,8 @@ def loss_factor(
     if asked is None:
         given = "in more than one unit" if unit == "mixed" else f"in {unit}"
         converted = _ALSO.get(unit, unit)
-        ready = (
-            (f"--loss-unit {converted}",) if converted in ("perplexity", "bits/token", "nats/token") else ()
-        )
+        without_bytes = ("perplexity", "bits/token", "nats/token")
+        ready = (f"--loss-unit {converted}",) if converted in without_bytes else ()
         raise DataError(
             f"{where}: the loss is {given}, and laws need nats/token. {_how_to_convert(unit)}",
             remedies=ready if unit == "perplexity" else (*ready, "--loss-unit other"),

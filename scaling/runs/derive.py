@@ -16,8 +16,16 @@ from numpy.typing import NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError
-from scaling.runs.columns import Match, column_values, missing_column, say_column, unread_near, varies
-from scaling.runs.names import CHANGES_MEANING, UNIT_ONLY, fold
+from scaling.runs.columns import (
+    Match,
+    column_values,
+    missing_column,
+    read_column,
+    say_column,
+    unread_near,
+    varies,
+)
+from scaling.runs.names import CHANGES_MEANING, UNIT_ONLY, fold, fold_tail
 from scaling.runs.raw_table import RawTable, Reading, read_numbers, read_texts, try_numbers
 from scaling.runs.table import ONE_INPUT_LAWS, QUANTITIES
 from scaling.runs.wide import option_for_runs
@@ -40,31 +48,19 @@ MAY_BE_A_SIZE = {
 LEAST_SIZE = 1e5  # of parameters and tokens: smaller numbers count in millions or billions
 SAME_CELL = 0.01  # relative: losses further apart at one size differ by something else than chance
 _A_SIZE = re.compile(r"\s*\d[\d.,_]*\s*[MBGT]\s*", re.IGNORECASE)  # 19.5M
-_SIZE_IN_NAME = re.compile(
-    r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?[MB])(?![A-Za-z0-9])", re.IGNORECASE
-)  # pythia-70m
+# pythia-70m
+_SIZE_IN_NAME = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?[MB])(?![A-Za-z0-9])", re.IGNORECASE)
+# words of a column whose numbers are no N, D or C
 _NO_SIZE = {
-    "batch",
-    "vocab",
-    "vocabulary",
-    "context",
-    "time",
-    "duration",
-    "wall",
-    "memory",
-    "mem",
-    "warmup",
-    "ram",
+    *["batch", "vocab", "vocabulary", "context", "time", "duration", "wall", "memory", "mem", "warmup", "ram"]
 }
 _STEPS = (
-    "n_steps", "num_steps", "train_steps", "training_steps", "total_steps", "max_steps",
-    "num_iterations",
+    "n_steps", "num_steps", "train_steps", "training_steps", "total_steps", "max_steps", "num_iterations",
     "num_updates",
 )  # fmt: skip
 _BATCH_TOKENS = (
     "batch_tokens", "tokens_per_batch", "tokens_per_step", "batch_size_tokens", "global_batch_tokens",
-    "tokens_per_update", "tokens_per_iteration", "tokens_per_iter",
-    "batch_size_in_tokens", "global_batch_size_tokens",
+    "tokens_per_update", "tokens_per_iteration", "tokens_per_iter", "batch_size_in_tokens", "global_batch_size_tokens",
     "total_batch_size",
 )  # fmt: skip
 _BATCH = (
@@ -92,9 +88,8 @@ class Sizes:
     notes: tuple[str, ...] = ()
     unread: tuple[int, ...] = ()  # columns matched and then not taken
     data_unit: str = "tokens"
-    read_from: Mapping[str, str] = field(
-        default_factory=dict
-    )  # the column behind each, also of one that was derived
+    # the column behind each, also of one that was derived
+    read_from: Mapping[str, str] = field(default_factory=dict)
 
     def arrays(self) -> tuple[Array, Array, Array]:
         return self.flops, self.n_params, self.n_tokens
@@ -109,7 +104,7 @@ def read_sizes(table: RawTable, found: Mapping[str, Match], chosen: Match | None
         DataError: a quantity that the law uses is neither there nor derived; the message says what would do.
     """
     notes: list[str] = []
-    N = _column(table, chosen)
+    N = None if chosen is None else read_column(table, chosen)
     D, of_tokens = _tokens(table, found, reading, notes)
     C, source, unread = _flops(table, found, N, D, notes)
     with np.errstate(all="ignore"):  # Runs refuses what overflows and names its row
@@ -177,14 +172,6 @@ def _six_or_budget(
     return six
 
 
-def _column(table: RawTable, match: Match | None) -> Array | None:
-    if match is None:
-        return None
-    return read_numbers(
-        table, match.position, match.name, scale=match.scale, log_base=match.log_base, optional=False
-    )
-
-
 def _tokens(
     table: RawTable, found: Mapping[str, Match], reading: Reading, notes: list[str]
 ) -> tuple[Array | None, str]:
@@ -195,20 +182,16 @@ def _tokens(
                 f"{table.source} has tokens (column {found['n_tokens'].header}); leave --tokens-per-step (in Python "
                 "tokens_per_step=) out."
             )
-        return _column(table, found["n_tokens"]), found["n_tokens"].data_unit or "tokens"
+        return read_column(table, found["n_tokens"]), found["n_tokens"].data_unit or "tokens"
     steps = _steps(table, found)
     if reading.tokens_per_step is not None:
         if steps is None:
             raise missing_column("step", table, found)
         notes.append(f"n_tokens = {table.headers[steps]} times {reading.tokens_per_step:,.12g}, as asked")
         return _count(table, steps, "step") * reading.tokens_per_step, "tokens"
-    if steps is None or (len(_sizes_of_c(found)) and "n_params" in found):
+    if steps is None or ({"flops", "budget"} & set(found) and "n_params" in found):
         return None, "tokens"  # C and N give D
     return _tokens_of_steps(table, steps, notes), "tokens"
-
-
-def _sizes_of_c(found: Mapping[str, Match]) -> set[str]:
-    return {"flops", "budget"} & set(found)
 
 
 def _steps(table: RawTable, found: Mapping[str, Match]) -> int | None:
@@ -219,7 +202,7 @@ def _steps(table: RawTable, found: Mapping[str, Match]) -> int | None:
 
 def _first(table: RawTable, names: tuple[str, ...]) -> int | None:
     """The column of one of these names, the surer name first, wherever in a path it stands."""
-    folded = [fold(h.split("/")[-1].split(".")[-1]) for h in table.headers]
+    folded = list(map(fold_tail, table.headers))
     return next((folded.index(n) for n in names if n in folded), None)
 
 
@@ -262,8 +245,8 @@ def _flops(
     match = found.get("flops")
     unread: tuple[int, ...] = ()
     if match is not None:
-        C = _column(table, match)
-        if C is None or N is None or D is None or match.as_told or match.rank < UNIT_ONLY:
+        C = read_column(table, match)
+        if N is None or D is None or match.as_told or match.rank < UNIT_ONLY:
             return C, "flops", ()
         ratio = float(np.median(C / (FLOPS_PER_PARAM_TOKEN * N * D)))
         if 1 / ANY_COUNT < ratio < ANY_COUNT:
@@ -274,7 +257,7 @@ def _flops(
             f"sample, or a rate?); --column flops={match.header} reads it so (in Python columns=)"
         )
     if "budget" in found and (N is None or D is None):
-        return _column(table, found["budget"]), "budget", unread
+        return read_column(table, found["budget"]), "budget", unread
     return None, "", unread
 
 

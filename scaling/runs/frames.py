@@ -1,13 +1,17 @@
-"""Tables already in memory, a DataFrame, records or columns by name, as a RawTable."""
+"""Tables that another library holds or reads, as a RawTable: DataFrames, records, Parquet, spreadsheets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import io
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from scaling.errors import DataError
+from scaling.runs.grid import is_blank, table_of_rows, too_many_rows, with_notes
+from scaling.runs.json_table import table_of_records, table_of_value
+from scaling.runs.open_file import OpenFile
 from scaling.runs.raw_table import RawTable
 
 if TYPE_CHECKING:
@@ -18,7 +22,7 @@ def read_object(data: Any) -> RawTable:
     """A mapping, a list of mappings, a structured array, or a frame of pandas, polars, Arrow or datasets."""
     if isinstance(data, Mapping):
         if any(isinstance(v, Mapping) or _are_records(v) for v in data.values()):
-            return _nested(data)
+            return table_of_value(dict(data), "dict")
         return read_mapping(data)
     if hasattr(data, "collect") and hasattr(data, "collect_schema"):
         data = data.collect()  # a LazyFrame of polars
@@ -36,7 +40,7 @@ def read_object(data: Any) -> RawTable:
     if names:
         return read_mapping({name: np.asarray(data[name]) for name in names})
     if _are_records(data):
-        return _records(data)
+        return table_of_records(data, "records", range(1, len(data) + 1), "row")
     raise DataError(
         f"load_runs takes a path or a DataFrame; got {type(data).__name__}. A list of dicts or a dict of columns does "
         f"as well."
@@ -45,18 +49,6 @@ def read_object(data: Any) -> RawTable:
 
 def _are_records(data: Any) -> bool:
     return isinstance(data, (list, tuple)) and bool(data) and all(isinstance(r, Mapping) for r in data)
-
-
-def _records(data: Sequence[Mapping[str, Any]]) -> RawTable:
-    from scaling.runs.json_table import table_of_records
-
-    return table_of_records(data, "records", range(1, len(data) + 1), "row")
-
-
-def _nested(data: Mapping[str, Any]) -> RawTable:
-    from scaling.runs.json_table import table_of_value
-
-    return table_of_value(dict(data), "dict")
 
 
 def read_frame(frame: pd.DataFrame, source: str) -> RawTable:
@@ -117,3 +109,100 @@ def read_mapping(data: Mapping[str, Any]) -> RawTable:
     return RawTable(
         source="arrays", headers=tuple(map(str, data)), values=tuple(columns), row=row, row_word="row"
     )
+
+
+# what a reader of pandas needs, and how it is got
+_NEEDS = {
+    "openpyxl": "pip install 'isoflop[xlsx]'",
+    "odf": "pip install odfpy",
+    "xlrd": "pip install xlrd",
+    "pyxlsb": "pip install pyxlsb",
+}
+
+
+def read_workbook(
+    file: IO[bytes], source: str, engine: Any, part: str = "", *, names: bool = True
+) -> RawTable:
+    """The sheet named `part`, or the first that holds a table; the note lists the others.
+
+    Args:
+        file: the whole file, which can be searched.
+        source: for messages.
+        engine: pandas' reader: "openpyxl", "odf", "xlrd" or "pyxlsb".
+        part: the name of a sheet.
+        names: as of `layout_of`.
+    """
+    sheets = _sheets(file, source, engine, part)
+    tables = {name: rows for name, rows in sheets.items() if sum(len(filled) > 1 for _, filled in rows) > 1}
+    if not tables:
+        raise DataError(f"{source}: no sheet holds a table; give a row of column names and one row a run.")
+    name = next(iter(tables))
+    width = 1 + max(max(filled) for _, filled in tables[name])
+    records = [[filled.get(i) for i in range(width)] for _, filled in tables[name]]
+    lines = [line for line, _ in tables[name]]
+    table = table_of_rows(records, lines, source, row_word="row", names=names)
+    others = ", ".join(f"{source}#{other}" for other in list(tables)[1:7])
+    note = f"read sheet {name!r}; the others are {others}" if others else f"read sheet {name!r}"
+    return with_notes(table, (note,) if len(sheets) > 1 or part else ())
+
+
+def _sheets(
+    file: IO[bytes], source: str, engine: Any, part: str
+) -> dict[str, list[tuple[int, dict[int, Any]]]]:
+    """Of each sheet the rows that hold something: their number and their filled cells by place."""
+    import pandas as pd
+
+    try:
+        book = pd.ExcelFile(file, engine=engine)
+        known = [str(name) for name in book.sheet_names]
+        if part and part not in known:
+            listed = ", ".join(f"{source}#{name}" for name in known[:8])
+            raise DataError(f"{source} has no sheet {part!r}; name one of {listed}.")
+        frames = pd.read_excel(
+            book, sheet_name=[part] if part else known, header=None, dtype=object, na_filter=False
+        )
+    except ImportError as error:
+        raise DataError(
+            f"{source}: a spreadsheet needs {engine}; `{_NEEDS[engine]}`, or save the sheet as CSV."
+        ) from error
+    except DataError:
+        raise
+    except Exception as error:  # each reader has its own: zip, XML, struct and key errors among them
+        raise DataError(
+            f"{source} is not a readable spreadsheet ({str(error)[:120]}); save it again, or save the sheet as CSV."
+        ) from error
+    return {name: _filled_rows(frame.to_numpy(dtype=object)) for name, frame in frames.items()}
+
+
+def _filled_rows(cells: Any) -> list[tuple[int, dict[int, Any]]]:
+    rows = []
+    for line, row in enumerate(cells.tolist(), start=1):
+        filled = {i: cell for i, cell in enumerate(row) if not is_blank(cell) and cell == cell}
+        if filled:
+            rows.append((line, filled))
+    return rows
+
+
+def read_arrow(file: OpenFile, max_rows: int) -> RawTable:
+    """Parquet, or Feather, which begins with ARROW1."""
+    try:
+        import pyarrow as pa
+        import pyarrow.feather as feather
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise DataError(
+            f"{file.source}: Parquet needs pyarrow; `pip install 'isoflop[data]'`, or save the table as CSV."
+        ) from error
+    is_feather = file.stream.peek(6)[:6] == b"ARROW1"
+    stream = file.stream if file.size else io.BytesIO(file.stream.read())
+    try:
+        if is_feather:
+            return read_frame(feather.read_feather(stream), file.source)
+        table = parquet.ParquetFile(stream)
+        if table.metadata.num_rows > max_rows:
+            raise too_many_rows(file.source, f"{table.metadata.num_rows:.2g} rows", max_rows)
+        return read_frame(table.read().to_pandas(), file.source)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{file.source} is not a readable Parquet file ({str(error)[:120]}); get it again."
+        ) from error

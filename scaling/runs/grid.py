@@ -143,6 +143,13 @@ def no_runs(source: str) -> DataError:
     return DataError(f"{source} has column names but no runs; add one row a run below them.")
 
 
+def too_many_rows(source: str, size: str, max_rows: int) -> DataError:
+    return DataError(
+        f"{source} holds {size}; at most {max_rows:.2g} fit comfortably in memory. Keep the last row of each run, or "
+        f"every 100th step of a curve; load_runs(..., max_rows=) raises the limit."
+    )
+
+
 def ragged(place: str, got: int, expected: int) -> DataError:
     return DataError(
         f"{place}: {got} cells under {expected} column names; add what is missing, or quote a cell "

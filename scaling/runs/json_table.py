@@ -17,9 +17,8 @@ from scaling.runs.grid import empty_table, table_of_rows, with_notes
 from scaling.runs.raw_table import RawTable
 
 MAX_DEPTH = 8  # of keys inside keys; what lies deeper stays text
-OPENS = re.compile(
-    r'\s*(?:\{\s*["}]|\[\s*[\[{\]"\d-])'
-)  # how a text of JSON begins, and no table of cells does
+# how a text of JSON begins, and no table of cells does
+OPENS = re.compile(r'\s*(?:\{\s*["}]|\[\s*[\[{\]"\d-])')
 _QUANTITY = re.compile(r"(?i)loss|param|token|flop|ppl|perplex|budget|step|compute|^[NDCL]$")
 
 
@@ -58,12 +57,8 @@ def _documents(text: str, source: str) -> tuple[list[Any], list[int], int]:
             if values and "\n" not in text[start:]:
                 return values, lines, line
             at_end = not isinstance(error, json.JSONDecodeError) or not text[error.pos :].strip()
-            where = (
-                line if at_end else getattr(error, "lineno", line)
-            )  # one that does not end: where it begins
-            raise DataError(
-                f"{source}, line {where}: not a JSON object ({error}); write one object a line."
-            ) from error
+            # one that does not end: where it begins
+            raise _no_object(source, line if at_end else getattr(error, "lineno", line), error) from error
         values.append(value)
         lines.append(line)
         line += text.count("\n", start, end)
@@ -91,15 +86,17 @@ def read_json_lines(lines: Iterable[bytes], source: str, max_rows: int, too_long
             if not line.endswith(b"\n") and records:
                 notes = (f"line {number} is cut off and was left out",)
                 break
-            raise DataError(
-                f"{source}, line {number}: not a JSON object ({error}); write one object a line."
-            ) from error
+            raise _no_object(source, number, error) from error
         _require_record(record, source, number)
         if len(records) >= max_rows:
             raise too_long
         records.append(record)
         row.append(number)
     return table_of_records(records, source, row, "line", notes)
+
+
+def _no_object(source: str, line: int, error: Exception) -> DataError:
+    return DataError(f"{source}, line {line}: not a JSON object ({error}); write one object a line.")
 
 
 def _require_record(value: Any, source: str, line: int) -> None:
@@ -132,11 +129,8 @@ def table_of_value(value: Any, source: str, part: str = "") -> RawTable:
         return _table_of_list([value["columns"], *value["data"]], source)
     if _is_columns(value):
         return _table_of_columns(value, source)
-    if (
-        value
-        and all(isinstance(v, dict) for v in value.values())
-        and set.intersection(*map(set, value.values()))
-    ):
+    objects = bool(value) and all(isinstance(v, dict) for v in value.values())
+    if objects and set.intersection(*map(set, value.values())):
         return _table_of_objects(value, source)
     return table_of_records([value], source, [1], "line")
 
@@ -155,9 +149,7 @@ def table_of_records(
         raise empty_table(source)
     lists = {key for record in flat for key, cell in record.items() if isinstance(cell, list)}
     if lists:
-        flat = [
-            {k: json.dumps(c) if isinstance(c, list) else c for k, c in record.items()} for record in flat
-        ]
+        flat = [{k: json.dumps(c) if isinstance(c, list) else c for k, c in r.items()} for r in flat]
         notes = (*notes, f"{', '.join(sorted(lists))}: a list in a cell is read as text")
     return RawTable(
         source=source,

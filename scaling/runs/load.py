@@ -6,7 +6,6 @@ In this order: the table as written, which column is what, which rows are asked 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,25 +18,25 @@ from scaling.runs.choose import (
     after_the_start,
     best_of_cells,
     choose_rows,
-    counted,
+    counted_runs,
     last_rows,
     without_crashed,
 )
-from scaling.runs.columns import Match, match_columns, missing_column
+from scaling.runs.columns import Match, match_columns, missing_column, read_column
 from scaling.runs.commas import settle_commas
 from scaling.runs.conventions import (
     choose_params,
     convention_notes,
+    flops_convention,
     flops_origin,
     loss_factor,
     overruled,
     single_value,
     unit_name,
 )
-from scaling.runs.conventions import flops_convention as choose_flops
 from scaling.runs.derive import Sizes, read_sizes
-from scaling.runs.names import EXPERTS, fold
-from scaling.runs.raw_table import RawTable, Reading, RowChoice, read_extra, read_numbers, read_texts
+from scaling.runs.names import EXPERTS, fold, fold_tail
+from scaling.runs.raw_table import RawTable, Reading, RowChoice, read_extra, read_texts
 from scaling.runs.read import MAX_ROWS, read_table
 from scaling.runs.table import Convention, Runs
 
@@ -132,7 +131,7 @@ def read_runs(table: RawTable, reading: Reading) -> Loaded:
     found, notes = match_columns(table, reading.columns)
     table, left_out = choose_rows(table, found, reading.rows)
     if left_out:
-        notes = (*notes, f"left out {counted(left_out)} as you asked")
+        notes = (*notes, f"left out {counted_runs(left_out)} as you asked")
     if not reading.planned:
         table, crashed, told = without_crashed(table, found)
         left_out, notes = (*left_out, *crashed), (*notes, *told)
@@ -175,7 +174,6 @@ def _chosen_rows(
 
 def _runs(table: RawTable, found: dict[str, Match], reading: Reading, notes: tuple[str, ...]) -> Runs:
     """Every cell as a number, every derived quantity, and what was taken for granted."""
-    where = table.source
     if "loss" not in found and not reading.planned:
         raise missing_column("loss", table, found)
     says = _stated(table, found)
@@ -185,7 +183,7 @@ def _runs(table: RawTable, found: dict[str, Match], reading: Reading, notes: tup
     loss_notes: tuple[str, ...] = ()
     if "loss" in found:
         loss, unit, loss_notes = _loss(table, found["loss"], says.get("loss_unit"), reading)
-    counted = choose_flops(
+    flops_are = flops_convention(
         reading.flops_convention, says.get("flops_convention"), says.get("flops_source"), *sizes.arrays()
     )
     told: tuple[str, ...] = ()
@@ -203,16 +201,20 @@ def _runs(table: RawTable, found: dict[str, Match], reading: Reading, notes: tup
         convention=Convention(
             params=params,
             params_assumed=_assumed(table, chosen, reading, says),
-            flops=counted,
+            flops=flops_are,
             loss_unit=unit,
             data_unit=says.get("data_unit") or sizes.data_unit,
         ),
-        source=where,
+        source=table.source,
         row=table.row,
         planned=reading.planned,
         read_from=sizes.read_from,
         notes=(*table.notes, *notes, *told, *sizes.notes, *loss_notes),
-        **{k: _numbers(table, found[k]) for k in ("budget", "step", "n_tokens_unique") if k in found},
+        **{
+            k: read_column(table, found[k], optional=True)
+            for k in ("budget", "step", "n_tokens_unique")
+            if k in found
+        },
     )
 
 
@@ -228,14 +230,8 @@ def _assumed(table: RawTable, chosen: Match | None, reading: Reading, says: Mapp
     """Whether nothing but the bare name n_params says that embeddings are counted; or, of mixtures, all experts."""
     if chosen is None or reading.params_convention or says.get("params_convention"):
         return False
-    mixtures = any(fold(re.split(r"[/.]", h)[-1]) in EXPERTS for h in table.headers)
+    mixtures = any(fold_tail(h) in EXPERTS for h in table.headers)
     return fold(chosen.header) == "n_params" or (chosen.says_total and mixtures)
-
-
-def _numbers(table: RawTable, match: Match, *, required: bool = False) -> Array:
-    return read_numbers(
-        table, match.position, match.name, scale=match.scale, log_base=match.log_base, optional=not required
-    )
 
 
 def _loss(
@@ -244,7 +240,7 @@ def _loss(
     """The loss in nats/token where it can be converted, its unit, and what was done."""
     asked, where = reading.loss_unit, f"{table.source}, column {match.header}"
     unit, factor = loss_factor(asked, match.unit or stated, reading.bytes_per_token, where)
-    values = _numbers(table, match, required=not reading.planned)
+    values = read_column(table, match, optional=reading.planned)
     told = overruled("loss_unit", asked, None if (said := match.unit or stated) is None else unit_name(said))
     if math.isnan(factor):
         if bool(np.any(values <= 1)):
@@ -255,14 +251,7 @@ def _loss(
         return np.log(values), unit, (*told, "loss = ln(perplexity)")
     if factor == 1:
         return values, unit, told
-    return (
-        values * factor,
-        unit,
-        (
-            *told,
-            f"loss = {match.header} times {factor:.6g} (from {asked})",
-        ),
-    )
+    return values * factor, unit, (*told, f"loss = {match.header} times {factor:.6g} (from {asked})")
 
 
 def _run_ids(table: RawTable, found: dict[str, Match]) -> tuple[str, ...]:
@@ -285,10 +274,8 @@ def _trunks(table: RawTable, found: dict[str, Match]) -> tuple[str, ...] | None:
     return tuple(t or r for t, r in zip(trunks, runs, strict=True)) if any(trunks) else None
 
 
-_SAVED_UNDER = {
-    "n_params": "n_params_total",
-    "n_params_nonemb": "n_params_nonemb",
-    "n_params_active": "n_params_active",
+_SAVED_UNDER = {name: name for name in ("n_params_nonemb", "n_params_active")} | {
+    "n_params": "n_params_total"
 }
 
 
@@ -303,10 +290,8 @@ def _extras(
     for position, header in enumerate(table.headers):
         if position in counts:
             match = counts[position]
-            extras[_SAVED_UNDER[match.name]] = _numbers(table, match)
+            extras[_SAVED_UNDER[match.name]] = read_column(table, match, optional=True)
         elif position not in used and header:
-            name = (
-                f"file_{header}" if header in Runs.__dataclass_fields__ else header
-            )  # `loss`, another was asked
-            extras[name] = read_extra(table.values[position])
+            taken = header in Runs.__dataclass_fields__  # `loss`, where another column was asked for
+            extras[f"file_{header}" if taken else header] = read_extra(table.values[position])
     return extras

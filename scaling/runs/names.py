@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 
 from scaling.errors import UnitError
-from scaling.units import PFLOPS_DAY, parse_flops, parse_params, parse_tokens
+from scaling.units import PFLOPS_DAY, parse_flops, parse_number, parse_params, parse_tokens
 
 # How sure a name is. Of several columns for one quantity the surest is read; two of one rank are ambiguous.
 OWN_NAME, ALIAS, PATH_TAIL, UNIT_ONLY = 0, 1, 2, 3
@@ -84,27 +84,16 @@ _WHOLE = {  # names of more than one reading, and those of columns that are no n
 # Columns whose rows of different values do not lie on one surface: corpora, validation sets, tokenizers.
 GROUPS = ("experiment", "corpus", "dataset", "eval_set", "validation_set", "tokenizer", "group")
 # Columns that only mixtures of experts have.
-EXPERTS = (
-    "num_experts",
-    "n_experts",
-    "experts",
-    "num_local_experts",
-    "n_routed_experts",
-    "moe_num_experts",
-)
+EXPERTS = ("num_experts", "n_experts", "experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _LETTERS = {"N": "n_params", "D": "n_tokens", "C": "flops", "L": "loss", "U": "n_tokens_unique"}
 OWN_NAMES = (
     "n_params", "n_params_nonemb", "n_params_active", "n_tokens", "n_tokens_unique", "flops", "loss", "budget",
     "run_id", "trunk_id", "step", "flops_source", "params_convention", "flops_convention", "loss_unit",
     "data_unit",
 )  # fmt: skip
-_PARSERS = {"n_params": parse_params, "n_params_nonemb": parse_params, "n_params_active": parse_params}
-_PARSERS |= {
-    "n_tokens": parse_tokens,
-    "n_tokens_unique": parse_tokens,
-    "flops": parse_flops,
-    "budget": parse_flops,
-}
+PARSERS = dict.fromkeys(("n_params", "n_params_nonemb", "n_params_active"), parse_params)
+PARSERS |= dict.fromkeys(("n_tokens", "n_tokens_unique"), parse_tokens)
+PARSERS |= dict.fromkeys(("flops", "budget"), parse_flops)
 
 # A phrase that says a loss is in another unit than nats per token; the longest first.
 _LOSS_UNITS = (
@@ -133,6 +122,28 @@ def fold(header: str) -> str:
     """'Model Size' → 'model_size', 'Pérdida' → 'perdida'; a single capital letter stays a capital."""
     body = header.strip()
     return body if len(body) == 1 else "_".join(_words(body))
+
+
+def means(header: str, *names: str) -> bool:
+    """Whether a header names one of these quantities of ours."""
+    meaning = meaning_of(header)
+    return meaning is not None and meaning.name in names
+
+
+def scale_of(header: str) -> float:
+    """The factor of the unit in a header: 1e6 for "params (M)"."""
+    meaning = meaning_of(header)
+    return meaning.scale if meaning else 1.0
+
+
+def fold_tail(header: str) -> str:
+    """The end of a path, folded: 'config/MoE.num_experts' → 'num_experts'."""
+    return fold(re.split(r"[/.]", header)[-1])
+
+
+def parse_quantity(text: str, name: str) -> float:
+    """'7B' as a number of this quantity of ours; a plain number with a unit for another name."""
+    return PARSERS.get(name, parse_number)(text)
 
 
 def meaning_of(header: str) -> Meaning | None:
@@ -172,7 +183,7 @@ def _tail_of_path(path: str, brackets: list[str]) -> Meaning | None:
         return None
     tail = _plain_name(parts[-1], brackets)
     heads = [_plain_name(p, []) for p in parts[:-1]]
-    quantities = {h.name for h in heads if h and (h.name in _PARSERS or h.name == "loss")}
+    quantities = {h.name for h in heads if h and (h.name in PARSERS or h.name == "loss")}
     return None if tail and quantities - {tail.name} else tail
 
 
@@ -225,18 +236,15 @@ def _plain_name(name: str, brackets: list[str]) -> Meaning | None:
     if words and words[0] in _LOGS and "_".join(words[:2]) not in ("ln_ppl", "ln_perplexity"):
         base, words = _LOGS[words[0]], words[1:]
         if len(words) == 1 and words[0].upper() in _LETTERS and words[0].upper() in name:
-            return _logarithm(Meaning(name=_LETTERS[words[0].upper()]), base, brackets)
-    found = _loss(words) or _flops(words) or _counted(words)
-    if found is None:
-        found = _scaled_name(words)
+            return _with_brackets(Meaning(name=_LETTERS[words[0].upper()], log_base=base), brackets)
+    found = _quantity(words) or _scaled_name(words)
     if found is None or (base and found.unit):
         return None
-    return _logarithm(found, base, brackets) if base else _with_brackets(found, brackets)
+    return _with_brackets(replace(found, log_base=base) if base else found, brackets)
 
 
-def _logarithm(found: Meaning, base: float, brackets: list[str]) -> Meaning | None:
-    """log10(C): the argument may stand in brackets."""
-    return _with_brackets(replace(found, log_base=base), brackets)
+def _quantity(words: list[str]) -> Meaning | None:
+    return _loss(words) or _flops(words) or _counted(words)
 
 
 def _scaled_name(words: list[str]) -> Meaning | None:
@@ -245,7 +253,7 @@ def _scaled_name(words: list[str]) -> Meaning | None:
         return _scaled(_counted([fused[2]]), fused[1])
     if len(words) > 1 and _SCALE_WORD.match(words[-1]):
         rest = words[:-2] if words[-2] == "in" else words[:-1]
-        return _scaled(_loss(rest) or _flops(rest) or _counted(rest), words[-1])
+        return _scaled(_quantity(rest), words[-1])
     return None
 
 
@@ -289,9 +297,7 @@ def _flop_unit(words: list[str]) -> tuple[float, list[str]]:
     """The factor of a FLOP unit among the words ('gflops', 'pf days'; 0 = none) and the other words."""
     for i, word in enumerate(words):
         after = words[i + 1 : i + 3]
-        days = (
-            2 if after[:2] in (["s", "days"], ["s", "day"]) else 1 if after[:1] in (["days"], ["day"]) else 0
-        )
+        days = 2 if after[:2] in (["s", "days"], ["s", "day"]) else int(after[:1] in (["days"], ["day"]))
         joined = re.match(r"^(p|e|peta|exa)(?:flops?|f)(?:days?|d)$", word)
         if joined:
             return parse_flops(f"1 {joined[1]}f-day"), words[:i] + words[i + 1 :]
@@ -348,7 +354,7 @@ def _with_brackets(found: Meaning | None, brackets: list[str]) -> Meaning | None
 
 
 def _scaled(found: Meaning | None, unit: str) -> Meaning | None:
-    if found is None or found.name not in _PARSERS:
+    if found is None or found.name not in PARSERS:
         return None
     factor = _factor(found.name, unit)
     return None if factor is None else replace(found, scale=found.scale * factor)
@@ -363,7 +369,7 @@ def _factor(name: str, unit: str) -> float | None:
         ways.insert(0, f"1 {plain}FLOP")  # "FLOPs (P)"
     for text in ways:
         try:
-            return _PARSERS[name](text)
+            return PARSERS[name](text)
         except (UnitError, KeyError):
             continue
     return None

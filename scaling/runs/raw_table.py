@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UnitError
-from scaling.units import PRODUCT_ERROR, parse_flops, parse_number, parse_params, parse_tokens
+from scaling.runs.names import parse_quantity
+from scaling.units import PRODUCT_ERROR
 
 Array = NDArray[np.float64]
 MOST_LEFT_OUT = 6  # rows named in one command
@@ -30,16 +31,6 @@ APPROXIMATE = ("~", "≈", "∼", "≃", "<", ">", "≤", "≥", "±", "ca.", "a
 LARGEST = {"n_params": 1e18, "n_params_nonemb": 1e18, "n_params_active": 1e18}
 LARGEST |= {"n_tokens": 1e21, "n_tokens_unique": 1e21}
 LARGEST |= {"flops": 1e40, "budget": 1e40, "loss": 1e6, "step": 1e15}
-
-_PARSERS: dict[str, Callable[[str], float]] = {
-    "n_params": parse_params,
-    "n_params_nonemb": parse_params,
-    "n_params_active": parse_params,
-    "n_tokens": parse_tokens,
-    "n_tokens_unique": parse_tokens,
-    "flops": parse_flops,
-    "budget": parse_flops,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +107,7 @@ def read_numbers(
         values = _floats(table, cells, position, name)
     except DataError as error:
         unread = np.isnan(try_numbers(cells, name))
-        filled = np.array([not _is_empty(c) for c in cells]) if optional else True
+        filled = np.array([not is_empty(c) for c in cells]) if optional else True
         raise DataError(str(error), remedies=_leaving_out(table, unread & filled, position)) from error
     values = log_base**values if log_base else values
     values = scaled(values, scale)
@@ -132,7 +123,7 @@ def read_numbers(
     return values
 
 
-def _is_empty(cell: Any) -> bool:
+def is_empty(cell: Any) -> bool:
     return cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in EMPTY)
 
 
@@ -192,9 +183,7 @@ def read_extra(cells: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
         except (ValueError, OverflowError):
             pass  # not numbers: text
     texts = np.empty(len(cells), dtype=object)
-    texts[:] = (
-        cells if kinds == {str} else ["" if c is None else c if isinstance(c, str) else str(c) for c in cells]
-    )
+    texts[:] = cells if kinds == {str} else ["" if c is None else str(c) for c in cells]
     return texts
 
 
@@ -220,7 +209,7 @@ def _number(cell: Any, name: str, place: Callable[[], str]) -> float:
         pass
     text = str(cell)
     try:
-        return _PARSERS.get(name, parse_number)(text)
+        return parse_quantity(text, name)
     except UnitError as error:
         raise DataError(f"{place()}: {_unreadable(text, name, str(error))}") from error
 
@@ -247,15 +236,9 @@ def _unreadable(text: str, name: str, why: str) -> str:
 
 
 def _why(cell: Any, value: float, name: str) -> str:
-    empty = cell is None or (isinstance(cell, str) and cell.strip().lower() in EMPTY)
-    if (
-        empty
-        or (isinstance(cell, float) and math.isnan(cell))
-        or (isinstance(cell, np.floating) and cell != cell)
-    ):
-        remedy = (
-            "a diverged run has no loss to fit" if name == "loss" else f"{name} must be known in every row"
-        )
+    if is_empty(cell):
+        diverged = "a diverged run has no loss to fit"
+        remedy = diverged if name == "loss" else f"{name} must be known in every row"
         return f"is empty or NaN; remove the row, or fill it in: {remedy}"
     shown = repr(cell) if isinstance(cell, str) else f"{value:g}"
     if math.isfinite(value) and value > 0:

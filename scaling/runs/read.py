@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from scaling.errors import DataError
-from scaling.runs.frames import read_frame, read_object
-from scaling.runs.grid import empty_table
+from scaling.runs.frames import read_arrow, read_object, read_workbook
+from scaling.runs.grid import empty_table, too_many_rows
 from scaling.runs.json_table import OPENS, read_json, read_json_lines
 from scaling.runs.open_file import PACKING_ERRORS, OpenFile, open_table
 from scaling.runs.raw_table import RawTable
-from scaling.runs.text_table import read_text, split_rows
+from scaling.runs.text_table import read_large_text, read_text, split_rows
 
 SMALL_BYTES = 4 << 20  # about 30 000 rows: .1 s here, less than importing pandas
 SAMPLE_BYTES = 1 << 20  # enough lines for their mean length; also the longest line we take
@@ -85,10 +85,8 @@ def _read_stream(file: OpenFile, max_rows: int, text_headers: Sequence[str], nam
     """By content: Parquet, a workbook, or text."""
     start = file.stream.peek(16)[:16]
     if start.startswith((b"PAR1", b"ARROW1")) or file.name.endswith((".parquet", ".pq")):
-        return _read_arrow(file, max_rows)
+        return read_arrow(file, max_rows)
     if start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        from scaling.runs.workbook import read_workbook
-
         engine = next((e for suffix, e in _WORKBOOKS.items() if file.name.endswith(suffix)), None)
         engine = engine or ("openpyxl" if start[:2] == b"PK" else "xlrd")
         whole = io.BytesIO(file.stream.read())
@@ -107,7 +105,7 @@ def _read_text(file: OpenFile, max_rows: int, text_headers: Sequence[str], names
     _refuse_no_text(head, source)
     mean_line = len(head) / (head.count(b"\n") + head.count(b"\r") + 1)
     if file.size / mean_line > max_rows and len(head) == SAMPLE_BYTES:
-        raise _too_long(
+        raise too_many_rows(
             source, f"about {file.size / mean_line:.2g} rows ({file.size / 1e9:.3g} GB)", max_rows
         )
     rest = _filled(stream, max(0, SMALL_BYTES - len(head)))
@@ -116,7 +114,7 @@ def _read_text(file: OpenFile, max_rows: int, text_headers: Sequence[str], names
     capped = io.BufferedReader(_Capped(head + rest, stream, limit, source, max_rows), 1 << 20)
     first_line = head.lstrip(codecs.BOM_UTF8 + b" \t\r\n").partition(b"\n")[0]
     if _is_json_line(first_line) and head.partition(first_line)[2].strip():  # more than one
-        too_long = _too_long(source, f"more than {max_rows:.2g} rows", max_rows)
+        too_long = too_many_rows(source, f"more than {max_rows:.2g} rows", max_rows)
         return read_json_lines(capped, source, max_rows, too_long)
     if file.name.endswith((".json", ".jsonl", ".ndjson")) or OPENS.match(
         _decode(head[:200], source, cut=True)
@@ -127,8 +125,6 @@ def _read_text(file: OpenFile, max_rows: int, text_headers: Sequence[str], names
     sample = split_rows(_decode(head[: _last_line_end(head)], source), source)
     if sample.separator in " &":
         return read_text(_decode(capped.read(), source), source, names=names)
-    from scaling.runs.large_text import read_large_text
-
     return read_large_text(capped, sample, source, text_headers, names=names)
 
 
@@ -197,13 +193,6 @@ def _filled(file: IO[bytes], size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _too_long(source: str, size: str, max_rows: int) -> DataError:
-    return DataError(
-        f"{source} holds {size}; at most {max_rows:.2g} fit comfortably in memory. Keep the last row of each run, or "
-        f"every 100th step of a curve; load_runs(..., max_rows=) raises the limit."
-    )
-
-
 class _Capped(io.RawIOBase):
     """The start already read, then the rest of the file, refused beyond `limit` bytes (a gzip of any length)."""
 
@@ -220,7 +209,7 @@ class _Capped(io.RawIOBase):
         piece, self._start = self._start[: len(buffer)], self._start[len(buffer) :]
         self._n_read += len(piece)
         if self._n_read > self._limit:
-            raise _too_long(self._source, f"more than {self._limit / 1e9:.3g} GB of text", self._max_rows)
+            raise too_many_rows(self._source, f"more than {self._limit / 1e9:.3g} GB of text", self._max_rows)
         buffer[: len(piece)] = piece
         return len(piece)
 
@@ -237,28 +226,3 @@ def _decode(data: bytes, source: str, *, cut: bool = False) -> str:
         line = text.count("\n", 0, text.index("\x00")) + 1
         raise DataError(f"{source}, line {line}: a NUL byte; this is not a text table. Is the suffix right?")
     return text
-
-
-def _read_arrow(file: OpenFile, max_rows: int) -> RawTable:
-    """Parquet, or Feather, which begins with ARROW1."""
-    try:
-        import pyarrow as pa
-        import pyarrow.feather as feather
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise DataError(
-            f"{file.source}: Parquet needs pyarrow; `pip install 'isoflop[data]'`, or save the table as CSV."
-        ) from error
-    is_feather = file.stream.peek(6)[:6] == b"ARROW1"
-    stream = file.stream if file.size else io.BytesIO(file.stream.read())
-    try:
-        if is_feather:
-            return read_frame(feather.read_feather(stream), file.source)
-        table = parquet.ParquetFile(stream)
-        if table.metadata.num_rows > max_rows:
-            raise _too_long(file.source, f"{table.metadata.num_rows:.2g} rows", max_rows)
-        return read_frame(table.read().to_pandas(), file.source)
-    except pa.ArrowException as error:
-        raise DataError(
-            f"{file.source} is not a readable Parquet file ({str(error)[:120]}); get it again."
-        ) from error

@@ -19,7 +19,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, bits spread: 2^64 over the golden r
 
 
 def rows_where(runs: Runs, mask: NDArray[Any]) -> tuple[int, ...]:
-    """The line numbers of the masked rows."""
+    """The line numbers of the rows under a mask, or at these positions."""
     return tuple(int(r) for r in runs.row[mask])
 
 
@@ -34,6 +34,12 @@ def name_rows(rows: Iterable[int], limit: int = 6) -> str:
 def plain(value: float, digits: int = 3) -> str:
     """A number for a sentence: 640, 0.17, 2.5M; exponents only where nothing else is readable."""
     return format_params(float(value), digits)
+
+
+def extent(values: NDArray[np.float64], digits: int = 3) -> str:
+    """'1.5', or '1.1 to 1.4'."""
+    low, high = plain(float(values.min()), digits), plain(float(values.max()), digits)
+    return low if low == high else f"{low} to {high}"
 
 
 def leave_out(runs: Runs, mask: NDArray[Any]) -> str:
@@ -102,9 +108,9 @@ def seen_before(*columns: NDArray[Any]) -> NDArray[np.bool_]:
 
 def some_rows(n: int) -> NDArray[np.int64]:
     """All positions, or a fixed random choice of SAMPLE_ROWS of them where that is enough for a statistic."""
-    return (
-        np.arange(n) if n <= SAMPLE_ROWS else np.random.default_rng(0).choice(n, SAMPLE_ROWS, replace=False)
-    )
+    if n <= SAMPLE_ROWS:
+        return np.arange(n)
+    return np.random.default_rng(0).choice(n, SAMPLE_ROWS, replace=False)
 
 
 def cell_index(runs: Runs) -> NDArray[np.int64]:

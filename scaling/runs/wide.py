@@ -18,41 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import UnitError, UsageError
-from scaling.runs.names import meaning_of
-from scaling.runs.raw_table import EMPTY, RawTable, read_texts, text_of
-from scaling.units import parse_flops, parse_number, parse_params, parse_tokens
+from scaling.runs.names import meaning_of, parse_quantity
+from scaling.runs.raw_table import RawTable, is_empty, read_texts, text_of
+from scaling.units import parse_params
 
-_PARSERS = {"n_params": parse_params, "n_params_nonemb": parse_params, "n_tokens": parse_tokens}
-_PARSERS |= {"flops": parse_flops, "budget": parse_flops}
 # Names of the quantities as tables write them in a corner, folded.
-_SAME = {
-    "params": "n_params",
-    "parameters": "n_params",
-    "size": "n_params",
-    "model_size": "n_params",
-    "N": "n_params",
-}
-_SAME |= {
-    "tokens": "n_tokens",
-    "data": "n_tokens",
-    "D": "n_tokens",
-    "compute": "flops",
-    "C": "flops",
-    "budgets": "budget",
-}
+_SAME = dict.fromkeys(("params", "parameters", "size", "model_size", "N"), "n_params")
+_SAME |= dict.fromkeys(("tokens", "data", "D"), "n_tokens")
+_SAME |= {"compute": "flops", "C": "flops", "budgets": "budget"}
 RUN_NAMES = ("run", "run_id", "runs")
 _CORNER = re.compile(r"\s*(?:\\|/|\||,|→|->|↓|\bby\b|\bvs\.?\b)\s*")
 _OF_A_RUN = re.compile(r"^(?P<run>.*\S) - (?P<metric>\S+)$")  # W&B: "70M_1024 - test/lm_loss"
 _SIZE_FIRST = re.compile(r"^\d[\d.]*[kKMBG](?:$|([_ -])\S)")  # 70M_1024, 1.3B-lr3e-4, 70M
 _RANGE = re.compile(r"__(MIN|MAX)$")  # of the runs or steps W&B has put together
 _UNIT = re.compile(r"\s*[(\[]\s*([^()\[\]]*)\s*[)\]]\s*$")
-_LEAST = {
-    "budget": 1e10,
-    "flops": 1e10,
-    "n_params": 1e3,
-    "n_params_nonemb": 1e3,
-    "n_tokens": 1e3,
-}  # "seed 2" is none
+# what a name may be a value of, and the least of it: "seed 2" is none
+_LEAST = {"budget": 1e10, "flops": 1e10, "n_params": 1e3, "n_params_nonemb": 1e3, "n_tokens": 1e3}
 LARGEST_WIDTH = 1e5  # of a model: larger numbers down a table are parameters
 _WORDS = re.compile(r"^\D*?(?=[\d.])")
 
@@ -135,7 +116,7 @@ def _by_value(table: RawTable, across: str, metric: str) -> list[_Cell]:
     across, unit = _UNIT.sub("", across), _unit_of(across) or _unit_of(corner)
     across = _SAME.get(across, across)
     says = {i: _value_in(h, across, unit) for i, h in enumerate(table.headers)}
-    if across not in _PARSERS and not any(says.values()):
+    if across not in _LEAST and not any(says.values()):
         says = {i: h for i, h in enumerate(table.headers) if i}  # names: of corpora, optimizers
     return [_Cell(position=i, says={across: text}, metric=metric) for i, text in says.items() if text]
 
@@ -161,11 +142,11 @@ def _refuse_bare_numbers(table: RawTable, cells: list[_Cell], across: str, down:
 def _value_in(header: str, across: str, unit: str = "") -> str:
     """The part of a name that is a value: all of it, or what follows its words or stands before a bracket."""
     body = header.strip()
-    after = _WORDS.sub("", body, count=1) if across in _PARSERS else body
+    after = _WORDS.sub("", body, count=1) if across in _LEAST else body
     for text in (body, after, re.sub(r"\s*[(\[].*$", "", after), re.split(r"[\s_)\]]", after)[0]):
         said = f"{text} {unit}".strip()
         try:
-            if _PARSERS.get(across, parse_number)(said) >= _LEAST.get(across, 0):
+            if parse_quantity(said, across) >= _LEAST.get(across, 0):
                 return said
         except UnitError:
             continue
@@ -254,7 +235,7 @@ def _runs_of_cells(
     for i in range(len(table)):
         for group in groups.values():
             found = {c.metric: table.values[c.position][i] for c in group}
-            if any(not _is_missing(v) for v in found.values()):
+            if any(not is_empty(v) for v in found.values()):
                 index.append(i)
                 says.append(group[0].says)
                 values.append(found)
@@ -262,10 +243,6 @@ def _runs_of_cells(
         names = ", ".join(table.headers[c.position] for c in cells[:8])
         raise UsageError(f"{table.source}: every cell below {names} is empty, so no run is found in them.")
     return index, says, values
-
-
-def _is_missing(cell: Any) -> bool:
-    return cell is None or cell != cell or text_of(cell).lower() in EMPTY
 
 
 def _taken(values: Sequence[Any] | NDArray[Any], index: list[int]) -> Any:

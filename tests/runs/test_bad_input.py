@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import DataError, ScalingError
-from scaling.runs import Runs, check_runs, large_text, load_runs
+from scaling.runs import Runs, check_runs, load_runs, text_table
 from scaling.runs import read as reading
 
 HEADER = "n_params,n_tokens,loss\n"
@@ -178,7 +178,7 @@ def test_large_and_small_files_read_alike(tmp_path, monkeypatch):
     small = load_runs(path)
     monkeypatch.setattr(reading, "SMALL_BYTES", 1 << 14)
     monkeypatch.setattr(reading, "SAMPLE_BYTES", 1 << 12)
-    monkeypatch.setattr(large_text, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(text_table, "BLOCK_ROWS", 100)
     large = load_runs(path)
     assert large.run_id == small.run_id
     for name in ("n_params", "n_tokens", "loss", "step", "row"):

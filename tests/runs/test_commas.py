@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from scaling.errors import DataError, UsageError
 from scaling.fitting.parametric.fit import fit_parametric
-from scaling.runs import large_text, load_runs
+from scaling.runs import load_runs, text_table
 from scaling.runs import read as reading
 from scaling.runs.commas import settle_commas
 from scaling.runs.raw_table import RawTable
@@ -246,7 +246,7 @@ def test_large_files_are_read_as_small_ones_points_for_thousands_too(tmp_path, m
     small = load_runs(path)
     monkeypatch.setattr(reading, "SMALL_BYTES", 1 << 13)
     monkeypatch.setattr(reading, "SAMPLE_BYTES", 1 << 12)
-    monkeypatch.setattr(large_text, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(text_table, "BLOCK_ROWS", 100)
     large = load_runs(path)
     assert small.n_tokens[:2].tolist() == [1000.0, 2000.0]
     for name in ("n_params", "n_tokens", "loss", "row"):

@@ -21,7 +21,7 @@ import pytest
 from scaling.errors import DataError, UnknownNameError
 from scaling.runs import load_runs
 from scaling.runs import public_tables as tables
-from scaling.runs.download import cache_folder, convert_table, download_runs, fetch_file
+from scaling.runs.public_tables import cache_folder, convert_table, download_runs, fetch_file
 
 pytest.importorskip("pooch")
 

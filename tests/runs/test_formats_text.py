@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from scaling.errors import DataError
-from scaling.runs import large_text
 from scaling.runs import read as reading
+from scaling.runs import text_table
 from scaling.runs.raw_table import RawTable
 from scaling.runs.read import read_table
 
@@ -164,7 +164,7 @@ def test_a_large_file_is_read_like_a_small_one(tmp_path, monkeypatch, shape):
     small = read(tmp_path, text)
     monkeypatch.setattr(reading, "SMALL_BYTES", 1 << 12)
     monkeypatch.setattr(reading, "SAMPLE_BYTES", 1 << 11)
-    monkeypatch.setattr(large_text, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(text_table, "BLOCK_ROWS", 100)
     large = read(tmp_path, text)
     assert isinstance(large.values[0], np.ndarray)  # it did take the other way
     assert large.headers == small.headers

@@ -14,7 +14,7 @@ from scaling.runs import load_runs
 from scaling.sweep.importers import from_mlflow, from_nanochat, from_tensorboard, from_wandb
 from scaling.sweep.importers.logged import LoggedRun, to_runs
 from scaling.sweep.importers.moments import Point, at_last_row, at_last_step
-from scaling.sweep.importers.units import to_nats
+from scaling.sweep.importers.sizes import to_nats
 
 TOTAL: dict[str, Any] = {"params_convention": "total"}
 NAMED: dict[str, Any] = {"n_params": "n_params", "n_tokens": "n_tokens", **TOTAL}

@@ -10,8 +10,7 @@ from pathlib import Path
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import MOST_NAMED, LeftOut, LoggedRun, as_number, to_runs
-from scaling.sweep.importers.sizes import Known, of_run
-from scaling.sweep.importers.units import to_nats
+from scaling.sweep.importers.sizes import Known, of_run, to_nats
 
 BITS_PER_BYTE = "val_bpb"
 # What a column counts where its name says it. nanochat's scaling parameters are the transformer's matrices and the
