@@ -1,4 +1,4 @@
-"""What the checks of a table say rows and columns with, and how they look for them."""
+"""Rows and columns of a table for its checks: how a finding names them, and how it looks for them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """transformers' Trainer: folders with a trainer_state.json, also in checkpoint-*/.
 
-N is as told, counted from the config.json beside the state, or from what the Trainer counted.
+N is as given, counted from the config.json beside the state, or from what the Trainer counted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from scaling.accounting import count_params
 from scaling.architecture.huggingface import read_huggingface
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import (
@@ -30,6 +31,9 @@ from scaling.sweep.importers.sizes import listed, of_run, to_nats
 
 ByRun = float | Mapping[str, float]
 DEFAULT_LOSS = "eval_loss"
+# relative; processes of one job exchange their counts as 32-bit floats, and padding is per cents
+SAME_COUNT = 1e-4
+ROUNDING = 2.0**-53  # of one addition of doubles, relative
 EVALUATED = re.compile(r"eval_.+_loss")  # of one of several evaluation sets
 
 
@@ -190,9 +194,7 @@ def _run(
     step = as_number(last.get("step"))
     if not 0 <= step < 2**63:
         return LeftOut(name=state.run_id, why=f"the last evaluation has no step ({last.get('step')!r})")
-    planned = (
-        int(of_run(n_steps, state.run_id, "n_steps")) if n_steps is not None else state.max_steps or None
-    )
+    planned = state.max_steps or None if n_steps is None else int(of_run(n_steps, state.run_id, "n_steps"))
     seen = as_number(last.get("num_input_tokens_seen")) if state.n_tokens > 0 else math.nan
     if step == state.step and not seen > 0:
         seen = state.n_tokens
@@ -218,21 +220,6 @@ def _run(
     return run
 
 
-def _count(state: State, n_params: ByRun | None, convention: Params | None) -> Count:
-    if n_params is not None:
-        return Count(n_params=of_run(n_params, state.run_id, "n_params"), convention=convention or "unknown")
-    return count_of(
-        state.path, flops=state.flops, n_tokens=state.n_tokens, n_steps=state.step, asked=convention
-    )
-
-
-FLOPS_PER_PARAM_TOKEN = 6.0  # what the Trainer counts: 6 x tokens x parameters outside nn.Embedding
-SAME_COUNT = (
-    1e-4  # relative; processes of one job exchange their counts as 32-bit floats, and padding is per cents
-)
-ROUNDING = 2.0**-53  # of one addition of doubles, relative
-
-
 @dataclass(frozen=True, kw_only=True)
 class Count:
     """N, what it counts, and what is to be said of it."""
@@ -242,26 +229,29 @@ class Count:
     notes: tuple[str, ...] = ()
 
 
-def count_of(state: Path, *, flops: float, n_tokens: float, n_steps: int, asked: str | None) -> Count:
-    """N of the model beside a trainer_state.json.
+def _count(state: State, n_params: ByRun | None, convention: Params | None) -> Count:
+    """N of a run: as given, else of the model beside its state, else by what the Trainer counted up to the end.
 
     Args:
-        flops, n_tokens: what the Trainer counted in n_steps, both up to the end; 0 where it did not.
-        asked: which count; None takes non_embedding where it can be known.
+        convention: which count; None takes non_embedding where it can be known.
     Raises:
         DataError: neither config.json nor counts say it.
     """
-    logged = flops / (FLOPS_PER_PARAM_TOKEN * n_tokens) if flops > 0 and n_tokens > 0 else None
-    config = _config(state)
+    if n_params is not None:
+        return Count(n_params=of_run(n_params, state.run_id, "n_params"), convention=convention or "unknown")
+    # the Trainer counts 6 x tokens x parameters outside nn.Embedding
+    counted = state.flops > 0 and state.n_tokens > 0
+    logged = state.flops / (FLOPS_PER_PARAM_TOKEN * state.n_tokens) if counted else None
+    config = _config(state.path)
     if config is None:
-        return _uncertain(state, logged, n_steps, asked, "no config.json beside it")
+        return _uncertain(state, logged, convention, "no config.json beside it")
     place, values = config
     try:
         model = read_huggingface(values, source=str(place))
     except (UsageError, DataError) as error:
-        return _uncertain(state, logged, n_steps, asked, str(error))
+        return _uncertain(state, logged, convention, str(error))
     counts, notes = count_params(model.architecture), model.notes
-    if counts.idle and asked is None:
+    if counts.idle and convention is None:
         raise DataError(
             f"{place} describes a mixture of experts of {counts.total} parameters, {counts.active} of them active: say "
             "which is N: params_convention (--params-convention) total or active."
@@ -273,8 +263,8 @@ def count_of(state: Path, *, flops: float, n_tokens: float, n_steps: int, asked:
             f"total_flos / (6 num_input_tokens_seen) is {logged:.10g}, and the model of config.json has "
             f"{expected:.10g} parameters outside lookup tables: padding is counted in one of the two; N is the model's",
         )
-    count = {"total": counts.total, "active": counts.active}.get(asked or "", counts.non_embedding)
-    return Count(n_params=float(count), convention=asked or "non_embedding", notes=notes)
+    count = {"total": counts.total, "active": counts.active}.get(convention or "", counts.non_embedding)
+    return Count(n_params=float(count), convention=convention or "non_embedding", notes=notes)
 
 
 def _config(state: Path) -> tuple[Path, Mapping[str, Any]] | None:
@@ -294,29 +284,29 @@ def _config(state: Path) -> tuple[Path, Mapping[str, Any]] | None:
     return None
 
 
-def _uncertain(state: Path, logged: float | None, n_steps: int, asked: str | None, why: str) -> Count:
+def _uncertain(state: State, logged: float | None, convention: str | None, why: str) -> Count:
     """N by the Trainer's two counts alone, which do not say whether a vocabulary head is in it."""
     if logged is None:
         raise DataError(
-            f"{state} has no total_flos and num_input_tokens_seen to count N by ({why}); give n_params (--params) and "
-            "params_convention (--params-convention), or put the model's config.json beside it."
+            f"{state.path} has no total_flos and num_input_tokens_seen to count N by ({why}); give n_params (--params) "
+            "and params_convention (--params-convention), or put the model's config.json beside it."
         )
     # Both counts are sums of whole numbers, rounded at most once a step; a fraction shows that one of them leaves out
     # what the other counts (padding, for one). Where rounding could hide it, nothing is shown.
-    rounding = max(1e-6, logged * n_steps * ROUNDING)
+    rounding = max(1e-6, logged * state.step * ROUNDING)
     if rounding > 0.25 or abs(logged - round(logged)) > rounding:
         raise DataError(
-            f"{state}: total_flos / (6 num_input_tokens_seen) is {logged:.12g}, no whole number of parameters: the two "
-            f"do not count the same tokens ({why}); give n_params (--params) and params_convention "
+            f"{state.path}: total_flos / (6 num_input_tokens_seen) is {logged:.12g}, no whole number of parameters: "
+            f"the two do not count the same tokens ({why}); give n_params (--params) and params_convention "
             "(--params-convention), or put the model's config.json beside it."
         )
-    if asked in ("total", "active"):
+    if convention in ("total", "active"):
         raise DataError(
-            f"{state}: total_flos leaves out lookup tables, so the log does not say N of {asked} parameters ({why}); "
-            "give n_params (--params), or put the model's config.json beside it."
+            f"{state.path}: total_flos leaves out lookup tables, so the log does not say N of {convention} parameters "
+            f"({why}); give n_params (--params), or put the model's config.json beside it."
         )
-    if asked is not None:
-        return Count(n_params=round(logged), convention=asked)
+    if convention is not None:
+        return Count(n_params=round(logged), convention=convention)
     note = (
         f"N is total_flos / (6 tokens), without lookup tables; whether an untied vocabulary head is in it is not known "
         f"({why}): where the head is tied, say --params-convention non_embedding"

@@ -10,8 +10,8 @@ from typing import Any, Unpack
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut
-from scaling.sweep.importers.moments import Point, at_last_step, of_the_end
-from scaling.sweep.importers.sizes import Log, Sizes, Told, listed
+from scaling.sweep.importers.moments import Point, of_the_end
+from scaling.sweep.importers.sizes import Log, SizeOptions, Sizes, listed
 from scaling.sweep.store import canonical_json
 
 PAGE = 1000  # runs asked for at once
@@ -23,24 +23,23 @@ def from_mlflow(
     *,
     loss_key: str,
     experiment: str | None = None,
-    **told: Unpack[Told],
+    **options: Unpack[SizeOptions],
 ) -> Runs:
     """Runs from MLflow: the last `loss_key` of each run whose status is FINISHED.
 
     Args:
         source: a folder (mlruns), an SQLite file, a tracking URI, or an MlflowClient.
         experiment: its name; None takes all.
-        told: n_params, params_convention and the other fields of `Sizes`; a name is that of a parameter or metric.
+        options: n_params, params_convention and the other fields of `Sizes`; a name is that of a parameter or metric.
             The metric of n_tokens must have been logged at the step of the loss, or once for the whole run.
     A run has its run ID. One that was cut and launched anew has another ID, but the same name and parameters.
     """
-    sizes = Sizes(**told)
+    sizes = Sizes(**options)
     client, where = (connect(source), str(source)) if isinstance(source, str | Path) else (source, "MLflow")
     found: set[str] = set()
     again: list[str] = []
-    logs = [
-        _log(client, run, loss_key, sizes, found, where, again) for run in _runs(client, experiment, where)
-    ]
+    runs = _runs(client, experiment, where)
+    logs = [_log(client, run, loss_key, sizes, found, where, again) for run in runs]
     if all(isinstance(log, LeftOut) and log.why == NO_LOSS for log in logs):
         raise DataError(f"{where}: no run has logged the metric {loss_key!r}; there is {listed(found)}.")
     notes = (f"steps begin again, what stood before is taken for lost: {', '.join(again)}",) if again else ()
@@ -77,9 +76,8 @@ def tracking_uri(source: str | Path) -> str:
         return path.resolve().as_uri()
     with path.open("rb") as file:
         if file.read(len(SQLITE_HEADER)) != SQLITE_HEADER:  # MLflow would make a database of an empty file
-            raise DataError(
-                f"{path} cannot be read as an MLflow store: it is neither a folder nor an SQLite file."
-            )
+            what = "it is neither a folder nor an SQLite file"
+            raise DataError(f"{path} cannot be read as an MLflow store: {what}.")
     return f"sqlite:///{path.resolve()}"
 
 
@@ -129,20 +127,18 @@ def _log(
         ) as error:  # a damaged file of a store, a server that is gone: MLflow raises many kinds
             raise DataError(f"{where}, run {name!r}: {key} cannot be read: {_first_line(error)}") from error
         history[key] = [Point(int(m.step), m.timestamp, float(m.value)) for m in points]
-    moment = at_last_step(history, loss_key, growing=sizes.growing, constant=sizes.constant)
+    moment = sizes.at_last_step(history, loss_key)
     if loss_key in moment.unsure:
         return LeftOut(name=name, why=f"{loss_key} {moment.unsure[loss_key]}")
     if moment.began_again:
         again.append(f"{name} ({moment.began_again})")
-    return Log(
+    return Log.at(
+        moment,
         name=name,
         identity=f"{name} {canonical_json(parameters)}",
         tool_id=run_id,
         values={**parameters, **moment.values},
         unsure={**moment.unsure, **of_the_end(moment, sizes.growing, history, parameters)},
-        step=moment.step,
-        loss=moment.loss,
-        last_step=moment.last_step if moment.went_on else None,
         is_finished=run.info.status == "FINISHED",
     )
 

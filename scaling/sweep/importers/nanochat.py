@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import MOST_NAMED, LeftOut, LoggedRun, as_number, to_runs
@@ -20,22 +21,11 @@ COUNTS = {
     "params_transformer": "non_embedding", "transformer_matrices": "non_embedding",
     "params_active": "active", "active_params": "active", "n_params_active": "active", "num_active_params": "active",
 }  # fmt: skip
+# both in the order they are taken
 TAKEN_BY_ITSELF = (
-    "params_total",
-    "num_params",
-    "total_params",
-    "n_params",
-    "num_scaling_params",
-    "scaling_params",
-    "total",
-)
-BUDGETS = (
-    "flops_budget",
-    "target_flops",
-    "compute_budget",
-    "budget_flops",
-    "budget",
-)  # in the order they are taken
+    "params_total", "num_params", "total_params", "n_params", "num_scaling_params", "scaling_params", "total",
+)  # fmt: skip
+BUDGETS = ("flops_budget", "target_flops", "compute_budget", "budget_flops", "budget")
 FAR = 0.2  # of the budget: far above what a whole number of steps misses it by, below what counts differ by
 _NUMBER_OF = re.compile(r"Number of (scaling )?parameters: ([\d,]+)(?: \(scaling: ([\d,]+)\))?")
 _COUNT = re.compile(r"^(\w+)\s*: ([\d,]+)$", re.MULTILINE)
@@ -97,7 +87,7 @@ def _notes(column: Known, convention: str | None) -> tuple[str, ...]:
 def _far_from_budget(logged: list[LoggedRun | LeftOut]) -> tuple[str, ...]:
     """Runs whose 6ND is not their budget: an N or D of another count, or a budget of another."""
     shares = {
-        run.run_id: 6 * run.n_params * run.n_tokens / run.budget
+        run.run_id: FLOPS_PER_PARAM_TOKEN * run.n_params * run.n_tokens / run.budget
         for run in logged
         if isinstance(run, LoggedRun) and run.budget is not None
     }
@@ -124,8 +114,7 @@ def _table(path: Path, loss_key: str) -> list[Row]:
     if not rows or loss_key not in header:
         raise DataError(
             f"{path} lacks {loss_key}; it is not a results.csv of nanochat's scaling script. It has "
-            f"{', '.join(header) or 'no row'}; "
-            "loss_key (--loss) takes another column."
+            f"{', '.join(header) or 'no row'}; loss_key (--loss) takes another column."
         )
     return [(place, {k: v or "" for k, v in row.items() if k is not None}) for place, row in rows]
 

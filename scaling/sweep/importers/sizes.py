@@ -1,5 +1,5 @@
-"""One run as a tool has it, how its N, D and C are known (told as numbers, or by the names of logged values), and the
-unit of its loss: as told, else as its name says, and converted to nats per token.
+"""One run as a tool has it, how its N, D and C are known (numbers, or names of logged values), and the
+unit of its loss: as given, else as its name says, and converted to nats per token.
 """
 
 from __future__ import annotations
@@ -12,13 +12,23 @@ from typing import Any, TypedDict
 
 from scaling.errors import DataError, UnitError, UsageError
 from scaling.runs import Runs
+from scaling.runs.conventions import LOSS_UNITS
+from scaling.runs.names import PARSERS
 from scaling.sweep.importers.logged import MOST_NAMED, ConventionError, LeftOut, LoggedRun, Params, to_runs
-from scaling.units import parse_flops, parse_params, parse_tokens
+from scaling.sweep.importers.moments import Moment, Point, at_last_row, at_last_step
+from scaling.units import parse_tokens
 
 Known = float | str | Mapping[str, float]
 """A number for all runs, a number for each by its name, or the name of a value that each run has logged itself."""
 
-_PARSERS: dict[str, Callable[[str], float]] = {"n_params": parse_params, "flops": parse_flops}
+MOST_BYTES_PER_TOKEN = 50.0  # no tokenizer comes near it
+_SAID_BY_NAME = {
+    "bits/byte": ("bpb", "bits_per_byte"),
+    "bits/token": ("bits_per_token",),
+    "nats/byte": ("nats_per_byte",),
+    "perplexity": ("ppl", "perplexity"),
+    "bits/character": ("bpc", "bits_per_char", "bits_per_character"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +57,15 @@ class Log:
     remark: str = ""
     counts_calls: bool = False
 
+    @classmethod
+    def at(cls, moment: Moment, *, offset: int = 0, **rest: Any) -> Log:
+        """The run at this moment; `offset` is what its steps are short of."""
+        last_step = moment.last_step + offset if moment.went_on else None
+        given = {"values": moment.values, "unsure": moment.unsure, **rest}
+        return cls(step=moment.step + offset, loss=moment.loss, last_step=last_step, **given)
 
-class Told(TypedDict, total=False):
+
+class SizeOptions(TypedDict, total=False):
     """The fields of `Sizes`, as every importer of logged values takes them."""
 
     n_params: Known | None
@@ -114,6 +131,14 @@ class Sizes:
     def constant(self) -> tuple[str, ...]:
         """Names of logged values that a run has one of."""
         return tuple(v for v in (self.n_params, self.tokens_per_step, self.n_steps) if isinstance(v, str))
+
+    def at_last_step(self, history: Mapping[str, list[Point]], loss_key: str) -> Moment:
+        return at_last_step(history, loss_key, growing=self.growing, constant=self.constant)
+
+    def at_last_row(
+        self, rows: Iterable[Mapping[str, Any]], loss_key: str, step_key: str
+    ) -> tuple[Moment | None, dict[str, Any]]:
+        return at_last_row(rows, loss_key, step_key=step_key, growing=self.growing, constant=self.constant)
 
     def of(self, log: Log, in_nats: Callable[[float], float]) -> LoggedRun | LeftOut:
         """The sizes of one run."""
@@ -206,7 +231,7 @@ def _with_unit(found: Any, what: str) -> float:
     if not isinstance(found, str):
         return math.nan
     try:
-        return _PARSERS.get(what, parse_tokens)(found)
+        return PARSERS.get(what, parse_tokens)(found)
     except UnitError:
         return math.nan
 
@@ -225,17 +250,6 @@ def listed(names: Iterable[str]) -> str:
     found = sorted(set(names), key=lambda name: ("loss" not in name.lower(), name))
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     return ", ".join(found[:MOST_NAMED]) + more if found else "nothing"
-
-
-LOSS_UNITS = ("nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other")
-MOST_BYTES_PER_TOKEN = 50.0  # no tokenizer comes near it
-_SAID_BY_NAME = {
-    "bits/byte": ("bpb", "bits_per_byte"),
-    "bits/token": ("bits_per_token",),
-    "nats/byte": ("nats_per_byte",),
-    "perplexity": ("ppl", "perplexity"),
-    "bits/character": ("bpc", "bits_per_char", "bits_per_character"),
-}
 
 
 def unit_of(name: str) -> str | None:

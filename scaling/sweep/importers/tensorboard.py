@@ -9,8 +9,8 @@ from typing import Any, Unpack
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut
-from scaling.sweep.importers.moments import Point, at_last_step
-from scaling.sweep.importers.sizes import Log, Sizes, Told, listed
+from scaling.sweep.importers.moments import Point
+from scaling.sweep.importers.sizes import Log, SizeOptions, Sizes, listed
 
 LENGTH, CHECKSUM_BYTES = struct.Struct("<Q"), 4  # a record: length, its checksum, body, its checksum
 
@@ -21,7 +21,7 @@ def from_tensorboard(
     folder: str | Path,
     *,
     loss_tag: str,
-    **told: Unpack[Told],
+    **options: Unpack[SizeOptions],
 ) -> Runs:
     """Runs from TensorBoard: every folder below `folder` with event files is one run, its loss the last of `loss_tag`.
 
@@ -29,17 +29,16 @@ def from_tensorboard(
     Flax, torch's new_style).
 
     Args:
-        told: n_params, params_convention and the other fields of `Sizes`; a name is that of a scalar. The one of
+        options: n_params, params_convention and the other fields of `Sizes`; a name is that of a scalar. The one of
             n_tokens must have been logged at the step of the loss, or once for the whole run.
     """
-    sizes = Sizes(**told)
+    sizes = Sizes(**options)
     again: list[str] = []
     logs = _logs(Path(folder), loss_tag, sizes, again)
     notes: tuple[str, ...] = () if sizes.n_steps is not None else (NO_END,)
     if again:
-        notes += (
-            f"steps begin again in a later event file, what stood before is taken for lost: {', '.join(again)}",
-        )
+        lost = "steps begin again in a later event file, what stood before is taken for lost"
+        notes += (f"{lost}: {', '.join(again)}",)
     return sizes.runs(logs, loss_key=loss_tag, source=str(folder), notes=notes)
 
 
@@ -56,9 +55,8 @@ def _logs(folder: Path, loss_tag: str, sizes: Sizes, again: list[str]) -> list[L
     found: set[str] = set()
     for place in places:
         # a file that begins with "purge from step s" would purge what was read before it: later steps, read first
-        events = EventAccumulator(
-            str(place), size_guidance={"scalars": 0, "tensors": 0}, purge_orphaned_data=False
-        ).Reload()
+        whole = {"size_guidance": {"scalars": 0, "tensors": 0}, "purge_orphaned_data": False}
+        events = EventAccumulator(str(place), **whole).Reload()
         history = _scalars(events)
         found |= set(history)
         name = place.name if place == folder else place.relative_to(folder).as_posix()
@@ -66,18 +64,14 @@ def _logs(folder: Path, loss_tag: str, sizes: Sizes, again: list[str]) -> list[L
         if loss_tag not in history or _is_note_of_settings(events, place, places):
             logs.append(LeftOut(name=f"{name}{damage}"))
             continue
-        moment = at_last_step(history, loss_tag, growing=sizes.growing, constant=sizes.constant)
+        moment = sizes.at_last_step(history, loss_tag)
         if loss_tag in moment.unsure:
             logs.append(LeftOut(name=f"{name}{damage}", why=f"{loss_tag} {moment.unsure[loss_tag]}"))
             continue
         if moment.began_again:
             again.append(f"{name} ({moment.began_again})")
-        log = Log(
-            name=name, identity=name, values=moment.values, unsure=moment.unsure, step=moment.step, loss=moment.loss,
-            last_step=moment.last_step if moment.went_on else None, is_finished=False if damage else None,
-            remark=damage,
-        )  # fmt: skip
-        logs.append(log)
+        is_finished = False if damage else None
+        logs.append(Log.at(moment, name=name, identity=name, is_finished=is_finished, remark=damage))
     if all(isinstance(log, LeftOut) and log.why == NO_LOSS for log in logs):
         hurt = next((log.name for log in logs if isinstance(log, LeftOut) and "damaged" in log.name), "")
         raise DataError(
@@ -91,11 +85,11 @@ def _scalars(events: Any) -> dict[str, list[Point]]:
     """The scalars of a run by tag, in both ways of writing them; tensors that are no scalar have none."""
     from tensorboard.util import tensor_util
 
+    tags = events.Tags()
     history = {
-        tag: [Point(e.step, e.wall_time, e.value) for e in events.Scalars(tag)]
-        for tag in events.Tags()["scalars"]
+        tag: [Point(e.step, e.wall_time, e.value) for e in events.Scalars(tag)] for tag in tags["scalars"]
     }
-    for tag in events.Tags()["tensors"]:
+    for tag in tags["tensors"]:
         for event in events.Tensors(tag):
             value = tensor_util.make_ndarray(event.tensor_proto)
             if value.size == 1 and value.dtype.kind in "fiu":

@@ -18,8 +18,8 @@ from typing import Any, Unpack
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut, as_number
-from scaling.sweep.importers.moments import Point, at_last_row, at_last_step, of_the_end
-from scaling.sweep.importers.sizes import Log, Sizes, Told, listed
+from scaling.sweep.importers.moments import Point, of_the_end
+from scaling.sweep.importers.sizes import Log, SizeOptions, Sizes, listed
 from scaling.sweep.importers.wandb_files import (
     OWN_COUNTER,
     ask_of_other_launches,
@@ -31,9 +31,7 @@ from scaling.sweep.importers.wandb_files import (
 
 FIRST_ROWS = 100  # of a history, to see how it counts
 # as W&B's table and panels show a summary of a metric that is not its last value
-OF_THE_WHOLE_RUN = re.compile(
-    r"(\s*\((min|max|mean|avg|average|best|first)\.?\)|\.(min|max|mean|best))$", re.IGNORECASE
-)
+OF_THE_WHOLE_RUN = re.compile(r"(?i)(\s*\((min|max|mean|avg|average|best|first)\.?\)|\.(min|max|mean|best))$")
 CALLS = (
     "steps are calls of log(), counted by W&B itself: where a training step makes several, --step-key names a counter "
     "of steps"
@@ -45,19 +43,19 @@ def from_wandb(
     *,
     loss_key: str,
     step_key: str = OWN_COUNTER,
-    **told: Unpack[Told],
+    **options: Unpack[SizeOptions],
 ) -> Runs:
     """Runs from W&B: the last `loss_key` of each run that finished.
 
     Args:
         source: a folder with offline runs anywhere below it; a CSV exported from the table of runs or from a panel
             with lines; or runs of the API, `wandb.Api().runs("entity/project")`.
-        told: n_params, params_convention and the other fields of `Sizes`; a name is that of a configuration value
+        options: n_params, params_convention and the other fields of `Sizes`; a name is that of a configuration value
             ("model.n_params" for nested ones) or of a logged one.
         step_key: what counts steps, where it is not W&B's own counter ("train/global_step" of transformers). A panel
             has its x axis.
     """
-    sizes = Sizes(**told)
+    sizes = Sizes(**options)
     if extreme := OF_THE_WHOLE_RUN.search(loss_key):
         raise UsageError(
             f"{loss_key!r} is of a whole run, not of its end: take {loss_key[: extreme.start()].strip()!r} (--loss)."
@@ -87,10 +85,8 @@ def _from_api(run: Any, loss_key: str, step_key: str, sizes: Sizes, found: set[s
     """A run of wandb.Api(): id, name, state, config, summary, scan_history."""
     name, summary = str(run.name), flat(dict(run.summary))
     settings = flat({k: v for k, v in dict(run.config).items() if not k.startswith("_")})
-    rows = list(_api_rows(run, loss_key, {step_key, *sizes.growing}))
-    moment, last = at_last_row(
-        rows, loss_key, step_key=step_key, growing=sizes.growing, constant=sizes.constant
-    )
+    rows = _api_rows(run, loss_key, {step_key, *sizes.growing})
+    moment, last = sizes.at_last_row(rows, loss_key, step_key)
     found |= last.keys() | summary.keys()
     if moment is None:
         return LeftOut(name=name)
@@ -99,15 +95,14 @@ def _from_api(run: Any, loss_key: str, step_key: str, sizes: Sizes, found: set[s
     calls = step_key == OWN_COUNTER and _counts_calls(run)
     if why := of_calls(calls, int(calls), {**summary, **last}, step_key, sizes):
         return LeftOut(name=name, why=why)
-    return Log(
+    return Log.at(
+        moment,
+        offset=int(calls),
         name=name,
         identity=identity(name, settings),
         tool_id=str(run.id),
         values={**summary, **last, **settings, **moment.values},
         unsure={**moment.unsure, **of_the_end(moment, sizes.growing, last, {**summary, **settings})},
-        step=moment.step + calls,
-        loss=moment.loss,
-        last_step=moment.last_step + calls if moment.went_on else None,
         is_finished=run.state == "finished",
         counts_calls=calls,
     )
@@ -144,7 +139,7 @@ def _api_rows(run: Any, loss_key: str, wanted: set[str]) -> Iterator[dict[str, A
         for row in run.scan_history(keys=None, min_step=whole_from):
             if row[OWN_COUNTER] >= whole_from:
                 rows.setdefault(int(row[OWN_COUNTER]), {}).update(
-                    {k: v for k, v in row.items() if v is not None}
+                    (k, v) for k, v in row.items() if v is not None
                 )
     yield from (rows[step] for step in sorted(rows))
 
@@ -225,9 +220,8 @@ def _with_floats(tree: ast.AST) -> ast.AST:
     """Names nan and inf, as Python prints such numbers, made the numbers themselves."""
 
     def number(node: Any) -> Any:
-        return (
-            ast.Constant(float(node.id)) if isinstance(node, ast.Name) and node.id in ("nan", "inf") else node
-        )
+        named = isinstance(node, ast.Name) and node.id in ("nan", "inf")
+        return ast.Constant(float(node.id)) if named else node
 
     for node in ast.walk(tree):
         for name, value in ast.iter_fields(node):
@@ -284,9 +278,8 @@ def _of_panel(
         )
     axis_name = header[0]
     over_time = TIME.search(axis_name.lower()) is not None
-    fraction = next(
-        (row[axis_name] for row in rows if not as_number(row.get(axis_name, 0)).is_integer()), None
-    )
+    steps = (row.get(axis_name, 0) for row in rows)
+    fraction = next((step for step in steps if not as_number(step).is_integer()), None)
     if over_time or fraction is not None:
         what = "over time" if over_time else f"over fractions ({fraction})"
         raise DataError(
@@ -311,16 +304,8 @@ def _of_panel(
             logs.append(LeftOut(name=run))
             continue
         axis = [Point(p.step, p.time, float(p.step)) for p in points]
-        moment = at_last_step(
-            {**{k: v for k, v in history.items() if v}, header[0]: axis},
-            loss_key, growing=sizes.growing, constant=sizes.constant,
-        )  # fmt: skip
-        logs.append(
-            Log(
-                name=run, identity=run, values=moment.values, unsure=moment.unsure, step=moment.step,
-                loss=moment.loss, last_step=moment.last_step if moment.went_on else None,
-            )
-        )  # fmt: skip
+        moment = sizes.at_last_step({**{k: v for k, v in history.items() if v}, header[0]: axis}, loss_key)
+        logs.append(Log.at(moment, name=run, identity=run))
     ends = (NO_END,) if sizes.n_steps is None else ()
     said = f"the panel shows averages of several points or runs, not single losses: {', '.join(averages)}"
     return logs, ((f"steps are the panel's x axis, {header[0]!r}", *ends) + ((said,) if averages else ()))

@@ -20,7 +20,7 @@ from typing import Any
 
 from scaling.errors import DataError, UsageError
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut, as_number
-from scaling.sweep.importers.moments import ONE_STEP, at_last_row, of_the_end
+from scaling.sweep.importers.moments import ONE_STEP, of_the_end
 from scaling.sweep.importers.sizes import Log, Sizes, known
 from scaling.sweep.store import canonical_json
 
@@ -128,9 +128,7 @@ def _join(parts: list[Part], loss_key: str, step_key: str, sizes: Sizes, found: 
     summary = {k: v for part in parts for k, v in part.summary.items()}
     chosen, offset, why = _one_count(parts, step_key, sizes, settings)
     rows = _rows_of(chosen, step_key)
-    moment, last = at_last_row(
-        rows, loss_key, step_key=step_key, growing=sizes.growing, constant=sizes.constant
-    )
+    moment, last = sizes.at_last_row(rows, loss_key, step_key)
     found |= last.keys() | summary.keys()
     if moment is None:
         return LeftOut(name=f"{name}{damage}", why="its file is damaged" if damage else NO_LOSS)
@@ -141,7 +139,9 @@ def _join(parts: list[Part], loss_key: str, step_key: str, sizes: Sizes, found: 
     why = why or of_calls(parts[0].calls, offset, last, step_key, sizes)
     if why:
         return LeftOut(name=f"{name}{damage}", why=why)
-    return Log(
+    return Log.at(
+        moment,
+        offset=offset,
         name=name,
         identity=identity(name, settings),
         tool_id=parts[0].run_id,
@@ -151,9 +151,6 @@ def _join(parts: list[Part], loss_key: str, step_key: str, sizes: Sizes, found: 
             **of_the_end(moment, sizes.growing, last, {**summary, **settings}),
             **_differing(chosen, sizes),
         },
-        step=moment.step + offset,
-        loss=moment.loss,
-        last_step=moment.last_step + offset if moment.went_on else None,
         is_finished=chosen[-1].finished,
         counts_calls=step_key == OWN_COUNTER and parts[0].calls,
         remark=damage,
@@ -250,11 +247,8 @@ def ask_of_other_launches(logs: list[Log | LeftOut], sizes: Sizes) -> list[Log |
     """
     if sizes.tokens_per_step is None or sizes.n_steps is not None:
         return logs
-    cut = {
-        log.identity: log
-        for log in logs
-        if isinstance(log, Log) and log.is_finished is False and log.step > 0
-    }
+    runs = (log for log in logs if isinstance(log, Log))
+    cut = {log.identity: log for log in runs if log.is_finished is False and log.step > 0}
     asked: list[Log | LeftOut] = []
     for log in logs:
         if isinstance(log, Log) and log.counts_calls and log.is_finished and log.identity in cut:
@@ -294,9 +288,8 @@ def read_records(path: Path, damage: list[str] | None = None) -> Iterator[Any]:
         DataError: not a W&B file.
     """
     try:
-        messages: Any = importlib.import_module(
-            "wandb.proto.wandb_internal_pb2"
-        )  # its classes are made at import
+        # its classes are made at import
+        messages: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")
         not_decoded: type[Exception] = importlib.import_module("google.protobuf.message").DecodeError
     except ImportError as error:
         raise UsageError("reading offline runs needs wandb: pip install 'isoflop[wandb]'.") from error
