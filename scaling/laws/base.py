@@ -214,8 +214,7 @@ class Law:
         """Predicted loss; floats or NumPy arrays in, the same out. Further inputs of a family are keywords."""
         if self.family.loss is None:
             raise NotImplementedError
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(n_params=n_params, n_tokens=n_tokens)
+        self._check(inputs, n_params=n_params, n_tokens=n_tokens)
         return self.family.loss(n_params, n_tokens, *self.coefficients.values())
 
     def gradient(self, n_params: Any, n_tokens: Any, **inputs: Any) -> dict[str, Any]:
@@ -297,6 +296,11 @@ class Law:
             lambda log_size: float(loss_of(math.exp(log_size))) - loss, LOG_SMALLEST, LOG_LARGEST, what
         )
         return math.exp(log_size)
+
+    def _check(self, unknown: Mapping[str, Any], **quantities: Any) -> None:
+        """Refuse inputs that the law does not read, and quantities that are not positive."""
+        refuse_unknown_inputs(self.family.name, unknown)
+        require_positive(**quantities)
 
     def _split(self, flops: float, log_n: float) -> Allocation:
         """The allocation of a budget whose best ln N is known."""

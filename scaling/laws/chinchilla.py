@@ -27,10 +27,8 @@ from scaling.laws.form import (
     ln,
     log_sum,
     refuse_negative_coefficients,
-    refuse_unknown_inputs,
     require_above,
     require_finite_coefficients,
-    require_positive,
 )
 
 
@@ -95,15 +93,14 @@ class ChinchillaLaw(Law):
             LawError: no interior optimum (A, B, alpha or beta is not positive).
         Source: Hoffmann et al. 2022, eq. 4. Ours differs: none.
         """
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(flops=flops)
+        self._check(inputs, flops=flops)
         self._require_interior_optimum()
         log_product = math.log(flops / FLOPS_PER_PARAM_TOKEN)
         return self._split(flops, self._log_balance() + self.params_exponent * log_product)
 
     def flops_for_loss(self, loss: float, **inputs: Any) -> Allocation:
         """The cheapest budget that reaches `loss`: on the optimum L - E = K (C/6)^(-alpha beta / (alpha + beta))."""
-        refuse_unknown_inputs(self.family.name, inputs)
+        self._check(inputs)
         self._require_interior_optimum()
         require_above(loss, self.E, "the floor E")
         g = self._log_balance()
@@ -114,8 +111,7 @@ class ChinchillaLaw(Law):
 
     def tokens_for_loss(self, n_params: float, loss: float, **inputs: Any) -> float:
         """D with L(n_params, D) = loss: (B / (loss - E - A / N^alpha))^(1/beta)."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(n_params=n_params)
+        self._check(inputs, n_params=n_params)
         self._require_interior_optimum()
         reachable = self.E + self.A * n_params**-self.alpha
         require_above(loss, reachable, f"what {n_params:.3g} parameters reach on unlimited tokens")
@@ -123,8 +119,7 @@ class ChinchillaLaw(Law):
 
     def params_for_loss(self, n_tokens: float, loss: float, **inputs: Any) -> float:
         """N with L(N, n_tokens) = loss: (A / (loss - E - B / D^beta))^(1/alpha)."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(n_tokens=n_tokens)
+        self._check(inputs, n_tokens=n_tokens)
         self._require_interior_optimum()
         reachable = self.E + self.B * n_tokens**-self.beta
         require_above(loss, reachable, f"what {n_tokens:.3g} tokens allow to a model of any size")

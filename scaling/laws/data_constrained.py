@@ -24,9 +24,7 @@ from scaling.laws.form import (
     maximum,
     minimum,
     named_gradient,
-    refuse_unknown_inputs,
     require_finite_coefficients,
-    require_positive,
     require_positive_coefficients,
     where,
 )
@@ -124,9 +122,8 @@ class DataConstrainedLaw(Law):
 
     def loss(self, n_params: Any, n_tokens: Any, *, n_tokens_unique: Any = None, **inputs: Any) -> Any:
         """Loss in nats per token; n_tokens_unique None: every token is seen once."""
-        refuse_unknown_inputs(self.family.name, inputs)
         unique = n_tokens if n_tokens_unique is None else n_tokens_unique
-        require_positive(n_params=n_params, n_tokens=n_tokens, n_tokens_unique=unique)
+        self._check(inputs, n_params=n_params, n_tokens=n_tokens, n_tokens_unique=unique)
         return data_constrained_loss(n_params, n_tokens, unique, *self.coefficients.values())
 
     def gradient(
@@ -140,7 +137,7 @@ class DataConstrainedLaw(Law):
 
     def allocate(self, flops: float, *, n_tokens_unique: float | None = None, **inputs: Any) -> Allocation:
         """Best split of a budget: Chinchilla's closed form while its D* is unique, a search in ln N beyond."""
-        refuse_unknown_inputs(self.family.name, inputs)
+        self._check(inputs)
         best = self.without_limit.allocate(flops)
         if n_tokens_unique is None or best.n_tokens <= n_tokens_unique:
             return best
@@ -150,7 +147,7 @@ class DataConstrainedLaw(Law):
         self, loss: float, *, n_tokens_unique: float | None = None, **inputs: Any
     ) -> Allocation:
         """The cheapest budget that reaches `loss`, repeating tokens where that pays."""
-        refuse_unknown_inputs(self.family.name, inputs)
+        self._check(inputs)
         best = self.without_limit.flops_for_loss(loss)
         if n_tokens_unique is None or best.n_tokens <= n_tokens_unique:
             return best

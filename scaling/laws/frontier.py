@@ -17,7 +17,6 @@ from scaling.errors import LawError
 from scaling.laws.base import FLOPS, Allocation, Coefficient, Law, LawFamily
 from scaling.laws.form import (
     checked_exp,
-    refuse_unknown_inputs,
     require_above,
     require_finite_coefficients,
     require_positive,
@@ -95,8 +94,7 @@ class FrontierLaw(Law):
 
     def allocate(self, flops: float, **inputs: Any) -> Allocation:
         """N* = k C^a, D* = C / (6 N*), and L*(C) or None."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(flops=flops)
+        self._check(inputs, flops=flops)
         n_params = math.exp(math.log(self.k) + self.a * math.log(flops))
         n_tokens = flops / (FLOPS_PER_PARAM_TOKEN * n_params)
         loss = None
@@ -106,7 +104,7 @@ class FrontierLaw(Law):
 
     def flops_for_loss(self, loss: float, **inputs: Any) -> Allocation:
         """C with L*(C) = loss: C_c (loss - L_floor)^(-1/gamma)."""
-        refuse_unknown_inputs(self.family.name, inputs)
+        self._check(inputs)
         if self.C_c is None or self.gamma is None:
             raise LawError(
                 "this frontier law carries no loss, so it cannot say what a target loss costs. Use a law L(N, D)."

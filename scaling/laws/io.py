@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +21,7 @@ LAW_SCHEMA_VERSION = 1
 _PROVENANCE_TEXTS = (
     "name", "source", "params_convention", "flops_convention", "loss_unit", "corpus", "status", "note",
 )  # fmt: skip
+_UNCERTAINTY = ("level", "method", "statement", "band", "draws_method", "residual_sd", "draws")
 _BAND = ("log10_flops", "n_params_low", "n_params_high", "loss_low", "loss_high")
 
 
@@ -30,8 +32,9 @@ def law_to_dict(law: Law) -> dict[str, Any]:
         "kind": "law",
         "family": law.family.name,
         "coefficients": dict(law.coefficients),
-        "provenance": None if law.provenance is None else _provenance_to_dict(law.provenance),
-        "uncertainty": None if law.uncertainty is None else _uncertainty_to_dict(law.uncertainty),
+        "provenance": law.provenance
+        and _plain(law.provenance, (*_PROVENANCE_TEXTS, "flops_over_6nd", "fitted_range")),
+        "uncertainty": law.uncertainty and _plain(law.uncertainty, _UNCERTAINTY),
     }
 
 
@@ -120,13 +123,15 @@ def _law_part(data: Any, origin: str) -> dict[str, Any]:
     return data
 
 
-def _provenance_to_dict(p: Provenance) -> dict[str, Any]:
-    fields: dict[str, Any] = {name: getattr(p, name) for name in _PROVENANCE_TEXTS}
-    return {
-        **fields,
-        "flops_over_6nd": list(p.flops_over_6nd),
-        "fitted_range": {k: [_end(v) for v in ends] for k, ends in p.fitted_range.items()},
-    }
+def _plain(value: Any, names: tuple[str, ...] = ()) -> Any:
+    """A named tuple (these fields of it, in this order), a mapping or a sequence as plain JSON types."""
+    if names or hasattr(value, "_asdict"):
+        return {name: _plain(getattr(value, name)) for name in names or value._fields}
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(inner) for inner in value]
+    return _end(value) if isinstance(value, float) else value
 
 
 def _provenance_from_dict(data: Any) -> Provenance | None:
@@ -141,21 +146,6 @@ def _provenance_from_dict(data: Any) -> Provenance | None:
         **{name: _text(data[name], f"provenance.{name}") for name in texts},
         fitted_range={k: _range(ends, f"provenance.fitted_range.{k}") for k, ends in ranges.items()},
     )
-
-
-def _uncertainty_to_dict(u: Uncertainty) -> dict[str, Any]:
-    band = None
-    if u.band is not None:
-        band = {name: [_end(v) for v in getattr(u.band, name)] for name in _BAND}
-    return {
-        "level": u.level,
-        "method": u.method,
-        "statement": u.statement,
-        "band": band,
-        "draws_method": u.draws_method,
-        "residual_sd": u.residual_sd,
-        "draws": [list(row) for row in u.draws],
-    }
 
 
 def _uncertainty_from_dict(data: Any, *, n_coefficients: int) -> Uncertainty | None:
@@ -240,7 +230,7 @@ def _shown(value: Any) -> str:
 
 
 def _end(value: float) -> float | str:
-    """An interval end for JSON: infinities by name."""
+    """A number for JSON, infinite interval ends by name."""
     return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
 
 

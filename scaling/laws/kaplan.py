@@ -25,10 +25,8 @@ from scaling.laws.base import (
 from scaling.laws.form import (
     checked_exp,
     ln,
-    refuse_unknown_inputs,
     require_above,
     require_finite_coefficients,
-    require_positive,
     require_positive_coefficients,
     softplus,
 )
@@ -99,15 +97,14 @@ class KaplanLaw(Law):
 
     def allocate(self, flops: float, **inputs: Any) -> Allocation:
         """Minimum on 6 N D = C: N*^(r + 1) = r N_c^r (C/6) / D_c with r = alpha_N / alpha_D."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(flops=flops)
+        self._check(inputs, flops=flops)
         r, log_product = self.alpha_N / self.alpha_D, math.log(flops / FLOPS_PER_PARAM_TOKEN)
         log_n = (math.log(r) + r * math.log(self.N_c) + log_product - math.log(self.D_c)) / (r + 1)
         return self._split(flops, log_n)
 
     def flops_for_loss(self, loss: float, **inputs: Any) -> Allocation:
         """The cheapest budget: at the optimum the bracket is (N_c / N)^r (1 + r)."""
-        refuse_unknown_inputs(self.family.name, inputs)
+        self._check(inputs)
         r, bracket = self.alpha_N / self.alpha_D, self._log_bracket(loss)
         log_n = math.log(self.N_c) + (math.log1p(r) - bracket) / r
         log_product = math.log(self.D_c) + (r + 1) * log_n - math.log(r) - r * math.log(self.N_c)
@@ -115,8 +112,7 @@ class KaplanLaw(Law):
 
     def tokens_for_loss(self, n_params: float, loss: float, **inputs: Any) -> float:
         """D = D_c / (bracket - (N_c / N)^r)."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(n_params=n_params)
+        self._check(inputs, n_params=n_params)
         by_size = checked_exp(self.alpha_N / self.alpha_D * (math.log(self.N_c) - math.log(n_params)))
         reachable = self.loss_floor + by_size**self.alpha_D
         require_above(loss, reachable, f"what {n_params:.3g} parameters reach on unlimited tokens")
@@ -124,8 +120,7 @@ class KaplanLaw(Law):
 
     def params_for_loss(self, n_tokens: float, loss: float, **inputs: Any) -> float:
         """N = N_c (bracket - D_c / D)^(-1/r)."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(n_tokens=n_tokens)
+        self._check(inputs, n_tokens=n_tokens)
         by_data = self.D_c / n_tokens
         reachable = self.loss_floor + by_data**self.alpha_D
         require_above(loss, reachable, f"what {n_tokens:.3g} tokens allow to a model of any size")

@@ -26,10 +26,8 @@ from scaling.laws.base import (
 from scaling.laws.form import (
     checked_exp,
     ln,
-    refuse_unknown_inputs,
     require_above,
     require_finite_coefficients,
-    require_positive,
 )
 
 
@@ -76,8 +74,7 @@ class OverTrainingLaw(Law):
 
     def allocate(self, flops: float, **inputs: Any) -> Allocation:
         """N* = (C / (6 M))^(1/2), D* = M N* at the optimal M."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(flops=flops)
+        self._check(inputs, flops=flops)
         n_params = math.sqrt(flops / FLOPS_PER_PARAM_TOKEN / self.tokens_per_param)
         n_tokens = flops / FLOPS_PER_PARAM_TOKEN / n_params
         return Allocation(
@@ -86,7 +83,7 @@ class OverTrainingLaw(Law):
 
     def flops_for_loss(self, loss: float, **inputs: Any) -> Allocation:
         """The cheapest budget: at the optimal M the loss is E + 2 (a b)^(1/2) C^-eta."""
-        refuse_unknown_inputs(self.family.name, inputs)
+        self._check(inputs)
         self._require_interior_optimum()
         require_above(loss, self.E, "the floor E")
         log_excess = math.log(2) + (math.log(self.a) + math.log(self.b)) / 2 - math.log(loss - self.E)
@@ -94,8 +91,7 @@ class OverTrainingLaw(Law):
 
     def tokens_for_loss(self, n_params: float, loss: float, **inputs: Any) -> float:
         """D from b (6 D^2)^-eta = L - E - a (6 N^2)^-eta."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(n_params=n_params)
+        self._check(inputs, n_params=n_params)
         self._require_interior_optimum()
         reachable = self.E + self.a * (FLOPS_PER_PARAM_TOKEN * n_params**2) ** -self.eta
         require_above(loss, reachable, f"what {n_params:.3g} parameters reach on unlimited tokens")
@@ -103,8 +99,7 @@ class OverTrainingLaw(Law):
 
     def params_for_loss(self, n_tokens: float, loss: float, **inputs: Any) -> float:
         """N from a (6 N^2)^-eta = L - E - b (6 D^2)^-eta."""
-        refuse_unknown_inputs(self.family.name, inputs)
-        require_positive(n_tokens=n_tokens)
+        self._check(inputs, n_tokens=n_tokens)
         self._require_interior_optimum()
         reachable = self.E + self.b * (FLOPS_PER_PARAM_TOKEN * n_tokens**2) ** -self.eta
         require_above(loss, reachable, f"what {n_tokens:.3g} tokens allow to a model of any size")

@@ -29,7 +29,6 @@ from scaling.laws.form import (
     checked_exp,
     ln,
     named_gradient,
-    refuse_unknown_inputs,
     require_above,
     require_finite_coefficients,
     require_positive,
@@ -94,12 +93,12 @@ class _OneInputLaw(Law):
 
     def loss(self, n_params: Any, n_tokens: Any, **inputs: Any) -> Any:
         """The loss, whatever the other quantity is; for L(C) refused, since N and D need not be C's best split."""
-        refuse_unknown_inputs(self.family.name, inputs)
+        self._check(inputs)
         return self.loss_at(self._pick(n_params, n_tokens))
 
     def gradient(self, n_params: Any, n_tokens: Any, **inputs: Any) -> dict[str, Any]:
         """As `gradient_at`."""
-        refuse_unknown_inputs(self.family.name, inputs)
+        self._check(inputs)
         return self.gradient_at(self._pick(n_params, n_tokens))
 
     def allocate(self, flops: float, **inputs: Any) -> Allocation:
@@ -112,14 +111,14 @@ class _OneInputLaw(Law):
 
     def tokens_for_loss(self, n_params: float, loss: float, **inputs: Any) -> float:
         """For L(D) the inverse; otherwise LawError."""
-        refuse_unknown_inputs(self.family.name, inputs)
+        self._check(inputs)
         if self.input_name != "n_tokens":
             self._refuse("say how many tokens reach a loss")
         return self.input_for_loss(loss)
 
     def params_for_loss(self, n_tokens: float, loss: float, **inputs: Any) -> float:
         """For L(N) the inverse; otherwise LawError."""
-        refuse_unknown_inputs(self.family.name, inputs)
+        self._check(inputs)
         if self.input_name != "n_params":
             self._refuse("say how many parameters reach a loss")
         return self.input_for_loss(loss)

@@ -77,11 +77,8 @@ def assign_budgets(runs: Runs, tolerance: float = DEFAULT_TOLERANCE) -> BudgetCl
 
 def _group_starts(x: NDArray[np.float64], width: float) -> list[int]:
     """First position of each group of the sorted values `x`, no group wider than `width`."""
-    edges = [
-        0,
-        *(np.flatnonzero(np.diff(x) > width) + 1).tolist(),
-        len(x),
-    ]  # such a gap is never inside a group
+    gaps = np.flatnonzero(np.diff(x) > width) + 1  # such a gap is never inside a group
+    edges = [0, *gaps.tolist(), len(x)]
     starts: list[int] = []
     for first, end in pairwise(edges):
         segment = x[first:end]

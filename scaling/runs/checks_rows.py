@@ -55,9 +55,9 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
                 code="repeated-checkpoints",
                 severity="warning",
                 message=f"{name_rows(rows)} {repeats(rows)} a step of their run, as a resumed run logs it twice. "
-                f"Leave one of each out{_by_line(rows)}.",
+                f"Leave one of each out{''.join(f': {way}' for way in _by_line(rows))}.",
                 rows=rows,
-                remedies=(_by_line(rows).removeprefix(": "),) if _by_line(rows) else (),
+                remedies=_by_line(rows),
             )
         return
     corpus = () if runs.n_tokens_unique is None else (np.nan_to_num(runs.n_tokens_unique),)
@@ -69,9 +69,9 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
             code="duplicates",
             severity="warning",
             message=f"{name_rows(rows)} {repeats(rows)} an earlier row (same {', '.join(cell)}, loss), which counts "
-            f"twice. Leave the copies out{_by_line(rows)}.",
+            f"twice. Leave the copies out{''.join(f': {way}' for way in _by_line(rows))}.",
             rows=rows,
-            remedies=(_by_line(rows).removeprefix(": "),) if _by_line(rows) else (),
+            remedies=_by_line(rows),
         )
     named_twice = seen_before(runs.run_index) & ~copies
     if named_twice.any():
@@ -89,9 +89,9 @@ def repeats(rows: tuple[int, ...]) -> str:
     return "repeats" if len(rows) == 1 else "repeat"
 
 
-def _by_line(rows: tuple[int, ...]) -> str:
-    """ ": --exclude line:3 ..." where the rows are few; their runs have other rows, so not by name."""
-    return ": " + " ".join(f"--exclude line:{r}" for r in rows) if len(rows) <= MOST_NAMED else ""
+def _by_line(rows: tuple[int, ...]) -> tuple[str, ...]:
+    """--exclude line:3 ... where the rows are few; their runs have other rows, so not by name."""
+    return (" ".join(f"--exclude line:{r}" for r in rows),) if len(rows) <= MOST_NAMED else ()
 
 
 def _checkpoints(runs: Runs) -> Iterator[Finding]:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UnitError, UnknownNameError, UsageError
-from scaling.runs.columns import Match, column_values
+from scaling.runs.columns import Match, Matches, column_values
 from scaling.runs.names import GROUPS, fold, fold_tail, parse_quantity
 from scaling.runs.raw_table import EMPTY, RawTable, RowChoice, read_texts, try_numbers
-from scaling.runs.table import group_index
+from scaling.runs.table import group_index, last_of_each
 from scaling.translation import counted
 
 LEAST_CURVE = 3  # rows of a curve that no column names
@@ -40,9 +40,7 @@ _STOPPED = frozenset({  # W&B, MLflow, Slurm, and by hand; a diverged run is no 
 })  # fmt: skip
 
 
-def choose_rows(
-    table: RawTable, found: Mapping[str, Match], choice: RowChoice
-) -> tuple[RawTable, tuple[str, ...]]:
+def choose_rows(table: RawTable, found: Matches, choice: RowChoice) -> tuple[RawTable, tuple[str, ...]]:
     """The rows asked for, and the names of the runs left out.
 
     Raises:
@@ -61,19 +59,21 @@ def choose_rows(
         options = (("--drop", choice.drop), ("--exclude", choice.exclude), ("--only", choice.only))
         asked = " ".join(f"{option} {shlex.quote(text)}" for option, texts in options for text in texts)
         raise DataError(f"{asked} leaves none of the {len(table)} rows of {table.source}; leave fewer out.")
-    names = _names(table, found)
+    names = run_names(table, found)
     left_out = tuple(dict.fromkeys(names[i] for i in np.flatnonzero(~keep).tolist()))
     return (table if keep.all() else table.select(np.flatnonzero(keep))), left_out
 
 
-def _names(table: RawTable, found: Mapping[str, Match]) -> tuple[str, ...]:
-    """What each row is called: its run, else its place."""
+def run_names(table: RawTable, found: Matches) -> tuple[str, ...]:
+    """The name of each row's run; a row without one is a run of its own, named by its place."""
     ids = read_texts(table.values[found["run_id"].position]) if "run_id" in found else ("",) * len(table)
+    if all(ids):
+        return ids
     return tuple(n or f"{table.row_word}-{i}" for n, i in zip(ids, table.row.tolist(), strict=True))
 
 
-def _excluded(table: RawTable, found: Mapping[str, Match], what: str) -> Mask:
-    names = _names(table, found)
+def _excluded(table: RawTable, found: Matches, what: str) -> Mask:
+    names = run_names(table, found)
     named = np.array([n == what for n in names], dtype=bool)
     if named.any():
         return named
@@ -91,7 +91,7 @@ def _excluded(table: RawTable, found: Mapping[str, Match], what: str) -> Mask:
     raise UnknownNameError("run", what, set(names), hint=hint)
 
 
-def _asked_for(table: RawTable, found: Mapping[str, Match], only: Sequence[str]) -> Mask:
+def _asked_for(table: RawTable, found: Matches, only: Sequence[str]) -> Mask:
     conditions: dict[str, list[Mask]] = {}
     for text in only:
         parts = _CONDITION.match(text)
@@ -108,7 +108,7 @@ def _asked_for(table: RawTable, found: Mapping[str, Match], only: Sequence[str])
     return keep
 
 
-def _holds(table: RawTable, found: Mapping[str, Match], column: str, sign: str, value: str) -> Mask:
+def _holds(table: RawTable, found: Matches, column: str, sign: str, value: str) -> Mask:
     """The rows where `column sign value`; a cell that is no number is neither above nor below one."""
     position = _position(table, found, column)
     match = next((m for m in found.values() if m.position == position), None)
@@ -161,7 +161,7 @@ def _number(value: str, match: Match | None) -> float:
         return parse_quantity(value, match.name if match else "")
 
 
-def _marked(table: RawTable, found: Mapping[str, Match], column: str) -> Mask:
+def _marked(table: RawTable, found: Matches, column: str) -> Mask:
     """The rows where a mark stands: true, 1, yes, x."""
     shown = [_shown(c) for c in np.asarray(table.values[_position(table, found, column)], dtype=object)]
     words = [text.lower() for text in shown]
@@ -180,7 +180,7 @@ def _say(option: str, column: str, value: str) -> str:
     return f"{option} {shlex.quote(f'{column}={value}')}"
 
 
-def _position(table: RawTable, found: Mapping[str, Match], column: str) -> int:
+def _position(table: RawTable, found: Matches, column: str) -> int:
     if column in table.headers:
         return table.headers.index(column)
     if column in found:
@@ -188,9 +188,7 @@ def _position(table: RawTable, found: Mapping[str, Match], column: str) -> int:
     raise UnknownNameError("column to select by", column, {*table.headers, *found})
 
 
-def without_crashed(
-    table: RawTable, found: Mapping[str, Match]
-) -> tuple[RawTable, tuple[str, ...], tuple[str, ...]]:
+def without_crashed(table: RawTable, found: Matches) -> tuple[RawTable, tuple[str, ...], tuple[str, ...]]:
     """Without runs that their own table calls crashed and that have no loss; their names, and notes.
 
     A run that is called finished and has no loss stays, for the reader to refuse by name. One that stopped and has a
@@ -205,7 +203,7 @@ def without_crashed(
     empty = ~np.isfinite(column_values(table, found["loss"])) & stopped
     if not stopped.any() or empty.all():
         return table, (), ()
-    header, names, notes = table.headers[position], _names(table, found), []
+    header, names, notes = table.headers[position], run_names(table, found), []
     gone = tuple(names[i] for i in np.flatnonzero(empty).tolist())
     if gone:
         said = ", ".join(dict.fromkeys(states[i] for i in np.flatnonzero(empty).tolist()))
@@ -226,7 +224,7 @@ def counted_runs(names: tuple[str, ...]) -> str:
     return f"{counted(len(names), 'run')} ({shown})"
 
 
-def after_the_start(table: RawTable, found: Mapping[str, Match]) -> RawTable:
+def after_the_start(table: RawTable, found: Matches) -> RawTable:
     """Without evaluations before the first step: rows of no tokens, no FLOPs, or of step 0 where tokens follow it."""
     start = np.zeros(len(table), dtype=bool)
     names = [n for n in ("n_tokens", "flops") if n in found] or (["step"] if "step" in found else [])
@@ -236,7 +234,7 @@ def after_the_start(table: RawTable, found: Mapping[str, Match]) -> RawTable:
     return table if start.all() or not start.any() else table.select(np.flatnonzero(~start))
 
 
-def last_rows(table: RawTable, found: Mapping[str, Match], *, planned: bool = False) -> RawTable:
+def last_rows(table: RawTable, found: Matches, *, planned: bool = False) -> RawTable:
     """Of training curves (rows that share a run and go on in steps or tokens) the last row of each run.
 
     An evaluation that a run logs every few steps leaves its cells empty between; the last one filled is the run's.
@@ -257,11 +255,10 @@ def last_rows(table: RawTable, found: Mapping[str, Match], *, planned: bool = Fa
         return table
     if "loss" in found and not planned:
         order = order[~_between_evaluations(table, found["loss"], run)[order]]
-    last = order[np.flatnonzero(np.diff(run[order], append=-1))]
-    return table.select(np.sort(last))
+    return table.select(last_of_each(run, order))
 
 
-def unnamed_curves(table: RawTable, found: Mapping[str, Match]) -> NDArray[np.int64] | None:
+def unnamed_curves(table: RawTable, found: Matches) -> NDArray[np.int64] | None:
     """The curve of each row where no column names runs: rows of one size with rising steps. None where rows are runs.
 
     A grid of sizes and steps looks alike. Curves show by what no sorted grid does: at one size and setting the steps
@@ -296,7 +293,7 @@ def unnamed_curves(table: RawTable, found: Mapping[str, Match]) -> NDArray[np.in
     return np.cumsum(new) - 1
 
 
-def _progress(table: RawTable, found: Mapping[str, Match]) -> NDArray[np.float64] | None:
+def _progress(table: RawTable, found: Matches) -> NDArray[np.float64] | None:
     """How far a row's run had come: its step, else its tokens, else its FLOPs."""
     name = next((n for n in ("step", "n_tokens", "flops") if n in found), None)
     return None if name is None else column_values(table, found[name])
@@ -316,7 +313,7 @@ def _between_evaluations(table: RawTable, match: Match, run: NDArray[np.int64]) 
     return np.asarray(empty & gaps[run])
 
 
-def best_of_cells(table: RawTable, found: Mapping[str, Match]) -> RawTable:
+def best_of_cells(table: RawTable, found: Matches) -> RawTable:
     """Of the rows of one (N, D, unique tokens, corpus) the one of the lowest loss; a diverged one never is.
 
     Steps, budget or FLOPs stand for the tokens where the table has none.

@@ -25,7 +25,7 @@ from scaling.runs.names import (
     meaning_of,
     misspelt,
 )
-from scaling.runs.raw_table import LARGEST, RawTable, read_numbers, scaled, try_numbers
+from scaling.runs.raw_table import LARGEST, ColumnNames, RawTable, read_numbers, scaled, try_numbers
 from scaling.runs.wide import looks_wide
 
 Array = NDArray[np.float64]
@@ -55,9 +55,11 @@ class Match:
     data_unit: str = ""  # of a count that is no count of tokens: samples, images
 
 
-def match_columns(
-    table: RawTable, given: Mapping[str, str | None] | None
-) -> tuple[dict[str, Match], tuple[str, ...]]:
+Matches = Mapping[str, Match]
+"""Our name of a quantity → the column read as it."""
+
+
+def match_columns(table: RawTable, given: ColumnNames | None) -> tuple[Matches, tuple[str, ...]]:
     """Our name → the column of the table, and the notes that tell it back.
 
     Args:
@@ -69,7 +71,9 @@ def match_columns(
     """
     _refuse_duplicates(table)
     given = given or {}
-    found = {name: _given_match(table, name, header) for name, header in given.items() if header}
+    found: dict[str, Match] = {
+        name: _given_match(table, name, header) for name, header in given.items() if header
+    }
     taken = {m.position for m in found.values()}
     candidates: dict[str, list[Match]] = {}
     for position, header in enumerate(table.headers):
@@ -81,7 +85,7 @@ def match_columns(
             candidates.setdefault(meaning.name, []).append(match)
     notes: list[str] = []
     for name, matches in candidates.items():
-        chosen = _settle(table, name, matches, notes)
+        chosen = _choose_column(table, name, matches, notes)
         if chosen is not None:
             found[name] = chosen
     told = [_told_back(m) for m in found.values() if m.header not in (m.name, OUR_HEADER.get(m.name))]
@@ -89,7 +93,7 @@ def match_columns(
 
 
 def missing_column(
-    name: str, table: RawTable, found: Mapping[str, Match], hint: str = "", remedies: Iterable[str] = ()
+    name: str, table: RawTable, found: Matches, hint: str = "", remedies: Iterable[str] = ()
 ) -> DataError:
     """The error for a required column that is not there, with the columns that may be it by their meaning."""
     near = unread_near(name, table, found)
@@ -108,7 +112,7 @@ def missing_column(
     )
 
 
-def unread_near(name: str, table: RawTable, found: Mapping[str, Match]) -> list[str]:
+def unread_near(name: str, table: RawTable, found: Matches) -> list[str]:
     """Columns of numbers that nothing is read from and that may hold `name` by their meaning."""
     read = {m.position for m in found.values()}
     unread = [h for i, h in enumerate(table.headers) if i not in read and not _is_text(table, i)]
@@ -139,7 +143,7 @@ def read_column(table: RawTable, match: Match, *, optional: bool = False) -> Arr
     )
 
 
-def _settle(table: RawTable, name: str, matches: list[Match], notes: list[str]) -> Match | None:
+def _choose_column(table: RawTable, name: str, matches: list[Match], notes: list[str]) -> Match | None:
     """The one column of several that is meant; None where none of them holds numbers."""
     if name not in NUMERIC:
         return min(matches, key=lambda m: m.rank)

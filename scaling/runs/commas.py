@@ -12,7 +12,7 @@ import math
 import re
 import unicodedata
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError, UnitError, UsageError
 from scaling.runs.names import meaning_of, means, scale_of
-from scaling.runs.raw_table import EMPTY, RawTable
+from scaling.runs.raw_table import EMPTY, ColumnNames, RawTable
 from scaling.runs.read import MAX_ROWS, read_table
 from scaling.units import parse_number, without_thousands
 
+Array = NDArray[np.float64]
 DECIMALS = {"comma": ",", "point": "."}
 # per token: a uniform guess among 5e8 tokens; a comma read as thousands makes any loss 1000 or more
 MOST_NATS = 20.0
@@ -79,8 +80,8 @@ class _Column:
         return {(True, False): ".", (False, True): ","}.get(proved, "")
 
 
-def settle_commas(
-    table: RawTable, *, decimal: str | None = None, columns: Mapping[str, str | None] | None = None
+def resolve_commas(
+    table: RawTable, *, decimal: str | None = None, columns: ColumnNames | None = None
 ) -> RawTable:
     """The table with its numbers written with a decimal point and without thousands, and a note where that told.
 
@@ -102,7 +103,7 @@ def settle_commas(
     looked = [_look(table, i, given) for i in numbers]
     sign = DECIMALS[decimal] if decimal else _decide(table, looked)
     if sign == "," and _rereads(table):
-        return settle_commas(_as_text(table), decimal=decimal, columns=columns)
+        return resolve_commas(_as_text(table), decimal=decimal, columns=columns)
     return _rewritten(table, looked, sign)
 
 
@@ -161,7 +162,7 @@ def _folded(header: str) -> str:
     return "".join(c for c in parts if not unicodedata.combining(c))
 
 
-def _limit(header: str, given: Mapping[str, str | None]) -> float | None:
+def _limit(header: str, given: ColumnNames) -> float | None:
     """What no finished run is above, where the column holds a loss by its name, as given, or in a wide table."""
     folded = _folded(header)
     if _PERPLEXITY.search(folded):
@@ -170,12 +171,12 @@ def _limit(header: str, given: Mapping[str, str | None]) -> float | None:
     return MOST_NATS if is_loss else None
 
 
-def _is_quantity(header: str, given: Mapping[str, str | None]) -> bool:
+def _is_quantity(header: str, given: ColumnNames) -> bool:
     named = header in given.values() or _QUANTITY.search(_folded(header))
     return bool(named) or _limit(header, given) is not None
 
 
-def _holds_amounts(table: RawTable, position: int, given: Mapping[str, str | None]) -> bool:
+def _holds_amounts(table: RawTable, position: int, given: ColumnNames) -> bool:
     """Whether a column is one of numbers: by the name, else when half of its cells can be read as such."""
     cells = table.values[position]
     if isinstance(cells, np.ndarray):
@@ -198,7 +199,7 @@ def _has_signs(cells: Any) -> bool:
     return False
 
 
-def _look(table: RawTable, position: int, given: Mapping[str, str | None]) -> _Column:
+def _look(table: RawTable, position: int, given: ColumnNames) -> _Column:
     header, cells = table.headers[position], table.values[position]
     limit, known = _limit(header, given), _is_quantity(header, given)
     if isinstance(cells, np.ndarray):
@@ -242,9 +243,7 @@ def _look(table: RawTable, position: int, given: Mapping[str, str | None]) -> _C
     )
 
 
-def _too_many(
-    header: str, cell: str, by_point: Sequence[float], given: Mapping[str, str | None], weak: set[str]
-) -> bool:
+def _too_many(header: str, cell: str, by_point: Sequence[float], given: ColumnNames, weak: set[str]) -> bool:
     """Whether thousands in a column, such as `cell`, are more than runs have, or are thousands of millions.
 
     Whole numbers below 1000 beside them (500 and 1,500) speak for thousands.
@@ -258,9 +257,7 @@ def _too_many(
     return (scale >= MILLION and "." not in weak) or max(by_point) * scale > MOST.get(name, math.inf)
 
 
-def _possible(
-    by_point: NDArray[np.float64], by_comma: NDArray[np.float64], limit: float | None, header: str
-) -> str:
+def _possible(by_point: Array, by_comma: Array, limit: float | None, header: str) -> str:
     """The decimal sign under which a column of losses or of steps is possible, where it is so under one only."""
     if limit is not None:
         fits = (float(np.median(by_point)) <= limit, float(np.median(by_comma)) <= limit)
@@ -319,9 +316,9 @@ def _decide(table: RawTable, columns: Sequence[_Column]) -> str:
             if _rereads(table) or not any(c.differs for c in columns):
                 return ","  # each column tells its own sign, once it is read as text
             raise _contradiction(table, point, comma)
-        unsettled = [c for c in quantities if c.doubtful and _by_separator(table.separator) == ","]
-        if point and unsettled:
-            raise _question(table, unsettled[0], point)
+        open_cells = [c for c in quantities if c.doubtful and _by_separator(table.separator) == ","]
+        if point and open_cells:
+            raise _question(table, open_cells[0], point)
         if point or comma:
             return "." if point else ","
     doubtful = [c for c in quantities or columns if c.either is not None]
@@ -380,7 +377,7 @@ def _question(table: RawTable, column: _Column, beside: _Column | None = None) -
 
 def _rewritten(table: RawTable, columns: Sequence[_Column], sign: str) -> RawTable:
     values = list(table.values)
-    told: dict[str, str] = {}
+    examples: dict[str, str] = {}
     for column in columns:
         cells = values[column.position]
         if isinstance(cells, np.ndarray):
@@ -388,26 +385,26 @@ def _rewritten(table: RawTable, columns: Sequence[_Column], sign: str) -> RawTab
         own = column.says()
         if own not in ("", sign) and not column.is_quantity:
             continue  # text of its own kind, such as 12,24 for two layers
-        values[column.position] = _settled(cells, own or sign, told)
-    note = "; ".join(told.values())
+        values[column.position] = _rewritten_cells(cells, own or sign, examples)
+    note = "; ".join(examples.values())
     return replace(table, values=tuple(values), notes=(*table.notes, note) if note else table.notes)
 
 
-def _settled(cells: Sequence[Any], sign: str, told: dict[str, str]) -> list[Any]:
-    """The cells with a decimal point and without thousands; `told` gains the first example of each kind."""
-    settled = list(cells)
+def _rewritten_cells(cells: Sequence[Any], sign: str, examples: dict[str, str]) -> list[Any]:
+    """The cells with a decimal point and without thousands; `examples` gains the first example of each kind."""
+    rewritten = list(cells)
     for i, text in _texts(cells):
         if (amount := _amount(text)) is None:
             continue
         point, comma, unit = amount
         chosen, other = (point, comma) if sign == "." else (comma, point)
         number = chosen if chosen is not None else str(other)
-        settled[i] = f"{number}{unit}"
+        rewritten[i] = f"{number}{unit}"
         if point != comma:
             plain = _plain(text).removesuffix(unit)
             if "," in plain:
                 kind = "commas separate thousands" if number == point else "commas are decimal signs"
-                told.setdefault(kind, f"{kind}: {plain} is {number}")
+                examples.setdefault(kind, f"{kind}: {plain} is {number}")
             elif number == comma:
-                told.setdefault("points", f"points separate thousands: {plain} is {number}")
-    return settled
+                examples.setdefault("points", f"points separate thousands: {plain} is {number}")
+    return rewritten

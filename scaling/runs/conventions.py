@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError, near_names
-from scaling.runs.columns import Match, column_values
+from scaling.runs.columns import Match, Matches, column_values
 from scaling.runs.names import fold
 from scaling.runs.raw_table import RawTable, Reading
 from scaling.runs.table import PARAMS_CONVENTIONS, is_6nd
@@ -63,7 +63,7 @@ def flops_origin(cells: Sequence[Any] | NDArray[Any]) -> str | None:
 
 
 def choose_params(
-    reading: Reading, stated: str | None, found: Mapping[str, Match], table: RawTable
+    reading: Reading, stated: str | None, found: Matches, table: RawTable
 ) -> tuple[Match | None, str]:
     """Which column is N, and what it counts: as asked, else as the table states, else by its name.
 
@@ -99,9 +99,7 @@ def choose_params(
     return column, convention
 
 
-def _active_or_total(
-    table: RawTable, found: Mapping[str, Match], total: Match, active: Match
-) -> tuple[Match, str]:
+def _active_or_total(table: RawTable, found: Matches, total: Match, active: Match) -> tuple[Match, str]:
     """N of a mixture of experts: the count with which 6 N D meets the compute that the table states."""
     values = {m.header: column_values(table, m) for m in (total, active)}
     if np.allclose(values[total.header], values[active.header], rtol=1e-6):
@@ -119,7 +117,7 @@ def _active_or_total(
     )
 
 
-def _distance(table: RawTable, found: Mapping[str, Match], n_params: Array) -> float:
+def _distance(table: RawTable, found: Matches, n_params: Array) -> float:
     """How far 6 N D lies from the compute a table states: nine in ten rows are nearer, in ln; inf: it states none."""
     match = found.get("budget") or found.get("flops")
     if match is None or "n_tokens" not in found:

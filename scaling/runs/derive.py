@@ -18,6 +18,7 @@ from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError
 from scaling.runs.columns import (
     Match,
+    Matches,
     column_values,
     missing_column,
     read_column,
@@ -95,7 +96,7 @@ class Sizes:
         return self.flops, self.n_params, self.n_tokens
 
 
-def read_sizes(table: RawTable, found: Mapping[str, Match], chosen: Match | None, reading: Reading) -> Sizes:
+def read_sizes(table: RawTable, found: Matches, chosen: Match | None, reading: Reading) -> Sizes:
     """N, D and C of every row.
 
     Args:
@@ -130,7 +131,7 @@ def read_sizes(table: RawTable, found: Mapping[str, Match], chosen: Match | None
     )
 
 
-def _read_from(table: RawTable, found: Mapping[str, Match], chosen: Match | None) -> dict[str, str]:
+def _read_from(table: RawTable, found: Matches, chosen: Match | None) -> dict[str, str]:
     """The column of each quantity; of one that was derived, the column whose unit it got."""
     own = {
         "n_params": chosen,
@@ -145,7 +146,7 @@ def _read_from(table: RawTable, found: Mapping[str, Match], chosen: Match | None
     return read
 
 
-def _lacks(name: str, table: RawTable, found: Mapping[str, Match], reading: Reading) -> str:
+def _lacks(name: str, table: RawTable, found: Matches, reading: Reading) -> str:
     """Why a quantity was derived: the table does not have it, or has it under a name that is not understood."""
     near = [] if name in (reading.columns or {}) else unread_near(name, table, found)
     if near:
@@ -154,9 +155,7 @@ def _lacks(name: str, table: RawTable, found: Mapping[str, Match], reading: Read
     return f"the table has no {what}"
 
 
-def _six_or_budget(
-    table: RawTable, found: Mapping[str, Match], six: Array, notes: list[str], reading: Reading
-) -> Array:
+def _six_or_budget(table: RawTable, found: Matches, six: Array, notes: list[str], reading: Reading) -> Array:
     """C of a table without FLOPs: 6 N D, or its budgets where N is another count than the one they were made with."""
     if "budget" in found:
         budget = column_values(table, found["budget"])
@@ -172,9 +171,7 @@ def _six_or_budget(
     return six
 
 
-def _tokens(
-    table: RawTable, found: Mapping[str, Match], reading: Reading, notes: list[str]
-) -> tuple[Array | None, str]:
+def _tokens(table: RawTable, found: Matches, reading: Reading, notes: list[str]) -> tuple[Array | None, str]:
     """D as the table has it, else from steps; and what it counts."""
     if "n_tokens" in found:
         if reading.tokens_per_step is not None:
@@ -194,7 +191,7 @@ def _tokens(
     return _tokens_of_steps(table, steps, notes), "tokens"
 
 
-def _steps(table: RawTable, found: Mapping[str, Match]) -> int | None:
+def _steps(table: RawTable, found: Matches) -> int | None:
     if "step" in found:
         return found["step"].position
     return _first(table, _STEPS)
@@ -239,7 +236,7 @@ def _tokens_of_steps(table: RawTable, steps: int, notes: list[str]) -> Array | N
 
 
 def _flops(
-    table: RawTable, found: Mapping[str, Match], N: Array | None, D: Array | None, notes: list[str]
+    table: RawTable, found: Matches, N: Array | None, D: Array | None, notes: list[str]
 ) -> tuple[Array | None, str, tuple[int, ...]]:
     """C of each run, the name of its column, and columns that turned out not to hold it."""
     match = found.get("flops")
@@ -261,9 +258,7 @@ def _flops(
     return None, "", unread
 
 
-def _require(
-    here: set[str], table: RawTable, found: Mapping[str, Match], reading: Reading, size: Array | None
-) -> None:
+def _require(here: set[str], table: RawTable, found: Matches, reading: Reading, size: Array | None) -> None:
     """Two of N, D and C, or at least what the law uses."""
     wanted = set(QUANTITIES) & set(reading.inputs) if reading.inputs is not None else set(QUANTITIES)
     if len(here) >= 2:
@@ -279,9 +274,7 @@ def _require(
     raise missing_column(missing, table, found, *_what_would_do(here, missing, table, found, reading))
 
 
-def _refuse_more_than_one(
-    has: str, size: Array, table: RawTable, found: Mapping[str, Match], reading: Reading
-) -> None:
+def _refuse_more_than_one(has: str, size: Array, table: RawTable, found: Matches, reading: Reading) -> None:
     """Refuse a table whose cells show that the loss follows another size too: sizes as text, or losses far apart."""
     missing = "n_tokens" if has == "n_params" else "n_params"
     law = _what_would_do({has}, missing, table, found, reading)
@@ -308,7 +301,7 @@ def _refuse_more_than_one(
     raise missing_column(missing, table, found, hint + best, ("--best-of-cell", *law[1]))
 
 
-def _sizes_as_text(table: RawTable, found: Mapping[str, Match], position: int, size: Array) -> str:
+def _sizes_as_text(table: RawTable, found: Matches, position: int, size: Array) -> str:
     """Whether cells that are not read are sizes ("cells": 19.5M) or names with sizes ("names": pythia-70m)."""
     match = next((m for m in found.values() if m.position == position), None)
     if (match and match.name != "run_id") or isinstance(table.values[position], np.ndarray):
@@ -337,7 +330,7 @@ def _proposed(
     missing: str,
     header: str,
     table: RawTable,
-    found: Mapping[str, Match],
+    found: Matches,
     law: tuple[str, tuple[str, ...]],
     values: Array | None = None,
 ) -> DataError:
@@ -352,7 +345,7 @@ def _proposed(
     return missing_column(missing, table, found, f"{hint}.{law[0]}", (option, *law[1]))
 
 
-def _other_size(table: RawTable, found: Mapping[str, Match]) -> str:
+def _other_size(table: RawTable, found: Matches) -> str:
     """A column that is not read and may hold tokens, compute or parameters under a name of its own; "" for none."""
     read = {m.position for m in found.values() if m.name != "step"}
     for i, header in enumerate(table.headers):
@@ -363,7 +356,7 @@ def _other_size(table: RawTable, found: Mapping[str, Match]) -> str:
 
 
 def _what_would_do(
-    here: set[str], missing: str, table: RawTable, found: Mapping[str, Match], reading: Reading
+    here: set[str], missing: str, table: RawTable, found: Matches, reading: Reading
 ) -> tuple[str, tuple[str, ...]]:
     """What else than the missing column would do, and the options that do it."""
     if not here:

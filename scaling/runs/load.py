@@ -6,7 +6,7 @@ In this order: the table as written, which column is what, which rows are asked 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,11 @@ from scaling.runs.choose import (
     choose_rows,
     counted_runs,
     last_rows,
+    run_names,
     without_crashed,
 )
-from scaling.runs.columns import Match, match_columns, missing_column, read_column
-from scaling.runs.commas import settle_commas
+from scaling.runs.columns import Match, Matches, match_columns, missing_column, read_column
+from scaling.runs.commas import resolve_commas
 from scaling.runs.conventions import (
     choose_params,
     convention_notes,
@@ -36,7 +37,7 @@ from scaling.runs.conventions import (
 )
 from scaling.runs.derive import Sizes, read_sizes
 from scaling.runs.names import EXPERTS, fold, fold_tail
-from scaling.runs.raw_table import RawTable, Reading, RowChoice, read_extra, read_texts
+from scaling.runs.raw_table import ColumnNames, RawTable, Reading, RowChoice, read_extra, read_texts
 from scaling.runs.read import MAX_ROWS, read_table
 from scaling.runs.table import Convention, Runs
 
@@ -62,7 +63,7 @@ def load_runs(
     flops_convention: str | None = None,
     loss_unit: str | None = None,
     bytes_per_token: float | None = None,
-    columns: Mapping[str, str | None] | None = None,
+    columns: ColumnNames | None = None,
     only: Sequence[str] = (),
     exclude: Sequence[str] = (),
     drop: Sequence[str] = (),
@@ -127,7 +128,7 @@ def load_runs(
 
 def read_runs(table: RawTable, reading: Reading) -> Loaded:
     """The runs of a table as written."""
-    table = settle_commas(table, decimal=reading.decimal, columns=reading.columns)
+    table = resolve_commas(table, decimal=reading.decimal, columns=reading.columns)
     found, notes = match_columns(table, reading.columns)
     table, left_out = choose_rows(table, found, reading.rows)
     if left_out:
@@ -140,15 +141,13 @@ def read_runs(table: RawTable, reading: Reading) -> Loaded:
     return Loaded(runs=runs, left_out=left_out, n_curve_rows=n_curve_rows)
 
 
-def text_headers(columns: Mapping[str, str | None] | None) -> tuple[str, ...]:
+def text_headers(columns: ColumnNames | None) -> tuple[str, ...]:
     """The columns to read as text whatever they look like: names."""
     given = columns or {}
     return (*_TEXT_HEADERS, *(h for k in ("run_id", "trunk_id") if (h := given.get(k))))
 
 
-def _chosen_rows(
-    table: RawTable, found: dict[str, Match], reading: Reading
-) -> tuple[RawTable, tuple[str, ...], int]:
+def _chosen_rows(table: RawTable, found: Matches, reading: Reading) -> tuple[RawTable, tuple[str, ...], int]:
     """The rows that are runs: after the start of training, the last of each curve, the best of each cell."""
     notes: list[str] = []
     kept = after_the_start(table, found)
@@ -172,7 +171,7 @@ def _chosen_rows(
     return table, tuple(notes), n_curve_rows
 
 
-def _runs(table: RawTable, found: dict[str, Match], reading: Reading, notes: tuple[str, ...]) -> Runs:
+def _runs(table: RawTable, found: Matches, reading: Reading, notes: tuple[str, ...]) -> Runs:
     """Every cell as a number, every derived quantity, and what was taken for granted."""
     if "loss" not in found and not reading.planned:
         raise missing_column("loss", table, found)
@@ -195,7 +194,7 @@ def _runs(table: RawTable, found: dict[str, Match], reading: Reading, notes: tup
         n_tokens=sizes.n_tokens,
         flops=sizes.flops,
         loss=loss,
-        run_id=_run_ids(table, found),
+        run_id=run_names(table, found),
         trunk_id=_trunks(table, found),
         extras=_extras(table, found, chosen, sizes),
         convention=Convention(
@@ -218,7 +217,7 @@ def _runs(table: RawTable, found: dict[str, Match], reading: Reading, notes: tup
     )
 
 
-def _stated(table: RawTable, found: Mapping[str, Match]) -> dict[str, str | None]:
+def _stated(table: RawTable, found: Matches) -> dict[str, str | None]:
     """What the table's own columns say about its conventions."""
     says = {k: single_value(table.values[found[k].position]) for k in _STATED if k in found}
     if "flops_source" in found:
@@ -226,7 +225,7 @@ def _stated(table: RawTable, found: Mapping[str, Match]) -> dict[str, str | None
     return says
 
 
-def _assumed(table: RawTable, chosen: Match | None, reading: Reading, says: Mapping[str, str | None]) -> bool:
+def _assumed(table: RawTable, chosen: Match | None, reading: Reading, says: ColumnNames) -> bool:
     """Whether nothing but the bare name n_params says that embeddings are counted; or, of mixtures, all experts."""
     if chosen is None or reading.params_convention or says.get("params_convention"):
         return False
@@ -254,23 +253,12 @@ def _loss(
     return values * factor, unit, (*told, f"loss = {match.header} times {factor:.6g} (from {asked})")
 
 
-def _run_ids(table: RawTable, found: dict[str, Match]) -> tuple[str, ...]:
-    """The name of each row's run; a row without one is a run of its own, named by its place."""
-    if "run_id" in found:
-        names = read_texts(table.values[found["run_id"].position])
-        if all(names):
-            return names
-    else:
-        names = ("",) * len(table)
-    return tuple(n or f"{table.row_word}-{i}" for n, i in zip(names, table.row, strict=True))
-
-
-def _trunks(table: RawTable, found: dict[str, Match]) -> tuple[str, ...] | None:
+def _trunks(table: RawTable, found: Matches) -> tuple[str, ...] | None:
     """The trunk of each row; a row without one is on its own, under its run id."""
     if "trunk_id" not in found:
         return None
     trunks = read_texts(table.values[found["trunk_id"].position])
-    runs = _run_ids(table, found)
+    runs = run_names(table, found)
     return tuple(t or r for t, r in zip(trunks, runs, strict=True)) if any(trunks) else None
 
 
@@ -279,9 +267,7 @@ _SAVED_UNDER = {name: name for name in ("n_params_nonemb", "n_params_active")} |
 }
 
 
-def _extras(
-    table: RawTable, found: dict[str, Match], chosen: Match | None, sizes: Sizes
-) -> dict[str, NDArray[Any]]:
+def _extras(table: RawTable, found: Matches, chosen: Match | None, sizes: Sizes) -> dict[str, NDArray[Any]]:
     """Every column not read into a field of Runs; the other counts of parameters stay under their own names."""
     counts = {m.position: m for m in found.values() if m.name in _SAVED_UNDER and m is not chosen}
     unread = {*counts, *sizes.unread} | {m.position for m in found.values() if m.name == "flops_source"}

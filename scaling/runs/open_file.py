@@ -25,6 +25,26 @@ _ADDRESS = re.compile(r"^([a-zA-Z][\w+.-]+):/{1,3}(.*)$", re.S)  # a Path has lo
 _LEFT_ALONE = ("__MACOSX/", ".")  # what a zip holds beside its files
 
 
+class Pieces(io.RawIOBase):
+    """A stream made of pieces: `next_piece` gives the bytes that follow, none at the end."""
+
+    def __init__(self, start: bytes = b"") -> None:
+        self._ready = start
+
+    def next_piece(self, size: int) -> bytes:
+        raise NotImplementedError
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._ready:
+            self._ready = self.next_piece(len(buffer))
+        piece, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
 @dataclass(frozen=True, kw_only=True)
 class OpenFile:
     """The bytes of a table, unpacked, and what its name says."""

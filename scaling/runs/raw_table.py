@@ -58,6 +58,10 @@ class RawTable:
         return replace(self, values=values, row=self.row[keep])
 
 
+ColumnNames = Mapping[str, str | None]
+"""Our name of a quantity → the column of the file that holds it, as the caller says; None: no column does."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RowChoice:
     """The rows asked for. Conditions are COLUMN=VALUE, COLUMN>VALUE ...; columns by our name or the file's."""
@@ -79,7 +83,7 @@ class Reading:
     # nats/token, or bits/token, bits/byte, nats/byte, perplexity to convert; other
     loss_unit: str | None = None
     bytes_per_token: float | None = None  # of the validation text, for a loss per byte
-    columns: Mapping[str, str | None] | None = None  # our name → column of the file
+    columns: ColumnNames | None = None
     tokens_per_step: float | None = None  # D = steps times this
     decimal: str | None = None  # comma or point, where a cell like 5,556 could be either
     rows: RowChoice = field(default_factory=RowChoice)

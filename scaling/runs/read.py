@@ -17,7 +17,7 @@ from scaling.errors import DataError
 from scaling.runs.frames import read_arrow, read_object, read_workbook
 from scaling.runs.grid import empty_table, too_many_rows
 from scaling.runs.json_table import OPENS, read_json, read_json_lines
-from scaling.runs.open_file import PACKING_ERRORS, OpenFile, open_table
+from scaling.runs.open_file import PACKING_ERRORS, OpenFile, Pieces, open_table
 from scaling.runs.raw_table import RawTable
 from scaling.runs.text_table import read_large_text, read_text, split_rows
 
@@ -104,10 +104,9 @@ def _read_text(file: OpenFile, max_rows: int, text_headers: Sequence[str], names
     head = _filled(stream, SAMPLE_BYTES)
     _refuse_no_text(head, source)
     mean_line = len(head) / (head.count(b"\n") + head.count(b"\r") + 1)
-    if file.size / mean_line > max_rows and len(head) == SAMPLE_BYTES:
-        raise too_many_rows(
-            source, f"about {file.size / mean_line:.2g} rows ({file.size / 1e9:.3g} GB)", max_rows
-        )
+    n_rows = file.size / mean_line
+    if n_rows > max_rows and len(head) == SAMPLE_BYTES:
+        raise too_many_rows(source, f"about {n_rows:.2g} rows ({file.size / 1e9:.3g} GB)", max_rows)
     rest = _filled(stream, max(0, SMALL_BYTES - len(head)))
     small = len(head) + len(rest) < SMALL_BYTES
     limit = int(mean_line * max_rows * 1.5) + SMALL_BYTES
@@ -116,9 +115,8 @@ def _read_text(file: OpenFile, max_rows: int, text_headers: Sequence[str], names
     if _is_json_line(first_line) and head.partition(first_line)[2].strip():  # more than one
         too_long = too_many_rows(source, f"more than {max_rows:.2g} rows", max_rows)
         return read_json_lines(capped, source, max_rows, too_long)
-    if file.name.endswith((".json", ".jsonl", ".ndjson")) or OPENS.match(
-        _decode(head[:200], source, cut=True)
-    ):
+    opens = OPENS.match(_decode(head[:200], source, cut=True))
+    if opens or file.name.endswith((".json", ".jsonl", ".ndjson")):
         return read_json(_decode(capped.read(), source), source, file.part)
     if small:
         return read_text(_decode(capped.read(), source), source, names=names)
@@ -160,15 +158,10 @@ class _Recoded:
 def _refuse_no_text(head: bytes, source: str) -> None:
     if not head.removeprefix(codecs.BOM_UTF8).strip():
         raise empty_table(source)
-    if (
-        b"\n" not in head
-        and b"\r" not in head
-        and len(head) == SAMPLE_BYTES
-        and head.lstrip()[:1] not in b"[{"
-    ):
-        raise DataError(
-            f"{source}: the first line is longer than {SAMPLE_BYTES >> 20} MiB; is this a table of runs?"
-        )
+    one_line = b"\n" not in head and b"\r" not in head and len(head) == SAMPLE_BYTES
+    if one_line and head.lstrip()[:1] not in b"[{":
+        longest = f"{SAMPLE_BYTES >> 20} MiB"
+        raise DataError(f"{source}: the first line is longer than {longest}; is this a table of runs?")
     if head.lstrip()[:15].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<table", b"<div")):
         raise DataError(
             f"{source} is a web page, not a table; give the address of the file itself (the link Raw or Download)."
@@ -193,25 +186,20 @@ def _filled(file: IO[bytes], size: int) -> bytes:
     return b"".join(pieces)
 
 
-class _Capped(io.RawIOBase):
+class _Capped(Pieces):
     """The start already read, then the rest of the file, refused beyond `limit` bytes (a gzip of any length)."""
 
     def __init__(self, start: bytes, rest: IO[bytes], limit: int, source: str, max_rows: int) -> None:
-        self._start, self._rest, self._limit, self._source = start, rest, limit, source
-        self._n_read, self._max_rows = 0, max_rows
+        super().__init__(start)
+        self._rest, self._limit, self._source, self._max_rows = rest, limit, source, max_rows
+        self._n_read = len(start)
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._start:
-            self._start = self._rest.read(len(buffer))
-        piece, self._start = self._start[: len(buffer)], self._start[len(buffer) :]
+    def next_piece(self, size: int) -> bytes:
+        piece = self._rest.read(size)
         self._n_read += len(piece)
         if self._n_read > self._limit:
             raise too_many_rows(self._source, f"more than {self._limit / 1e9:.3g} GB of text", self._max_rows)
-        buffer[: len(piece)] = piece
-        return len(piece)
+        return piece
 
 
 def _decode(data: bytes, source: str, *, cut: bool = False) -> str:

@@ -197,8 +197,7 @@ class Runs:
         """One row a run: the one with the largest step (or most tokens, where steps are not recorded)."""
         ids = self.run_index
         order = np.lexsort((np.arange(len(self)), self.position, ids))  # the later row wins a tie
-        last = order[np.flatnonzero(np.diff(ids[order], append=-1))]
-        return self.select(np.sort(last))
+        return self.select(last_of_each(ids, order))
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Every numeric column by name: the inputs and outputs a law can read."""
@@ -327,6 +326,11 @@ def group_index(names: tuple[str, ...]) -> NDArray[np.int64]:
         return np.arange(len(names), dtype=np.int64)
     place = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return np.fromiter(map(place.__getitem__, names), dtype=np.int64, count=len(names))
+
+
+def last_of_each(group: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The position of the last row of each group, where `order` has a group's rows together; as they stand."""
+    return np.sort(order[np.flatnonzero(np.diff(group[order], append=-1))])
 
 
 def as_floats(values: ArrayLike | None, name: str, source: str) -> Array:

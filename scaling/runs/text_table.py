@@ -30,6 +30,7 @@ from scaling.runs.grid import (
     table_of_rows,
     with_notes,
 )
+from scaling.runs.open_file import Pieces
 from scaling.runs.raw_table import RawTable
 
 SAMPLE_LINES = 200  # enough to tell the separator by
@@ -270,23 +271,16 @@ BLOCK_ROWS = 1 << 16  # at fourteen columns about 20 MB while they are converted
 _COMMENT_LINE = re.compile(rb"^(?:#|%|//)[^\r\n]*", re.M)
 
 
-class Comments(io.RawIOBase):
+class Comments(Pieces):
     """A file whose comment lines are blank: whole lines at a time, those inside a quoted cell left alone."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._ready, self._file = b"", file
-        self._in_quotes, self.n = False, 0
+        super().__init__()
+        self._file, self._in_quotes, self.n = file, False, 0
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._ready:
-            piece = self._file.read(len(buffer))
-            self._ready = self._blanked(piece + self._file.readline() if piece else b"")
-        piece, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
-        buffer[: len(piece)] = piece
-        return len(piece)
+    def next_piece(self, size: int) -> bytes:
+        piece = self._file.read(size)
+        return self._blanked(piece + self._file.readline() if piece else b"")
 
     def _blanked(self, piece: bytes) -> bytes:
         # looking for one byte is ten times as fast as counting

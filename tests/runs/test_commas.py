@@ -16,7 +16,7 @@ from scaling.errors import DataError, UsageError
 from scaling.fitting.parametric.fit import fit_parametric
 from scaling.runs import load_runs, text_table
 from scaling.runs import read as reading
-from scaling.runs.commas import settle_commas
+from scaling.runs.commas import resolve_commas
 from scaling.runs.raw_table import RawTable
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -127,20 +127,20 @@ def test_thousands_are_read(tmp_path, header, row, tells):
     "word", ["Pérdida", "Perte", "Verlust", "perda", "Perdita", "val PPL", "bpb", "val_nll"]
 )
 def test_a_loss_in_any_language_tells_that_the_comma_is_decimal(word):
-    settled = settle_commas(table(";", f"Parámetros (M);Tokens (B);{word}\n30,000;5,556;3,408"))
+    settled = resolve_commas(table(";", f"Parámetros (M);Tokens (B);{word}\n30,000;5,556;3,408"))
     assert settled.values == (["30.000"], ["5.556"], ["3.408"])
     assert settled.notes == ("commas are decimal signs: 30,000 is 30.000",)
 
 
 def test_perplexities_in_the_thousands_are_none_of_finished_runs_but_hundreds_may_be():
-    assert settle_commas(table(";", "params;ppl\n1,400;30,412")).values == (["1.400"], ["30.412"])
-    assert settle_commas(table(",", "ppl\n345.2\n210.4")).values == (["345.2", "210.4"],)
+    assert resolve_commas(table(";", "params;ppl\n1,400;30,412")).values == (["1.400"], ["30.412"])
+    assert resolve_commas(table(",", "ppl\n345.2\n210.4")).values == (["345.2", "210.4"],)
     with pytest.raises(DataError, match="'1,020' could be"):
-        settle_commas(table("\t", "ppl\n1,020\n345\n210\n190"))  # median 277 or 200: either is possible
+        resolve_commas(table("\t", "ppl\n1,020\n345\n210\n190"))  # median 277 or 200: either is possible
 
 
 def test_sizes_across_and_budgets_down_hold_losses():
-    settled = settle_commas(table(";", "dim;1e18;3e18\nd512;3,408;3,301"))
+    settled = resolve_commas(table(";", "dim;1e18;3e18\nd512;3,408;3,301"))
     assert settled.values == (["d512"], ["3.408"], ["3.301"])
 
 
@@ -159,13 +159,13 @@ def test_a_comma_that_could_be_either_is_asked_and_the_option_settles_it(separat
     with pytest.raises(
         DataError, match=r"'1,400' could be 1\.400 .* or 1400 .*--decimal comma or --decimal point"
     ):
-        settle_commas(asked)
-    assert settle_commas(asked, decimal="comma").values[0][0] == "1.400"
-    assert settle_commas(asked, decimal="point").values[0][0] == "1400"
+        resolve_commas(asked)
+    assert resolve_commas(asked, decimal="comma").values[0][0] == "1.400"
+    assert resolve_commas(asked, decimal="point").values[0][0] == "1400"
 
 
 def test_whole_numbers_of_four_digits_without_a_comma_tell_that_commas_are_decimal():
-    settled = settle_commas(table(";", "params;tokens\n1,400;20,500\n2,800;1500"))
+    settled = resolve_commas(table(";", "params;tokens\n1,400;20,500\n2,800;1500"))
     assert settled.values == (["1.400", "2.800"], ["20.500", "1500"])
 
 
@@ -182,12 +182,12 @@ def test_signs_that_contradict_each_other_are_refused_by_two_cells(tmp_path):
     ):
         load_runs(path)
     mixed = table(";", "params (M);tokens (B);loss\n7,5;1,400;3.2")
-    assert settle_commas(mixed, decimal="comma").values == (["7.5"], ["1.400"], ["3.2"])
-    assert settle_commas(mixed, decimal="point").values == (["7.5"], ["1400"], ["3.2"])
+    assert resolve_commas(mixed, decimal="comma").values == (["7.5"], ["1.400"], ["3.2"])
+    assert resolve_commas(mixed, decimal="point").values == (["7.5"], ["1400"], ["3.2"])
 
 
 def test_losses_of_three_decimals_beside_a_decimal_comma_are_losses():
-    settled = settle_commas(table(";", "params (M);tokens (B);loss\n7,5;1,4;3.413"))
+    settled = resolve_commas(table(";", "params (M);tokens (B);loss\n7,5;1,4;3.413"))
     assert settled.values == (["7.5"], ["1.4"], ["3.413"])
 
 
@@ -215,7 +215,7 @@ def test_names_ids_dates_and_paths_stay_as_they_stand():
         "name;loss;model;date;path;tag\n1,234;3,41;7,5-lr3;12.05.2024;a/1,5/x;v1.2.345\n"
         "1,235;3,42;7,5-lr4;13.05.2024;b,5;v1.2.346"
     )
-    before, after = table(";", text), settle_commas(table(";", text))
+    before, after = table(";", text), resolve_commas(table(";", text))
     assert after.values[1] == ["3.41", "3.42"]
     for i in (0, 2, 3, 4, 5):
         assert after.values[i] == before.values[i]
@@ -223,18 +223,18 @@ def test_names_ids_dates_and_paths_stay_as_they_stand():
 
 def test_a_column_given_as_names_stays_and_one_given_as_a_quantity_counts():
     text = "Lauf;Menge;loss\n1,234;1,400;3,41"
-    settled = settle_commas(table(";", text), columns={"run_id": "Lauf", "n_tokens": "Menge"})
+    settled = resolve_commas(table(";", text), columns={"run_id": "Lauf", "n_tokens": "Menge"})
     assert settled.values == (["1,234"], ["1.400"], ["3.41"])
 
 
 def test_plain_tables_come_back_themselves():
     plain = table(",", "params,tokens,loss\n7B,1.4T,3.413\n8B,2T,3.2")
-    assert settle_commas(plain) is plain
+    assert resolve_commas(plain) is plain
 
 
 def test_the_option_is_one_of_two_words():
     with pytest.raises(UsageError, match="decimal is one of comma, point; got ';'"):
-        settle_commas(table(";", "params;loss\n1,5;3,4"), decimal=";")
+        resolve_commas(table(";", "params;loss\n1,5;3,4"), decimal=";")
 
 
 def test_large_files_are_read_as_small_ones_points_for_thousands_too(tmp_path, monkeypatch):
