@@ -49,6 +49,7 @@ WIDTHS = (
 VOCABULARIES = ("vocab_size", "n_vocab", "vocab", "vocabulary_size", "vocabulary")
 EPOCHS = ("epochs", "epoch", "n_epochs", "num_epochs", "num_train_epochs", "passes", "repeats")
 DATASET = {"dataset", "corpus", "data"}
+WITHOUT_BUDGET = "--column budget= (in Python columns={'budget': None})."
 SAME_LOSS = 0.02  # of a loss and its perplexity, each printed with three digits
 EXPERTS_MET = (
     "num_experts_per_tok", "num_experts_per_token", "n_experts_per_token", "experts_per_token", "experts_per_tok",
@@ -135,13 +136,13 @@ def _budgets(final: Runs) -> Iterator[Finding]:
         why = (
             " Is the budget in another unit? Say it in the header, budget (EFLOP), or leave the column out: "
         )
-        why += "--column budget= (in Python columns={'budget': None})."
+        why += WITHOUT_BUDGET
     elif better:
         argument = "columns" if better.startswith("--column") else "params_convention"
         why = f" Another count meets them: {better} (in Python {argument}=)."
     else:
         why = " n_params or n_tokens counts something else than the budgets do (all experts of a mixture? embeddings?)"
-        why += ": mend it, or leave the budgets out: --column budget= (in Python columns={'budget': None})."
+        why += f": mend it, or leave the budgets out: {WITHOUT_BUDGET}"
     yield Finding(
         code="budgets-disagree",
         severity="error" if many and not chosen and not low <= middle <= high else "warning",
@@ -187,9 +188,8 @@ def _two_counts(final: Runs) -> Iterator[Finding]:
     few = log_ratio > order[gap] if len(high) <= len(low) else log_ratio <= order[gap]
     rows = rows_where(final, few)
     values = [math.exp(float(np.median(part))) for part in (low, high)]
-    slip = next(
-        (f", {why}" for factor, why in SLIPS for v in values if abs(v / factor - 1) < ONE_COUNT_WITHIN), ""
-    )
+    slips = (f", {why}" for factor, why in SLIPS for v in values if abs(v / factor - 1) < ONE_COUNT_WITHIN)
+    slip = next(slips, "")
     yield Finding(
         code="two-flops-counts",
         severity="warning",

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from scaling.findings import Finding
 from scaling.runs.rows import (
+    BATCHES,
+    LEARNING_RATES,
     MOST_NAMED,
     cell_index,
     cell_names,
@@ -22,6 +24,8 @@ from scaling.runs.rows import (
 from scaling.runs.table import Runs
 from scaling.translation import counted
 from scaling.units import format_params
+
+Array = NDArray[np.float64]
 
 # Of the 245 digitised Chinchilla runs this flags exactly the five that Besiroglu et al. drop (their |z| is 5.7 to
 # 48, the next is 4.8); a Gaussian tail of 5 sd has one chance in 1.7 million a run.
@@ -138,10 +142,8 @@ def _replicates(final: Runs) -> Iterator[Finding]:
         return
     several = counts[cells] > 1
     n_cells = int(np.count_nonzero(counts > 1))
-    lr = extra_numbers(final, "lr", "learning_rate", "peak_lr", "max_lr")
-    batch = extra_numbers(
-        final, "batch_tokens", "batch_size", "bsz", "batch_seqs", "global_batch_size", "batch"
-    )
+    lr = extra_numbers(final, *LEARNING_RATES)
+    batch = extra_numbers(final, "batch_tokens", *BATCHES, "global_batch_size", "batch")
     if any(c is not None and _varies_within(c, cells) for c in (lr, batch)):
         yield Finding(
             code="hyperparameter-grid",
@@ -212,7 +214,7 @@ def _losses(final: Runs) -> Iterator[Finding]:
         )
 
 
-def _rank_correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def _rank_correlation(x: Array, y: Array) -> float:
     rows = some_rows(len(x))
     first, second = (np.argsort(np.argsort(v[rows])).astype(np.float64) for v in (x, y))
     return float(np.corrcoef(first, second)[0, 1])
@@ -248,9 +250,7 @@ def _outliers(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     )
 
 
-def robust_residuals(
-    runs: Runs, read: tuple[str, ...] = ("n_params", "n_tokens")
-) -> tuple[NDArray[np.float64], float]:
+def robust_residuals(runs: Runs, read: tuple[str, ...] = ("n_params", "n_tokens")) -> tuple[Array, float]:
     """Residuals of ln loss from a quadratic in (ln N, ln D), or the log of one of `read`, by Huber's method; their sd.
 
     No scaling law is assumed: a quadratic follows any smooth surface over a few decades well enough to see a run
@@ -277,5 +277,5 @@ def robust_residuals(
     return residual, scale
 
 
-def _quadratic(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+def _quadratic(x: Array, y: Array) -> tuple[Array, ...]:
     return np.ones_like(x), x, y, x * x, x * y, y * y

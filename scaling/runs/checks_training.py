@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.findings import Finding
 from scaling.runs.names import scale_of
-from scaling.runs.rows import extent, extra_column, extra_numbers, leave_out, name_rows, plain, rows_where
+from scaling.runs.rows import (
+    BATCHES,
+    LEARNING_RATES,
+    extent,
+    extra_column,
+    extra_numbers,
+    leave_out,
+    name_rows,
+    plain,
+    rows_where,
+)
 from scaling.runs.table import Runs
 from scaling.units import format_params, format_percent, format_tokens
 
@@ -43,9 +53,8 @@ ANY_COUNT = 10.0  # by which counts of FLOPs differ at most
 EMBEDDING_HEAVY = 0.2
 DECAYED_TO = 0.2  # Hoffmann et al. decay to a tenth; above a fifth of the peak the loss is visibly too high
 COOLDOWN_LEAST = 0.1  # Haegele et al.: a cool-down of 10-20 % of the steps matches a cosine
-WARMUP_MOST = (
-    0.2  # of a run's tokens; Porian et al. trace part of Kaplan's exponent to warm-ups longer than that
-)
+# of a run's tokens; Porian et al. trace part of Kaplan's exponent to warm-ups longer than that
+WARMUP_MOST = 0.2
 WIDE_TOKENS = 10.0
 FINISHED_WORDS = {"done", "completed", "complete", "finished", "success", "succeeded", "ok", "true", "1", ""}
 
@@ -161,10 +170,8 @@ def _counted_in_ones(final: Runs) -> bool:
     steps, batch = extra_numbers(final, "n_steps"), extra_numbers(final, "batch_tokens")
     if steps is None or batch is None or final.budget is None or final.absent:
         return False
-    off = np.log(FLOPS_PER_PARAM_TOKEN * final.n_params * final.n_tokens / final.budget)
-    return bool(
-        np.allclose(steps * batch, final.n_tokens, rtol=0.01) and np.all(np.abs(off) < math.log(ANY_COUNT))
-    )
+    off = np.abs(np.log(FLOPS_PER_PARAM_TOKEN * final.n_params * final.n_tokens / final.budget))
+    return np.allclose(steps * batch, final.n_tokens, rtol=0.01) and bool(np.all(off < math.log(ANY_COUNT)))
 
 
 def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
@@ -265,7 +272,7 @@ def _unfinished(final: Runs) -> Iterator[Finding]:
     planned = extra_numbers(final, "max_steps", "total_steps", "planned_steps", "n_steps")
     if planned is not None and final.step is not None:
         reasons.append(("stopped before the last step planned", final.step < 0.99 * planned))
-    peak = extra_numbers(final, "lr", "learning_rate", "peak_lr", "max_lr")
+    peak = extra_numbers(final, *LEARNING_RATES)
     last = extra_numbers(final, "final_lr", "lr_final", "end_lr", "last_lr", "lr_end")
     if peak is not None and last is not None:
         reasons.append((f"ended above {DECAYED_TO:g} of the peak learning rate", last > DECAYED_TO * peak))
@@ -319,7 +326,7 @@ def _share(final: Runs, *words: str) -> NDArray[np.float64] | None:
 
 
 def _batch(final: Runs) -> Iterator[Finding]:
-    batch = extra_numbers(final, "batch_tokens", "tokens_per_batch", "batch_size", "bsz", "batch_seqs")
+    batch = extra_numbers(final, "batch_tokens", "tokens_per_batch", *BATCHES)
     if batch is None or len(final) < 3 or not np.all(batch > 0) or "n_tokens" in final.absent:
         return
     spread = float(final.n_tokens.max() / final.n_tokens.min())

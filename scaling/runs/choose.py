@@ -128,10 +128,9 @@ def _equals(table: RawTable, position: int, match: Match | None, value: str) -> 
     cells = table.values[position]
     if not isinstance(cells, np.ndarray):
         lowered = value.strip().lower()
-        words = [_shown(c) for c in cells]
-        same = np.array(
-            [w == value or (lowered in _TRUE | _FALSE and w.lower() == lowered) for w in words], dtype=bool
-        )
+        is_mark = lowered in _TRUE | _FALSE
+        words = map(_shown, cells)
+        same = np.array([w == value or (is_mark and w.lower() == lowered) for w in words], dtype=bool)
         if same.any():
             return same
     try:
@@ -323,9 +322,8 @@ def best_of_cells(table: RawTable, found: Matches) -> RawTable:
     sizes = ("n_params", "n_params_active", "n_params_nonemb", "n_tokens", "n_tokens_unique")
     keys = [n for n in sizes if n in found]
     keys += [n for n in ("flops", "budget", "step") if n in found and "n_tokens" not in found][:1]
-    columns = [
-        np.nan_to_num(np.round(np.log(np.maximum(column_values(table, found[n]), 1e-9)), 6)) for n in keys
-    ]
+    sizes_of = (np.maximum(column_values(table, found[n]), 1e-9) for n in keys)
+    columns = [np.nan_to_num(np.round(np.log(values), 6)) for values in sizes_of]
     for position, header in enumerate(table.headers):
         if fold(header) in GROUPS:
             columns.append(group_index(read_texts(table.values[position])).astype(np.float64))

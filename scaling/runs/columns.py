@@ -260,9 +260,8 @@ def _ambiguous(table: RawTable, name: str, matches: Sequence[Match]) -> DataErro
     listed += f" and {len(matches) - SHOWN} more" if len(matches) > SHOWN else ""
     wide = looks_wide(table)
     say = f"{wide} (in Python wide=) reads one run a column" if wide else say_column(name, matches[0].header)
-    options = (
-        (wide,) if wide else tuple(f"--column {shlex.quote(f'{name}={m.header}')}" for m in matches[:SHOWN])
-    )
+    columns = tuple(f"--column {shlex.quote(f'{name}={m.header}')}" for m in matches[:SHOWN])
+    options = (wide,) if wide else columns
     return DataError(
         f"{table.source}: columns {listed} can each be read as {name}; say which: {say}.", remedies=options
     )

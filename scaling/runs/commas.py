@@ -116,9 +116,8 @@ def _plain(text: str) -> str:
     if body.isascii():
         return body
     body = _SUPERSCRIPT.sub(lambda m: f"10^{m[1].translate(_LOWERED)}", body).translate(_PLAIN)
-    return "".join(
-        " " if c.isspace() else str(unicodedata.decimal(c)) if c.isdecimal() else c for c in body
-    ).strip()
+    digits = (str(unicodedata.decimal(c)) if c.isdecimal() else " " if c.isspace() else c for c in body)
+    return "".join(digits).strip()
 
 
 def _amount(text: str) -> tuple[str | None, str | None, str] | None:

@@ -30,9 +30,8 @@ ACTIVE_NAMES = {
     "n_params_active",
     "activated_params",
 }
-MEETS_BUDGET = (
-    0.1  # in ln C: digitised budgets scatter by a few per cent; a mixture's totals are off by a factor
-)
+# in ln C: digitised budgets scatter by a few per cent; a mixture's totals are off by a factor
+MEETS_BUDGET = 0.1
 OPEN_COUNT = "may count all parameters or those without embeddings"
 LOSS_UNITS = ("nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other")
 # of a model whose tokens are characters
@@ -237,7 +236,5 @@ def _how_to_convert(unit: str) -> str:
         "--loss-unit other fits it as it stands (exponents only).",
         "perplexity": f"Take the natural logarithm, or {say}.",
     }
-    as_it_stands = (
-        "Convert it, or say --loss-unit other (in Python loss_unit=) to fit it as it stands (exponents only)."
-    )
-    return ways.get(unit, as_it_stands)
+    as_it_stands = "--loss-unit other (in Python loss_unit=) to fit it as it stands (exponents only)."
+    return ways.get(unit, f"Convert it, or say {as_it_stands}")

@@ -99,16 +99,13 @@ def read_mapping(data: Mapping[str, Any]) -> RawTable:
         columns.append(np.asarray(values, dtype=np.float64) if numeric else list(values))
     lengths = {str(name): len(values) for name, values in zip(data, columns, strict=True)}
     if len(set(lengths.values())) > 1:
-        raise DataError(
-            f"the columns differ in length ({', '.join(f'{k}: {v}' for k, v in lengths.items())})."
-        )
+        listed = ", ".join(f"{name}: {n}" for name, n in lengths.items())
+        raise DataError(f"the columns differ in length ({listed}).")
     n = next(iter(lengths.values()))
     if not n:
         raise DataError("the table holds no runs; give at least one row.")
-    row = np.arange(1, n + 1, dtype=np.int64)
-    return RawTable(
-        source="arrays", headers=tuple(map(str, data)), values=tuple(columns), row=row, row_word="row"
-    )
+    row, headers = np.arange(1, n + 1, dtype=np.int64), tuple(map(str, data))
+    return RawTable(source="arrays", headers=headers, values=tuple(columns), row=row, row_word="row")
 
 
 # what a reader of pandas needs, and how it is got
@@ -118,6 +115,9 @@ _NEEDS = {
     "xlrd": "pip install xlrd",
     "pyxlsb": "pip install pyxlsb",
 }
+
+
+FilledRows = list[tuple[int, dict[int, Any]]]
 
 
 def read_workbook(
@@ -146,9 +146,7 @@ def read_workbook(
     return with_notes(table, (note,) if len(sheets) > 1 or part else ())
 
 
-def _sheets(
-    file: IO[bytes], source: str, engine: Any, part: str
-) -> dict[str, list[tuple[int, dict[int, Any]]]]:
+def _sheets(file: IO[bytes], source: str, engine: Any, part: str) -> dict[str, FilledRows]:
     """Of each sheet the rows that hold something: their number and their filled cells by place."""
     import pandas as pd
 
@@ -158,9 +156,8 @@ def _sheets(
         if part and part not in known:
             listed = ", ".join(f"{source}#{name}" for name in known[:8])
             raise DataError(f"{source} has no sheet {part!r}; name one of {listed}.")
-        frames = pd.read_excel(
-            book, sheet_name=[part] if part else known, header=None, dtype=object, na_filter=False
-        )
+        wanted = [part] if part else known
+        frames = pd.read_excel(book, sheet_name=wanted, header=None, dtype=object, na_filter=False)
     except ImportError as error:
         raise DataError(
             f"{source}: a spreadsheet needs {engine}; `{_NEEDS[engine]}`, or save the sheet as CSV."
@@ -174,7 +171,7 @@ def _sheets(
     return {name: _filled_rows(frame.to_numpy(dtype=object)) for name, frame in frames.items()}
 
 
-def _filled_rows(cells: Any) -> list[tuple[int, dict[int, Any]]]:
+def _filled_rows(cells: Any) -> FilledRows:
     rows = []
     for line, row in enumerate(cells.tolist(), start=1):
         filled = {i: cell for i, cell in enumerate(row) if not is_blank(cell) and cell == cell}

@@ -288,9 +288,8 @@ def _flops(words: list[str]) -> Meaning | None:
         return None  # a target of what?
     said_as_spent = set(left) & (_FLOPS | {"total", "train", "training"}) or scale == PFLOPS_DAY
     unit_alone = bool(scale) and not said_as_spent  # "gflops" may be those of one sample, "tflops" a rate
-    return Meaning(
-        name="budget" if budget else "flops", scale=scale or 1.0, rank=UNIT_ONLY if unit_alone else ALIAS
-    )
+    name, rank = "budget" if budget else "flops", UNIT_ONLY if unit_alone else ALIAS
+    return Meaning(name=name, scale=scale or 1.0, rank=rank)
 
 
 def _flop_unit(words: list[str]) -> tuple[float, list[str]]:

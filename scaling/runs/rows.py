@@ -14,6 +14,8 @@ from scaling.runs.table import QUANTITIES, Runs
 from scaling.units import format_params
 
 SAMPLE_ROWS = 50_000  # a rank correlation or six coefficients need no more
+LEARNING_RATES = ("lr", "learning_rate", "peak_lr", "max_lr")
+BATCHES = ("batch_size", "bsz", "batch_seqs")
 MOST_NAMED = 6  # runs in one command
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, bits spread: 2^64 over the golden ratio
 

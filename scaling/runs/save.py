@@ -48,9 +48,8 @@ def _write(columns: Mapping[str, Any], to: Path, name: str) -> None:
         if ".csv" in name:
             returns = any(isinstance(c, str) and "\r" in c for v in columns.values() for c in v)
             # QUOTE_MINIMAL leaves a lone \r unquoted, and readers then see two lines
-            writer = csv.writer(
-                file, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
-            )
+            quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+            writer = csv.writer(file, lineterminator="\n", quoting=quoting)
             writer.writerow(columns)
             writer.writerows(zip(*(map(_csv_cell, v) for v in columns.values()), strict=True))
         else:

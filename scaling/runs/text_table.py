@@ -108,9 +108,8 @@ def _without_noise(text: str) -> tuple[list[str], tuple[str, ...]]:
         is_comment = not in_quotes and bool(_COMMENT.match(line)) and not _CELL_HASH.match(line)
         if is_comment:
             comments.append(number)
-        noise = not in_quotes and (
-            is_comment or _RULE.match(line) or _ABOUT.match(line) or _COMMAND.match(line)
-        )
+        about = is_comment or _RULE.match(line) or _ABOUT.match(line) or _COMMAND.match(line)
+        noise = not in_quotes and about
         kept.append("" if noise else line)
         in_quotes = in_quotes if noise else in_quotes != odd
     rows = [i for i, line in enumerate(kept) if line.strip()]
@@ -256,9 +255,8 @@ def _unmarked(cell: str, delimiter: str) -> str:
     body = cell.strip()
     if delimiter == "|":
         return re.sub(r"^(\*\*|__|`)(.+)\1$", r"\2", body)
-    body = _LATEX.sub(
-        r"\1", body.replace("$", "").replace("\\times", "×").replace("\\,", "").replace("\\pm", "±")
-    )
+    body = body.replace("$", "").replace("\\times", "×").replace("\\,", "").replace("\\pm", "±")
+    body = _LATEX.sub(r"\1", body)
     return re.sub(r"\\([%&#_])", r"\1", body).strip()
 
 
@@ -338,9 +336,8 @@ def read_large_text(
                     block = block.dropna(how="all", subset=used)  # blank lines and rules
                 lines.append(block.index.to_numpy(dtype=np.int64) + first_line)
                 for i, column in zip(used, columns, strict=True):
-                    column.add(
-                        block[i].str.rstrip() if frame and block[i].dtype.kind not in "iufb" else block[i]
-                    )
+                    padded = frame and block[i].dtype.kind not in "iufb"
+                    column.add(block[i].str.rstrip() if padded else block[i])
     except pd.errors.ParserError as error:
         if match := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error)):
             raise ragged(f"{source}, line {match[2]}", int(match[3]), int(match[1])) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from scaling.sweep.importers.logged import (
     rank,
     to_runs,
 )
-from scaling.sweep.importers.sizes import listed, of_run, to_nats
+from scaling.sweep.importers.sizes import ToNats, listed, of_run, to_nats
 
 ByRun = float | Mapping[str, float]
 DEFAULT_LOSS = "eval_loss"
@@ -181,7 +181,7 @@ def _loss_key(states: list[State], asked: str | None) -> str:
 def _run(
     state: State,
     loss_key: str,
-    in_nats: Callable[[float], float],
+    in_nats: ToNats,
     n_tokens: ByRun | None,
     tokens_per_step: ByRun | None,
     n_steps: ByRun | None,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import MOST_NAMED, LeftOut, LoggedRun, as_number, to_runs
-from scaling.sweep.importers.sizes import Known, of_run, to_nats
+from scaling.sweep.importers.sizes import Known, ToNats, of_run, to_nats
 
 BITS_PER_BYTE = "val_bpb"
 # What a column counts where its name says it. nanochat's scaling parameters are the transformer's matrices and the
@@ -166,7 +166,7 @@ def _column(rows: list[Row], path: Path, convention: str | None) -> str:
 
 def _run(
     row: Mapping[str, str], place: str, column: Known, n_tokens: Known | None, tokens_per_step: Known | None,
-    loss_key: str, in_nats: Callable[[float], float],
+    loss_key: str, in_nats: ToNats,
 ) -> LoggedRun | LeftOut:  # fmt: skip
     """One row; a crashed run has zeros, or nothing, for its loss."""
     named = next((key for key in BUDGETS if row.get(key)), "")

@@ -65,6 +65,10 @@ class Log:
         return cls(step=moment.step + offset, loss=moment.loss, last_step=last_step, **given)
 
 
+Logs = list[Log | LeftOut]
+ToNats = Callable[[float], float]
+
+
 class SizeOptions(TypedDict, total=False):
     """The fields of `Sizes`, as every importer of logged values takes them."""
 
@@ -140,7 +144,7 @@ class Sizes:
     ) -> tuple[Moment | None, dict[str, Any]]:
         return at_last_row(rows, loss_key, step_key=step_key, growing=self.growing, constant=self.constant)
 
-    def of(self, log: Log, in_nats: Callable[[float], float]) -> LoggedRun | LeftOut:
+    def of(self, log: Log, in_nats: ToNats) -> LoggedRun | LeftOut:
         """The sizes of one run."""
         assert self.n_params is not None
         names = [name for name in (*self.growing, *self.constant) if name in log.unsure]
@@ -261,9 +265,7 @@ def unit_of(name: str) -> str | None:
     return None
 
 
-def to_nats(
-    name: str, unit: str | None, bytes_per_token: float | None
-) -> tuple[str, Callable[[float], float]]:
+def to_nats(name: str, unit: str | None, bytes_per_token: float | None) -> tuple[str, ToNats]:
     """The unit in which the loss `name` is kept, and the conversion to it.
 
     Raises:

@@ -10,7 +10,7 @@ from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut
 from scaling.sweep.importers.moments import Point
-from scaling.sweep.importers.sizes import Log, SizeOptions, Sizes, listed
+from scaling.sweep.importers.sizes import Log, Logs, SizeOptions, Sizes, listed
 
 LENGTH, CHECKSUM_BYTES = struct.Struct("<Q"), 4  # a record: length, its checksum, body, its checksum
 
@@ -42,7 +42,7 @@ def from_tensorboard(
     return sizes.runs(logs, loss_key=loss_tag, source=str(folder), notes=notes)
 
 
-def _logs(folder: Path, loss_tag: str, sizes: Sizes, again: list[str]) -> list[Log | LeftOut]:
+def _logs(folder: Path, loss_tag: str, sizes: Sizes, again: list[str]) -> Logs:
     """The runs; of one without the loss its name alone. `again` takes in those whose steps begin again."""
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -51,7 +51,7 @@ def _logs(folder: Path, loss_tag: str, sizes: Sizes, again: list[str]) -> list[L
     places = sorted({p.parent for p in folder.rglob("*tfevents*")})
     if not places:
         raise DataError(f"no event files below {folder}.")
-    logs: list[Log | LeftOut] = []
+    logs: Logs = []
     found: set[str] = set()
     for place in places:
         # a file that begins with "purge from step s" would purge what was read before it: later steps, read first

@@ -19,7 +19,7 @@ from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut, as_number
 from scaling.sweep.importers.moments import Point, of_the_end
-from scaling.sweep.importers.sizes import Log, SizeOptions, Sizes, listed
+from scaling.sweep.importers.sizes import Log, Logs, SizeOptions, Sizes, listed
 from scaling.sweep.importers.wandb_files import (
     OWN_COUNTER,
     ask_of_other_launches,
@@ -158,9 +158,7 @@ TABLE_IS_OF_THE_END = (
 )
 
 
-def csv_logs(
-    path: Path, loss_key: str, step_key: str, sizes: Sizes
-) -> tuple[list[Log | LeftOut], tuple[str, ...]]:
+def csv_logs(path: Path, loss_key: str, step_key: str, sizes: Sizes) -> tuple[Logs, tuple[str, ...]]:
     """The runs of an exported CSV of either kind, and notes about it."""
     header, rows = _read(path)
     steps_matter = sizes.tokens_per_step is not None or sizes.n_steps is not None
@@ -265,7 +263,7 @@ NOT_FINITE = ("nan", "-nan", "inf", "-inf", "infinity", "-infinity")  # a run th
 
 def _of_panel(
     path: Path, header: list[str], rows: list[dict[str, str]], loss_key: str, sizes: Sizes
-) -> tuple[list[Log | LeftOut], tuple[str, ...]]:
+) -> tuple[Logs, tuple[str, ...]]:
     """The lines of a panel: its x axis, then 'run - metric' with its least and greatest value beside."""
     columns = {name: name.rsplit(JOIN, 1) for name in header[1:] if JOIN in name and not name.endswith(RANGE)}
     for name in columns:
@@ -297,7 +295,7 @@ def _of_panel(
         histories.setdefault(run, {})[metric] = points
         if metric == loss_key and points and _is_average(rows[int(points[-1].time)], name):
             averages.append(run)
-    logs: list[Log | LeftOut] = []
+    logs: Logs = []
     for run, history in histories.items():
         points = history.get(loss_key, [])
         if not points:

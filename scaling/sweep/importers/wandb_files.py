@@ -21,7 +21,7 @@ from typing import Any
 from scaling.errors import DataError, UsageError
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut, as_number
 from scaling.sweep.importers.moments import ONE_STEP, of_the_end
-from scaling.sweep.importers.sizes import Log, Sizes, known
+from scaling.sweep.importers.sizes import Log, Logs, Sizes, known
 from scaling.sweep.store import canonical_json
 
 OWN_COUNTER = "_step"  # counts calls of log() from 0, where the caller gives no step
@@ -58,9 +58,7 @@ class Part:
     damage: str
 
 
-def offline_logs(
-    folder: Path, loss_key: str, step_key: str, sizes: Sizes, found: set[str]
-) -> list[Log | LeftOut]:
+def offline_logs(folder: Path, loss_key: str, step_key: str, sizes: Sizes, found: set[str]) -> Logs:
     """The runs below a folder, launches of one id joined; `found` takes in the names of what they logged."""
     paths = sorted(folder.rglob("run-*.wandb"))
     if not paths:
@@ -240,7 +238,7 @@ def of_calls(calls: bool, offset: int, last: Mapping[str, Any], step_key: str, s
     return ""
 
 
-def ask_of_other_launches(logs: list[Log | LeftOut], sizes: Sizes) -> list[Log | LeftOut]:
+def ask_of_other_launches(logs: Logs, sizes: Sizes) -> Logs:
     """The runs; one is left out where a launch of another id was cut and nobody can say whether it went on from there.
 
     That matters where tokens come from a counter that begins at 0 in every launch.
@@ -249,7 +247,7 @@ def ask_of_other_launches(logs: list[Log | LeftOut], sizes: Sizes) -> list[Log |
         return logs
     runs = (log for log in logs if isinstance(log, Log))
     cut = {log.identity: log for log in runs if log.is_finished is False and log.step > 0}
-    asked: list[Log | LeftOut] = []
+    asked: Logs = []
     for log in logs:
         if isinstance(log, Log) and log.counts_calls and log.is_finished and log.identity in cut:
             before = cut[log.identity]
