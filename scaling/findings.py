@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, get_args
 
 from scaling.jsonable import fields_of
 
@@ -25,6 +26,9 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         return fields_of(self)
+
+
+error, warning, note = (partial(Finding, severity=severity) for severity in get_args(Severity))
 
 
 def gravest_first(findings: Iterable[Finding]) -> list[Finding]:

@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
-from scaling.laws.form import batched, checked_exp, named_gradient, refuse_unknown_inputs, require_positive
+from scaling.laws.form import (
+    batched,
+    checked_exp,
+    named_gradient,
+    refuse_unknown_inputs,
+    require_finite_coefficients,
+    require_positive,
+)
 from scaling.laws.search import LOG_LARGEST, LOG_SMALLEST, SCAN_STEP, falling_root, minimise_scanned
 
 if TYPE_CHECKING:
@@ -199,10 +206,17 @@ class Law:
     provenance: Provenance | None = None
     uncertainty: Uncertainty | None = None
 
+    def __post_init__(self) -> None:
+        require_finite_coefficients(self.family.name, self.coefficients)
+
     @property
     def coefficients(self) -> dict[str, float]:
         """Coefficient values by name, in family order."""
         return {name: getattr(self, name) for name in self.family.names}
+
+    def _values(self) -> list[float]:
+        """As `coefficients`, without the names: a search asks for them a hundred times."""
+        return [getattr(self, c.name) for c in self.family.coefficients]
 
     def with_coefficients(self, values: tuple[float, ...] | list[float]) -> Law:
         """The same law at other coefficient values (family order), without uncertainty: one bootstrap draw."""
@@ -214,14 +228,16 @@ class Law:
         """Predicted loss; floats or NumPy arrays in, the same out. Further inputs of a family are keywords."""
         if self.family.loss is None:
             raise NotImplementedError
-        self._check(inputs, n_params=n_params, n_tokens=n_tokens)
-        return self.family.loss(n_params, n_tokens, *self.coefficients.values())
+        if inputs:
+            refuse_unknown_inputs(self.family.name, inputs)
+        require_positive(n_params=n_params, n_tokens=n_tokens)
+        return self.family.loss(n_params, n_tokens, *self._values())
 
     def gradient(self, n_params: Any, n_tokens: Any, **inputs: Any) -> dict[str, Any]:
         """Exact derivative of the loss with respect to each coefficient, by name."""
         if self.family.gradient is None:
             raise NotImplementedError
-        values = self.family.gradient(n_params, n_tokens, *self.coefficients.values())
+        values = self.family.gradient(n_params, n_tokens, *self._values())
         return named_gradient(self.family.names, values, like=self.loss(n_params, n_tokens, **inputs))
 
     def predict(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,8 +253,8 @@ class Law:
 
     @property
     def loss_floor(self) -> float:
-        """The loss that no model reaches: the limit for unlimited parameters and tokens."""
-        return 0.0
+        """The loss that no model reaches, the limit for unlimited parameters and tokens: E, where the law has it."""
+        return self.coefficients.get("E", 0.0)
 
     def allocate(self, flops: float, **inputs: Any) -> Allocation:
         """Compute-optimal allocation of `flops` (C = 6 N D). Families without a closed form search ln N.

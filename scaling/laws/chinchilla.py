@@ -28,7 +28,6 @@ from scaling.laws.form import (
     log_sum,
     refuse_negative_coefficients,
     require_above,
-    require_finite_coefficients,
 )
 
 
@@ -65,12 +64,8 @@ class ChinchillaLaw(Law):
     beta: float
 
     def __post_init__(self) -> None:
-        require_finite_coefficients("chinchilla", self.coefficients)
+        super().__post_init__()
         refuse_negative_coefficients("chinchilla", self.coefficients)
-
-    @property
-    def loss_floor(self) -> float:
-        return self.E
 
     @property
     def params_exponent(self) -> float:

@@ -24,7 +24,6 @@ from scaling.laws.form import (
     maximum,
     minimum,
     named_gradient,
-    require_finite_coefficients,
     require_positive_coefficients,
     where,
 )
@@ -107,12 +106,8 @@ class DataConstrainedLaw(Law):
     R_N: float
 
     def __post_init__(self) -> None:
-        require_finite_coefficients("data_constrained", self.coefficients)
+        super().__post_init__()
         require_positive_coefficients("data_constrained", self.coefficients)
-
-    @property
-    def loss_floor(self) -> float:
-        return self.E
 
     @property
     def without_limit(self) -> ChinchillaLaw:
@@ -124,14 +119,14 @@ class DataConstrainedLaw(Law):
         """Loss in nats per token; n_tokens_unique None: every token is seen once."""
         unique = n_tokens if n_tokens_unique is None else n_tokens_unique
         self._check(inputs, n_params=n_params, n_tokens=n_tokens, n_tokens_unique=unique)
-        return data_constrained_loss(n_params, n_tokens, unique, *self.coefficients.values())
+        return data_constrained_loss(n_params, n_tokens, unique, *self._values())
 
     def gradient(
         self, n_params: Any, n_tokens: Any, *, n_tokens_unique: Any = None, **inputs: Any
     ) -> dict[str, Any]:
         """Derivative of the loss with respect to each coefficient."""
         unique = n_tokens if n_tokens_unique is None else n_tokens_unique
-        values = data_constrained_gradient(n_params, n_tokens, unique, *self.coefficients.values())
+        values = data_constrained_gradient(n_params, n_tokens, unique, *self._values())
         loss = self.loss(n_params, n_tokens, n_tokens_unique=unique, **inputs)
         return named_gradient(self.family.names, values, like=loss)
 

@@ -26,7 +26,6 @@ from scaling.laws.form import (
     checked_exp,
     ln,
     require_above,
-    require_finite_coefficients,
     require_positive_coefficients,
     softplus,
 )
@@ -82,7 +81,7 @@ class KaplanLaw(Law):
     D_c: float
 
     def __post_init__(self) -> None:
-        require_finite_coefficients(self.family.name, self.coefficients)
+        super().__post_init__()
         require_positive_coefficients(self.family.name, self.coefficients)
 
     @property
@@ -138,10 +137,6 @@ class KaplanFloorLaw(KaplanLaw):
     """L = E + [(N_c / N)^(alpha_N / alpha_D) + D_c / D]^alpha_D."""
 
     E: float
-
-    @property
-    def loss_floor(self) -> float:
-        return self.E
 
 
 _COEFFICIENTS = (

@@ -27,7 +27,6 @@ from scaling.laws.form import (
     checked_exp,
     ln,
     require_above,
-    require_finite_coefficients,
 )
 
 
@@ -58,13 +57,6 @@ class OverTrainingLaw(Law):
     a: float
     b: float
     eta: float
-
-    def __post_init__(self) -> None:
-        require_finite_coefficients("over_training", self.coefficients)
-
-    @property
-    def loss_floor(self) -> float:
-        return self.E
 
     @property
     def tokens_per_param(self) -> float:

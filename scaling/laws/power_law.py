@@ -30,7 +30,6 @@ from scaling.laws.form import (
     ln,
     named_gradient,
     require_above,
-    require_finite_coefficients,
     require_positive,
 )
 
@@ -64,7 +63,7 @@ class _OneInputLaw(Law):
     alpha: float
 
     def __post_init__(self) -> None:
-        require_finite_coefficients(self.family.name, self.coefficients)
+        super().__post_init__()
         if self.x_c <= 0 or self.alpha <= 0:
             raise LawError(
                 f"a {self.family.name} law needs x_c > 0 and alpha > 0, got {self.x_c:g}, {self.alpha:g}."
@@ -141,10 +140,6 @@ class _OneInputFloorLaw(_OneInputLaw):
     """L = E + (x_c / x)^alpha."""
 
     E: float
-
-    @property
-    def loss_floor(self) -> float:
-        return self.E
 
 
 class ParamsPowerLaw(_OneInputLaw):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.findings import Finding
+from scaling.findings import Finding, error, warning
 from scaling.runs.checks_training import CERTAIN, EXPLAINED, SLIPS
 from scaling.runs.names import ALIAS, EXPERTS, fold, fold_tail, meaning_of
 from scaling.runs.rows import extent, extra_column, extra_numbers, name_rows, plain, rows_where
@@ -87,9 +87,8 @@ def _loss_too_high(final: Runs) -> Iterator[Finding]:
     say_sum = f"it is a sum over tokens{summed}, divide it, or say --loss-unit other for exponents only"
     perplexity = _may_be_perplexity(final.loss)
     whose = " of the table's vocabulary" if vocabulary != LARGEST_VOCABULARY else ""
-    yield Finding(
+    yield error(
         code="loss-unit",
-        severity="error",
         message=f"half of the losses are above {plain(middle)}, and guessing among {vocabulary:,} tokens{whose} costs "
         f"{limit:.3g} nats: this is no loss per token. "
         + (
@@ -190,9 +189,8 @@ def _two_counts(final: Runs) -> Iterator[Finding]:
     values = [math.exp(float(np.median(part))) for part in (low, high)]
     slips = (f", {why}" for factor, why in SLIPS for v in values if abs(v / factor - 1) < ONE_COUNT_WITHIN)
     slip = next(slips, "")
-    yield Finding(
+    yield warning(
         code="two-flops-counts",
-        severity="warning",
         message=f"FLOPs are {plain(values[0])} times 6 n_params n_tokens in some rows and {plain(values[1])} times in "
         f"others ({name_rows(rows)}{slip}): two ways of counting in one table. Bring all rows to one, or leave the "
         "column out for 6ND: --column flops= (in Python columns={'flops': None}).",
@@ -220,9 +218,8 @@ def _embeddings(final: Runs) -> Iterator[Finding]:
         rows, why = rows_where(final, bare), "is 12 layers width^2, the weights without any embedding,"
     else:
         return
-    yield Finding(
+    yield warning(
         code="not-total",
-        severity="warning",
         message=f"n_params {why} in {name_rows(rows)}: it cannot count embeddings. Say --params-convention "
         "non_embedding (in Python params_convention=).",
         source="Kaplan et al. 2020, arXiv:2001.08361, table 1; Pearce and Song 2024, arXiv:2406.12907",
@@ -255,9 +252,8 @@ def _perplexity(final: Runs) -> Iterator[Finding]:
             return
         if np.all(np.abs(ratio / math.log(2) - 1) < SAME_LOSS / 2):
             found = [
-                Finding(
+                error(
                     code="perplexity-disagrees",
-                    severity="error",
                     message=f"{header} is 2 to the power of the loss, not e: the loss is in bits per token. Say "
                     "--loss-unit bits/token (in Python loss_unit=).",
                     remedies=("--loss-unit bits/token",),
@@ -268,9 +264,8 @@ def _perplexity(final: Runs) -> Iterator[Finding]:
             one = ratio.max() < (1 + SAME_LOSS) * ratio.min()
             factor = f"{extent(ratio, 2)} times" if one else f"{extent(ratio, 2)} times, by row,"
             found.append(
-                Finding(
+                warning(
                     code="perplexity-disagrees",
-                    severity="warning",
                     message=f"the logarithm of {header} is {factor} the loss: of other text, in another unit, or one "
                     "of them is wrong. If it is the one to fit: --column loss="
                     f"{shlex.quote(header)} --loss-unit perplexity (in Python columns=, loss_unit=).",
@@ -295,9 +290,8 @@ def _epochs(final: Runs) -> Iterator[Finding]:
             )  # epochs may be rounded up or down
         if off.any():
             rows = rows_where(final, off)
-            yield Finding(
+            yield warning(
                 code="epochs-disagree",
-                severity="warning",
                 message=f"n_tokens is {extent(passes[off], 2)} times the unique tokens and {name} is "
                 f"{extent(epochs[off], 2)} in {name_rows(rows)}: n_tokens counts all tokens seen, repeats included; "
                 "mend the one that is wrong.",
@@ -310,9 +304,8 @@ def _epochs(final: Runs) -> Iterator[Finding]:
     rows = rows_where(final, again)
     exchange = f"--column n_tokens= --column {shlex.quote(f'n_tokens_unique={header}')}"
     way = f" (here it follows from the compute: {exchange})" if own_compute else ""
-    yield Finding(
+    yield warning(
         code="epochs-beside-dataset",
-        severity="warning",
         message=f"{name} is above 1 in {name_rows(rows)} and {header} is read as the tokens seen; if it counts the "
         f"dataset once, tokens seen are {name} times that: give them in a column n_tokens{way}, and read {header} as "
         "n_tokens_unique.",
@@ -336,9 +329,8 @@ def _mixture(final: Runs) -> Iterator[Finding]:
     if met is not None and np.all(met[experts > 1] >= experts[experts > 1]):
         return
     counts = "counts all parameters" if convention.params == "total" else "may count all parameters"
-    yield Finding(
+    yield warning(
         code="mixture-of-experts",
-        severity="warning",
         message=f"the table is of mixtures of experts (column {name}) and N (column {header or 'n_params'}) {counts}: "
         "training compute is 6 N D of the active ones. Give them: --column n_params_active=COLUMN "
         "--params-convention active, or say what N is: --params-convention total or active (in Python "

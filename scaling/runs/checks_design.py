@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.findings import Finding
+from scaling.findings import Finding, warning
 from scaling.runs.budgets import assign_budgets
 from scaling.runs.names import GROUPS, fold
 from scaling.runs.rows import MOST_NAMED, distinct, extra_column, group_of, name_rows, plain, rows_where
@@ -48,9 +48,8 @@ _COUNTED = (  # what a law reads → how its values are counted, the finding whe
 def _counts(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     both = {"n_params", "n_tokens"} <= reads
     if both and len(final) <= LAW_COEFFICIENTS:
-        yield Finding(
+        yield warning(
             code="few-runs",
-            severity="warning",
             message=f"{counted(len(final), 'run')} cannot determine the {LAW_COEFFICIENTS} coefficients of a law of N "
             f"and D; add runs (30 or more make an interval worth having).",
         )
@@ -58,18 +57,16 @@ def _counts(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Finding]
         if quantity not in reads:
             continue
         if (not both or quantity != "flops") and (n := distinct(getattr(runs, quantity))) < SIZES_ENOUGH:
-            yield Finding(
+            yield warning(
                 code=code,
-                severity="warning",
                 message=f"the runs have {counted(n, name)}; {SIZES_LEAST} are the least for an exponent, "
                 f"{SIZES_ENOUGH} or more for a check of the form.",
             )
         values = getattr(final, quantity)
         spread = float(values.max() / values.min())
         if (not both or quantity == "flops") and spread < NARROW and len(final) > 1:
-            yield Finding(
+            yield warning(
                 code="narrow-range",
-                severity="warning",
                 message=f"{spans} a factor of {plain(spread)} only; every {'plan' if both else 'prediction'} from "
                 "this table extrapolates far. Two decades or more tie the exponents down.",
             )
@@ -81,17 +78,15 @@ def _ratio(runs: Runs) -> Iterator[Finding]:
         return
     x, y = np.log(runs.n_params), np.log(runs.n_tokens)
     if float(np.std(y - x)) < ONE_RATIO:
-        yield Finding(
+        yield warning(
             code="single-ratio",
-            severity="warning",
             message=f"every run has about {plain(np.exp(np.median(y - x)))} tokens per parameter; the effects of N and "
             "D cannot be separated. Add runs at a third and at three times that ratio.",
             source="(Mis)Fitting, arXiv:2502.18969",
         )
     elif x.std() > 0 and y.std() > 0 and (r := float(np.corrcoef(x, y)[0, 1])) > 0.98:
-        yield Finding(
+        yield warning(
             code="single-ratio",
-            severity="warning",
             message=f"ln N and ln D are correlated {r:.3f}: their effects are hardly separable. Add runs off the "
             "line, at other tokens per parameter.",
             source="(Mis)Fitting, arXiv:2502.18969",
@@ -108,9 +103,8 @@ def _valleys(final: Runs) -> Iterator[Finding]:
     full = [v for v in valleys if distinct(final.n_params[v]) >= VALLEY_SIZES]
     n_in_full = sum(len(v) for v in full)
     if len(budgets) == 1 and len(final) > 2:
-        yield Finding(
+        yield warning(
             code="one-budget",
-            severity="warning",
             message=f"all runs have one budget, about {format_flops(float(budgets.flops[0]))} FLOPs; how N* and D* "
             "grow with compute needs two, and four to show a line.",
         )
@@ -118,18 +112,16 @@ def _valleys(final: Runs) -> Iterator[Finding]:
         return  # not an IsoFLOP table
     n_budgets = len({int(budgets.labels[v[0]]) for v in full})
     if 1 < n_budgets < BUDGETS_ENOUGH:
-        yield Finding(
+        yield warning(
             code="few-budgets",
-            severity="warning",
             message=f"{n_budgets} budgets have {VALLEY_SIZES} sizes or more; a line over compute wants "
             f"{BUDGETS_ENOUGH} or more.",
         )
     thin = [v for v in valleys if 2 <= distinct(final.n_params[v]) < VALLEY_SIZES]
     if thin:
         listed = ", ".join(format_flops(float(budgets.flops[budgets.labels[v[0]]])) for v in thin[:6])
-        yield Finding(
+        yield warning(
             code="few-sizes-in-budget",
-            severity="warning",
             message=f"budgets {listed} have fewer than {VALLEY_SIZES} sizes; their valley cannot be fitted.",
             rows=tuple(r for v in thin for r in rows_where(final, v)),
         )
@@ -137,9 +129,8 @@ def _valleys(final: Runs) -> Iterator[Finding]:
     for v, (side, proposed) in edges:
         where = f" ({names[group[v[0]]]})" if len(names) > 1 else ""
         best = v[np.argmin(final.loss[v])]
-        yield Finding(
+        yield warning(
             code="edge-minimum",
-            severity="warning",
             message=f"budget {format_flops(float(budgets.flops[budgets.labels[v[0]]]))}{where}: the lowest loss is at "
             f"its {side} size ({format_params(float(final.n_params[best]))}), so the minimum is not bracketed; add a "
             f"run near {format_params(proposed)} parameters.",
@@ -169,9 +160,8 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         groups = (h for h in final.extras if fold(h) in GROUPS)
         header = next(h for h in groups if set(names) <= {*map(str, final.extras[h])})
         ways = tuple(f"--only {shlex.quote(f'{header}={name}')}" for name in names[:MOST_NAMED])
-        yield Finding(
+        yield warning(
             code="mixed-corpora",
-            severity="warning",
             message=f"the table mixes {len(names)} data sets or experiments ({', '.join(names[:5])}); their losses do "
             f"not lie on one surface: fit each on its own, {ways[0]} (in Python only=).",
             remedies=ways,
@@ -181,9 +171,8 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         header = next(h for h in final.extras if final.extras[h] is family)
         ways = tuple(f"--only {shlex.quote(f'{header}={name}')}" for name in families[:MOST_NAMED])
         more = " ..." if len(families) > MOST_NAMED else ""
-        yield Finding(
+        yield warning(
             code="mixed-families",
-            severity="warning",
             message=f"the table mixes {len(families)} model families ({', '.join(families[:MOST_NAMED])}{more}); "
             f"recipes and tokenizers differ, so the spread is no noise about one law. Fit one alone: {ways[0]} "
             "(in Python only=).",
@@ -193,9 +182,8 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         repeated = final.n_tokens_unique < 0.99 * final.n_tokens
         if repeated.any():
             rows = rows_where(final, repeated)
-            yield Finding(
+            yield warning(
                 code="repeated-data",
-                severity="warning",
                 message=f"{len(rows)} runs see their data more than once ({name_rows(rows)}); a law of N and D takes "
                 "repeated tokens for fresh ones. Fit the law that tells them apart, --method parametric --law "
                 "data_constrained (in Python fit_law(runs, 'data_constrained')), or single-epoch runs only.",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.findings import Finding
+from scaling.findings import Finding, error, note, warning
 from scaling.runs.rows import (
     BATCHES,
     LEARNING_RATES,
@@ -55,9 +55,8 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
         again = seen_before(runs.run_index, runs.position)
         if again.any():
             rows = rows_where(runs, again)
-            yield Finding(
+            yield warning(
                 code="repeated-checkpoints",
-                severity="warning",
                 message=f"{name_rows(rows)} {repeats(rows)} a step of their run, as a resumed run logs it twice. "
                 f"Leave one of each out{''.join(f': {way}' for way in _by_line(rows))}.",
                 rows=rows,
@@ -69,9 +68,8 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
     copies = seen_before(*(getattr(runs, name) for name in cell), *corpus, runs.loss)
     if copies.any():
         rows = rows_where(runs, copies)
-        yield Finding(
+        yield warning(
             code="duplicates",
-            severity="warning",
             message=f"{name_rows(rows)} {repeats(rows)} an earlier row (same {', '.join(cell)}, loss), which counts "
             f"twice. Leave the copies out{''.join(f': {way}' for way in _by_line(rows))}.",
             rows=rows,
@@ -80,9 +78,8 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
     named_twice = seen_before(runs.run_index) & ~copies
     if named_twice.any():
         rows = rows_where(runs, named_twice)
-        yield Finding(
+        yield warning(
             code="duplicate-run-id",
-            severity="warning",
             message=f"{name_rows(rows)} {'has' if len(rows) == 1 else 'have'} the run_id of another run; give each run "
             "its own, or the intervals treat them as one.",
             rows=rows,
@@ -102,17 +99,15 @@ def _checkpoints(runs: Runs) -> Iterator[Finding]:
     if not runs.is_curves:
         return
     n_runs = int(runs.run_index.max()) + 1
-    yield Finding(
+    yield warning(
         code="checkpoints",
-        severity="warning",
         message=f"{len(runs)} rows are checkpoints of {counted(n_runs, 'run')} and not independent; fit the last row "
         "of each run: --final (in Python runs.final()).",
         remedies=("--final",),
         source="Choshen et al. 2024, arXiv:2410.11840",
     )
-    yield Finding(
+    yield warning(
         code="unfinished-decay",
-        severity="warning",
         message="rows before the last of a run were taken before its learning rate had decayed: their loss is too "
         "high for their tokens; use finished runs (--final), or an envelope of the curves (--method envelope).",
         source="Hoffmann et al. 2022, arXiv:2203.15556, appendix B; Haegele et al. 2024, arXiv:2405.18392",
@@ -121,9 +116,8 @@ def _checkpoints(runs: Runs) -> Iterator[Finding]:
 
 def _shared_trunks(final: Runs) -> Iterator[Finding]:
     if final.trunk_id is not None and (n_trunks := len(set(final.trunk_id))) < len(final):
-        yield Finding(
+        yield note(
             code="shared-trunk",
-            severity="note",
             message=f"{len(final)} runs are branches of {counted(n_trunks, 'trunk')} and share most of their training; "
             "resample trunks, not runs.",
             source="Haegele et al. 2024, arXiv:2405.18392",
@@ -145,9 +139,8 @@ def _replicates(final: Runs) -> Iterator[Finding]:
     lr = extra_numbers(final, *LEARNING_RATES)
     batch = extra_numbers(final, "batch_tokens", *BATCHES, "global_batch_size", "batch")
     if any(c is not None and _varies_within(c, cells) for c in (lr, batch)):
-        yield Finding(
+        yield warning(
             code="hyperparameter-grid",
-            severity="warning",
             message=f"{counted(n_cells, 'cell')} (same {same}) with runs at several learning rates or "
             f"batch sizes; a law{'' if final.absent else ' of N and D'} wants the tuned run of each cell: "
             "--best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each.",
@@ -161,18 +154,16 @@ def _replicates(final: Runs) -> Iterator[Finding]:
     freedom = int(np.sum(counts - 1))
     spread = float(np.sqrt(np.sum((logs - means[cells]) ** 2) / freedom))
     if final.absent and spread > SIZES_MIXED:
-        yield Finding(
+        yield warning(
             code="replicated-cells",
-            severity="warning",
             message=f"runs of one {same} differ by {100 * spread:.2g} % of their loss, as models of several sizes do: "
             "--best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each, or give the sizes.",
             rows=rows_where(final, several),
             remedies=("--best-of-cell",),
         )
     elif spread > 0:
-        yield Finding(
+        yield note(
             code="replicated-cells",
-            severity="note",
             message=f"{counted(n_cells, 'replicated cell')} (same {same}): pure error {100 * spread:.2g} % "
             f"of the loss, {counted(freedom, 'degree')} of freedom.",
             rows=rows_where(final, several),
@@ -187,17 +178,15 @@ def _varies_within(values: NDArray[np.float64], cells: NDArray[np.int64]) -> boo
 def _losses(final: Runs) -> Iterator[Finding]:
     n, loss = len(final), final.loss
     if n > 1 and loss.max() == loss.min():
-        yield Finding(
+        yield error(
             code="equal-losses",
-            severity="error",
             message=f"all {n} runs have one loss, {loss[0]:g}; nothing can be fitted. If another column holds the "
             "loss, say --column loss=NAME (in Python columns=).",
         )
         return
     if final.convention.loss_unit == "nats/token" and np.median(loss) < NATS_PER_TOKEN_LEAST:
-        yield Finding(
+        yield warning(
             code="loss-unit",
-            severity="warning",
             message=f"half of the losses are below {np.median(loss):.3g}, low for nats/token; if they are per byte "
             "or normalised, say --loss-unit other (in Python loss_unit=): exponents hold, predicted losses do not "
             "compare.",
@@ -206,9 +195,8 @@ def _losses(final: Runs) -> Iterator[Finding]:
     grows = "flops" if "flops" not in final.absent else cell_names(final)[0]
     if n >= 8 and _rank_correlation(getattr(final, grows), loss) > 0.3:
         what = {"flops": "compute", "n_params": "parameters", "n_tokens": "tokens"}[grows]
-        yield Finding(
+        yield warning(
             code="loss-rises",
-            severity="warning",
             message=f"the loss rises with {what} over this table; is it a loss, and do all runs share data and "
             "tokenizer?",
         )
@@ -239,9 +227,8 @@ def _outliers(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         )
     else:
         whose = f" ({read[0]} {plain(getattr(final, read[0])[worst])})"
-    yield Finding(
+    yield warning(
         code="outliers",
-        severity="warning",
         message=f"{name_rows(rows)}: more than {OUTLIER_SD:g} robust sd from a smooth "
         f"{'surface' if both else 'curve'} through the others; the farthest, row {final.row[worst]}{whose}, by "
         f"{100 * np.expm1(residual[worst]):+.2g} % of its loss. Fit with and without them.",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.findings import Finding
+from scaling.findings import Finding, note, warning
 from scaling.runs.names import scale_of
 from scaling.runs.rows import (
     BATCHES,
@@ -179,9 +179,8 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     counts = (("n_params", convention.params), ("flops", convention.flops))
     mixed = [n for n, v in counts if v == "mixed" and n in reads]
     if mixed:
-        yield Finding(
+        yield warning(
             code="mixed-conventions",
-            severity="warning",
             message=f"rows count {' and '.join(mixed)} in different ways; one law through them mixes the counts. Bring "
             "all rows to one convention.",
             source="Porian et al. 2024, arXiv:2406.19146; Pearce and Song 2024, arXiv:2406.12907",
@@ -189,9 +188,8 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if "n_params" not in reads:
         return
     if convention.params == "unknown":
-        yield Finding(
+        yield warning(
             code="unknown-convention",
-            severity="warning",
             message="the table does not say whether n_params counts embeddings; by the count one set of runs gives an "
             "N exponent of .37, .54 or .70. Say which: --params-convention total or non_embedding (in Python "
             "params_convention=).",
@@ -203,9 +201,8 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         heavy = 1 - nonemb / final.n_params > EMBEDDING_HEAVY
         if heavy.any():
             rows = rows_where(final, heavy)
-            yield Finding(
+            yield note(
                 code="embedding-heavy",
-                severity="note",
                 message=f"embeddings are over {100 * EMBEDDING_HEAVY:g} % of n_params in {name_rows(rows)}; the "
                 "exponents depend on the count there. Fit the other too: --params-convention non_embedding (in Python "
                 "params_convention=).",
@@ -253,9 +250,8 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
             rows=rows,
         )
     elif "n_params" in reads and not claimed and (ratio.max() > 1 + SAME_6ND or ratio.min() < 1 - SAME_6ND):
-        yield Finding(
+        yield note(
             code="own-flops",
-            severity="note",
             message=f"FLOPs are the table's own count, {extent(ratio)} times 6 n_params n_tokens; the budgets of a "
             "law fitted to N and D are 6ND.",
             source="Porian et al. 2024, arXiv:2406.19146",
@@ -283,9 +279,8 @@ def _unfinished(final: Runs) -> Iterator[Finding]:
             verb = why.replace("are", "is", 1) if one and why.startswith("are") else why
             rest = "its loss is too high for its tokens. Leave it out"
             rest = rest if one else "their loss is too high for their tokens. Leave them out"
-            yield Finding(
+            yield warning(
                 code="unfinished-decay",
-                severity="warning",
                 message=f"{name_rows(rows)} {verb}: {rest}{f': {options} (in Python exclude=)' if options else ''}.",
                 remedies=(options,) if options else (),
                 source="Hoffmann et al. 2022, arXiv:2203.15556, appendix B; Haegele et al. 2024, arXiv:2405.18392",
@@ -294,9 +289,8 @@ def _unfinished(final: Runs) -> Iterator[Finding]:
     share = _share(final, "cooldown", "decay")
     if share is not None and (short := (share > 0) & (share < COOLDOWN_LEAST)).any():
         rows = rows_where(final, short)
-        yield Finding(
+        yield warning(
             code="short-cooldown",
-            severity="warning",
             message=f"{name_rows(rows)} {'cools' if len(rows) == 1 else 'cool'} down over less than "
             f"{100 * COOLDOWN_LEAST:g} % of the steps, too short to match a full decay.",
             source="Haegele et al. 2024, arXiv:2405.18392",
@@ -331,9 +325,8 @@ def _batch(final: Runs) -> Iterator[Finding]:
         return
     spread = float(final.n_tokens.max() / final.n_tokens.min())
     if batch.max() <= 1.01 * batch.min() and spread >= WIDE_TOKENS:
-        yield Finding(
+        yield warning(
             code="constant-batch",
-            severity="warning",
             message=f"one batch size ({plain(batch[0])}) over a factor of {plain(spread)} in tokens is off-optimal "
             "at both ends (the best batch grows about as D^.4 to D^.6), which bends the exponents.",
             source="Step Law, arXiv:2503.04715; Porian et al. 2024, arXiv:2406.19146",
@@ -344,9 +337,8 @@ def _warmup(final: Runs) -> Iterator[Finding]:
     share = _share(final, "warmup", "warm_up")
     if share is not None and (long := share > WARMUP_MOST).any():
         rows = rows_where(final, long)
-        yield Finding(
+        yield warning(
             code="long-warmup",
-            severity="warning",
             message=f"{name_rows(rows)} {'spends' if len(rows) == 1 else 'spend'} up to "
             f"{format_percent(float(np.nanmax(share)))} of the tokens on warm-up, which raises the loss of "
             "the short runs and with it the N exponent.",
