@@ -7,7 +7,7 @@ and each fit refuses for itself the design it cannot use.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,19 +78,14 @@ def _ratio(runs: Runs) -> Iterator[Finding]:
         return
     x, y = np.log(runs.n_params), np.log(runs.n_tokens)
     if float(np.std(y - x)) < ONE_RATIO:
-        yield warning(
-            code="single-ratio",
-            message=f"every run has about {plain(np.exp(np.median(y - x)))} tokens per parameter; the effects of N and "
-            "D cannot be separated. Add runs at a third and at three times that ratio.",
-            source="(Mis)Fitting, arXiv:2502.18969",
-        )
+        why = f"every run has about {plain(np.exp(np.median(y - x)))} tokens per parameter; the effects of N and D "
+        why += "cannot be separated. Add runs at a third and at three times that ratio."
     elif x.std() > 0 and y.std() > 0 and (r := float(np.corrcoef(x, y)[0, 1])) > 0.98:
-        yield warning(
-            code="single-ratio",
-            message=f"ln N and ln D are correlated {r:.3f}: their effects are hardly separable. Add runs off the "
-            "line, at other tokens per parameter.",
-            source="(Mis)Fitting, arXiv:2502.18969",
-        )
+        why = f"ln N and ln D are correlated {r:.3f}: their effects are hardly separable. Add runs off the line, at "
+        why += "other tokens per parameter."
+    else:
+        return
+    yield warning(code="single-ratio", message=why, source="(Mis)Fitting, arXiv:2502.18969")
 
 
 def _valleys(final: Runs) -> Iterator[Finding]:
@@ -153,13 +148,18 @@ def _edge(final: Runs, v: NDArray[np.int64]) -> tuple[str, float] | None:
     return None
 
 
+def _only_each(header: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The options that fit each group of runs on its own."""
+    return tuple(f"--only {shlex.quote(f'{header}={name}')}" for name in names[:MOST_NAMED])
+
+
 def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     """Several corpora, repeated data, several model families in one table."""
     _, names = group_of(final)
     if len(names) > 1:
         groups = (h for h in final.extras if fold(h) in GROUPS)
         header = next(h for h in groups if set(names) <= {*map(str, final.extras[h])})
-        ways = tuple(f"--only {shlex.quote(f'{header}={name}')}" for name in names[:MOST_NAMED])
+        ways = _only_each(header, names)
         yield warning(
             code="mixed-corpora",
             message=f"the table mixes {len(names)} data sets or experiments ({', '.join(names[:5])}); their losses do "
@@ -169,7 +169,7 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     family = extra_column(final, "family", "model_family")
     if family is not None and family.dtype.kind == "O" and len(families := sorted(set(map(str, family)))) > 1:
         header = next(h for h in final.extras if final.extras[h] is family)
-        ways = tuple(f"--only {shlex.quote(f'{header}={name}')}" for name in families[:MOST_NAMED])
+        ways = _only_each(header, families)
         more = " ..." if len(families) > MOST_NAMED else ""
         yield warning(
             code="mixed-families",

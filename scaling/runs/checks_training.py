@@ -75,11 +75,13 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     both = {"n_params", "n_tokens"} <= reads
     # of one alone nothing is out of line
     ratio = float(np.median(final.n_tokens / final.n_params)) if both else 1.0
-    bounds = (("n_params", final.n_params, N_LEAST), ("n_tokens", final.n_tokens, D_LEAST))
-    middles = {name: (float(np.median(values)), least) for name, values, least in bounds if name in reads}
-    low = {name: middle for name, (middle, least) in middles.items() if middle < least}
-    if _counted_in_ones(final):
-        low = {}
+    least = {"n_params": N_LEAST, "n_tokens": D_LEAST}
+    middles = {name: float(np.median(getattr(final, name))) for name in least if name in reads}
+    low = {
+        name: middle
+        for name, middle in middles.items()
+        if middle < least[name] and not _counted_in_ones(final)
+    }
     certain = len(low) == 2 or ratio > RATIO_MOST or ratio < 1 / CERTAIN
     for name, middle in low.items():
         header = final.read_from.get(name, name)
@@ -126,14 +128,10 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
 
 def _too_many(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     """Counts above any run's: the unit of a header applied to cells that are whole counts already."""
-    high: dict[
-        str, tuple[str, float, float]
-    ] = {}  # by column: the quantity, its middle, and that over the bound
-    for name, values, most in (
-        ("flops", final.flops, C_MOST),
-        ("n_params", final.n_params, N_MOST),
-        ("n_tokens", final.n_tokens, D_MOST),
-    ):
+    high: dict[str, tuple[str, float, float]] = {}  # the quantity, its middle, and that over the bound
+    bounds = (("flops", C_MOST), ("n_params", N_MOST), ("n_tokens", D_MOST))
+    for name, most in bounds:
+        values = getattr(final, name)
         own = name != "flops" or name in final.read_from  # 6 N D repeats what N and D say
         if name in reads and own and (middle := float(np.median(values))) > most:
             high.setdefault(final.read_from.get(name, name), (name, middle, middle / most))

@@ -20,6 +20,7 @@ from scaling.runs.names import (
     OWN_NAMES,
     PARSERS,
     PATH_TAIL,
+    Meaning,
     fold,
     last_words,
     meaning_of,
@@ -40,17 +41,11 @@ SAMPLE = 200  # rows that tell text from numbers and one quantity from another
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match:
+class Match(Meaning):
     """One column of the file read as one of our quantities."""
 
-    name: str  # ours
     header: str  # as the file writes it
     position: int
-    rank: int = OWN_NAME
-    scale: float = 1.0
-    log_base: float = 0.0
-    unit: str = ""
-    says_total: bool = False
     as_told: bool = False  # the caller has named this column
     data_unit: str = ""  # of a count that is no count of tokens: samples, images
 
@@ -98,7 +93,7 @@ def missing_column(
     """The error for a required column that is not there, with the columns that may be it by their meaning."""
     near = unread_near(name, table, found)
     headers = table.headers
-    options = [f"--column {shlex.quote(f'{name}={header}')}" for header in near[:2]]
+    options = [column_option(name, header) for header in near[:2]]
     guess = f" Is it {near[0]}? Then say {say_column(name, near[0])}." if near else ""
     if name == "loss" and not near and (wide := looks_wide(table)):
         what = shlex.split(wide)[1]
@@ -124,9 +119,13 @@ def near_columns(name: str, headers: Iterable[str]) -> list[str]:
     return [h for h in headers if (m := meaning_of(h) or last_words(h) or misspelt(h)) and m.name == name]
 
 
+def column_option(name: str, header: str) -> str:
+    return f"--column {shlex.quote(f'{name}={header}')}"
+
+
 def say_column(name: str, header: str) -> str:
     """How to say on the command line, and in Python, that `header` holds `name`."""
-    return f"--column {shlex.quote(f'{name}={header}')} (in Python columns={{{name!r}: {header!r}}})"
+    return f"{column_option(name, header)} (in Python columns={{{name!r}: {header!r}}})"
 
 
 def column_values(table: RawTable, match: Match, n: int | None = None) -> Array:
@@ -227,7 +226,7 @@ def _given_match(table: RawTable, name: str, header: str) -> Match:
         listed = ", ".join(near or [h for h in table.headers if h][:MOST_LISTED])
         raise UsageError(
             f"{table.source}: no column {header!r} to read {name} from; the file has {listed}.",
-            remedies=[f"--column {shlex.quote(f'{name}={h}')}" for h in near[:2]],
+            remedies=[column_option(name, h) for h in near[:2]],
         )
     position = table.headers.index(header)
     meaning = meaning_of(header)
@@ -260,8 +259,7 @@ def _ambiguous(table: RawTable, name: str, matches: Sequence[Match]) -> DataErro
     listed += f" and {len(matches) - SHOWN} more" if len(matches) > SHOWN else ""
     wide = looks_wide(table)
     say = f"{wide} (in Python wide=) reads one run a column" if wide else say_column(name, matches[0].header)
-    columns = tuple(f"--column {shlex.quote(f'{name}={m.header}')}" for m in matches[:SHOWN])
-    options = (wide,) if wide else columns
+    options = (wide,) if wide else tuple(column_option(name, m.header) for m in matches[:SHOWN])
     return DataError(
         f"{table.source}: columns {listed} can each be read as {name}; say which: {say}.", remedies=options
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +18,7 @@ from scaling.errors import DataError, UsageError
 from scaling.runs.columns import (
     Match,
     Matches,
+    column_option,
     column_values,
     missing_column,
     read_column,
@@ -32,6 +32,8 @@ from scaling.runs.table import ONE_INPUT_LAWS, QUANTITIES
 from scaling.runs.wide import option_for_runs
 
 Array = NDArray[np.float64]
+
+Advice = tuple[str, tuple[str, ...]]  # what would do, and the options that do it
 
 # A batch in sequences beside one in tokens: no published batch had so many sequences (Llama 3's 16M tokens are 2,048
 # of 8,192), and 32,768 tokens are a batch of the smallest models.
@@ -279,11 +281,12 @@ def _refuse_more_than_one(has: str, size: Array, table: RawTable, found: Matches
     missing = "n_tokens" if has == "n_params" else "n_params"
     law = _what_would_do({has}, missing, table, found, reading)
     for i, header in enumerate(table.headers):
-        if told := _sizes_as_text(table, found, i, size):
-            if told == "names":
+        if kind := _sizes_as_text(table, found, i, size):
+            if kind == "names":
                 hint = f" The names in {header} hold sizes: write them into a column {missing} of their own.{law[0]}"
                 raise missing_column(missing, table, found, hint, law[1])
-            raise _proposed(missing, header, table, found, law)
+            is_near = header in unread_near(missing, table, found)
+            raise missing_column(missing, table, found, *_proposal(missing, header, law, is_near=is_near))
     loss = column_values(table, found["loss"]) if "loss" in found else np.full(len(table), np.nan)
     order = np.argsort(size, kind="stable")
     cells = [c for c in np.split(order, np.flatnonzero(np.diff(size[order])) + 1) if len(c) > 1]
@@ -295,7 +298,9 @@ def _refuse_more_than_one(has: str, size: Array, table: RawTable, found: Matches
         if i not in read and not CHANGES_MEANING & set(fold(header).split("_")):
             values = try_numbers(table.values[i], "n_params")
             if 2 * len(np.unique(values)) <= len(values) and all(_falls(values[c], loss[c]) for c in cells):
-                raise _proposed(missing, header, table, found, law, values)
+                near, small = unread_near(missing, table, found), float(np.median(values)) < LEAST_SIZE
+                advice = _proposal(missing, header, law, is_near=header in near, too_small=small)
+                raise missing_column(missing, table, found, *advice)
     hint = f" Runs of one {has} differ by more than {SAME_CELL:.0%} in loss, so {has} alone does not set it:{law[0]}"
     best = " --best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each."
     raise missing_column(missing, table, found, hint + best, ("--best-of-cell", *law[1]))
@@ -326,23 +331,15 @@ def _falls(values: Array, loss: Array) -> bool:
     return bool(np.all(np.diff(values[order]) > 0) and np.all(np.diff(loss[order]) < 0))
 
 
-def _proposed(
-    missing: str,
-    header: str,
-    table: RawTable,
-    found: Matches,
-    law: tuple[str, tuple[str, ...]],
-    values: Array | None = None,
-) -> DataError:
-    """The error that asks whether a column is the missing size; cells too small for one need their unit said first."""
-    hint = f" Is it {header}? Then say {say_column(missing, header)}"
-    if values is not None and float(np.median(values)) < LEAST_SIZE:
-        hint = f" Is it {header}? Then name that column {missing} with its unit, '{missing} (B)' for billions"
-        return missing_column(missing, table, found, f"{hint}.{law[0]}", law[1])
-    if header in unread_near(missing, table, found):
-        return missing_column(missing, table, found, law[0], law[1])
-    option = f"--column {shlex.quote(f'{missing}={header}')}"
-    return missing_column(missing, table, found, f"{hint}.{law[0]}", (option, *law[1]))
+def _proposal(missing: str, header: str, law: Advice, *, is_near: bool, too_small: bool = False) -> Advice:
+    """Whether a column is the missing size, asked; cells too small for one need their unit said first."""
+    if too_small:
+        named = f"Then name that column {missing} with its unit, '{missing} (B)' for billions"
+        return f" Is it {header}? {named}.{law[0]}", law[1]
+    if is_near:
+        return law
+    say = f" Is it {header}? Then say {say_column(missing, header)}.{law[0]}"
+    return say, (column_option(missing, header), *law[1])
 
 
 def _other_size(table: RawTable, found: Matches) -> str:
@@ -355,9 +352,7 @@ def _other_size(table: RawTable, found: Matches) -> str:
     return ""
 
 
-def _what_would_do(
-    here: set[str], missing: str, table: RawTable, found: Matches, reading: Reading
-) -> tuple[str, tuple[str, ...]]:
+def _what_would_do(here: set[str], missing: str, table: RawTable, found: Matches, reading: Reading) -> Advice:
     """What else than the missing column would do, and the options that do it."""
     if not here:
         names = read_texts(table.values[found["run_id"].position]) if "run_id" in found else ()

@@ -214,6 +214,7 @@ def fetch(url: str, folder: Path, name: str, *, sha256: str | None = None) -> Pa
             if error.errno == errno.ENOSPC
             else ""
         )
-        why = error.strerror or error
-        raise DataError(f"{folder} cannot be written: {why}.{advice} Nothing was kept.") from error
+        raise DataError(
+            f"{folder} cannot be written: {error.strerror or error}.{advice} Nothing was kept."
+        ) from error
     return Path(path)

@@ -1,20 +1,24 @@
-"""Runs: the one table every fit takes. Columns are float64 arrays of equal length, checked once, read-only."""
+"""Runs: the one table every fit takes, and how it is saved; float64 arrays of equal length, checked once, read-only."""
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, UsageError
-from scaling.runs.save import write_columns
+from scaling.files import whole_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +29,7 @@ Array = NDArray[np.float64]
 READERS: dict[str, Callable[..., Runs]] = {}
 
 PARAMS_CONVENTIONS = ("total", "active", "non_embedding", "mixed", "unknown")
+SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 REQUIRED = ("n_params", "n_tokens", "flops", "loss")
 OPTIONAL = ("budget", "step", "n_tokens_unique")
 # a table may lack any of these, beside the loss; a law of one of them needs no other
@@ -99,9 +104,7 @@ class Runs:
         extras = {k: _read_only(np.asarray(v)) for k, v in self.extras.items()}
         for name, values in {**extras, "trunk_id": self.trunk_id}.items():
             if values is not None and len(values) != n:
-                raise DataError(
-                    f"{self.source}: {name} has {len(values)} values for {n} runs; give one a run."
-                )
+                raise _wrong_length(self.source, name, len(values), n)
         object.__setattr__(self, "extras", MappingProxyType(extras))
 
     def __len__(self) -> int:
@@ -227,15 +230,13 @@ class Runs:
         losses = as_floats(loss, "loss", source)
         if n_params is None and n_tokens is None and flops is None:
             raise DataError(f"{source}: give n_params, n_tokens or flops beside the loss; got none.")
-        N, D, C = (
-            np.full(len(losses), np.nan) if values is None else as_floats(values, name, source)
-            for name, values in zip(QUANTITIES, (n_params, n_tokens, flops), strict=True)
-        )
-        for name, values in zip(QUANTITIES, (N, D, C), strict=True):
+        sizes = []
+        for name, given in zip(QUANTITIES, (n_params, n_tokens, flops), strict=True):
+            values = np.full(len(losses), np.nan) if given is None else as_floats(given, name, source)
             if len(values) != len(losses):
-                raise DataError(
-                    f"{source}: {name} has {len(values)} values for {len(losses)} runs; give one a run."
-                )
+                raise _wrong_length(source, name, len(values), len(losses))
+            sizes.append(values)
+        N, D, C = sizes
         with np.errstate(all="ignore"):  # __post_init__ refuses what overflows, with its row
             if n_params is None and n_tokens is not None and flops is not None:
                 N = C / (FLOPS_PER_PARAM_TOKEN * D)
@@ -246,14 +247,13 @@ class Runs:
         if convention is None:
             convention = Convention(flops="6ND" if is_6nd(C, N, D) else "unknown")
         trunk = columns.pop("trunk_id", None)
+        names = (f"run-{i:04d}" for i in range(len(losses))) if run_id is None else run_id
         return cls(
             n_params=N,
             n_tokens=D,
             flops=C,
             loss=losses,
-            run_id=tuple(f"run-{i:04d}" for i in range(len(losses)))
-            if run_id is None
-            else tuple(map(str, run_id)),
+            run_id=tuple(map(str, names)),
             trunk_id=None if trunk is None else tuple(map(str, trunk)),
             convention=convention,
             **columns,
@@ -351,7 +351,7 @@ def _column(runs: Runs, name: str, n: int) -> NDArray[Any]:
     else:
         values = as_floats(getattr(runs, name), name, runs.source)
     if values.shape != (n,):
-        raise DataError(f"{runs.source}: {name} has {len(values)} values for {n} runs; give one a run.")
+        raise _wrong_length(runs.source, name, len(values), n)
     if name != "row":
         bad = ~np.isfinite(values) | (values <= 0 if name != "step" else values < 0)
         if name in OPTIONAL or (name == "loss" and runs.planned):
@@ -368,8 +368,81 @@ def _column(runs: Runs, name: str, n: int) -> NDArray[Any]:
     return _read_only(values)
 
 
+def _wrong_length(source: str, name: str, n_values: int, n_runs: int) -> DataError:
+    return DataError(f"{source}: {name} has {n_values} values for {n_runs} runs; give one a run.")
+
+
 def _read_only(values: NDArray[Any]) -> NDArray[Any]:
     """A view that cannot be written through, so that a frozen table stays what it was checked to be."""
     view = values.view()
     view.flags.writeable = False
     return view
+
+
+def write_columns(columns: Mapping[str, Any], path: Path, *, overwrite: bool = False) -> Path:
+    """Write beside `path`, then rename into place: a reader sees the old file or the whole new one.
+
+    Raises:
+        UsageError: another suffix than .csv, .jsonl (each also .gz), .parquet.
+        DataError: the file exists, its folder does not, or it cannot be written (disk full, no permission).
+    """
+    name = path.name.lower()
+    if not name.endswith(SUFFIXES):
+        raise UsageError(f"{path}: a table of runs is saved as {', '.join(SUFFIXES)}; choose one of these.")
+    if path.exists() and not overwrite:
+        raise DataError(f"{path} exists already; choose another name or pass overwrite=True.")
+    if not path.parent.is_dir():
+        raise DataError(f"{path.parent} is not a folder; create it first.")
+    try:
+        with whole_file(path) as partial:
+            _write(columns, partial, name)
+    except (OSError, UnicodeEncodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} could not be written: {why}. Nothing was changed there.") from error
+    return path
+
+
+def _write(columns: Mapping[str, Any], to: Path, name: str) -> None:
+    if name.endswith(".parquet"):
+        _write_parquet(columns, to)
+        return
+    columns = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in columns.items()}
+    with to.open("xb") as raw, _text(raw, name) as file:
+        if ".csv" in name:
+            returns = any(isinstance(c, str) and "\r" in c for v in columns.values() for c in v)
+            # QUOTE_MINIMAL leaves a lone \r unquoted, and readers then see two lines
+            quoting: Any = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+            writer = csv.writer(file, lineterminator="\n", quoting=quoting)
+            writer.writerow(columns)
+            writer.writerows(zip(*(map(_csv_cell, v) for v in columns.values()), strict=True))
+        else:
+            for cells in zip(*columns.values(), strict=True):
+                row = {
+                    k: v if v == v else None for k, v in zip(columns, cells, strict=True)
+                }  # NaN: not known
+                file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+
+
+def _text(raw: IO[bytes], name: str) -> io.TextIOWrapper:
+    """UTF-8 text over `raw`; gzip without a name or time, so that equal runs give equal files."""
+    binary: Any = gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) if name.endswith(".gz") else raw
+    return io.TextIOWrapper(binary, encoding="utf-8", newline="")
+
+
+def _csv_cell(value: Any) -> Any:
+    """Shortest text that reads back as the same number; NaN = empty."""
+    if isinstance(value, float):
+        return "" if value != value else repr(value)
+    return value
+
+
+def _write_parquet(columns: Mapping[str, Any], to: Path) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise DataError(
+            f"{to}: Parquet needs pyarrow; `pip install 'isoflop[data]'`, or save as .csv."
+        ) from error
+    import pandas as pd
+
+    pd.DataFrame(columns).to_parquet(to, index=False)
