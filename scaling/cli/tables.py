@@ -184,7 +184,7 @@ def read_table(
 
 
 def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Collection[str] | None) -> Reading:
-    from scaling.runs.raw_table import Reading, RowChoice
+    from scaling.runs.raw_table import Reading
 
     return Reading(
         params_convention=options.params_convention,
@@ -194,7 +194,9 @@ def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Colle
         columns=_renamed(options.columns),
         tokens_per_step=None if options.tokens_per_step is None else parse_tokens(options.tokens_per_step),
         decimal=options.decimal,
-        rows=RowChoice(only=options.only, exclude=options.exclude, drop=options.drop),
+        only=options.only,
+        exclude=options.exclude,
+        drop=options.drop,
         best_of_cell=options.best_of_cell,
         final=final,
         planned=planned,

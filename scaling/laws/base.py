@@ -356,6 +356,20 @@ def family_of_formula(
     return cls.family
 
 
+def with_floor(
+    loss: Callable[..., Any], gradient: Callable[..., Sequence[Any]], *, n_inputs: int
+) -> dict[str, Callable[..., Any]]:
+    """`loss` and `gradient` of E + loss(*inputs, *coefficients): E is the first coefficient, its derivative 1."""
+
+    def floored(*values: Any) -> Any:
+        return values[n_inputs] + loss(*values[:n_inputs], *values[n_inputs + 1 :])
+
+    def floored_gradient(*values: Any) -> tuple[Any, ...]:
+        return 1.0, *gradient(*values[:n_inputs], *values[n_inputs + 1 :])
+
+    return {"loss": floored, "gradient": floored_gradient}
+
+
 # What the families share. Reference scales are the middle of the runs people fit; there A/N^alpha and B/D^beta are
 # both a few tenths of a nat.
 PARAMS = Input(name="n_params", unit="parameters", reference=1e9)

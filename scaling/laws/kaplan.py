@@ -21,6 +21,7 @@ from scaling.laws.base import (
     Coefficient,
     Law,
     family_of_formula,
+    with_floor,
 )
 from scaling.laws.form import (
     checked_exp,
@@ -49,20 +50,6 @@ def kaplan_gradient(
     loss, slope = (x + y) ** alpha_D, alpha_D * (x + y) ** (alpha_D - 1)  # slope: dL / d(x + y)
     by_alpha_D = loss * (y * ln(x + y) + x * softplus(ln(y) - ratio * log_size)) / (x + y)
     return slope * x * log_size / alpha_D, by_alpha_D, slope * x * ratio / N_c, slope / n_tokens
-
-
-def kaplan_floor_loss(
-    n_params: Any, n_tokens: Any, E: Any, alpha_N: Any, alpha_D: Any, N_c: Any, D_c: Any
-) -> Any:
-    """E + [(N_c / N)^(alpha_N / alpha_D) + D_c / D]^alpha_D."""
-    return E + kaplan_loss(n_params, n_tokens, alpha_N, alpha_D, N_c, D_c)
-
-
-def kaplan_floor_gradient(
-    n_params: Any, n_tokens: Any, E: Any, alpha_N: Any, alpha_D: Any, N_c: Any, D_c: Any
-) -> tuple[Any, ...]:
-    """Derivatives with respect to E, alpha_N, alpha_D, N_c, D_c."""
-    return 1.0, *kaplan_gradient(n_params, n_tokens, alpha_N, alpha_D, N_c, D_c)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +155,5 @@ FLOOR_FAMILY = family_of_formula(
     cite="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5, with a floor",
     inputs=(PARAMS, TOKENS),
     coefficients=(FLOOR_OR_NONE, *_COEFFICIENTS),
-    loss=kaplan_floor_loss,
-    gradient=kaplan_floor_gradient,
+    **with_floor(kaplan_loss, kaplan_gradient, n_inputs=2),
 )

@@ -24,6 +24,7 @@ from scaling.laws.base import (
     Law,
     LawFamily,
     family_of_formula,
+    with_floor,
 )
 from scaling.laws.form import (
     checked_exp,
@@ -43,16 +44,6 @@ def power_law_gradient(x: Any, x_c: Any, alpha: Any) -> tuple[Any, ...]:
     """Derivatives with respect to x_c and alpha."""
     y = (x_c / x) ** alpha
     return alpha * y / x_c, y * ln(x_c / x)
-
-
-def power_law_floor(x: Any, E: Any, x_c: Any, alpha: Any) -> Any:
-    """E + (x_c / x)^alpha."""
-    return E + power_law(x, x_c, alpha)
-
-
-def power_law_floor_gradient(x: Any, E: Any, x_c: Any, alpha: Any) -> tuple[Any, ...]:
-    """Derivatives with respect to E, x_c and alpha."""
-    return 1.0, *power_law_gradient(x, x_c, alpha)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,26 +171,19 @@ def _family(name: str, symbol: str, source: Input, cls: type[_OneInputLaw]) -> L
         ),
         Coefficient(name="alpha", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.6),
     )  # fmt: skip
-    loss: Callable[..., Any] = power_law
-    gradient: Callable[..., tuple[Any, ...]] = power_law_gradient
-    floor, with_floor = "", ""
-    if issubclass(cls, _OneInputFloorLaw):
-        loss, gradient, floor, with_floor = (
-            power_law_floor,
-            power_law_floor_gradient,
-            "E + ",
-            ", with a floor",
-        )
+    terms: dict[str, Callable[..., Any]] = {"loss": power_law, "gradient": power_law_gradient}
+    has_floor = issubclass(cls, _OneInputFloorLaw)
+    if has_floor:
+        terms = with_floor(power_law, power_law_gradient, n_inputs=1)
         coefficients = (FLOOR_OR_NONE, *coefficients)
     return family_of_formula(
         cls,
         name=name,
-        formula=f"L = {floor}(x_c/{symbol})^alpha",
-        cite=f"Kaplan et al. 2020, arXiv:2001.08361, eq. 1.1-1.3{with_floor}",
+        formula=f"L = {'E + ' if has_floor else ''}(x_c/{symbol})^alpha",
+        cite=f"Kaplan et al. 2020, arXiv:2001.08361, eq. 1.1-1.3{', with a floor' if has_floor else ''}",
         inputs=(source,),
         coefficients=coefficients,
-        loss=loss,
-        gradient=gradient,
+        **terms,
     )
 
 

@@ -45,9 +45,8 @@ def from_row(record: type[Record], row: Mapping[str, str], **given: Any) -> Reco
         "str": str, "int": int, "float": float, "int | None": whole_number, "float | None": number,
     }  # fmt: skip
     named = {n: kind for n, kind in record.__annotations__.items() if n not in given}
-    types = {
-        n: getattr(kind, "__forward_arg__", kind) for n, kind in named.items()
-    }  # a NamedTuple wraps them
+    # a NamedTuple wraps its annotations
+    types = {n: getattr(kind, "__forward_arg__", kind) for n, kind in named.items()}
     return record(**given, **{n: kinds[kind](row[n]) for n, kind in types.items()})
 
 

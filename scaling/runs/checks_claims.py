@@ -132,10 +132,8 @@ def _budgets(final: Runs) -> Iterator[Finding]:
     chosen = "n_params_active" in final.extras  # of two counts the caller has named one
     grows = _moves_with(final.n_params[off], ratio[off])
     if max(middle, 1 / middle) > CERTAIN:
-        why = (
-            " Is the budget in another unit? Say it in the header, budget (EFLOP), or leave the column out: "
-        )
-        why += WITHOUT_BUDGET
+        why = " Is the budget in another unit? Say it in the header, budget (EFLOP), or leave the column out:"
+        why += f" {WITHOUT_BUDGET}"
     elif better:
         argument = "columns" if better.startswith("--column") else "params_convention"
         why = f" Another count meets them: {better} (in Python {argument}=)."
@@ -285,9 +283,8 @@ def _epochs(final: Runs) -> Iterator[Finding]:
     if unique is not None and np.isfinite(unique).any():
         passes = final.n_tokens / unique
         with np.errstate(invalid="ignore"):
-            off = np.abs(passes - epochs) > np.maximum(
-                0.05 * epochs, 0.99
-            )  # epochs may be rounded up or down
+            # epochs may be rounded up or down
+            off = np.abs(passes - epochs) > np.maximum(0.05 * epochs, 0.99)
         if off.any():
             rows = rows_where(final, off)
             yield warning(

@@ -138,9 +138,8 @@ def _edge(final: Runs, v: NDArray[np.int64]) -> tuple[str, float] | None:
     """Which end alone holds the lowest loss of a valley, and the size one step beyond; None when an inner size does."""
     n_params, loss = final.n_params[v], final.loss[v]
     sizes = np.unique(n_params)
-    lowest = np.unique(
-        n_params[loss == loss.min()]
-    )  # digitised tables have ties: an inner size among them brackets
+    # digitised tables have ties: an inner size among them brackets
+    lowest = np.unique(n_params[loss == loss.min()])
     if lowest.tolist() == [sizes[0]]:
         return "smallest", float(sizes[0] / min(sizes[1] / sizes[0], LONGEST_STEP))
     if lowest.tolist() == [sizes[-1]]:

@@ -107,6 +107,10 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
             "thousands, millions or billions, say so in the header: n_params (k), n_params (M), n_params (B)"
             f"{unit if scale_of(header) > 1 else ''}.",
         )
+    yield from _exchange(final)
+
+
+def _exchange(final: Runs) -> Iterator[Finding]:
     few = final.n_tokens < final.n_params
     if np.mean(few) > 0.5:
         rows = rows_where(final, few)

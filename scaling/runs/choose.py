@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scaling.errors import DataError, UnitError, UnknownNameError, UsageError
 from scaling.runs.columns import Match, Matches, column_values
 from scaling.runs.names import GROUPS, fold, fold_tail, parse_quantity
-from scaling.runs.raw_table import EMPTY, RawTable, RowChoice, read_texts, try_numbers
+from scaling.runs.raw_table import EMPTY, RawTable, Reading, read_texts, try_numbers
 from scaling.runs.table import group_index, last_of_each
 from scaling.translation import counted
 
@@ -40,23 +40,23 @@ _STOPPED = frozenset({  # W&B, MLflow, Slurm, and by hand; a diverged run is no 
 })  # fmt: skip
 
 
-def choose_rows(table: RawTable, found: Matches, choice: RowChoice) -> tuple[RawTable, tuple[str, ...]]:
+def choose_rows(table: RawTable, found: Matches, reading: Reading) -> tuple[RawTable, tuple[str, ...]]:
     """The rows asked for, and the names of the runs left out.
 
     Raises:
         UnknownNameError: a column, a value, a run or a line that is not in the table.
         DataError: no row is left.
     """
-    if not choice:
+    if not (reading.only or reading.exclude or reading.drop):
         return table, ()
     keep = np.ones(len(table), dtype=bool)
-    for column in choice.drop:
+    for column in reading.drop:
         keep &= ~_marked(table, found, column)
-    for what in choice.exclude:
+    for what in reading.exclude:
         keep &= ~_excluded(table, found, what)
-    keep &= _asked_for(table, found, choice.only)
+    keep &= _asked_for(table, found, reading.only)
     if not keep.any():
-        options = (("--drop", choice.drop), ("--exclude", choice.exclude), ("--only", choice.only))
+        options = (("--drop", reading.drop), ("--exclude", reading.exclude), ("--only", reading.only))
         asked = " ".join(f"{option} {shlex.quote(text)}" for option, texts in options for text in texts)
         raise DataError(f"{asked} leaves none of the {len(table)} rows of {table.source}; leave fewer out.")
     names = run_names(table, found)

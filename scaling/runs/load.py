@@ -37,7 +37,7 @@ from scaling.runs.conventions import (
 )
 from scaling.runs.derive import Sizes, read_sizes
 from scaling.runs.names import EXPERTS, fold, fold_tail
-from scaling.runs.raw_table import ColumnNames, RawTable, Reading, RowChoice, read_extra, read_texts
+from scaling.runs.raw_table import ColumnNames, RawTable, Reading, read_extra, read_texts
 from scaling.runs.read import MAX_ROWS, read_table
 from scaling.runs.table import Convention, Runs
 
@@ -107,7 +107,6 @@ def load_runs(
         >>> load_runs({"params": ["1B", "2B"], "tokens": ["20B", "40B"], "loss": [2.6, 2.4]}).flops[0]
         1.2e+20
     """
-    rows = RowChoice(only=tuple(only), exclude=tuple(exclude), drop=tuple(drop))
     reading = Reading(
         params_convention=params_convention,
         flops_convention=flops_convention,
@@ -116,7 +115,9 @@ def load_runs(
         columns=columns,
         tokens_per_step=tokens_per_step,
         decimal=decimal,
-        rows=rows,
+        only=only,
+        exclude=exclude,
+        drop=drop,
         best_of_cell=best_of_cell,
         final=final,
         planned=planned,
@@ -130,7 +131,7 @@ def read_runs(table: RawTable, reading: Reading) -> Loaded:
     """The runs of a table as written."""
     table = resolve_commas(table, decimal=reading.decimal, columns=reading.columns)
     found, notes = match_columns(table, reading.columns)
-    table, left_out = choose_rows(table, found, reading.rows)
+    table, left_out = choose_rows(table, found, reading)
     if left_out:
         notes = (*notes, f"left out {counted_runs(left_out)} as you asked")
     if not reading.planned:
@@ -262,8 +263,8 @@ def _trunks(table: RawTable, found: Matches) -> tuple[str, ...] | None:
     return tuple(t or r for t, r in zip(trunks, runs, strict=True)) if any(trunks) else None
 
 
-_SAVED_UNDER = {name: name for name in ("n_params_nonemb", "n_params_active")} | {
-    "n_params": "n_params_total"
+_SAVED_UNDER = {"n_params": "n_params_total"} | {
+    name: name for name in ("n_params_nonemb", "n_params_active")
 }
 
 

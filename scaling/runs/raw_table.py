@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -63,18 +63,6 @@ ColumnNames = Mapping[str, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowChoice:
-    """The rows asked for. Conditions are COLUMN=VALUE, COLUMN>VALUE ...; columns by our name or the file's."""
-
-    only: tuple[str, ...] = ()  # several values of one column add up, several columns must all hold
-    exclude: tuple[str, ...] = ()  # a run id, "line:12", or a condition
-    drop: tuple[str, ...] = ()  # columns that mark rows to leave out
-
-    def __bool__(self) -> bool:
-        return bool(self.only or self.exclude or self.drop)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reading:
     """How a table is to be read; what is None is read from the table, or asked for."""
 
@@ -86,7 +74,10 @@ class Reading:
     columns: ColumnNames | None = None
     tokens_per_step: float | None = None  # D = steps times this
     decimal: str | None = None  # comma or point, where a cell like 5,556 could be either
-    rows: RowChoice = field(default_factory=RowChoice)
+    # which rows; conditions are COLUMN=VALUE, COLUMN>VALUE ..., columns by our name or the file's
+    only: Sequence[str] = ()  # several values of one column add up, several columns must all hold
+    exclude: Sequence[str] = ()  # a run id, "line:12", or a condition
+    drop: Sequence[str] = ()  # columns that mark rows to leave out
     best_of_cell: bool = False  # of the runs of one (N, D) the one of the lowest loss
     final: bool = False  # of training curves the last row of each run
     planned: bool = False  # losses may be missing

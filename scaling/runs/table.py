@@ -417,9 +417,8 @@ def _write(columns: Mapping[str, Any], to: Path, name: str) -> None:
             writer.writerows(zip(*(map(_csv_cell, v) for v in columns.values()), strict=True))
         else:
             for cells in zip(*columns.values(), strict=True):
-                row = {
-                    k: v if v == v else None for k, v in zip(columns, cells, strict=True)
-                }  # NaN: not known
+                # NaN: not known
+                row = {k: v if v == v else None for k, v in zip(columns, cells, strict=True)}
                 file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
 
 

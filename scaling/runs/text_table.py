@@ -233,9 +233,8 @@ def _by_blanks(rows: Sequence[str]) -> list[list[str]] | None:
     for blanks in (r"\s{2,}", r"\s+"):
         records = [re.split(blanks, row.strip()) for row in rows]
         if len(records) > 2 and len(records[1]) == 1 and len(records[2]) == len(records[0]) + 1:
-            records[:2] = [
-                [*records[1], *records[0]]
-            ]  # pandas writes the name of an index on a line of its own
+            # pandas writes the name of an index on a line of its own
+            records[:2] = [[*records[1], *records[0]]]
         n = len(records[0])
         counts = {len(record) for record in records[1:]} or {n}
         if n > 1 and len(counts) == 1 and counts <= {n, n + 1}:
