@@ -7,6 +7,7 @@ arrays; `batched` makes the prediction and the Jacobian over many coefficient ve
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,7 @@ def require_finite_coefficients(family: str, coefficients: Mapping[str, Any]) ->
     """Raise LawError for a coefficient that is not a finite number."""
     for name, value in coefficients.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):
+        if not number or not abs(value) <= sys.float_info.max:  # a whole number may be larger than any float
             raise LawError(f"coefficient {name} of a {family} law must be a finite number, got {value!r}.")
 
 

@@ -84,6 +84,12 @@ def test_a_bad_file_is_named_with_its_fault(tmp_path, data, message):
     assert str(path) in str(caught.value)
 
 
+def test_a_whole_number_beyond_any_float_is_no_coefficient(tmp_path):
+    coefficients = {**LAW.coefficients, "E": 10**400}
+    with pytest.raises(LawError, match="coefficient E of a chinchilla law must be a finite number, got 1000"):
+        load_law(write(tmp_path, edited(coefficients=coefficients)))
+
+
 def test_a_missing_file_and_a_folder_are_said(tmp_path):
     with pytest.raises(LawError, match="there is no law file"):
         load_law(tmp_path / "none.json")
