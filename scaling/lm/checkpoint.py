@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from scaling.errors import DataError
 from scaling.files import whole_file
-from scaling.lm.files import write_tensors
+from scaling.lm.models.build import write_tensors
 from scaling.lm.run import RunSpec
 
 CHECKPOINT_FILE, PREVIOUS_FILE = "checkpoint.safetensors", "checkpoint.previous.safetensors"

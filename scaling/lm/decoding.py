@@ -3,7 +3,7 @@
     generate(model, ["Me gusta", "Hola"], tokenizer, Sample(Temperature(.8), TopP(.9), seed=0), max_new_tokens=64)
 
 Strategies: Greedy, Sample (scaling.lm.sampling), Beam (scaling.lm.beam). A model is anything with `start` and `step`
-(`StepModel`): our Transformer, a toy table (scaling.lm.toy), a wrapper around another library.
+(`StepModel`): our Transformer, a wrapper around another library.
 """
 
 # R rows being continued, V vocabulary, T tokens of the history

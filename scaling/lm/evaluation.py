@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError
 from scaling.lm.corpus import Corpus
-from scaling.lm.lanes import Lanes
+from scaling.lm.device import TaskThreads
 from scaling.lm.losses import head_inputs, linear_cross_entropy_rows
 from scaling.lm.models import Transformer
 
@@ -72,7 +72,7 @@ def token_losses(
     starts = range(0, len(ids), _WINDOWS_PER_PASS)
     parts = [torch.as_tensor(ids[start : start + _WINDOWS_PER_PASS], device=device) for start in starts]
     tasks = [partial(_window_losses, model, part, device=device, dtype=dtype) for part in parts]
-    rows = Lanes().run(tasks) if device.type == "cpu" else [task() for task in tasks]
+    rows = TaskThreads().run(tasks) if device.type == "cpu" else [task() for task in tasks]
     return np.concatenate([row.double().cpu().numpy() for row in rows])
 
 

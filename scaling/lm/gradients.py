@@ -3,7 +3,7 @@
 Use which when:
     OneGraph, on a GPU and with several processes: one model, or K packed ones stacked, in one forward and backward
         pass; may be compiled, copied (DDP) or sharded (FSDP2).
-    LaneGraphs, on a CPU: each thread takes its windows, or a member of a pack, through a graph of its own.
+    ThreadGraphs, on a CPU: each thread takes its windows, or a member of a pack, through a graph of its own.
 """
 
 # K models, B windows of each, T tokens
@@ -19,9 +19,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from scaling.lm.device import Device
+from scaling.lm.device import Device, TaskThreads
 from scaling.lm.distributed import Processes, wrap_model
-from scaling.lm.lanes import Lanes
 from scaling.lm.losses import NextTokenLoss
 from scaling.lm.models import Transformer
 from scaling.lm.packing import set_rows, stack_models
@@ -81,8 +80,8 @@ class OneGraph:
         return loss
 
 
-class LaneGraphs:
-    """A graph for each member and, when there are lanes to spare, for each share of its windows.
+class ThreadGraphs:
+    """A graph for each member and, when there are threads to spare, for each share of its windows.
 
     Shares of a member are twins: models with its weights and their own gradients, which `collect` adds to its own.
     """
@@ -90,8 +89,8 @@ class LaneGraphs:
     compile_failure: str | None = None
 
     def __init__(self, members: Sequence[Transformer], device: Device) -> None:
-        self.device, self.lanes = device, Lanes()
-        self.n_parts = 1 if len(members) % self.lanes.count == 0 else self.lanes.count
+        self.device, self.threads = device, TaskThreads()
+        self.n_parts = 1 if len(members) % self.threads.count == 0 else self.threads.count
         self.shares = [[m, *(twin(m) for _ in range(self.n_parts - 1))] for m in members]
         self.losses = [[NextTokenLoss(m) for m in shares] for shares in self.shares]
         self._twins = {
@@ -115,7 +114,7 @@ class LaneGraphs:
                     tasks.append(partial(_differentiate, loss, part, scale, self.device))
                     owners.append(k)
         total = torch.zeros(len(ids_KBT))
-        for k, value in zip(owners, self.lanes.run(tasks)):
+        for k, value in zip(owners, self.threads.run(tasks)):
             total[k] += value
         return total
 
@@ -129,7 +128,7 @@ class LaneGraphs:
 
     def run(self, tasks: Sequence[Callable[[], R]]) -> list[R]:
         """Results of tasks that touch different parameters."""
-        return self.lanes.run(tasks)
+        return self.threads.run(tasks)
 
 
 def twin(model: Transformer) -> Transformer:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from scaling.lm.device import Device
 from scaling.lm.distributed import Processes
-from scaling.lm.gradients import LaneGraphs, OneGraph
+from scaling.lm.gradients import OneGraph, ThreadGraphs
 from scaling.lm.models import build_model
 from scaling.lm.optim import build_optimizers, gradient_norm, parameters_of, set_learning_rate
 from scaling.lm.run import RunSpec
@@ -43,10 +43,10 @@ class Learner:
         self.micro_batch = micro_batch
         self.members = [build_model(s.architecture, seed=s.init_seed, device=device.device) for s in specs]
         whole = device.device.type != "cpu" or processes.count > 1 or compile_loss or stack
-        self.graphs: OneGraph | LaneGraphs = (
+        self.graphs: OneGraph | ThreadGraphs = (
             OneGraph(self.members, device, processes, compile_loss=compile_loss)
             if whole
-            else LaneGraphs(self.members, device)
+            else ThreadGraphs(self.members, device)
         )
         self.optimizers: list[list[Optimizer]] = [
             build_optimizers(m, s.recipe, device=device.device, n_parts=self.graphs.n_parts)

@@ -23,20 +23,20 @@ from scaling.lm.checkpoint import (
     restore_tensors,
     write_checkpoint,
 )
+from scaling.lm.corpus.corpora import epochs_of
 from scaling.lm.device import choose_device, free_memory_bytes, keep_memory
 from scaling.lm.distributed import Vote, join_processes
-from scaling.lm.epochs import epochs_of
 from scaling.lm.evaluation import Evaluation, evaluate
 from scaling.lm.folder import METRICS_FILE, take_folder, write_end
 from scaling.lm.learner import Learner
+from scaling.lm.metrics import TrainingMetrics
 from scaling.lm.models import Transformer, build_model, load_weights
 from scaling.lm.run import RunResult, RunSpec, Status, TrainingOptions
-from scaling.lm.watch import Watch
 from scaling.units import format_bytes, format_params
 
 
 class Loop:
-    """A learner, its data and its watch. `run` goes to the end or to a reason to stop; `finish` leaves the results."""
+    """Learner, data and metrics. `run` goes to the end or to a reason to stop; `finish` leaves the results."""
 
     def __init__(
         self, specs: Sequence[RunSpec], paths: Sequence[Path | None], options: TrainingOptions
@@ -55,7 +55,7 @@ class Loop:
         for path, spec in zip(paths, specs):
             if path is not None and self.processes.is_first:
                 take_folder(path, spec)
-        self.watch = Watch(
+        self.metrics = TrainingMetrics(
             specs,
             [path / METRICS_FILE if path is not None else None for path in paths],
             self.device,
@@ -141,14 +141,14 @@ class Loop:
                 )
 
     def _restore(self, found: Sequence[Checkpoint | None]) -> None:
-        """Put checkpoints back into the learner and the watch."""
+        """Put checkpoints back into the learner and the metrics."""
         learner = self.learner
         for checkpoint, member, optimizers in zip(found, learner.members, learner.optimizers):
             if checkpoint is not None:
                 restore_tensors(member, optimizers, checkpoint)
                 if self.options.micro_batch is None:
                     learner.micro_batch = int(checkpoint.state["micro_batch"])
-        self.watch.restore([c.tensors for c in found if c is not None])
+        self.metrics.restore([c.tensors for c in found if c is not None])
 
     # ---- the steps ---------------------------------------------------------------------------------------------
 
@@ -161,8 +161,8 @@ class Loop:
                 return "oom"
             self.step += 1
             if self.step % options.log_every == 0 or self.step == n_steps:
-                self.watch.look(self.step)
-                if all(self.watch.diverged):
+                self.metrics.read(self.step)
+                if all(self.metrics.diverged):
                     return "diverged"
             if options.eval_every and self.step % options.eval_every == 0 and self.step < n_steps:
                 self.evaluate()
@@ -180,7 +180,7 @@ class Loop:
     def _try_step(self) -> bool:
         """One step; halves the micro-batch when memory runs out, until it fits."""
         rates = [
-            s.learning_rate(self.step) if not d else 0.0 for s, d in zip(self.specs, self.watch.diverged)
+            s.learning_rate(self.step) if not d else 0.0 for s, d in zip(self.specs, self.metrics.diverged)
         ]
         while True:
             try:
@@ -190,11 +190,11 @@ class Loop:
                     raise
                 if not self.learner.halve_micro_batch():
                     return False
-                self.watch.log(kind="micro_batch", step=self.step, micro_batch=self.learner.micro_batch)
+                self.metrics.log(kind="micro_batch", step=self.step, micro_batch=self.learner.micro_batch)
                 continue
-            if self.step == self.watch.first_step and self.learner.compile_failure:
-                self.watch.log(kind="compile_failure", step=self.step, reason=self.learner.compile_failure)
-            self.watch.add(losses, norms)
+            if self.step == self.metrics.first_step and self.learner.compile_failure:
+                self.metrics.log(kind="compile_failure", step=self.step, reason=self.learner.compile_failure)
+            self.metrics.add(losses, norms)
             return True
 
     def _windows(self) -> torch.Tensor:
@@ -210,14 +210,14 @@ class Loop:
 
     def _must_stop(self) -> bool:
         deadline = self.options.deadline_s
-        if deadline is not None and self.watch.wall_s > deadline:
+        if deadline is not None and self.metrics.wall_s > deadline:
             self.request_stop(f"the deadline of {deadline:g} s")
         return self._stop_vote.cast(self.stop_requested is not None)
 
     def save(self) -> None:
         """Write a checkpoint of every member."""
-        learner, seen = self.learner, self.watch.tensors()
-        with self.watch.pause():
+        learner, seen = self.learner, self.metrics.tensors()
+        with self.metrics.pause():
             for k, (path, spec) in enumerate(zip(self.paths, self.specs)):
                 if path is None:
                     continue
@@ -238,10 +238,10 @@ class Loop:
     def evaluate(self) -> list[Evaluation]:
         """Every member on its validation block, logged."""
         device, dtype = self.device.device, self.device.dtype
-        with self.watch.pause():
+        with self.metrics.pause():
             models = [self._whole_model(k) for k in range(len(self.specs))]
             out = [evaluate(m, b, device=device, dtype=dtype) for m, b in zip(models, self.batches.blocks)]
-        self.watch.log([dataclasses.asdict(e) for e in out], kind="evaluation", step=self.step)
+        self.metrics.log([dataclasses.asdict(e) for e in out], kind="evaluation", step=self.step)
         return out
 
     def finish(self, status: Status) -> list[RunResult]:
@@ -258,12 +258,12 @@ class Loop:
         for path in self.paths:  # only now: a kill before leaves every member of a pack its checkpoint
             if path is not None and self.processes.is_first and ended:
                 remove_checkpoints(path)
-        self.watch.close([result.status for result in results])
+        self.metrics.close([result.status for result in results])
         return results
 
     def close(self) -> None:
         """After an error: tell the logs that the runs have failed."""
-        self.watch.close(["failed"] * len(self.specs))
+        self.metrics.close(["failed"] * len(self.specs))
 
     def _whole_model(self, k: int) -> Transformer:
         """Member k with all its weights here; gathered when they are sharded (every process takes part)."""
@@ -276,12 +276,12 @@ class Loop:
         return whole
 
     def _result(self, k: int, status: Status, evaluation: Evaluation | None) -> RunResult:
-        spec, train_loss = self.specs[k], self.watch.train_loss[k]
+        spec, train_loss = self.specs[k], self.metrics.train_loss[k]
         status, reason = self._end_of(k, status, evaluation)
         if status != "done":
             evaluation = None
         counts, n_tokens = count_params(spec.architecture), self.step * spec.tokens_per_step
-        rate = self.watch.tokens_per_s(self.step)
+        rate = self.metrics.tokens_per_s(self.step)
         drawn = epochs_of(self.batches.corpora[k], n_tokens) if n_tokens else ()
         return RunResult(
             run_id=spec.run_id,
@@ -300,8 +300,8 @@ class Loop:
             excess_standard_error=evaluation.excess_standard_error if evaluation else None,
             train_loss=train_loss if math.isfinite(train_loss) else None,
             tokens_per_s=rate,
-            mfu=self.watch.mfu(rate * len(self.specs)) if rate else None,
-            wall_s=self.watch.wall_s,
+            mfu=self.metrics.mfu(rate * len(self.specs)) if rate else None,
+            wall_s=self.metrics.wall_s,
             micro_batch=self.learner.micro_batch,
             device=self.device.name,
             precision=self.device.precision,
@@ -316,7 +316,7 @@ class Loop:
             return status, f"one window of {context} tokens does not fit on {self.device.name}"
         if status == "preempted":
             return status, self.stop_requested
-        why = self.watch.diverged[k]
+        why = self.metrics.diverged[k]
         if evaluation is not None and why is None and math.isfinite(evaluation.loss):
             return "done", None
         return "diverged", why or "the final loss is not finite"

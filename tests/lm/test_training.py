@@ -27,8 +27,7 @@ from scaling.lm.models import build_model, load_model
 from scaling.lm.optim import gradient_norm
 from scaling.lm.recipes import OptimizerName, Recipe, Schedule
 from scaling.lm.run import RunResult, TrainingOptions
-from scaling.lm.signals import stop_signals
-from scaling.lm.training import train, train_branches
+from scaling.lm.training import stop_signals, train, train_branches
 
 
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from scaling.errors import DataError, UsageError
 from scaling.lm.corpus.digests import check_ids_of_file, hash_file, hash_parts, verify_shards
 from scaling.lm.corpus.documents import open_documents, stdlib_documents
 from scaling.lm.corpus.hashing import derive_key
-from scaling.lm.corpus.mixture import MixtureWindows, normalise
+from scaling.lm.corpus.mixture import MixtureShare, MixtureWindows, count_epochs, normalise
 from scaling.lm.corpus.names import (
     TOKENS,
     TOKENS_FORM,
@@ -355,3 +355,24 @@ def prepare_stdlib(folder: str | Path | None = None, *, vocab_size: int = STDLIB
             ).exists():  # else another process finished first, with the same content
                 raise
     return folder
+
+
+CHEAP_EPOCHS = (
+    4.0  # up to here a repeated token is about as good as a new one (Muennighoff et al. 2023, fig. 1)
+)
+
+
+def epochs_of(corpus: Corpus, n_tokens: float) -> tuple[MixtureShare, ...]:
+    """What a run of `n_tokens` draws from each source of the corpus; () from one without an end (synthetic)."""
+    mixed = isinstance(corpus, MixtureCorpus)
+    sources = corpus.corpora if isinstance(corpus, MixtureCorpus) else (corpus,)
+    weights = normalise(corpus.weights) if isinstance(corpus, MixtureCorpus) else (1.0,)
+    finite = [(s, s.n_tokens_unique, w) for s, w in zip(sources, weights) if s.n_tokens_unique is not None]
+    if not finite:
+        return ()
+    return count_epochs(
+        [w for _, _, w in finite],
+        [unique for _, unique, _ in finite],
+        n_tokens,
+        names=[s.name if mixed else corpus.name for s, _, _ in finite],
+    )

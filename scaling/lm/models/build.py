@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from scaling.architecture import Architecture
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, StorageError, UsageError
 from scaling.files import whole_file, write_text
-from scaling.lm.files import write_tensors
 from scaling.lm.models.init import GPT_STD, initialize
 from scaling.lm.models.transformer import Transformer
 
@@ -96,6 +95,27 @@ def load_model(
     model = model.to(dtype or stored).to_empty(device=device)
     load_weights(model, tensors, source=str(folder / WEIGHTS_FILE))
     return model
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        StorageError: there is no room, or no permission.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        path.touch()
+        mode = path.stat().st_mode  # as any new file here; safetensors would leave it to its owner alone
+        save_file(dict(tensors), path, metadata=metadata)
+        path.chmod(mode)
+    except (SafetensorError, OSError) as error:
+        why = f"{error.strerror} (os error {error.errno})" if isinstance(error, OSError) else str(error)
+        raise StorageError(
+            f"{path.parent} could not be written to ({why}). Check its free space and permissions."
+        ) from error
 
 
 def read_safetensors(path: str | Path) -> dict[str, Tensor]:

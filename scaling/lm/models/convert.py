@@ -18,8 +18,7 @@ from scaling.architecture import Architecture
 from scaling.architecture.huggingface import read_huggingface
 from scaling.errors import DataError, UsageError
 from scaling.files import whole_file, write_text
-from scaling.lm.files import write_tensors
-from scaling.lm.models.build import WEIGHTS_FILE, load_weights, read_safetensors
+from scaling.lm.models.build import WEIGHTS_FILE, load_weights, read_safetensors, write_tensors
 from scaling.lm.models.names import from_huggingface_tensors, to_huggingface_tensors
 from scaling.lm.models.transformer import Transformer
 

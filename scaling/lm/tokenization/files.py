@@ -8,10 +8,9 @@ from typing import Any
 
 from scaling.errors import DataError, UsageError
 from scaling.files import write_text
-from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer
+from scaling.lm.tokenization.base import END_OF_TEXT, ByteTokenizer, CharTokenizer, Tokenizer
 from scaling.lm.tokenization.bpe import BytePairTokenizer
-from scaling.lm.tokenization.pretokenize import byte_characters
-from scaling.lm.tokenization.simple import ByteTokenizer, CharTokenizer
+from scaling.lm.tokenization.pretokenize import read_bytes, spell_bytes
 
 SCHEMA_VERSION = 1
 TOKENIZER_FILE = "tokenizer.json"
@@ -104,15 +103,17 @@ def load_gpt2(folder: str | Path) -> BytePairTokenizer:
     merges_file = next((folder / n for n in MERGES_FILES if (folder / n).exists()), None)
     if merges_file is None:
         raise DataError(f"{folder} holds neither vocab.bpe nor merges.txt, the merge list of GPT-2.")
-    back = {c: b for b, c in byte_characters().items()}
     merges = []
     for number, line in enumerate(merges_file.read_text(encoding="utf-8").split("\n"), start=1):
         if not line or (number == 1 and line.startswith("#version")):
             continue
-        halves = line.split(" ")
-        if len(halves) != 2 or any(c not in back for c in line if c != " "):
-            raise DataError(f"line {number} of {merges_file} is not two byte-level pieces: {line!r}.")
-        merges.append((bytes(back[c] for c in halves[0]), bytes(back[c] for c in halves[1])))
+        try:
+            left, right = map(read_bytes, line.split(" "))
+        except (KeyError, ValueError) as error:
+            raise DataError(
+                f"line {number} of {merges_file} is not two byte-level pieces: {line!r}."
+            ) from error
+        merges.append((left, right))
     tokenizer = BytePairTokenizer(merges)
     vocab_file = next((folder / n for n in ("encoder.json", "vocab.json") if (folder / n).exists()), None)
     if vocab_file is not None:
@@ -123,12 +124,10 @@ def load_gpt2(folder: str | Path) -> BytePairTokenizer:
 def _check_vocab(tokenizer: BytePairTokenizer, vocab: dict[str, int], path: Path) -> None:
     if not isinstance(vocab, dict) or not all(isinstance(i, int) for i in vocab.values()):
         raise DataError(f"{path} is damaged: a vocabulary gives each piece its whole number. Fetch it again.")
-    back = {c: b for b, c in byte_characters().items()}
     for piece, token in vocab.items():
         if (piece, token) == (END_OF_TEXT, tokenizer.end_of_text):
             continue
-        spelt = bytes(back[c] for c in piece) if all(c in back for c in piece) else None
-        if token >= tokenizer.end_of_text or tokenizer.token_bytes(token) != spelt:
+        if token >= tokenizer.end_of_text or spell_bytes(tokenizer.token_bytes(token)) != piece:
             raise DataError(
                 f"{path} gives {piece!r} the id {token}, which does not follow from its merges in order. "
                 "Only byte-level vocabularies in GPT-2's order can be read."
@@ -175,10 +174,9 @@ def _from_common(body: dict[str, Any], path: Path) -> BytePairTokenizer:
             "Train a vocabulary: scaling tokenize train."
         )
     model = body["model"]
-    back = {c: b for b, c in byte_characters().items()}
     try:
         halves = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
-        merges = [(bytes(back[c] for c in a), bytes(back[c] for c in b)) for a, b in halves]
+        merges = [(read_bytes(a), read_bytes(b)) for a, b in halves]
         tokenizer, vocab = BytePairTokenizer(merges), model["vocab"]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(

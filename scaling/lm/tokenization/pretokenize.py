@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from functools import cache, lru_cache
+from functools import cache
 
 # Unicode White_Space; Python's own \s adds U+001C..U+001F, which the reference does not count.
 _SPACE = "\\t\\n\\v\\f\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
@@ -44,16 +44,30 @@ def _category_class(major: str) -> str:
     return "".join(parts)
 
 
-@lru_cache(maxsize=1)
+@cache
 def byte_order() -> tuple[int, ...]:
     """Byte value of base id 0..255: printable bytes first, the order of GPT-2's vocabulary."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     return (*printable, *(b for b in range(256) if b not in set(printable)))
 
 
-@lru_cache(maxsize=1)
-def byte_characters() -> dict[int, str]:
+@cache
+def _characters() -> dict[int, str]:
     """Byte value → the visible character GPT-2's files write it as (0x20 is written U+0120)."""
-    order = byte_order()
     n_printable = 188
-    return {b: chr(b) if i < n_printable else chr(256 + i - n_printable) for i, b in enumerate(order)}
+    return {b: chr(b) if i < n_printable else chr(256 + i - n_printable) for i, b in enumerate(byte_order())}
+
+
+@cache
+def _bytes() -> dict[str, int]:
+    return {character: byte for byte, character in _characters().items()}
+
+
+def spell_bytes(token: bytes) -> str:
+    """The bytes as GPT-2's files write them."""
+    return "".join(_characters()[byte] for byte in token)
+
+
+def read_bytes(spelling: str) -> bytes:
+    """The inverse of `spell_bytes`; KeyError where a character stands for no byte."""
+    return bytes(_bytes()[character] for character in spelling)
