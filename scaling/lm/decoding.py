@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scaling.errors import DataError, UsageError
-from scaling.lm.beam import Beam, BeamSearch, BeamTree
+from scaling.lm.beam import Beam, BeamSearch
 from scaling.lm.request import Generation, Prompts, Request, Row
 from scaling.lm.sampling import Context, Greedy, Sample, apply_transforms
 from scaling.lm.text import FinishReason, Tokenizer
@@ -187,12 +187,7 @@ def _history(beginnings: Sequence[tuple[int, ...]], n_new_tokens: int, device: t
 
 
 def _beam_search(model: StepModel, request: Request, beam: Beam, n: int) -> list[Generation]:
-    searches = [
-        BeamSearch(
-            beam=beam, max_new_tokens=request.max_new_tokens, n_ends=len(request.eos_ids), ended=request.ended
-        )
-        for _ in request.prompts
-    ]
+    searches = [BeamSearch(beam=beam, request=request, prompt_index=i) for i in range(len(request.prompts))]
     logits_RV, state = model.start(request.prompts, request.max_new_tokens)
     history_RT = _history(_beginnings(model, request), request.max_new_tokens, logits_RV.device)
     start = history_RT.shape[1] - request.max_new_tokens
@@ -201,7 +196,7 @@ def _beam_search(model: StepModel, request: Request, beam: Beam, n: int) -> list
         context = Context(ids_RT=history_RT[:, : start + step], step=step)
         ids, logprobs = _best_continuations(beam, logits_RV, context, len(request.eos_ids))
         _check_numbers((best for best, *_ in logprobs), step)
-        rows, first = [], 0
+        rows, first = [], 0  # the rows of one search lie together; its parents count from its first
         for search in active:
             n_rows = len(search.beams)
             parents = search.advance(ids[first : first + n_rows], logprobs[first : first + n_rows])
@@ -216,9 +211,7 @@ def _beam_search(model: StepModel, request: Request, beam: Beam, n: int) -> list
         ids_R = torch.tensor(last, device=logits_RV.device)
         history_RT[:, start + step] = ids_R
         logits_RV = model.step(ids_R, state)
-    return [
-        found for index, search in enumerate(searches) for found in _beam_results(request, search, index, n)
-    ]
+    return [found for search in searches for found in search.results(n)]
 
 
 def _best_continuations(
@@ -228,25 +221,6 @@ def _best_continuations(
     ln_p = apply_transforms(beam.transforms, logits_RV.float().log_softmax(-1), context)
     best, ids = ln_p.topk(min(beam.n_candidates(n_ends), ln_p.shape[-1]))
     return ids.tolist(), best.tolist()
-
-
-def _beam_results(request: Request, search: BeamSearch, prompt_index: int, n: int) -> list[Generation]:
-    tree = BeamTree(steps=tuple(search.steps)) if search.beam.trace else None
-    return [
-        Generation(
-            prompt_ids=request.prompts[prompt_index],
-            ids=found.ids,
-            text=request.text(found.ids),
-            token_logprobs=found.token_logprobs,
-            logprob=found.logprob,
-            finish_reason=found.finish_reason,
-            prompt_index=prompt_index,
-            sample_index=rank,
-            score=found.score,
-            tree=tree,
-        )
-        for rank, found in enumerate(search.finished[:n])
-    ]
 
 
 def _check_strategy(model: StepModel, strategy: Strategy, n: int) -> None:

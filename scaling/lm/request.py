@@ -5,17 +5,37 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from scaling.errors import UsageError
-from scaling.lm.beam import BeamTree
 from scaling.lm.text import FinishReason, TextTail, Tokenizer, encode_prompt
 from scaling.lm.tokenization import require_utf8
 
+NodeStatus = Literal["kept", "finished", "pruned"]
 Prompts = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamNode:
+    """One candidate of one step. `kept` went on as a beam, `finished` ended, `pruned` was looked at and dropped."""
+
+    ids: tuple[int, ...]
+    logprob: float
+    status: NodeStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamTree:
+    """The candidates of every step, best first: at most 2 N per step, which is all the search looks at."""
+
+    steps: tuple[tuple[BeamNode, ...], ...]
+
+    def beams(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """The new ids of the beams kept at each step, in alphabetical order of ids."""
+        return tuple(tuple(sorted(n.ids for n in step if n.status == "kept")) for step in self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
-from scaling.lm.corpus.digests import check_ids_of_file, hash_file, hash_parts, verify_shards
 from scaling.lm.corpus.documents import open_documents, stdlib_documents
 from scaling.lm.corpus.hashing import derive_key
 from scaling.lm.corpus.mixture import MixtureShare, MixtureWindows, count_epochs, normalise
@@ -28,7 +27,14 @@ from scaling.lm.corpus.names import (
     split_mixture,
 )
 from scaling.lm.corpus.prepare import INDEX_FILE, load_index, load_own_tokenizer, prepare_corpus
-from scaling.lm.corpus.shards import TokenStream, open_shard
+from scaling.lm.corpus.shards import (
+    TokenStream,
+    check_ids_of_file,
+    hash_file,
+    hash_parts,
+    open_shard,
+    verify_shards,
+)
 from scaling.lm.corpus.synthetic import SyntheticLanguage
 from scaling.lm.corpus.windows import StreamWindows, SyntheticWindows, Windows
 from scaling.lm.tokenization import Tokenizer, train_bpe
