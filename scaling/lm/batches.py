@@ -62,9 +62,10 @@ def _window_source(corpus: Corpus, spec: RunSpec, device: Device) -> Callable[[i
 
 def _validation_blocks(specs: Sequence[RunSpec], corpora: Sequence[Corpus]) -> list[ValidationBlock]:
     """The block of every run; one object for those that share it."""
-    blocks: dict[tuple[str, int], ValidationBlock] = {}
-    for spec, corpus in zip(specs, corpora):
-        key = (spec.corpus, spec.n_eval_windows)
-        if key not in blocks:
-            blocks[key] = load_validation_block(corpus, spec.architecture.context_length, spec.n_eval_windows)
-    return [blocks[spec.corpus, spec.n_eval_windows] for spec in specs]
+    context = specs[0].architecture.context_length
+    keys = [(spec.corpus, spec.n_eval_windows) for spec in specs]
+    blocks = {
+        key: load_validation_block(corpus, context, key[1])
+        for key, corpus in dict(zip(keys, corpora)).items()
+    }
+    return [blocks[key] for key in keys]

@@ -36,6 +36,10 @@ class Device:
     name: str
     peak_flops_per_s: float | None
 
+    def autocast(self) -> torch.autocast:
+        """Matmuls in its dtype."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
     @property
     def precision(self) -> str:
         return "bfloat16" if self.dtype == torch.bfloat16 else "float32"

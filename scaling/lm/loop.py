@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from scaling.accounting import count_params, flops_per_token
 from scaling.errors import ChangedCorpusError, UsageError
+from scaling.jsonable import fields_of
 from scaling.lm.batches import Batches
 from scaling.lm.checkpoint import (
     Checkpoint,
@@ -26,17 +27,17 @@ from scaling.lm.checkpoint import (
 from scaling.lm.corpus.corpora import epochs_of
 from scaling.lm.device import choose_device, free_memory_bytes, keep_memory
 from scaling.lm.distributed import Vote, join_processes
-from scaling.lm.evaluation import Evaluation, evaluate
+from scaling.lm.evaluation import EVALUATED, Evaluation, evaluate
 from scaling.lm.folder import METRICS_FILE, take_folder, write_end
-from scaling.lm.learner import Learner
 from scaling.lm.metrics import TrainingMetrics
 from scaling.lm.models import Transformer, build_model, load_weights
 from scaling.lm.run import RunResult, RunSpec, Status, TrainingOptions
+from scaling.lm.train_step import TrainStep
 from scaling.units import format_bytes, format_params
 
 
 class Loop:
-    """Learner, data and metrics. `run` goes to the end or to a reason to stop; `finish` leaves the results."""
+    """One step, its data and its metrics. `run` goes to the end or to a reason to stop; `finish` leaves the results."""
 
     def __init__(
         self, specs: Sequence[RunSpec], paths: Sequence[Path | None], options: TrainingOptions
@@ -48,7 +49,7 @@ class Loop:
         if self.device.device.type == "cpu":
             keep_memory()
         self.batches = Batches(specs, self.device)
-        self.learner = self._build_learner()
+        self.train_step = self._build_train_step()
         found = self._find_checkpoints()
         self._check_corpora(found)
         self.step = found[0].step if found[0] is not None else 0
@@ -69,7 +70,7 @@ class Loop:
 
     # ---- the start ---------------------------------------------------------------------------------------------
 
-    def _build_learner(self) -> Learner:
+    def _build_train_step(self) -> TrainStep:
         batch, options = self.spec.recipe.batch_size, self.options
         if batch % self.processes.count:
             raise UsageError(
@@ -79,7 +80,7 @@ class Loop:
         local = batch // self.processes.count
         on_gpu = self.device.device.type == "cuda"
         try:
-            return Learner(
+            return TrainStep(
                 self.specs,
                 self.device,
                 self.processes,
@@ -141,13 +142,13 @@ class Loop:
                 )
 
     def _restore(self, found: Sequence[Checkpoint | None]) -> None:
-        """Put checkpoints back into the learner and the metrics."""
-        learner = self.learner
-        for checkpoint, member, optimizers in zip(found, learner.members, learner.optimizers):
+        """Put checkpoints back into the models, their optimizers and the metrics."""
+        train_step = self.train_step
+        for checkpoint, member, optimizers in zip(found, train_step.members, train_step.optimizers):
             if checkpoint is not None:
                 restore_tensors(member, optimizers, checkpoint)
                 if self.options.micro_batch is None:
-                    learner.micro_batch = int(checkpoint.state["micro_batch"])
+                    train_step.micro_batch = int(checkpoint.state["micro_batch"])
         self.metrics.restore([c.tensors for c in found if c is not None])
 
     # ---- the steps ---------------------------------------------------------------------------------------------
@@ -184,22 +185,24 @@ class Loop:
         ]
         while True:
             try:
-                losses, norms = self.learner.step(self._windows(), rates)
+                losses, norms = self.train_step.step(self._windows(), rates)
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                if not self.learner.halve_micro_batch():
+                if not self.train_step.halve_micro_batch():
                     return False
-                self.metrics.log(kind="micro_batch", step=self.step, micro_batch=self.learner.micro_batch)
+                self.metrics.log(kind="micro_batch", step=self.step, micro_batch=self.train_step.micro_batch)
                 continue
-            if self.step == self.metrics.first_step and self.learner.compile_failure:
-                self.metrics.log(kind="compile_failure", step=self.step, reason=self.learner.compile_failure)
+            if self.step == self.metrics.first_step and self.train_step.graphs.compile_failure:
+                self.metrics.log(
+                    kind="compile_failure", step=self.step, reason=self.train_step.graphs.compile_failure
+                )
             self.metrics.add(losses, norms)
             return True
 
     def _windows(self) -> torch.Tensor:
         """This process's windows of the current step, (K, B, T + 1)."""
-        rows = self.learner.rows_per_process
+        rows = self.train_step.rows_per_process
         return self.batches.windows(
             self.step * self.spec.recipe.batch_size + self.processes.rank * rows, rows
         )
@@ -216,20 +219,20 @@ class Loop:
 
     def save(self) -> None:
         """Write a checkpoint of every member."""
-        learner, seen = self.learner, self.metrics.tensors()
+        train_step, seen = self.train_step, self.metrics.tensors()
         with self.metrics.pause():
             for k, (path, spec) in enumerate(zip(self.paths, self.specs)):
                 if path is None:
                     continue
                 # every process takes part: shards are gathered
-                tensors = collect_tensors(learner.members[k], learner.optimizers[k]) | seen[k]
+                tensors = collect_tensors(train_step.members[k], train_step.optimizers[k]) | seen[k]
                 if self.processes.is_first:
                     write_checkpoint(
                         path,
                         tensors,
                         spec,
                         step=self.step,
-                        micro_batch=learner.micro_batch,
+                        micro_batch=train_step.micro_batch,
                         corpus=self.batches.fingerprints[k],
                     )
 
@@ -237,11 +240,10 @@ class Loop:
 
     def evaluate(self) -> list[Evaluation]:
         """Every member on its validation block, logged."""
-        device, dtype = self.device.device, self.device.dtype
         with self.metrics.pause():
             models = [self._whole_model(k) for k in range(len(self.specs))]
-            out = [evaluate(m, b, device=device, dtype=dtype) for m, b in zip(models, self.batches.blocks)]
-        self.metrics.log([dataclasses.asdict(e) for e in out], kind="evaluation", step=self.step)
+            out = [evaluate(model, block, self.device) for model, block in zip(models, self.batches.blocks)]
+        self.metrics.log([fields_of(e) for e in out], kind="evaluation", step=self.step)
         return out
 
     def finish(self, status: Status) -> list[RunResult]:
@@ -267,7 +269,7 @@ class Loop:
 
     def _whole_model(self, k: int) -> Transformer:
         """Member k with all its weights here; gathered when they are sharded (every process takes part)."""
-        member = self.learner.members[k]
+        member = self.train_step.members[k]
         if not self.processes.shard:
             return member
         gathered = collect_tensors(member, [])
@@ -278,8 +280,10 @@ class Loop:
     def _result(self, k: int, status: Status, evaluation: Evaluation | None) -> RunResult:
         spec, train_loss = self.specs[k], self.metrics.train_loss[k]
         status, reason = self._end_of(k, status, evaluation)
-        if status != "done":
-            evaluation = None
+        measured: dict[str, Any] = {
+            name: getattr(evaluation, name) if evaluation is not None and status == "done" else None
+            for name in EVALUATED
+        }
         counts, n_tokens = count_params(spec.architecture), self.step * spec.tokens_per_step
         rate = self.metrics.tokens_per_s(self.step)
         drawn = epochs_of(self.batches.corpora[k], n_tokens) if n_tokens else ()
@@ -293,16 +297,12 @@ class Loop:
             n_params_non_embedding=counts.non_embedding,
             n_tokens=n_tokens,
             flops=flops_per_token(spec.architecture) * n_tokens,
-            loss=evaluation.loss if evaluation else None,
-            loss_standard_error=evaluation.loss_standard_error if evaluation else None,
-            bits_per_byte=evaluation.bits_per_byte if evaluation else None,
-            excess=evaluation.excess if evaluation else None,
-            excess_standard_error=evaluation.excess_standard_error if evaluation else None,
+            **measured,
             train_loss=train_loss if math.isfinite(train_loss) else None,
             tokens_per_s=rate,
             mfu=self.metrics.mfu(rate * len(self.specs)) if rate else None,
             wall_s=self.metrics.wall_s,
-            micro_batch=self.learner.micro_batch,
+            micro_batch=self.train_step.micro_batch,
             device=self.device.name,
             precision=self.device.precision,
             corpus=self.batches.fingerprints[k],

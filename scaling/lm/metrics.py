@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from scaling.files import write_text
 from scaling.jsonable import jsonable
 from scaling.lm.device import Device
 from scaling.lm.distributed import Processes
+from scaling.lm.live_logs import LiveLogs, open_logs
 from scaling.lm.run import RunSpec, TrainingOptions
-from scaling.lm.sinks import open_sinks
 from scaling.units import format_duration, format_tokens
 
 # names in a checkpoint
@@ -33,23 +33,15 @@ _LOSSES, _NORMS, _FIRST = "metrics.losses", "metrics.gradient_norms", "metrics.f
 RUNAWAY_NATS = 1.0
 
 
-class Observer(Protocol):
-    """Something that follows a run's metrics live."""
-
-    def log(self, line: Mapping[str, Any]) -> None: ...
-
-    def close(self, status: str) -> None: ...
-
-
 class MetricsLog:
     """Append-only metrics.jsonl. On resume, lines after the checkpoint, and a torn last line, are dropped.
 
-    observer: is given every line as well, and at the end how the run ended.
+    live: is given every line as well, and at the end how the run ended.
     """
 
-    def __init__(self, path: Path | None, *, resume_step: int = 0, observer: Observer | None = None) -> None:
+    def __init__(self, path: Path | None, *, resume_step: int = 0, live: LiveLogs | None = None) -> None:
         self._file: TextIO | None = None
-        self._observer = observer
+        self._live = live
         if path is None:
             return
         if path.exists():
@@ -62,16 +54,15 @@ class MetricsLog:
         if self._file is not None:
             self._file.write(json.dumps(jsonable(values)) + "\n")
             self._file.flush()
-        if self._observer is not None:
-            self._observer.log(values)
+        if self._live is not None:
+            self._live.log(values)
 
     def close(self, status: str = "done") -> None:
         """status: of the run's result, or failed. Closing again does nothing."""
         if self._file is not None:
             self._file.close()
-        observer, self._observer = self._observer, None
-        if observer is not None:
-            observer.close(status)
+        if self._live is not None:
+            self._live.close(status)
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
@@ -135,7 +126,7 @@ class TrainingMetrics:
             MetricsLog(
                 file if first else None,
                 resume_step=step,
-                observer=open_sinks(options.log_to if first else None, k, spec, resume_step=step),
+                live=open_logs(options.log_to if first else None, k, spec, resume_step=step),
             )
             for k, (file, spec) in enumerate(zip(files, specs))
         ]

@@ -125,7 +125,7 @@ LOG_TOOLS = ("tensorboard", "wandb", "mlflow")
 
 @dataclass(frozen=True, kw_only=True)
 class LogTo:
-    """Live logs beside metrics.jsonl; `scaling.lm.sinks` writes them.
+    """Live logs beside metrics.jsonl; `scaling.lm.live_logs` writes them.
 
     Args:
         tools: any of tensorboard, wandb, mlflow.

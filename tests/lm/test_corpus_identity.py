@@ -12,7 +12,7 @@ import pytest
 from test_corpus import make_documents
 
 from scaling.errors import DataError
-from scaling.lm.corpus import Document, TokenFileCorpus, load_corpus, prepare_corpus
+from scaling.lm.corpus import Document, TokenFileCorpus, load_corpus, prepare_corpus, shards
 from scaling.lm.corpus.prepare import document_fraction
 from scaling.lm.tokenization import ByteTokenizer
 

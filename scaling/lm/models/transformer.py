@@ -128,9 +128,10 @@ class Transformer(nn.Module):
             return self.mlm_head(states_BTD, self.tokens.weight)  # type: ignore[no-any-return]
         if "lm" not in a.heads:
             raise UsageError(f"this {a.kind} has no vocabulary head; add 'lm' or 'mlm' to its heads.")
-        return F.linear(self._scaled(states_BTD), self.head_weight)
+        return F.linear(self.head_inputs(states_BTD), self.head_weight)
 
-    def _scaled(self, states: Tensor) -> Tensor:
+    def head_inputs(self, states: Tensor) -> Tensor:
+        """Last states as the output matrix takes them: scaled where the architecture says so (T5)."""
         a = self.architecture
         return states * a.d_model**-0.5 if a.scale_logits else states
 
@@ -196,7 +197,7 @@ class Transformer(nn.Module):
         packs = packing_pays(self.head_weight, n_weights, n_rows, n_steps)
         product = packed_product(n_rows) if packs else plain_product
         last_states, head = unroll(self.decoder, product), product(self.head_weight, None)
-        return lambda ids_R, cache: head(self._scaled(last_states(self.tokens(ids_R[:, None]), cache)))
+        return lambda ids_R, cache: head(self.head_inputs(last_states(self.tokens(ids_R[:, None]), cache)))
 
     def _check_lengths(self, prompts: Sequence[Sequence[int]], n_new_tokens: int) -> None:
         for index, prompt in enumerate(prompts):

@@ -52,7 +52,7 @@ def byte_order() -> tuple[int, ...]:
 
 
 @cache
-def _characters() -> dict[int, str]:
+def byte_characters() -> dict[int, str]:
     """Byte value → the visible character GPT-2's files write it as (0x20 is written U+0120)."""
     n_printable = 188
     return {b: chr(b) if i < n_printable else chr(256 + i - n_printable) for i, b in enumerate(byte_order())}
@@ -60,12 +60,12 @@ def _characters() -> dict[int, str]:
 
 @cache
 def _bytes() -> dict[str, int]:
-    return {character: byte for byte, character in _characters().items()}
+    return {character: byte for byte, character in byte_characters().items()}
 
 
 def spell_bytes(token: bytes) -> str:
     """The bytes as GPT-2's files write them."""
-    return "".join(_characters()[byte] for byte in token)
+    return "".join(byte_characters()[byte] for byte in token)
 
 
 def read_bytes(spelling: str) -> bytes:
