@@ -17,9 +17,8 @@ from typing import Literal
 from scaling.errors import UsageError
 from scaling.lm.request import BeamNode as BeamNode  # what a search leaves is public here too
 from scaling.lm.request import BeamTree as BeamTree
-from scaling.lm.request import Generation, NodeStatus, Request
+from scaling.lm.request import FinishReason, Generation, NodeStatus, Request
 from scaling.lm.sampling import Transform, check_number, check_transforms
-from scaling.lm.text import FinishReason
 
 _Partial = tuple[tuple[int, ...], tuple[float, ...], float]  # ids, log-probability of each, their sum
 EarlyStopping = Literal["never", "heuristic", "first"]

@@ -20,9 +20,8 @@ from torch import Tensor
 
 from scaling.errors import DataError, UsageError
 from scaling.lm.beam import Beam, BeamSearch
-from scaling.lm.request import Generation, Prompts, Request, Row
+from scaling.lm.request import FinishReason, Generation, Prompts, Request, Row, Tokenizer
 from scaling.lm.sampling import Context, Greedy, Sample, apply_transforms
-from scaling.lm.text import FinishReason, Tokenizer
 
 Strategy = Greedy | Sample | Beam
 

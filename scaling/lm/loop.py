@@ -53,12 +53,14 @@ class Loop:
         found = self._find_checkpoints()
         self._check_corpora(found)
         self.step = found[0].step if found[0] is not None else 0
-        for path, spec in zip(paths, specs):
-            if path is not None and self.processes.is_first:
+        # of several processes of one run the first writes
+        self.written = [path if self.processes.is_first else None for path in paths]
+        for path, spec in zip(self.written, specs):
+            if path is not None:
                 take_folder(path, spec)
         self.metrics = TrainingMetrics(
             specs,
-            [path / METRICS_FILE if path is not None else None for path in paths],
+            [path / METRICS_FILE if path is not None else None for path in self.written],
             self.device,
             self.processes,
             step=self.step,
@@ -251,14 +253,13 @@ class Loop:
         ended = status in ("done", "diverged")
         evaluations = self.evaluate() if status == "done" else [None] * len(self.specs)
         results = [self._result(k, status, evaluation) for k, evaluation in enumerate(evaluations)]
-        for k, (path, result) in enumerate(zip(self.paths, results)):
-            if path is None:
-                continue
-            model = self._whole_model(k) if result.status == "done" else None
-            if self.processes.is_first and ended:
+        for k, (path, result) in enumerate(zip(self.written, results)):
+            # every process takes part: shards are gathered
+            model = self._whole_model(k) if result.status == "done" and self.paths[k] is not None else None
+            if path is not None and ended:
                 write_end(path, result, model, self.batches.corpora[k])
-        for path in self.paths:  # only now: a kill before leaves every member of a pack its checkpoint
-            if path is not None and self.processes.is_first and ended:
+        for path in self.written:  # only now: a kill before leaves every member of a pack its checkpoint
+            if path is not None and ended:
                 remove_checkpoints(path)
         self.metrics.close([result.status for result in results])
         return results

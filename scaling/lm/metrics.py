@@ -124,7 +124,7 @@ class TrainingMetrics:
         first = processes.is_first
         self.logs = [
             MetricsLog(
-                file if first else None,
+                file,
                 resume_step=step,
                 live=open_logs(options.log_to if first else None, k, spec, resume_step=step),
             )

@@ -132,7 +132,7 @@ class OneGraph:
         self, members: Sequence[Transformer], device: Device, processes: Processes, *, compile_loss: bool
     ) -> None:
         self.device, self.processes = device, processes
-        self.stacked = stack_models(members, n_rows=1) if len(members) > 1 else None
+        self.stacked = stack_models(members) if len(members) > 1 else None
         self.whole = self.stacked if self.stacked is not None else members[0]
         self.loss: Any = wrap_model(NextTokenLoss(self.whole), processes)
         self._eager_loss = self.loss

@@ -19,7 +19,7 @@ from scaling.lm import (
     generate,
     stream,
 )
-from scaling.lm.text import TextTail
+from scaling.lm.request import TextTail
 
 SIZES = {"n_layers": 2, "d_model": 32, "n_heads": 4, "vocab_size": 61, "context_length": 40}
 ARCHITECTURES = {

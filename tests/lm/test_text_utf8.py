@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from scaling.cli import cli
 from scaling.errors import UsageError
-from scaling.lm.text import encode_prompt
+from scaling.lm.request import encode_prompt
 from scaling.lm.tokenization import (
     BytePairTokenizer,
     ByteTokenizer,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +64,9 @@ class Corpus(Protocol):
     def fingerprint(self) -> str:
         """16 hexadecimal digits that name the ids, training and validation, wherever they lie."""
 
-    def training_windows(self, context_length: int, *, seed: int) -> Windows: ...
+    def training_windows(self, context_length: int, *, seed: int) -> Windows | MixtureWindows: ...
 
-    def validation_windows(self, context_length: int) -> Windows: ...
+    def validation_windows(self, context_length: int) -> Windows | MixtureWindows: ...
 
     def count_bytes(self, targets: NDArray[np.int64]) -> int | None:
         """UTF-8 bytes the ids stand for; None when the corpus has no text behind it."""
@@ -89,13 +89,8 @@ class SyntheticCorpus:
     def vocab_size(self) -> int:
         return self.language.vocab_size
 
-    @property
-    def n_tokens_unique(self) -> None:
-        return None
-
-    @property
-    def tokenizer(self) -> None:
-        return None
+    n_tokens_unique: ClassVar[None] = None
+    tokenizer: ClassVar[None] = None
 
     @property
     def fingerprint(self) -> str:
@@ -117,8 +112,26 @@ class SyntheticCorpus:
         return self.language.log_probabilities(windows)[:, 1:]
 
 
+class _StoredTokens:
+    """What corpora on disk share: windows of the token streams of their two splits, whose truth nobody knows."""
+
+    def stream(self, split: str) -> TokenStream:
+        raise NotImplementedError
+
+    def training_windows(self, context_length: int, *, seed: int) -> StreamWindows:
+        return StreamWindows(stream=self.stream("train"), context_length=context_length, seed=seed)
+
+    def validation_windows(self, context_length: int) -> StreamWindows:
+        return StreamWindows(
+            stream=self.stream("validation"), context_length=context_length, seed=VALIDATION_SEED
+        )
+
+    def true_log_probabilities(self, windows: NDArray[np.int64]) -> None:
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
-class ShardCorpus:
+class ShardCorpus(_StoredTokens):
     """A prepared corpus on disk."""
 
     folder: Path
@@ -160,14 +173,6 @@ class ShardCorpus:
         verify_shards(self.folder, entry["shards"])
         return TokenStream(shards, vocab_size=self.vocab_size, name=f"{self.folder} ({split})")
 
-    def training_windows(self, context_length: int, *, seed: int) -> StreamWindows:
-        return StreamWindows(stream=self.stream("train"), context_length=context_length, seed=seed)
-
-    def validation_windows(self, context_length: int) -> StreamWindows:
-        return StreamWindows(
-            stream=self.stream("validation"), context_length=context_length, seed=VALIDATION_SEED
-        )
-
     @cached_property
     def _token_bytes(self) -> NDArray[np.int64]:
         tokenizer = self.tokenizer
@@ -179,12 +184,9 @@ class ShardCorpus:
     def count_bytes(self, targets: NDArray[np.int64]) -> int:
         return int(self._token_bytes[targets].sum())
 
-    def true_log_probabilities(self, windows: NDArray[np.int64]) -> None:
-        return None
-
 
 @dataclass(frozen=True, kw_only=True)
-class TokenFileCorpus:
+class TokenFileCorpus(_StoredTokens):
     """Token files made elsewhere: nanoGPT's train.bin and val.bin, llm.c's shards, .npy."""
 
     train: tuple[Path, ...]
@@ -196,37 +198,25 @@ class TokenFileCorpus:
     def name(self) -> str:
         return f"{TOKENS}{self.train[0].parent},dtype={self.dtype},vocab={self.vocab_size}"
 
-    @property
-    def tokenizer(self) -> None:
-        return None
+    tokenizer: ClassVar[None] = None
 
     @property
     def n_tokens_unique(self) -> int:
-        return self._stream(self.train).n_tokens
+        return self.stream("train").n_tokens
 
     @property
     def fingerprint(self) -> str:
         files = [[hash_file(file) for file in split] for split in (self.train, self.validation)]
         return hash_parts("token files", self.vocab_size, self.dtype, *files)
 
-    def _stream(self, files: tuple[Path, ...]) -> TokenStream:
+    def stream(self, split: str) -> TokenStream:
+        files = self.train if split == "train" else self.validation
         for file in files:
             check_ids_of_file(file, dtype=self.dtype, vocab_size=self.vocab_size)
         shards = [open_shard(file, dtype=self.dtype) for file in files]
         return TokenStream(shards, vocab_size=self.vocab_size, name=str(files[0]))
 
-    def training_windows(self, context_length: int, *, seed: int) -> StreamWindows:
-        return StreamWindows(stream=self._stream(self.train), context_length=context_length, seed=seed)
-
-    def validation_windows(self, context_length: int) -> StreamWindows:
-        return StreamWindows(
-            stream=self._stream(self.validation), context_length=context_length, seed=VALIDATION_SEED
-        )
-
     def count_bytes(self, targets: NDArray[np.int64]) -> None:
-        return None
-
-    def true_log_probabilities(self, windows: NDArray[np.int64]) -> None:
         return None
 
 
@@ -330,22 +320,18 @@ def _parse_language(name: str) -> SyntheticLanguage:
     return SyntheticLanguage(**values)
 
 
-def cache_folder() -> Path:
-    """Where corpora made on demand live: $SCALING_CACHE, else the user's cache folder."""
+def stdlib_folder() -> Path:
+    """Where the prepared standard library is kept: below $SCALING_CACHE, else the user's cache folder."""
     base = os.environ.get("SCALING_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "scaling"
+    cache = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "scaling"
+    return cache / f"stdlib-{platform.python_version()}-{STDLIB_VOCAB_SIZE}"
 
 
-def stdlib_folder(vocab_size: int = STDLIB_VOCAB_SIZE) -> Path:
-    """Where the prepared standard library is kept."""
-    return cache_folder() / f"stdlib-{platform.python_version()}-{vocab_size}"
-
-
-def prepare_stdlib(folder: str | Path | None = None, *, vocab_size: int = STDLIB_VOCAB_SIZE) -> Path:
+def prepare_stdlib() -> Path:
     """The standard library's text with a vocabulary trained on it; made once (about half a minute), then reused."""
-    folder = Path(folder) if folder is not None else stdlib_folder(vocab_size)
-    if not (folder / "index.json").exists():
-        tokenizer = train_bpe((d.text for d in stdlib_documents()), vocab_size)
+    folder = stdlib_folder()
+    if not (folder / INDEX_FILE).exists():
+        tokenizer = train_bpe((d.text for d in stdlib_documents()), STDLIB_VOCAB_SIZE)
         try:
             prepare_corpus(
                 open_documents("stdlib"),
@@ -356,29 +342,23 @@ def prepare_stdlib(folder: str | Path | None = None, *, vocab_size: int = STDLIB
                 validation_fraction=0.05,
             )
         except (OSError, UsageError):
-            if not (
-                folder / "index.json"
-            ).exists():  # else another process finished first, with the same content
-                raise
+            if not (folder / INDEX_FILE).exists():
+                raise  # else another process finished first, with the same content
     return folder
 
 
-CHEAP_EPOCHS = (
-    4.0  # up to here a repeated token is about as good as a new one (Muennighoff et al. 2023, fig. 1)
-)
+# up to here a repeated token is about as good as a new one (Muennighoff et al. 2023, fig. 1)
+CHEAP_EPOCHS = 4.0
 
 
 def epochs_of(corpus: Corpus, n_tokens: float) -> tuple[MixtureShare, ...]:
     """What a run of `n_tokens` draws from each source of the corpus; () from one without an end (synthetic)."""
-    mixed = isinstance(corpus, MixtureCorpus)
-    sources = corpus.corpora if isinstance(corpus, MixtureCorpus) else (corpus,)
-    weights = normalise(corpus.weights) if isinstance(corpus, MixtureCorpus) else (1.0,)
-    finite = [(s, s.n_tokens_unique, w) for s, w in zip(sources, weights) if s.n_tokens_unique is not None]
+    if isinstance(corpus, MixtureCorpus):
+        sources = [(c.name, c.n_tokens_unique, w) for c, w in zip(corpus.corpora, normalise(corpus.weights))]
+    else:
+        sources = [(corpus.name, corpus.n_tokens_unique, 1.0)]
+    finite = [(name, unique, weight) for name, unique, weight in sources if unique is not None]
     if not finite:
         return ()
-    return count_epochs(
-        [w for _, _, w in finite],
-        [unique for _, unique, _ in finite],
-        n_tokens,
-        names=[s.name if mixed else corpus.name for s, _, _ in finite],
-    )
+    names, n_tokens_unique, weights = zip(*finite)
+    return count_epochs(weights, n_tokens_unique, n_tokens, names=names)

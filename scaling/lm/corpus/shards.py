@@ -180,13 +180,17 @@ class TokenStream:
 
 def hash_file(path: Path, *, skip: int = 0) -> str:
     """SHA-256 of the file from byte `skip` on; read again only when its size or time of change is another."""
+    return _hash_bytes(path.resolve(), skip, _as_it_lies(path))
+
+
+def _as_it_lies(path: Path) -> tuple[int, int, int]:
+    """Size and times of change: what the caches of files go by."""
     found = path.stat()
-    return _hash_bytes(path.resolve(), skip, found.st_size, (found.st_mtime_ns, found.st_ctime_ns))
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @lru_cache(maxsize=4096)
-def _hash_bytes(path: Path, skip: int, size: int, changed_ns: tuple[int, int]) -> str:
-    """`size` and `changed_ns` are what the cache goes by."""
+def _hash_bytes(path: Path, skip: int, _: tuple[int, int, int]) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         file.seek(skip)
@@ -202,15 +206,13 @@ def check_ids_of_file(path: Path, *, dtype: str | None, vocab_size: int) -> None
         DataError: an id is outside the vocabulary, every second id is 0 (uint32 read as uint16), or the file's type
             cannot hold the vocabulary.
     """
-    found = path.stat()
-    key = path.resolve(), dtype, found.st_size, (found.st_mtime_ns, found.st_ctime_ns)
     held = np.iinfo(open_shard(path, dtype=dtype).dtype)
     if vocab_size > held.max + 1:
         raise DataError(
             f"{path} holds {held.dtype} ids, at most {held.max}, which a vocabulary of {vocab_size} exceeds: larger "
             "ids were wrapped when it was written. Write the ids as uint32, or name the vocabulary they are of."
         )
-    largest, smallest, half_empty = _extent_of_ids(*key)
+    largest, smallest, half_empty = _extent_of_ids(path.resolve(), dtype, _as_it_lies(path))
     if half_empty:
         raise DataError(
             f"every second id of {path} is 0: it looks like uint32 read as {dtype}. Say dtype=uint32."
@@ -223,10 +225,8 @@ def check_ids_of_file(path: Path, *, dtype: str | None, vocab_size: int) -> None
 
 
 @lru_cache(maxsize=4096)
-def _extent_of_ids(
-    path: Path, dtype: str | None, size: int, changed_ns: tuple[int, int]
-) -> tuple[int, int, bool]:
-    """Largest and smallest id, and whether every second one is 0. The last two arguments are what the cache goes by."""
+def _extent_of_ids(path: Path, dtype: str | None, _: tuple[int, int, int]) -> tuple[int, int, bool]:
+    """Largest and smallest id, and whether every second one is 0."""
     ids = open_shard(path, dtype=dtype)
     largest = smallest = 0
     second_used = False

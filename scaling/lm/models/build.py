@@ -90,10 +90,21 @@ def load_model(
     architecture = _read_architecture(folder / ARCHITECTURE_FILE)
     tensors = read_safetensors(folder / WEIGHTS_FILE)
     stored = next(iter(tensors.values())).dtype if tensors else torch.float32
-    with torch.device("meta"):
-        model = Transformer(architecture)
-    model = model.to(dtype or stored).to_empty(device=device)
-    load_weights(model, tensors, source=str(folder / WEIGHTS_FILE))
+    source = str(folder / WEIGHTS_FILE)
+    return model_with_weights(architecture, tensors, device=device, dtype=dtype or stored, source=source)
+
+
+def model_with_weights(
+    architecture: Architecture,
+    tensors: Mapping[str, Tensor],
+    *,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    source: str,
+) -> Transformer:
+    """The model of an architecture with these weights, by our names; none is drawn first."""
+    model = build_model(architecture, device="meta", dtype=dtype).to_empty(device=device)
+    load_weights(model, tensors, source=source)
     return model
 
 

@@ -18,7 +18,7 @@ from scaling.architecture import Architecture
 from scaling.architecture.huggingface import read_huggingface
 from scaling.errors import DataError, UsageError
 from scaling.files import whole_file, write_text
-from scaling.lm.models.build import WEIGHTS_FILE, load_weights, read_safetensors, write_tensors
+from scaling.lm.models.build import WEIGHTS_FILE, model_with_weights, read_safetensors, write_tensors
 from scaling.lm.models.names import from_huggingface_tensors, to_huggingface_tensors
 from scaling.lm.models.transformer import Transformer
 
@@ -57,11 +57,7 @@ def model_from_tensors(
 ) -> Transformer:
     """A model of the architecture with the weights of a checkpoint of `family`, by Hugging Face names."""
     ours = from_huggingface_tensors(architecture, family, tensors)
-    with torch.device("meta"):
-        model = Transformer(architecture)
-    model = model.to(dtype).to_empty(device=device)
-    load_weights(model, ours, source=source)
-    return model
+    return model_with_weights(architecture, ours, device=device, dtype=dtype, source=source)
 
 
 def save_huggingface(model: Transformer, folder: str | Path) -> Path:

@@ -37,11 +37,8 @@ def initialize(model: Transformer, *, seed: int, std: float = GPT_STD) -> None:
             if weight.dim() == 1:
                 weight.fill_(1.0 if id(weight) in norms and name.endswith("weight") else 0.0)
                 continue
-            weight.copy_(_draw(weight, _spread(model.architecture, name, weight, std), generator))
-
-
-def _draw(weight: Tensor, spread: Tensor | float, generator: torch.Generator) -> Tensor:
-    return torch.randn(weight.shape, generator=generator) * spread
+            spread = _spread(model.architecture, name, weight, std)
+            weight.copy_(torch.randn(weight.shape, generator=generator) * spread)
 
 
 def _spread(a: Architecture, name: str, weight: Tensor, std: float) -> Tensor | float:

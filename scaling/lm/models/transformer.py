@@ -81,25 +81,9 @@ class Transformer(nn.Module):
         """What a generated text begins with if not with its prompt: the start token of an encoder-decoder."""
         return (self.decoder_start_id,) if self.architecture.kind == "encoder_decoder" else None
 
-    def forward(
-        self,
-        ids_BT: Tensor,
-        *,
-        decoder_ids_BT: Tensor | None = None,
-        keep_BT: Tensor | None = None,
-        segment_ids_BT: Tensor | None = None,
-    ) -> Tensor:
-        """Logits, or the last states of an encoder without a vocabulary head.
-
-        Args:
-            ids_BT: token ids; of the encoder in an encoder-decoder.
-            decoder_ids_BT: what the decoder of an encoder-decoder has so far.
-            keep_BT: True at tokens, False at padding of `ids_BT`, on either side; None where nothing is padded.
-            segment_ids_BT: segment of each token (BERT); None is segment 0.
-        """
-        states = self.states(
-            ids_BT, decoder_ids_BT=decoder_ids_BT, keep_BT=keep_BT, segment_ids_BT=segment_ids_BT
-        )
+    def forward(self, ids_BT: Tensor, **others: Tensor | None) -> Tensor:
+        """Logits, or the last states of an encoder without a vocabulary head. Arguments as in `states`."""
+        states = self.states(ids_BT, **others)
         return self.logits(states) if {"lm", "mlm"} & set(self.architecture.heads) else states
 
     def states(
@@ -110,7 +94,14 @@ class Transformer(nn.Module):
         keep_BT: Tensor | None = None,
         segment_ids_BT: Tensor | None = None,
     ) -> Tensor:
-        """Last states (B, T, D), after the final norm; of the decoder if there is one. Arguments as in `forward`."""
+        """Last states (B, T, D), after the final norm; of the decoder if there is one.
+
+        Args:
+            ids_BT: token ids; of the encoder in an encoder-decoder.
+            decoder_ids_BT: what the decoder of an encoder-decoder has so far.
+            keep_BT: True at tokens, False at padding of `ids_BT`, on either side; None where nothing is padded.
+            segment_ids_BT: segment of each token (BERT); None is segment 0.
+        """
         embedded = self.tokens(ids_BT)
         if self.architecture.kind == "decoder":
             return self.decoder(embedded, keep_BS=keep_BT, segment_ids_BT=segment_ids_BT)  # type: ignore[no-any-return]

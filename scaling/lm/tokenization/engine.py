@@ -77,19 +77,17 @@ def load_engine_tokenizer(folder: str | Path) -> EngineTokenizer:
         engine = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises nothing narrower
         raise DataError(f"the tokenizer {file} cannot be read: {error}.") from error
-    end = _end_of_text(folder, engine)
+    configured = _configured_ids(folder, "eos_token_id")
+    end = _named_id(folder, engine, "eos_token")
+    if end is None and configured:
+        end = configured[0]
     if end is None:
         raise DataError(
             f"no file of {folder} names the end of text; put eos_token_id into its config.json, or eos_token into "
             "its tokenizer_config.json."
         )
-    ends = sorted({end, *_configured_ids(folder, "eos_token_id")})
+    ends = sorted({end, *configured})
     return EngineTokenizer(engine, end, ends, _start_of_text(folder, engine))
-
-
-def _end_of_text(folder: Path, engine: Any) -> int | None:
-    named = _named_id(folder, engine, "eos_token")
-    return named if named is not None else next(iter(_configured_ids(folder, "eos_token_id")), None)
 
 
 def _start_of_text(folder: Path, engine: Any) -> int | None:
