@@ -131,7 +131,7 @@ def _walk(
 ) -> Iterator[None]:
     """Continue all rows token by token; yields after each token; finished rows leave the batch at once."""
     logits_RV, state = model.start(request.prompts, request.max_new_tokens)
-    history_RT = _history(_beginnings(model, request), request.max_new_tokens, logits_RV.device)
+    history_RT = _history(model, request, logits_RV.device)
     if n > 1:
         copies = [i for i in range(len(request.prompts)) for _ in range(n)]
         state.reorder(copies)
@@ -171,16 +171,13 @@ def _check_numbers(logprobs: Iterable[float], step: int) -> None:
         )
 
 
-def _beginnings(model: StepModel, request: Request) -> list[tuple[int, ...]]:
-    """What the texts begin with: the prompts, or the start token of an encoder-decoder (its `text_start`)."""
+def _history(model: StepModel, request: Request, device: torch.device) -> Tensor:
+    """What the texts begin with and room for new tokens, (R, T): the prompts, or the start token of an encoder-decoder
+    (its `text_start`); a short one is padded on the left by its own first id."""
     start: tuple[int, ...] | None = getattr(model, "text_start", None)
-    return request.prompts if start is None else [start] * len(request.prompts)
-
-
-def _history(beginnings: Sequence[tuple[int, ...]], n_new_tokens: int, device: torch.device) -> Tensor:
-    """Beginnings and room for new tokens, (R, T); a short one is padded on the left by its own first id."""
+    beginnings = request.prompts if start is None else [start] * len(request.prompts)
     width = max(map(len, beginnings))
-    room = [0] * n_new_tokens
+    room = [0] * request.max_new_tokens
     padded = [[*(b[:1] * (width - len(b))), *b, *room] if b else [0] * width + room for b in beginnings]
     return torch.tensor(padded, device=device)
 
@@ -188,7 +185,7 @@ def _history(beginnings: Sequence[tuple[int, ...]], n_new_tokens: int, device: t
 def _beam_search(model: StepModel, request: Request, beam: Beam, n: int) -> list[Generation]:
     searches = [BeamSearch(beam=beam, request=request, prompt_index=i) for i in range(len(request.prompts))]
     logits_RV, state = model.start(request.prompts, request.max_new_tokens)
-    history_RT = _history(_beginnings(model, request), request.max_new_tokens, logits_RV.device)
+    history_RT = _history(model, request, logits_RV.device)
     start = history_RT.shape[1] - request.max_new_tokens
     active = searches
     for step in range(request.max_new_tokens):

@@ -131,7 +131,7 @@ class OneGraph:
     def __init__(
         self, members: Sequence[Transformer], device: Device, processes: Processes, *, compile_loss: bool
     ) -> None:
-        self.device, self.processes = device, processes
+        self.device = device
         self.stacked = stack_models(members) if len(members) > 1 else None
         self.whole = self.stacked if self.stacked is not None else members[0]
         self.loss: Any = wrap_model(NextTokenLoss(self.whole), processes)
@@ -150,7 +150,9 @@ class OneGraph:
         """Add the gradients of some windows; their loss times scale, (K,). `last` of the batch: processes exchange."""
         if self.stacked is not None:
             set_rows(self.stacked, ids_KBT.shape[1])
-        with nullcontext() if last else self.processes.no_sync(self.loss), self.device.autocast():
+        # DDP exchanges gradients at every backward pass unless told otherwise: once a batch is enough
+        waits = not last and hasattr(self.loss, "no_sync")
+        with self.loss.no_sync() if waits else nullcontext(), self.device.autocast():
             loss = self._evaluate(ids_KBT.flatten(0, 1), scale)
             loss.sum().backward()  # type: ignore[no-untyped-call]
         return loss.detach().expand(len(ids_KBT))

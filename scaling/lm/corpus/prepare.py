@@ -64,10 +64,9 @@ def prepare_corpus(
     """
     folder = Path(folder)
     require_room_in_shards(tokenizer.vocab_size)
-    require_fraction(validation_fraction)
-    if folder.exists() and any(folder.iterdir()) and not force:
-        raise UsageError(f"{folder} is not empty; pass --force to replace it.")
     if folder.exists() and any(folder.iterdir()):
+        if not force:
+            raise UsageError(f"{folder} is not empty; pass --force to replace it.")
         _require_only_a_corpus(folder)
     documents, cut = cut_where_few(documents, validation_fraction)
     folder = folder.resolve()
@@ -279,12 +278,6 @@ def document_fraction(body: bytes) -> float:
     return int.from_bytes(hashlib.sha256(body).digest()[:8], "big") / 2**64
 
 
-def require_fraction(validation_fraction: float) -> None:
-    """Refuse a share that leaves one side nothing."""
-    if not 0 < validation_fraction < 1:
-        raise UsageError(f"the validation fraction must lie between 0 and 1; got {validation_fraction}.")
-
-
 def cut_where_few(
     documents: Iterable[Document], validation_fraction: float
 ) -> tuple[Iterator[Document], Cut | None]:
@@ -296,7 +289,8 @@ def cut_where_few(
         UsageError: the fraction is not between 0 and 1.
         DataError: even pieces leave one side empty; the message names a fraction that works.
     """
-    require_fraction(validation_fraction)
+    if not 0 < validation_fraction < 1:
+        raise UsageError(f"the validation fraction must lie between 0 and 1; got {validation_fraction}.")
     remaining = iter(documents)
     first: list[Document] = []
     sides: set[bool] = set()

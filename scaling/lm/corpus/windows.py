@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,14 +86,11 @@ class SyntheticWindows:
     language: SyntheticLanguage
     context_length: int
     stream: int
+    n_windows: ClassVar[None] = None
 
     @property
     def vocab_size(self) -> int:
         return self.language.vocab_size
-
-    @property
-    def n_windows(self) -> None:
-        return None
 
     def windows(self, first: int, count: int) -> Ids:
         return self.language.windows(first, count, self.context_length + 1, stream=self.stream).astype(

@@ -9,8 +9,7 @@ from typing import Any
 from scaling.errors import DataError, UsageError
 from scaling.files import write_text
 from scaling.lm.tokenization.base import END_OF_TEXT, ByteTokenizer, CharTokenizer, Tokenizer
-from scaling.lm.tokenization.bpe import BytePairTokenizer
-from scaling.lm.tokenization.pretokenize import read_bytes, spell_bytes
+from scaling.lm.tokenization.bpe import BytePairTokenizer, read_bytes, spell_bytes
 
 SCHEMA_VERSION = 1
 TOKENIZER_FILE = "tokenizer.json"
