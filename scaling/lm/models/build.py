@@ -202,14 +202,10 @@ def _spread(a: Architecture, name: str, weight: Tensor, std: float) -> Tensor | 
     if not a.scale_attention:
         return _t5_spread(a, name, weight)
     if a.norm_position == "pre" and name.endswith(_RESIDUAL):
-        return std / math.sqrt(_n_residual_additions(a, name))
+        # a block adds twice to the residual stream, one with cross-attention three times
+        has_cross = a.kind == "encoder_decoder" and name.startswith("decoder.")
+        return std / math.sqrt(3 * a.n_decoder_layers if has_cross else 2 * a.n_layers)
     return std
-
-
-def _n_residual_additions(a: Architecture, name: str) -> int:
-    if a.kind == "encoder_decoder" and name.startswith("decoder."):
-        return 3 * a.n_decoder_layers
-    return 2 * a.n_layers
 
 
 def _t5_spread(a: Architecture, name: str, weight: Tensor) -> Tensor | float:
