@@ -54,24 +54,20 @@ def _check_corpus(path: Path, result: RunResult, spec: RunSpec) -> None:
         )
 
 
-def check_owner(path: Path, spec: RunSpec) -> None:
-    """Refuse the folder of another run."""
-    if not (path / CONFIG_FILE).exists():
-        return
-    try:
-        values = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
-        kept = RunSpec.from_dict({k: v for k, v in values.items() if k not in ("schema_version", "kind")})
-    except ValueError as error:
-        raise DataError(f"{path / CONFIG_FILE} is damaged ({error}). Use another folder.") from error
-    if kept.run_id != spec.run_id:
-        raise UsageError(
-            f"{path} holds the unfinished run {kept.run_id}, not {spec.run_id}. Use another folder."
-        )
-
-
 def take_folder(path: Path, spec: RunSpec) -> None:
-    """Make the folder this run's, and clear away what a killed process was writing."""
-    check_owner(path, spec)
+    """Make the folder this run's, and clear away what a killed process was writing; refuse that of another run."""
+    if (path / CONFIG_FILE).exists():
+        try:
+            values = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
+            owner = RunSpec.from_dict(
+                {k: v for k, v in values.items() if k not in ("schema_version", "kind")}
+            )
+        except ValueError as error:
+            raise DataError(f"{path / CONFIG_FILE} is damaged ({error}). Use another folder.") from error
+        if owner.run_id != spec.run_id:
+            raise UsageError(
+                f"{path} holds the unfinished run {owner.run_id}, not {spec.run_id}. Use another folder."
+            )
     path.mkdir(parents=True, exist_ok=True)
     _write_json(path / CONFIG_FILE, {"schema_version": 1, "kind": "run", **spec.to_dict()})
     remove_leftovers(path)
@@ -99,12 +95,12 @@ def hold_folders(folders: Sequence[Path]) -> Iterator[None]:
     """
     with ExitStack() as held:
         for folder in folders:
-            held.enter_context(_hold(folder))
+            _take_lock(folder)
+            held.callback((folder / LOCK_FILE).unlink, missing_ok=True)
         yield
 
 
-@contextmanager
-def _hold(folder: Path) -> Iterator[None]:
+def _take_lock(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
     try:
@@ -115,10 +111,6 @@ def _hold(folder: Path) -> Iterator[None]:
             _create(path)
         except FileExistsError as error:  # another process was quicker
             raise UsageError(f"{folder} was just taken by another process; use another folder.") from error
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _create(path: Path) -> None:
@@ -132,9 +124,9 @@ def _remove_if_stale(path: Path) -> None:
     try:
         holder: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         pid, host, started = int(holder["pid"]), holder["host"], holder["started"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, FileNotFoundError):
-            return  # given back meanwhile
+    except FileNotFoundError:
+        return  # given back meanwhile
+    except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path} names no process; delete it if no other process trains in this folder."
         ) from error

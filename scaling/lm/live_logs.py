@@ -32,10 +32,14 @@ MLFLOW_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_
 class LiveLogs:
     """The logs of one run in all its tools. One that fails is said once, and from then on nothing is logged there."""
 
-    def __init__(self, log_to: LogTo, name: str, spec: RunSpec, *, resume_step: int) -> None:
+    def __init__(self, log_to: LogTo | None, k: int, spec: RunSpec, *, resume_step: int) -> None:
+        """Of the k-th run of a pack; in no tool where `log_to` is None."""
         self.spec = spec
         self._open: dict[str, Any] = {}  # by the name of the tool
         kinds = {"tensorboard": TensorBoardLog, "wandb": WandbLog, "mlflow": MlflowLog}
+        if log_to is None:
+            return
+        name = log_to.names[k] if log_to.names else spec.run_id
         for tool in log_to.tools:
             begin = partial(kinds[tool], Path(log_to.folder), log_to.project, name, spec, resume_step)
             if (log := self._try(tool, begin)) is not None:
@@ -61,13 +65,6 @@ class LiveLogs:
             said = str(error).strip().splitlines() or [type(error).__name__]
             print(f"note: logging to {tool} failed ({said[0]}); the run goes on without it.", file=sys.stderr)
             return None
-
-
-def open_logs(log_to: LogTo | None, k: int, spec: RunSpec, *, resume_step: int) -> LiveLogs | None:
-    """The live logs of the k-th run of a pack; None where none was asked for."""
-    if log_to is None or not log_to.tools:
-        return None
-    return LiveLogs(log_to, log_to.names[k] if log_to.names else spec.run_id, spec, resume_step=resume_step)
 
 
 def metric_values(line: Mapping[str, Any], spec: RunSpec) -> dict[str, float]:

@@ -22,7 +22,7 @@ from scaling.files import write_text
 from scaling.jsonable import jsonable
 from scaling.lm.device import Device
 from scaling.lm.distributed import Processes
-from scaling.lm.live_logs import LiveLogs, open_logs
+from scaling.lm.live_logs import LiveLogs
 from scaling.lm.run import RunSpec, TrainingOptions
 from scaling.units import format_duration, format_tokens
 
@@ -126,7 +126,7 @@ class TrainingMetrics:
             MetricsLog(
                 file,
                 resume_step=step,
-                live=open_logs(options.log_to if first else None, k, spec, resume_step=step),
+                live=LiveLogs(options.log_to if first else None, k, spec, resume_step=step),
             )
             for k, (file, spec) in enumerate(zip(files, specs))
         ]

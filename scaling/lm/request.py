@@ -125,12 +125,7 @@ class Request:
     def rows(self, n: int) -> list[Row]:
         """n empty texts a prompt, in order of prompts."""
         return [
-            Row(
-                request=self,
-                prompt_index=i,
-                sample_index=j,
-                tail=None if self.tokenizer is None else TextTail(self.tokenizer, self.stop),
-            )
+            Row(request=self, prompt_index=i, sample_index=j)
             for i in range(len(self.prompts))
             for j in range(n)
         ]
@@ -166,7 +161,11 @@ class Row:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish_reason: FinishReason | None = None
-    tail: TextTail | None
+    tail: TextTail | None = None
+
+    def __post_init__(self) -> None:
+        if self.request.tokenizer is not None:
+            self.tail = TextTail(self.request.tokenizer, self.request.stop)
 
     def append(self, token: int, logprob: float) -> None:
         """Add a token; sets `finish_reason` if it is the last."""
