@@ -106,9 +106,9 @@ def our_stepper(size: str, device: str, n_packed: int) -> Any:
     from scaling.architecture import Architecture
     from scaling.lm.device import choose_device, keep_memory
     from scaling.lm.distributed import Processes
-    from scaling.lm.learner import Learner
     from scaling.lm.recipes import Recipe
     from scaling.lm.run import RunSpec
+    from scaling.lm.train_step import TrainStep
 
     layers, d_model, heads, context, vocab, batch = SIZES[size]
     a = Architecture(
@@ -127,9 +127,9 @@ def our_stepper(size: str, device: str, n_packed: int) -> Any:
     specs = [spec.replace(init_seed=k) for k in range(n_packed)]
     chosen = choose_device(device)
     on_gpu = device != "cpu"
-    learner = Learner(specs, chosen, Processes(), micro_batch=batch, compile_loss=on_gpu, stack=on_gpu)
+    train_step = TrainStep(specs, chosen, Processes(), micro_batch=batch, compile_loss=on_gpu, stack=on_gpu)
     ids = torch.randint(0, vocab, (n_packed, batch, context + 1), device=device)
-    return lambda: learner.step(ids, [1e-3] * n_packed)
+    return lambda: train_step.step(ids, [1e-3] * n_packed)
 
 
 def worker(args: argparse.Namespace) -> None:

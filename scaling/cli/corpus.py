@@ -45,8 +45,7 @@ def prepare(
 
     from scaling.lm.corpus import open_documents, prepare_corpus
     from scaling.lm.corpus.documents import left_out
-    from scaling.lm.corpus.prepare import require_room_in_shards
-    from scaling.lm.corpus.splits import cut_where_few
+    from scaling.lm.corpus.prepare import cut_where_few, require_room_in_shards
     from scaling.lm.tokenization import load_tokenizer, train_bpe
     from scaling.units import parse_tokens
 

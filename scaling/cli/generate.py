@@ -60,7 +60,7 @@ def generate(folder: Path, prompt: str | None, ids: str | None, n: int, as_json:
         _print_stream(model, start, tokenizer, strategy, prompt or "", limits)
         return
     from scaling.lm import generate as continue_texts
-    from scaling.lm.text import joint
+    from scaling.lm.request import joint
 
     found = continue_texts(model, [start], tokenizer, strategy, n=n, **limits)
     if as_json:
@@ -112,7 +112,7 @@ def _start(prompt: str | None, ids: str | None, tokenizer: Any, folder: Path) ->
         raise UsageError(
             f"{folder} has no tokenizer.json (a synthetic corpus has no text); pass --ids '0 130'."
         )
-    from scaling.lm.text import encode_prompt, first_ids
+    from scaling.lm.request import encode_prompt, first_ids
 
     return encode_prompt(tokenizer, prompt) if prompt else first_ids(tokenizer)
 
@@ -121,7 +121,7 @@ def _print_stream(
     model: Any, start: Any, tokenizer: Any, strategy: Any, prompt: str, limits: dict[str, Any]
 ) -> None:
     from scaling.lm import stream
-    from scaling.lm.text import joint
+    from scaling.lm.request import joint
 
     pieces = stream(model, start, tokenizer, strategy, **limits)
     first = next(pieces)  # whatever is wrong with the wish or the model is told before anything is printed

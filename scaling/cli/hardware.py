@@ -71,7 +71,7 @@ def measure(size: int | None, dtype: str, seconds: float, as_json: bool) -> None
     from scaling.reference.measure import measure_matmul
 
     try:
-        from scaling.lm.measure import measure_matmul_torch
+        from scaling.lm.device import measure_matmul_torch
 
         result = measure_matmul_torch(size, dtype=dtype, seconds=seconds)
     except ModuleNotFoundError:

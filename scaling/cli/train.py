@@ -224,7 +224,7 @@ def _tell_other_threads(folder: Path) -> None:
 
 def _check_free(folder: Path) -> None:
     """Refuse a folder that is not empty."""
-    from scaling.lm.lock import LOCK_FILE
+    from scaling.lm.folder import LOCK_FILE
 
     if (folder / "config.json").exists():
         raise UsageError(f"{folder} already holds a run. Go on with it: scaling train --resume {folder}")
@@ -248,7 +248,7 @@ def _read_spec(folder: Path) -> Any:
 
 def _tell_plan(spec: Any, folder: Path) -> None:
     from scaling.lm.corpus import load_corpus
-    from scaling.lm.epochs import CHEAP_EPOCHS, epochs_of
+    from scaling.lm.corpus.corpora import CHEAP_EPOCHS, epochs_of
     from scaling.units import format_params, format_tokens
 
     note(

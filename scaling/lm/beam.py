@@ -10,13 +10,15 @@ prompt does not count, the end token does).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from scaling.errors import UsageError
+from scaling.lm.request import BeamNode as BeamNode  # what a search leaves is public here too
+from scaling.lm.request import BeamTree as BeamTree
+from scaling.lm.request import FinishReason, Generation, NodeStatus, Request
 from scaling.lm.sampling import Transform, check_number, check_transforms
-from scaling.lm.text import FinishReason
 
 _Partial = tuple[tuple[int, ...], tuple[float, ...], float]  # ids, log-probability of each, their sum
 EarlyStopping = Literal["never", "heuristic", "first"]
@@ -59,14 +61,9 @@ class Beam:
         check_transforms(transforms)
         if early_stopping not in ("never", "heuristic", "first"):
             raise UsageError(f"early_stopping is 'never', 'heuristic' or 'first', got {early_stopping!r}.")
-        for name, value in (
-            ("n_beams", n_beams),
-            ("transforms", transforms),
-            ("length_penalty", length_penalty),
-        ):
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "early_stopping", early_stopping)
-        object.__setattr__(self, "trace", trace)
+        values = (n_beams, transforms, length_penalty, early_stopping, trace)
+        for field_, value in zip(fields(self), values):
+            object.__setattr__(self, field_.name, value)
 
     def n_candidates(self, n_ends: int) -> int:
         """Continuations looked at in a step, where `n_ends` tokens end a text: N go on though all N beams end so."""
@@ -77,47 +74,17 @@ class Beam:
         return float(logprob / n_new_tokens**self.length_penalty)
 
 
-@dataclass(frozen=True, kw_only=True)
-class BeamNode:
-    """One candidate of one step. `kept` went on as a beam, `finished` ended, `pruned` was looked at and dropped."""
-
-    ids: tuple[int, ...]
-    logprob: float
-    status: Literal["kept", "finished", "pruned"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BeamTree:
-    """The candidates of every step, best first: at most 2 N per step, which is all the search looks at."""
-
-    steps: tuple[tuple[BeamNode, ...], ...]
-
-    def beams(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
-        """The new ids of the beams kept at each step, in alphabetical order of ids."""
-        return tuple(tuple(sorted(n.ids for n in step if n.status == "kept")) for step in self.steps)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hypothesis:
-    """A finished text and the log-probability of each of its tokens."""
-
-    ids: tuple[int, ...]
-    token_logprobs: tuple[float, ...]
-    logprob: float
-    score: float
-    finish_reason: FinishReason
-
-
 @dataclass(kw_only=True)
 class BeamSearch:
     """The search for one prompt: feed it the best continuations of its beams until `done`."""
 
     beam: Beam
-    max_new_tokens: int
-    n_ends: int  # token ids that end a text
-    ended: Callable[[tuple[int, ...]], FinishReason | None]
+    request: Request
+    prompt_index: int
     beams: list[_Partial] = field(default_factory=lambda: [((), (), 0.0)])
-    finished: list[Hypothesis] = field(default_factory=list)
+    finished: list[Generation] = field(
+        default_factory=list
+    )  # best first, at most N; without text and rank as yet
     steps: list[tuple[BeamNode, ...]] = field(default_factory=list)
     done: bool = False
 
@@ -137,21 +104,20 @@ class BeamSearch:
         survivors: list[_Partial] = []
         parents: list[int] = []
         nodes: list[BeamNode] = []
-        for rank, (total, parent, token, logprob) in enumerate(
-            candidates[: self.beam.n_candidates(self.n_ends)]
-        ):
+        n_candidates = self.beam.n_candidates(len(self.request.eos_ids))
+        for rank, (total, parent, token, logprob) in enumerate(candidates[:n_candidates]):
             text = (*self.beams[parent][0], token)
             history = (*self.beams[parent][1], logprob)
-            reason = self.ended(text)
+            reason = self.request.ended(text)
             if reason is not None and rank < n:
                 self._keep_finished(text, history, total, reason)
             if reason is None and len(survivors) < n:
                 survivors.append((text, history, total))
                 parents.append(parent)
             if self.beam.trace:
-                status = _status(
-                    reason is not None and rank < n, bool(survivors) and survivors[-1][0] == text
-                )
+                goes_on = bool(survivors) and survivors[-1][0] == text
+                ends = reason is not None and rank < n
+                status: NodeStatus = "finished" if ends else "kept" if goes_on else "pruned"
                 nodes.append(BeamNode(ids=text, logprob=total, status=status))
         self.beams, parents = _in_place(survivors, parents)
         self.steps.append(tuple(nodes))
@@ -161,21 +127,45 @@ class BeamSearch:
     def _keep_finished(
         self, ids: tuple[int, ...], logprobs: tuple[float, ...], total: float, why: FinishReason
     ) -> None:
-        score = self.beam.score(total, len(ids))
         self.finished.append(
-            Hypothesis(ids=ids, token_logprobs=logprobs, logprob=total, score=score, finish_reason=why)
+            Generation(
+                prompt_ids=self.request.prompts[self.prompt_index],
+                ids=ids,
+                text=None,
+                token_logprobs=logprobs,
+                logprob=total,
+                finish_reason=why,
+                prompt_index=self.prompt_index,
+                sample_index=0,
+                score=self.beam.score(total, len(ids)),
+            )
         )
-        self.finished.sort(key=lambda h: -h.score)
+        self.finished.sort(key=lambda found: -(found.score or 0.0))
         del self.finished[self.beam.n_beams :]
 
+    def results(self, n: int) -> list[Generation]:
+        """The n best finished texts."""
+        tree = BeamTree(steps=tuple(self.steps)) if self.beam.trace else None
+        return [
+            replace(found, text=self.request.text(found.ids), sample_index=rank, tree=tree)
+            for rank, found in enumerate(self.finished[:n])
+        ]
+
     def _can_improve(self) -> bool:
+        """Whether an unfinished beam can still enter the N best.
+
+        Its sum of log-probabilities only falls from here on. With a length penalty > 0 the score divides a negative sum
+        by a growing power of the length, so the most it can reach is its present sum at the full length.
+        """
         if len(self.finished) < self.beam.n_beams:
             return True
         if self.beam.early_stopping == "first":
             return False
         to_the_end = self.beam.early_stopping == "never" and self.beam.length_penalty > 0
-        length = self.max_new_tokens if to_the_end else len(self.beams[0][0])
-        return self.beam.score(max(total for _, _, total in self.beams), length) > self.finished[-1].score
+        length = self.request.max_new_tokens if to_the_end else len(self.beams[0][0])
+        worst = self.finished[-1].score
+        assert worst is not None
+        return self.beam.score(max(total for _, _, total in self.beams), length) > worst
 
 
 def _in_place(beams: list[_Partial], parents: list[int]) -> tuple[list[_Partial], list[int]]:
@@ -187,7 +177,3 @@ def _in_place(beams: list[_Partial], parents: list[int]) -> tuple[list[_Partial]
     waiting = [index for index in range(len(beams)) if index not in placed.values()]
     order = [placed[row] if row in placed else waiting.pop(0) for row in range(len(beams))]
     return [beams[i] for i in order], [parents[i] for i in order]
-
-
-def _status(finished: bool, kept: bool) -> Literal["kept", "finished", "pruned"]:
-    return "finished" if finished else "kept" if kept else "pruned"

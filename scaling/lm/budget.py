@@ -1,4 +1,4 @@
-"""From a wish ("a tiny model, this corpus, two minutes") to a RunSpec: shape by name, recipe, number of steps."""
+"""From a budget ("a tiny model, this corpus, two minutes") to a RunSpec: shape by name, recipe, number of steps."""
 
 from __future__ import annotations
 
@@ -106,11 +106,8 @@ def measure_speed(
     )
     train(dataclasses.replace(probe, n_steps=1), options=quiet)  # warms caches and compiles
     measured = train(probe, options=quiet)
-    if (
-        measured.status == "preempted" and options.deadline_s is None
-    ):  # SIGTERM: nothing is begun that could stop
-        raise KeyboardInterrupt(measured.reason)
-    rate = measured.tokens_per_s
-    if rate is None:
+    if measured.status == "preempted" and options.deadline_s is None:
+        raise KeyboardInterrupt(measured.reason)  # SIGTERM: nothing is begun that could stop
+    if measured.tokens_per_s is None:
         raise UsageError("the speed of this machine could not be measured; give --tokens instead of a time.")
-    return processes.mean_of(rate)  # all must plan the same run
+    return processes.mean_of(measured.tokens_per_s)  # all must plan the same run

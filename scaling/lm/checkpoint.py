@@ -21,7 +21,8 @@ from torch.optim import Optimizer
 
 from scaling.errors import DataError
 from scaling.files import whole_file
-from scaling.lm.files import write_tensors
+from scaling.lm.models.build import write_tensors
+from scaling.lm.optim import parameters_of
 from scaling.lm.run import RunSpec
 
 CHECKPOINT_FILE, PREVIOUS_FILE = "checkpoint.safetensors", "checkpoint.previous.safetensors"
@@ -54,7 +55,7 @@ def collect_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[s
 
 def restore_tensors(model: nn.Module, optimizers: Sequence[Optimizer], checkpoint: Checkpoint) -> None:
     """Put a checkpoint back into a freshly built model and its optimizers."""
-    owners = {name: o for o in optimizers for name, p in _named(model, o)}
+    owners = {id(p): o for o in optimizers for p in parameters_of(o)}
     expected = {f"model.{name}" for name, _ in model.named_parameters()}
     missing = sorted(expected - set(checkpoint.tensors))
     if missing:
@@ -64,13 +65,13 @@ def restore_tensors(model: nn.Module, optimizers: Sequence[Optimizer], checkpoin
             parameter.copy_(_like(checkpoint.tensors[f"model.{name}"], parameter))
         prefix = f"optimizer.{name}."
         found = {k.removeprefix(prefix): t for k, t in checkpoint.tensors.items() if k.startswith(prefix)}
-        if found and name in owners:
-            state = owners[name].state[parameter]
+        owner = owners.get(id(parameter))
+        if found and owner is not None:
+            # Adam's step counter is a scalar: on the CPU unless the step is fused or captured on the device
+            counts_on_device = owner.defaults.get("capturable") or owner.defaults.get("fused")
+            state = owner.state[parameter]
             for key, value in found.items():
-                # Adam's step counter is a scalar: on the CPU unless the step is captured on the device
-                on_device = (
-                    value.ndim > 0 or owners[name].defaults.get("capturable") or _is_fused(owners[name])
-                )
+                on_device = value.ndim > 0 or counts_on_device
                 state[key] = _like(value, parameter) if on_device else value.clone()
 
 
@@ -103,29 +104,26 @@ def write_checkpoint(
 
 def checkpoint_steps(folder: Path) -> dict[str, int]:
     """The step of each checkpoint file of a folder; files that cannot be read are left out."""
-    from safetensors import SafetensorError, safe_open
-
-    steps = {}
-    for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
-        try:
-            with safe_open(folder / name, framework="pt") as file:
-                steps[name] = int(json.loads((file.metadata() or {})["state"])["step"])
-        except (SafetensorError, OSError, KeyError, ValueError):
-            continue  # read_checkpoint tells what is wrong with it
-    return steps
+    states = {name: _read_state(folder / name) for name in (CHECKPOINT_FILE, PREVIOUS_FILE)}
+    return {name: int(state["step"]) for name, state in states.items() if "step" in state}
 
 
 def other_threads(folder: Path) -> tuple[int, int] | None:
     """CPU threads that wrote the newest checkpoint and those here, where they differ; None too where nobody says."""
+    now = torch.get_num_threads()
+    before = int(_read_state(folder / CHECKPOINT_FILE).get("threads", now))
+    return None if before == now else (before, now)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """The state of the run in a checkpoint, without its tensors; empty where it cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(folder / CHECKPOINT_FILE, framework="pt") as file:
-            before = int(json.loads((file.metadata() or {})["state"])["threads"])
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads((file.metadata() or {})["state"]))
     except (SafetensorError, OSError, KeyError, ValueError):
-        return None  # read_checkpoint tells what is wrong with it
-    now = torch.get_num_threads()
-    return None if before == now else (before, now)
+        return {}  # read_checkpoint tells what is wrong with it
 
 
 def copy_checkpoint(source: Path, target: Path, *, last_step: int) -> None:
@@ -200,15 +198,6 @@ def _then(folder: Path, damaged: Path) -> str:
     """What happens without the damaged checkpoint."""
     left = [step for name, step in checkpoint_steps(folder).items() if folder / name != damaged]
     return f"the run then goes on from step {left[0]}" if left else "the run then starts over"
-
-
-def _named(model: nn.Module, optimizer: Optimizer) -> list[tuple[str, Tensor]]:
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    return [(name, p) for name, p in model.named_parameters() if id(p) in held]
-
-
-def _is_fused(optimizer: Optimizer) -> bool:
-    return bool(optimizer.defaults.get("fused"))
 
 
 def _whole(tensor: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
     generate(model, ["Me gusta", "Hola"], tokenizer, Sample(Temperature(.8), TopP(.9), seed=0), max_new_tokens=64)
 
 Strategies: Greedy, Sample (scaling.lm.sampling), Beam (scaling.lm.beam). A model is anything with `start` and `step`
-(`StepModel`): our Transformer, a toy table (scaling.lm.toy), a wrapper around another library.
+(`StepModel`): our Transformer, a wrapper around another library.
 """
 
 # R rows being continued, V vocabulary, T tokens of the history
@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 from scaling.errors import DataError, UsageError
-from scaling.lm.beam import Beam, BeamSearch, BeamTree
-from scaling.lm.request import Generation, Prompts, Request, Row
+from scaling.lm.beam import Beam, BeamSearch
+from scaling.lm.request import FinishReason, Generation, Prompts, Request, Row, Tokenizer
 from scaling.lm.sampling import Context, Greedy, Sample, apply_transforms
-from scaling.lm.text import FinishReason, Tokenizer
 
 Strategy = Greedy | Sample | Beam
 
@@ -132,7 +131,7 @@ def _walk(
 ) -> Iterator[None]:
     """Continue all rows token by token; yields after each token; finished rows leave the batch at once."""
     logits_RV, state = model.start(request.prompts, request.max_new_tokens)
-    history_RT = _history(_beginnings(model, request), request.max_new_tokens, logits_RV.device)
+    history_RT = _history(model, request, logits_RV.device)
     if n > 1:
         copies = [i for i in range(len(request.prompts)) for _ in range(n)]
         state.reorder(copies)
@@ -172,36 +171,28 @@ def _check_numbers(logprobs: Iterable[float], step: int) -> None:
         )
 
 
-def _beginnings(model: StepModel, request: Request) -> list[tuple[int, ...]]:
-    """What the texts begin with: the prompts, or the start token of an encoder-decoder (its `text_start`)."""
+def _history(model: StepModel, request: Request, device: torch.device) -> Tensor:
+    """What the texts begin with and room for new tokens, (R, T): the prompts, or the start token of an encoder-decoder
+    (its `text_start`); a short one is padded on the left by its own first id."""
     start: tuple[int, ...] | None = getattr(model, "text_start", None)
-    return request.prompts if start is None else [start] * len(request.prompts)
-
-
-def _history(beginnings: Sequence[tuple[int, ...]], n_new_tokens: int, device: torch.device) -> Tensor:
-    """Beginnings and room for new tokens, (R, T); a short one is padded on the left by its own first id."""
+    beginnings = request.prompts if start is None else [start] * len(request.prompts)
     width = max(map(len, beginnings))
-    room = [0] * n_new_tokens
+    room = [0] * request.max_new_tokens
     padded = [[*(b[:1] * (width - len(b))), *b, *room] if b else [0] * width + room for b in beginnings]
     return torch.tensor(padded, device=device)
 
 
 def _beam_search(model: StepModel, request: Request, beam: Beam, n: int) -> list[Generation]:
-    searches = [
-        BeamSearch(
-            beam=beam, max_new_tokens=request.max_new_tokens, n_ends=len(request.eos_ids), ended=request.ended
-        )
-        for _ in request.prompts
-    ]
+    searches = [BeamSearch(beam=beam, request=request, prompt_index=i) for i in range(len(request.prompts))]
     logits_RV, state = model.start(request.prompts, request.max_new_tokens)
-    history_RT = _history(_beginnings(model, request), request.max_new_tokens, logits_RV.device)
+    history_RT = _history(model, request, logits_RV.device)
     start = history_RT.shape[1] - request.max_new_tokens
     active = searches
     for step in range(request.max_new_tokens):
         context = Context(ids_RT=history_RT[:, : start + step], step=step)
         ids, logprobs = _best_continuations(beam, logits_RV, context, len(request.eos_ids))
         _check_numbers((best for best, *_ in logprobs), step)
-        rows, first = [], 0
+        rows, first = [], 0  # the rows of one search lie together; its parents count from its first
         for search in active:
             n_rows = len(search.beams)
             parents = search.advance(ids[first : first + n_rows], logprobs[first : first + n_rows])
@@ -216,9 +207,7 @@ def _beam_search(model: StepModel, request: Request, beam: Beam, n: int) -> list
         ids_R = torch.tensor(last, device=logits_RV.device)
         history_RT[:, start + step] = ids_R
         logits_RV = model.step(ids_R, state)
-    return [
-        found for index, search in enumerate(searches) for found in _beam_results(request, search, index, n)
-    ]
+    return [found for search in searches for found in search.results(n)]
 
 
 def _best_continuations(
@@ -228,25 +217,6 @@ def _best_continuations(
     ln_p = apply_transforms(beam.transforms, logits_RV.float().log_softmax(-1), context)
     best, ids = ln_p.topk(min(beam.n_candidates(n_ends), ln_p.shape[-1]))
     return ids.tolist(), best.tolist()
-
-
-def _beam_results(request: Request, search: BeamSearch, prompt_index: int, n: int) -> list[Generation]:
-    tree = BeamTree(steps=tuple(search.steps)) if search.beam.trace else None
-    return [
-        Generation(
-            prompt_ids=request.prompts[prompt_index],
-            ids=found.ids,
-            text=request.text(found.ids),
-            token_logprobs=found.token_logprobs,
-            logprob=found.logprob,
-            finish_reason=found.finish_reason,
-            prompt_index=prompt_index,
-            sample_index=rank,
-            score=found.score,
-            tree=tree,
-        )
-        for rank, found in enumerate(search.finished[:n])
-    ]
 
 
 def _check_strategy(model: StepModel, strategy: Strategy, n: int) -> None:

@@ -1,22 +1,29 @@
-"""What this device can do: which dtype is faster, how fast a matmul can be, and memory that is not given back."""
+"""What this device can do: which dtype is faster, how fast a matmul is, its memory, threads that share the work."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from scaling.errors import UsageError
 from scaling.lm.run import Precision
+from scaling.reference.measure import Measurement, timed, usable_threads
+
+T = TypeVar("T")
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8  # glibc malloc.h
 _TOP_PAD_BYTES = 2**28
 BFLOAT16_MUST_GAIN = 1.2  # bf16 rounds: take it only where it is clearly faster
+MAX_TASK_THREADS = 4  # each holds a copy of the gradients; torch's threads beyond share its operations
 _GPU_PROBE_SIZE = 4096  # smaller products time the launch of the kernel
 
 
@@ -28,6 +35,10 @@ class Device:
     dtype: torch.dtype
     name: str
     peak_flops_per_s: float | None
+
+    def autocast(self) -> torch.autocast:
+        """Matmuls in its dtype."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     @property
     def precision(self) -> str:
@@ -42,11 +53,7 @@ def choose_device(name: str = "auto", precision: Precision = "auto") -> Device:
         dtype = torch.float32 if device.type == "cpu" else _faster_dtype(str(device))
     else:
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    label = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"cpu, {torch.get_num_threads()} threads"
-    )
+    label = _gpu_name(device) or f"cpu, {torch.get_num_threads()} threads"
     return Device(device=device, dtype=dtype, name=label, peak_flops_per_s=_peak(device, dtype))
 
 
@@ -91,11 +98,58 @@ def measure_matmul(
     while rounds < 5 or (spent < budget_s and rounds < 50):
         start = time.perf_counter()
         _ = a @ a
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        _wait(device)
         elapsed = time.perf_counter() - start
         best, spent, rounds = max(best, 2 * n**3 / elapsed), spent + elapsed, rounds + 1
     return best
+
+
+def measure_matmul_torch(
+    size: int | None = None, *, dtype: str = "float32", seconds: float = 2.0
+) -> Measurement:
+    """Time torch's matrix product of this dtype; float32 is computed in float32 (no TF32)."""
+    device = find_device("auto")
+    if device.type == "cpu" and torch.backends.mps.is_available():
+        device = torch.device("mps")
+    kind = getattr(torch, dtype)
+    generator = torch.Generator().manual_seed(0)
+
+    def make_product(n: int) -> Callable[[], None]:
+        a, b = (torch.randn(n, n, generator=generator).to(device, kind) for _ in range(2))
+        out = torch.empty_like(a)
+
+        def product() -> None:
+            torch.mm(a, b, out=out)
+            _wait(device)
+
+        return product
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        return timed(
+            make_product,
+            size=size,
+            seconds=seconds,
+            device=_gpu_name(device) or device.type.upper(),
+            library=f"torch {torch.__version__}",
+            dtype=dtype,
+            n_threads=torch.get_num_threads() if device.type == "cpu" else usable_threads(),
+        )
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _wait(device: torch.device) -> None:
+    """GPUs return before they are done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _gpu_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 
 @lru_cache(maxsize=8)
@@ -106,9 +160,10 @@ def _peak(device: torch.device, dtype: torch.dtype) -> float | None:
         return None
     from scaling.reference.hardware import find_accelerator
 
-    name = torch.cuda.get_device_name(device)
     try:
-        return find_accelerator(name.removeprefix("NVIDIA ").removeprefix("AMD Instinct ")).peak_flops_per_s
+        return find_accelerator(
+            _gpu_name(device).removeprefix("NVIDIA ").removeprefix("AMD Instinct ")
+        ).peak_flops_per_s
     except UsageError:  # a GPU the table does not list has no MFU; its throughput is still reported
         return None
 
@@ -145,3 +200,32 @@ def keep_memory() -> bool:
 def use_threads(n_threads: int) -> None:
     """Let torch use this many CPU threads from here on."""
     torch.set_num_threads(n_threads)
+
+
+class TaskThreads:
+    """CPU threads that each take a part of the work through the whole model, and meet once at its end.
+
+    Threads inside every operation meet some thousand times a step, and each time wait for the slowest. These meet once.
+    What one computes does not depend on which is first: results come, and are added up, in the order of the tasks.
+    There are as many as torch has threads here, at most `MAX_TASK_THREADS`; they end with this object.
+    """
+
+    def __init__(self) -> None:
+        self.count = min(torch.get_num_threads(), MAX_TASK_THREADS)
+        self._pool = ThreadPoolExecutor(self.count, "task") if self.count > 1 else None
+
+    def run(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
+        """Results in the order of the tasks; an error is raised once every task has ended.
+
+        Grad mode and autocast are set per thread: a task that needs them sets them itself.
+        """
+        if self._pool is None or len(tasks) == 1:
+            return [task() for task in tasks]
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(n_threads // self.count)  # a thread takes this over at its first operation
+        try:
+            futures = [self._pool.submit(task) for task in tasks]
+            wait(futures)
+        finally:
+            torch.set_num_threads(n_threads)
+        return [future.result() for future in futures]

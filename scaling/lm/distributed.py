@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +35,6 @@ class Processes:
     def mean_of(self, value: float) -> float:
         """Mean of a number over processes, the same in all of them."""
         return float(self.mean(torch.tensor(value, dtype=torch.float64, device=_collective_device())))
-
-    def no_sync(self, module: Any) -> AbstractContextManager[None]:
-        """Do not exchange gradients of a part of the batch that is not the last (DDP)."""
-        if self.count > 1 and hasattr(module, "no_sync"):
-            context: AbstractContextManager[None] = module.no_sync()
-            return context
-        return nullcontext()
 
 
 class Vote:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from scaling.errors import DataError
 from scaling.lm.corpus import Corpus
-from scaling.lm.lanes import Lanes
-from scaling.lm.losses import head_inputs, linear_cross_entropy_rows
+from scaling.lm.device import Device, TaskThreads
+from scaling.lm.losses import linear_cross_entropy_rows
 from scaling.lm.models import Transformer
 
 _WINDOWS_PER_PASS = 32
+EVALUATED = ("loss", "loss_standard_error", "bits_per_byte", "excess", "excess_standard_error")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,35 +66,31 @@ def load_validation_block(corpus: Corpus, context_length: int, n_windows: int) -
     return ValidationBlock(ids=ids, counted=counted, true_log_p=truth, n_bytes=corpus.count_bytes(ids[:, 1:]))
 
 
-def token_losses(
-    model: Transformer, ids: NDArray[np.int64], *, device: torch.device, dtype: torch.dtype
-) -> NDArray[np.float64]:
+def token_losses(model: Transformer, ids: NDArray[np.int64], device: Device) -> NDArray[np.float64]:
     """-ln p of every target, (n_windows, context_length)."""
     starts = range(0, len(ids), _WINDOWS_PER_PASS)
-    parts = [torch.as_tensor(ids[start : start + _WINDOWS_PER_PASS], device=device) for start in starts]
-    tasks = [partial(_window_losses, model, part, device=device, dtype=dtype) for part in parts]
-    rows = Lanes().run(tasks) if device.type == "cpu" else [task() for task in tasks]
+    parts = [
+        torch.as_tensor(ids[start : start + _WINDOWS_PER_PASS], device=device.device) for start in starts
+    ]
+    tasks = [partial(_window_losses, model, part, device) for part in parts]
+    rows = TaskThreads().run(tasks) if device.device.type == "cpu" else [task() for task in tasks]
     return np.concatenate([row.double().cpu().numpy() for row in rows])
 
 
 @torch.no_grad()
-def _window_losses(
-    model: Transformer, ids: torch.Tensor, *, device: torch.device, dtype: torch.dtype
-) -> torch.Tensor:
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+def _window_losses(model: Transformer, ids: torch.Tensor, device: Device) -> torch.Tensor:
+    with device.autocast():
         states = model.states(ids[:, :-1])
     # the head in float32: the loss is the product of the run, and is measured only now and then
     losses = linear_cross_entropy_rows(
-        head_inputs(model, states.float()).flatten(0, 1), model.head_weight.float(), ids[:, 1:].flatten()
+        model.head_inputs(states.float()).flatten(0, 1), model.head_weight.float(), ids[:, 1:].flatten()
     )
     return losses.view(len(ids), -1)
 
 
-def evaluate(
-    model: Transformer, block: ValidationBlock, *, device: torch.device, dtype: torch.dtype
-) -> Evaluation:
+def evaluate(model: Transformer, block: ValidationBlock, device: Device) -> Evaluation:
     """Loss of the model on the block."""
-    losses = token_losses(model, block.ids, device=device, dtype=dtype)
+    losses = token_losses(model, block.ids, device)
     loss, error = _mean(losses, block.counted)
     excess = excess_error = None
     if block.true_log_p is not None:

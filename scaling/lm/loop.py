@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from scaling.accounting import count_params, flops_per_token
 from scaling.errors import ChangedCorpusError, UsageError
-from scaling.lm.batches import Batches
+from scaling.jsonable import fields_of
 from scaling.lm.checkpoint import (
     Checkpoint,
     checkpoint_steps,
@@ -23,20 +24,21 @@ from scaling.lm.checkpoint import (
     restore_tensors,
     write_checkpoint,
 )
-from scaling.lm.device import choose_device, free_memory_bytes, keep_memory
+from scaling.lm.corpus import Corpus, SyntheticCorpus, load_corpus
+from scaling.lm.corpus.corpora import epochs_of
+from scaling.lm.device import Device, choose_device, free_memory_bytes, keep_memory
 from scaling.lm.distributed import Vote, join_processes
-from scaling.lm.epochs import epochs_of
-from scaling.lm.evaluation import Evaluation, evaluate
+from scaling.lm.evaluation import EVALUATED, Evaluation, ValidationBlock, evaluate, load_validation_block
 from scaling.lm.folder import METRICS_FILE, take_folder, write_end
-from scaling.lm.learner import Learner
+from scaling.lm.metrics import TrainingMetrics
 from scaling.lm.models import Transformer, build_model, load_weights
 from scaling.lm.run import RunResult, RunSpec, Status, TrainingOptions
-from scaling.lm.watch import Watch
+from scaling.lm.train_step import TrainStep
 from scaling.units import format_bytes, format_params
 
 
 class Loop:
-    """A learner, its data and its watch. `run` goes to the end or to a reason to stop; `finish` leaves the results."""
+    """One step, its data and its metrics. `run` goes to the end or to a reason to stop; `finish` leaves the results."""
 
     def __init__(
         self, specs: Sequence[RunSpec], paths: Sequence[Path | None], options: TrainingOptions
@@ -48,16 +50,18 @@ class Loop:
         if self.device.device.type == "cpu":
             keep_memory()
         self.batches = Batches(specs, self.device)
-        self.learner = self._build_learner()
+        self.train_step = self._build_train_step()
         found = self._find_checkpoints()
         self._check_corpora(found)
         self.step = found[0].step if found[0] is not None else 0
-        for path, spec in zip(paths, specs):
-            if path is not None and self.processes.is_first:
+        # of several processes of one run the first writes
+        self.written = [path if self.processes.is_first else None for path in paths]
+        for path, spec in zip(self.written, specs):
+            if path is not None:
                 take_folder(path, spec)
-        self.watch = Watch(
+        self.metrics = TrainingMetrics(
             specs,
-            [path / METRICS_FILE if path is not None else None for path in paths],
+            [path / METRICS_FILE if path is not None else None for path in self.written],
             self.device,
             self.processes,
             step=self.step,
@@ -69,7 +73,7 @@ class Loop:
 
     # ---- the start ---------------------------------------------------------------------------------------------
 
-    def _build_learner(self) -> Learner:
+    def _build_train_step(self) -> TrainStep:
         batch, options = self.spec.recipe.batch_size, self.options
         if batch % self.processes.count:
             raise UsageError(
@@ -79,7 +83,7 @@ class Loop:
         local = batch // self.processes.count
         on_gpu = self.device.device.type == "cuda"
         try:
-            return Learner(
+            return TrainStep(
                 self.specs,
                 self.device,
                 self.processes,
@@ -141,14 +145,14 @@ class Loop:
                 )
 
     def _restore(self, found: Sequence[Checkpoint | None]) -> None:
-        """Put checkpoints back into the learner and the watch."""
-        learner = self.learner
-        for checkpoint, member, optimizers in zip(found, learner.members, learner.optimizers):
+        """Put checkpoints back into the models, their optimizers and the metrics."""
+        train_step = self.train_step
+        for checkpoint, member, optimizers in zip(found, train_step.members, train_step.optimizers):
             if checkpoint is not None:
                 restore_tensors(member, optimizers, checkpoint)
                 if self.options.micro_batch is None:
-                    learner.micro_batch = int(checkpoint.state["micro_batch"])
-        self.watch.restore([c.tensors for c in found if c is not None])
+                    train_step.micro_batch = int(checkpoint.state["micro_batch"])
+        self.metrics.restore([c.tensors for c in found if c is not None])
 
     # ---- the steps ---------------------------------------------------------------------------------------------
 
@@ -161,8 +165,8 @@ class Loop:
                 return "oom"
             self.step += 1
             if self.step % options.log_every == 0 or self.step == n_steps:
-                self.watch.look(self.step)
-                if all(self.watch.diverged):
+                self.metrics.read(self.step)
+                if all(self.metrics.diverged):
                     return "diverged"
             if options.eval_every and self.step % options.eval_every == 0 and self.step < n_steps:
                 self.evaluate()
@@ -180,26 +184,28 @@ class Loop:
     def _try_step(self) -> bool:
         """One step; halves the micro-batch when memory runs out, until it fits."""
         rates = [
-            s.learning_rate(self.step) if not d else 0.0 for s, d in zip(self.specs, self.watch.diverged)
+            s.learning_rate(self.step) if not d else 0.0 for s, d in zip(self.specs, self.metrics.diverged)
         ]
         while True:
             try:
-                losses, norms = self.learner.step(self._windows(), rates)
+                losses, norms = self.train_step.step(self._windows(), rates)
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                if not self.learner.halve_micro_batch():
+                if not self.train_step.halve_micro_batch():
                     return False
-                self.watch.log(kind="micro_batch", step=self.step, micro_batch=self.learner.micro_batch)
+                self.metrics.log(kind="micro_batch", step=self.step, micro_batch=self.train_step.micro_batch)
                 continue
-            if self.step == self.watch.first_step and self.learner.compile_failure:
-                self.watch.log(kind="compile_failure", step=self.step, reason=self.learner.compile_failure)
-            self.watch.add(losses, norms)
+            if self.step == self.metrics.first_step and self.train_step.graphs.compile_failure:
+                self.metrics.log(
+                    kind="compile_failure", step=self.step, reason=self.train_step.graphs.compile_failure
+                )
+            self.metrics.add(losses, norms)
             return True
 
     def _windows(self) -> torch.Tensor:
         """This process's windows of the current step, (K, B, T + 1)."""
-        rows = self.learner.rows_per_process
+        rows = self.train_step.rows_per_process
         return self.batches.windows(
             self.step * self.spec.recipe.batch_size + self.processes.rank * rows, rows
         )
@@ -210,26 +216,26 @@ class Loop:
 
     def _must_stop(self) -> bool:
         deadline = self.options.deadline_s
-        if deadline is not None and self.watch.wall_s > deadline:
+        if deadline is not None and self.metrics.wall_s > deadline:
             self.request_stop(f"the deadline of {deadline:g} s")
         return self._stop_vote.cast(self.stop_requested is not None)
 
     def save(self) -> None:
         """Write a checkpoint of every member."""
-        learner, seen = self.learner, self.watch.tensors()
-        with self.watch.pause():
+        train_step, seen = self.train_step, self.metrics.tensors()
+        with self.metrics.pause():
             for k, (path, spec) in enumerate(zip(self.paths, self.specs)):
                 if path is None:
                     continue
                 # every process takes part: shards are gathered
-                tensors = collect_tensors(learner.members[k], learner.optimizers[k]) | seen[k]
+                tensors = collect_tensors(train_step.members[k], train_step.optimizers[k]) | seen[k]
                 if self.processes.is_first:
                     write_checkpoint(
                         path,
                         tensors,
                         spec,
                         step=self.step,
-                        micro_batch=learner.micro_batch,
+                        micro_batch=train_step.micro_batch,
                         corpus=self.batches.fingerprints[k],
                     )
 
@@ -237,11 +243,10 @@ class Loop:
 
     def evaluate(self) -> list[Evaluation]:
         """Every member on its validation block, logged."""
-        device, dtype = self.device.device, self.device.dtype
-        with self.watch.pause():
+        with self.metrics.pause():
             models = [self._whole_model(k) for k in range(len(self.specs))]
-            out = [evaluate(m, b, device=device, dtype=dtype) for m, b in zip(models, self.batches.blocks)]
-        self.watch.log([dataclasses.asdict(e) for e in out], kind="evaluation", step=self.step)
+            out = [evaluate(model, block, self.device) for model, block in zip(models, self.batches.blocks)]
+        self.metrics.log([fields_of(e) for e in out], kind="evaluation", step=self.step)
         return out
 
     def finish(self, status: Status) -> list[RunResult]:
@@ -249,25 +254,24 @@ class Loop:
         ended = status in ("done", "diverged")
         evaluations = self.evaluate() if status == "done" else [None] * len(self.specs)
         results = [self._result(k, status, evaluation) for k, evaluation in enumerate(evaluations)]
-        for k, (path, result) in enumerate(zip(self.paths, results)):
-            if path is None:
-                continue
-            model = self._whole_model(k) if result.status == "done" else None
-            if self.processes.is_first and ended:
+        for k, (path, result) in enumerate(zip(self.written, results)):
+            # every process takes part: shards are gathered
+            model = self._whole_model(k) if result.status == "done" and self.paths[k] is not None else None
+            if path is not None and ended:
                 write_end(path, result, model, self.batches.corpora[k])
-        for path in self.paths:  # only now: a kill before leaves every member of a pack its checkpoint
-            if path is not None and self.processes.is_first and ended:
+        for path in self.written:  # only now: a kill before leaves every member of a pack its checkpoint
+            if path is not None and ended:
                 remove_checkpoints(path)
-        self.watch.close([result.status for result in results])
+        self.metrics.close([result.status for result in results])
         return results
 
     def close(self) -> None:
         """After an error: tell the logs that the runs have failed."""
-        self.watch.close(["failed"] * len(self.specs))
+        self.metrics.close(["failed"] * len(self.specs))
 
     def _whole_model(self, k: int) -> Transformer:
         """Member k with all its weights here; gathered when they are sharded (every process takes part)."""
-        member = self.learner.members[k]
+        member = self.train_step.members[k]
         if not self.processes.shard:
             return member
         gathered = collect_tensors(member, [])
@@ -276,12 +280,14 @@ class Loop:
         return whole
 
     def _result(self, k: int, status: Status, evaluation: Evaluation | None) -> RunResult:
-        spec, train_loss = self.specs[k], self.watch.train_loss[k]
+        spec, train_loss = self.specs[k], self.metrics.train_loss[k]
         status, reason = self._end_of(k, status, evaluation)
-        if status != "done":
-            evaluation = None
+        measured: dict[str, Any] = {
+            name: getattr(evaluation, name) if evaluation is not None and status == "done" else None
+            for name in EVALUATED
+        }
         counts, n_tokens = count_params(spec.architecture), self.step * spec.tokens_per_step
-        rate = self.watch.tokens_per_s(self.step)
+        rate = self.metrics.tokens_per_s(self.step)
         drawn = epochs_of(self.batches.corpora[k], n_tokens) if n_tokens else ()
         return RunResult(
             run_id=spec.run_id,
@@ -292,17 +298,15 @@ class Loop:
             n_params=counts.total,
             n_params_non_embedding=counts.non_embedding,
             n_tokens=n_tokens,
+            # of a branch too, its trunk included: what the same loss costs from scratch, which is what a law is fitted
+            # on; that several branches paid for one trunk is a saving of the sweep, not of the run
             flops=flops_per_token(spec.architecture) * n_tokens,
-            loss=evaluation.loss if evaluation else None,
-            loss_standard_error=evaluation.loss_standard_error if evaluation else None,
-            bits_per_byte=evaluation.bits_per_byte if evaluation else None,
-            excess=evaluation.excess if evaluation else None,
-            excess_standard_error=evaluation.excess_standard_error if evaluation else None,
+            **measured,
             train_loss=train_loss if math.isfinite(train_loss) else None,
             tokens_per_s=rate,
-            mfu=self.watch.mfu(rate * len(self.specs)) if rate else None,
-            wall_s=self.watch.wall_s,
-            micro_batch=self.learner.micro_batch,
+            mfu=self.metrics.mfu(rate * len(self.specs)) if rate else None,
+            wall_s=self.metrics.wall_s,
+            micro_batch=self.train_step.micro_batch,
             device=self.device.name,
             precision=self.device.precision,
             corpus=self.batches.fingerprints[k],
@@ -316,7 +320,7 @@ class Loop:
             return status, f"one window of {context} tokens does not fit on {self.device.name}"
         if status == "preempted":
             return status, self.stop_requested
-        why = self.watch.diverged[k]
+        why = self.metrics.diverged[k]
         if evaluation is not None and why is None and math.isfinite(evaluation.loss):
             return "done", None
         return "diverged", why or "the final loss is not finite"
@@ -324,3 +328,58 @@ class Loop:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+class Batches:
+    """The corpora of the runs. Which windows a step reads follows from its number and the seed alone."""
+
+    def __init__(self, specs: Sequence[RunSpec], device: Device) -> None:
+        names = {s.corpus: load_corpus(s.corpus) for s in specs}
+        self.corpora = [names[s.corpus] for s in specs]
+        for spec, corpus in zip(specs, self.corpora):
+            _check_vocabulary(spec, corpus)
+        self._sources = [_window_source(c, s, device) for c, s in zip(self.corpora, specs)]
+        self.blocks = _validation_blocks(specs, self.corpora)
+        prints = {name: corpus.fingerprint for name, corpus in names.items()}
+        self.fingerprints = [prints[s.corpus] for s in specs]
+
+    def windows(self, first: int, count: int) -> Tensor:
+        """`count` windows of every run from number `first` of its order on, (K, B, T + 1), on the device."""
+        return torch.stack([source(first, count) for source in self._sources])
+
+
+def _check_vocabulary(spec: RunSpec, corpus: Corpus) -> None:
+    if corpus.vocab_size > spec.architecture.vocab_size:
+        raise UsageError(
+            f"the corpus {corpus.name} has {corpus.vocab_size} token ids but the model only "
+            f"{spec.architecture.vocab_size}; set vocab_size to at least {corpus.vocab_size}."
+        )
+
+
+def _window_source(corpus: Corpus, spec: RunSpec, device: Device) -> Callable[[int, int], Tensor]:
+    """A function (first, count) → windows on the device."""
+    context = spec.architecture.context_length
+    if isinstance(corpus, SyntheticCorpus) and device.device.type == "cuda":
+        from scaling.lm.corpus.synthetic_torch import TorchSyntheticLanguage
+
+        stream = corpus.training_windows(context, seed=spec.data_seed).stream
+        language = TorchSyntheticLanguage(corpus.language, device.device)
+        return lambda first, count: language.windows(first, count, context + 1, stream=stream)
+    windows = corpus.training_windows(context, seed=spec.data_seed)
+
+    def read(first: int, count: int) -> Tensor:
+        ids = torch.from_numpy(windows.windows(first, count))
+        return ids.pin_memory().to(device.device, non_blocking=True) if device.device.type == "cuda" else ids
+
+    return read
+
+
+def _validation_blocks(specs: Sequence[RunSpec], corpora: Sequence[Corpus]) -> list[ValidationBlock]:
+    """The block of every run; one object for those that share it."""
+    context = specs[0].architecture.context_length
+    keys = [(spec.corpus, spec.n_eval_windows) for spec in specs]
+    blocks = {
+        key: load_validation_block(corpus, context, key[1])
+        for key, corpus in dict(zip(keys, corpora)).items()
+    }
+    return [blocks[key] for key in keys]

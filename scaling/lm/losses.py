@@ -30,7 +30,7 @@ class NextTokenLoss(nn.Module):
 
     def forward(self, ids_BT: Tensor, scale: float) -> Tensor:
         """Loss of windows (B, T + 1); of a packed model (K B, T + 1), per member: (K,)."""
-        states = head_inputs(self.model, self.model.states(ids_BT[:, :-1]))
+        states = self.model.head_inputs(self.model.states(ids_BT[:, :-1]))
         weight, targets = self.model.head_weight, ids_BT[:, 1:]
         if weight.ndim == 2:
             return linear_cross_entropy(states.flatten(0, 1), weight, targets.flatten(), scale=scale)
@@ -66,12 +66,6 @@ def linear_cross_entropy_rows(states_ND: Tensor, weight_VD: Tensor, targets_N: T
         for x, t in zip(torch.split(states_ND, rows), torch.split(targets_N, rows))
     ]
     return torch.cat(parts)
-
-
-def head_inputs(model: Transformer, states: Tensor) -> Tensor:
-    """Last states as the output matrix takes them: scaled where the architecture says so (T5)."""
-    a = model.architecture
-    return states * a.d_model**-0.5 if a.scale_logits else states
 
 
 def _rows_per_chunk(weight_VD: Tensor, device: torch.device) -> int:

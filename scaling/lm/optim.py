@@ -34,7 +34,15 @@ def build_optimizers(
     taken = {n for n, _ in muon}
     rest = [(n, p) for n, p in named if n not in taken]
     return [
-        *(_build_muon(model, recipe, part) for part in split_evenly(muon, n_parts)),
+        *(
+            Muon(
+                [{"params": [p], "parts": _parts(model, n, p)} for n, p in part],
+                lr=recipe.learning_rate,
+                momentum=recipe.momentum,
+                weight_decay=recipe.weight_decay,
+            )
+            for part in split_evenly(muon, n_parts)
+        ),
         *(_build_adamw(recipe, part, on_gpu=device.type == "cuda") for part in split_evenly(rest, n_parts)),
     ]
 
@@ -51,11 +59,6 @@ def split_evenly(named: Named, n_parts: int) -> list[Named]:
         parts[smallest].append((name, parameter))
         sizes[smallest] += parameter.numel()
     return [part for part in parts if part]
-
-
-def _build_muon(model: Transformer, recipe: Recipe, named: Named) -> Optimizer:
-    groups = [{"params": [p], "parts": _parts(model, n, p)} for n, p in named]
-    return Muon(groups, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
 def _build_adamw(recipe: Recipe, named: Named, *, on_gpu: bool) -> Optimizer:
@@ -124,9 +127,11 @@ class Muon(Optimizer):
         momentum, gradient = state["momentum"], parameter.grad
         assert gradient is not None
         momentum.lerp_(gradient, 1 - group["momentum"])
+        # Nesterov: the step looks ahead by one more decay of the momentum it has just taken in
         update = gradient.lerp(momentum, group["momentum"])
         parts = torch.split(update, group["parts"]) if group["parts"] else (update,)
         scaled = [orthogonalise(m) * (RMS_OF_ADAMW * max(m.shape) ** 0.5) for m in parts]
+        # decay acts on the weights, not through the gradient, which orthogonalising would rescale (as in AdamW)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(torch.cat(scaled), alpha=-group["lr"])
 
@@ -136,8 +141,11 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     x: Tensor = matrix.bfloat16() if matrix.is_cuda else matrix.float()
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else x.T
-    x = x / (x.norm() + 1e-7)
+    x = x / (
+        x.norm() + 1e-7
+    )  # the Frobenius norm bounds the spectral one: all singular values are then in 0..1
     a, b, c = NEWTON_SCHULZ
+    # an odd polynomial of a matrix, a x + b (x x') x + c (x x')^2 x, acts on its singular values and leaves the vectors
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x

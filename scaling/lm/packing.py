@@ -65,10 +65,11 @@ class StackedNorm(nn.Module):
 class StackedEmbedding(nn.Module):
     """K tables. Ids of all members come as (K B, T); positions, the same for all, as (T,)."""
 
-    def __init__(self, members: Sequence[nn.Embedding], n_rows: int) -> None:
+    n_rows = 1  # B, to repeat positions over the rows of each member; see `set_rows`
+
+    def __init__(self, members: Sequence[nn.Embedding]) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.stack([m.weight.detach() for m in members]))
-        self.n_rows = n_rows  # B, to repeat positions over the rows of each member
 
     def forward(self, ids: Tensor) -> Tensor:
         K, V, D = self.weight.shape
@@ -79,12 +80,11 @@ class StackedEmbedding(nn.Module):
         return F.embedding(ids + shift, self.weight.view(K * V, D))
 
 
-def stack_models(members: Sequence[Transformer], n_rows: int) -> Transformer:
+def stack_models(members: Sequence[Transformer]) -> Transformer:
     """One stacked model whose storage the members share from now on, gradients included.
 
     Args:
         members: decoders of one architecture.
-        n_rows: windows per member in every call (the micro-batch).
     """
     first = members[0].architecture
     if any(m.architecture != first for m in members):
@@ -98,7 +98,7 @@ def stack_models(members: Sequence[Transformer], n_rows: int) -> Transformer:
         kinds = {nn.Linear: StackedLinear, nn.LayerNorm: StackedNorm, nn.RMSNorm: StackedNorm}
         parts = [m.get_submodule(name) for m in members]
         if isinstance(module, nn.Embedding):
-            _replace(stacked, name, StackedEmbedding(cast(list[nn.Embedding], parts), n_rows))
+            _replace(stacked, name, StackedEmbedding(cast(list[nn.Embedding], parts)))
         elif type(module) in kinds:
             _replace(stacked, name, kinds[type(module)](parts))
     for name, parameter in stacked.named_parameters():
@@ -111,7 +111,7 @@ def stack_models(members: Sequence[Transformer], n_rows: int) -> Transformer:
 
 
 def set_rows(stacked: Transformer, n_rows: int) -> None:
-    """Change the number of windows per member (after memory ran out)."""
+    """Set the number of windows per member, before a pass of another micro-batch."""
     for module in stacked.modules():
         if isinstance(module, StackedEmbedding):
             module.n_rows = n_rows

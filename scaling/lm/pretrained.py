@@ -10,8 +10,7 @@ from scaling.lm.models import Transformer, load_model
 from scaling.lm.models.build import ARCHITECTURE_FILE, WEIGHTS_FILE
 from scaling.lm.models.convert import CONFIG_FILE, load_huggingface, read_config
 from scaling.lm.tokenization import load_gpt2, load_tokenizer
-from scaling.lm.tokenization.engine import load_engine_tokenizer
-from scaling.lm.tokenization.files import TOKENIZER_FILE, has_gpt2_files, has_own_rule
+from scaling.lm.tokenization.files import TOKENIZER_FILE, has_gpt2_files, has_own_rule, load_engine_tokenizer
 
 SMOLLM2 = "smollm2"
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from scaling.accounting import count_params, flops_per_token
 from scaling.architecture import Architecture
 from scaling.errors import DataError, UnknownNameError, UsageError
+from scaling.jsonable import fields_of
 from scaling.lm.recipes import Recipe, Schedule
 
 Status = Literal["done", "diverged", "oom", "preempted"]
@@ -100,12 +101,7 @@ class RunSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return plain | {
-            "architecture": self.architecture.to_dict(),
-            "recipe": dataclasses.asdict(self.recipe),
-            "schedule": dataclasses.asdict(self.schedule),
-        }
+        return fields_of(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
@@ -129,7 +125,7 @@ LOG_TOOLS = ("tensorboard", "wandb", "mlflow")
 
 @dataclass(frozen=True, kw_only=True)
 class LogTo:
-    """Live logs beside metrics.jsonl; `scaling.lm.sinks` writes them.
+    """Live logs beside metrics.jsonl; `scaling.lm.live_logs` writes them.
 
     Args:
         tools: any of tensorboard, wandb, mlflow.
@@ -221,7 +217,7 @@ class RunResult:
     epochs: float | None = None  # times its source read most was read; None where no source has an end
 
     def to_dict(self) -> dict[str, Any]:
-        return {"schema_version": SCHEMA_VERSION, "kind": "run_result", **dataclasses.asdict(self)}
+        return {"schema_version": SCHEMA_VERSION, "kind": "run_result", **fields_of(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunResult:
@@ -230,7 +226,6 @@ class RunResult:
                 f"this is not a run result of schema version {SCHEMA_VERSION} (kind {values.get('kind')!r}, "
                 f"version {values.get('schema_version')!r})."
             )
-        absent = {f.name for f in dataclasses.fields(cls) if f.default is None} - set(
-            values
-        )  # of earlier versions
-        return cls(**{f.name: values[f.name] for f in dataclasses.fields(cls) if f.name not in absent})
+        fields = dataclasses.fields(cls)
+        absent = {f.name for f in fields if f.default is None} - set(values)  # of earlier versions
+        return cls(**{f.name: values[f.name] for f in fields if f.name not in absent})

@@ -12,17 +12,18 @@ with the same micro-batch and threads: the data order is a function of the step,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from scaling.errors import UsageError
 from scaling.lm.checkpoint import CHECKPOINT_FILE, copy_checkpoint
 from scaling.lm.distributed import launched
-from scaling.lm.folder import RESULT_FILE, read_result
-from scaling.lm.lock import hold_folders
+from scaling.lm.folder import RESULT_FILE, hold_folders, read_result
 from scaling.lm.loop import Loop
 from scaling.lm.run import RunResult, RunSpec, TrainingOptions
-from scaling.lm.signals import stop_signals
 
 
 def train(
@@ -122,3 +123,31 @@ def _check_pack(specs: Sequence[RunSpec], paths: Sequence[Path | None], *, shard
     shapes = {(s.architecture, s.n_steps, s.recipe.batch_size, s.precision) for s in specs}
     if len(shapes) > 1:
         raise UsageError("packed runs must agree in architecture, number of steps, batch size and precision.")
+
+
+@contextmanager
+def stop_signals(request: Callable[[str], None], *, interrupt: bool = False) -> Iterator[None]:
+    """Call `request` with the name of a signal that asks for a stop; the handlers before come back at the end.
+
+    SIGTERM and SIGUSR2 are what schedulers send before they kill.
+
+    Args:
+        interrupt: take Ctrl-C (SIGINT) too, once: the second does what it did before.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    names = ("SIGTERM", "SIGUSR2", *(["SIGINT"] if interrupt else []))
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+    def handle(number: int, frame: object) -> None:
+        request(signal.Signals(number).name)
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

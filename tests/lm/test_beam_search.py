@@ -3,12 +3,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from toy_tables import TableModel, markov_model
 
 from scaling.errors import UsageError
 from scaling.lm.beam import Beam
 from scaling.lm.decoding import generate
 from scaling.lm.sampling import Greedy, Sample, Temperature
-from scaling.lm.toy import TableModel, markov_model
 
 # The deck's walk with N = 2: {a}, {ab, ac}, {abe, acf}. Greedy goes a, b, d.
 WALK = TableModel(

@@ -32,8 +32,8 @@ from scaling.lm.corpus import (
     prepare_corpus,
 )
 from scaling.lm.corpus.documents import left_out
+from scaling.lm.corpus.prepare import document_fraction
 from scaling.lm.corpus.shards import ShardWriter
-from scaling.lm.corpus.splits import document_fraction
 from scaling.lm.tokenization import ByteTokenizer, Tokenizer, save_tokenizer, train_bpe
 
 WORDS = [

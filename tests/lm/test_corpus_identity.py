@@ -12,8 +12,8 @@ import pytest
 from test_corpus import make_documents
 
 from scaling.errors import DataError
-from scaling.lm.corpus import Document, TokenFileCorpus, digests, load_corpus, prepare_corpus
-from scaling.lm.corpus.splits import document_fraction
+from scaling.lm.corpus import Document, TokenFileCorpus, load_corpus, prepare_corpus, shards
+from scaling.lm.corpus.prepare import document_fraction
 from scaling.lm.tokenization import ByteTokenizer
 
 
@@ -115,7 +115,7 @@ def test_sound_shards_are_read_once_and_their_copies_again(
     load_corpus(prepare(tmp_path / "a")).training_windows(16, seed=0)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     read: list[Path] = []
-    monkeypatch.setattr(digests, "hash_file", lambda path, skip: read.append(path))
+    monkeypatch.setattr(shards, "hash_file", lambda path, skip: read.append(path))
     load_corpus(tmp_path / "a").training_windows(16, seed=0)
     assert read == []
     with pytest.raises(DataError):  # this stand-in for the hash finds nothing sound

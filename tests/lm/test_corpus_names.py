@@ -14,7 +14,7 @@ from test_corpus import make_documents
 from scaling.cli import cli
 from scaling.errors import DataError, UsageError
 from scaling.lm.corpus import MixtureCorpus, TokenFileCorpus, load_corpus, prepare_corpus
-from scaling.lm.corpus.names import split_mixture
+from scaling.lm.corpus.corpora import split_mixture
 from scaling.lm.corpus.shards import ShardWriter
 from scaling.lm.tokenization import ByteTokenizer
 

@@ -16,7 +16,7 @@ from test_corpus import WORDS, make_documents
 from scaling.cli import cli
 from scaling.errors import DataError
 from scaling.lm.corpus import Document, check_corpus, open_documents, prepare_corpus
-from scaling.lm.corpus.splits import cut_text, cut_where_few
+from scaling.lm.corpus.prepare import cut_text, cut_where_few
 from scaling.lm.tokenization import ByteTokenizer
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from toy_tables import TableModel, markov_model
 
 from scaling.architecture import Architecture
 from scaling.errors import UsageError
@@ -18,8 +19,7 @@ from scaling.lm import (
     generate,
     stream,
 )
-from scaling.lm.text import TextTail
-from scaling.lm.toy import TableModel, markov_model
+from scaling.lm.request import TextTail
 
 SIZES = {"n_layers": 2, "d_model": 32, "n_heads": 4, "vocab_size": 61, "context_length": 40}
 ARCHITECTURES = {

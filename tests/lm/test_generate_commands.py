@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from click.testing import CliRunner
+from toy_tables import TableModel
 
 from scaling.architecture import Architecture
 from scaling.cli.decode import decode
@@ -15,7 +16,6 @@ from scaling.errors import DataError, UsageError
 from scaling.lm import build_model, save_model
 from scaling.lm.explain import explain_decoding
 from scaling.lm.tokenization import ByteTokenizer, save_tokenizer
-from scaling.lm.toy import TableModel
 
 
 @pytest.fixture(scope="module")

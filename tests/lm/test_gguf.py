@@ -11,7 +11,7 @@ from scaling.errors import DataError, UsageError
 from scaling.lm import build_model, generate
 from scaling.lm.gguf import _NAMES, load_gguf, load_smollm2
 from scaling.lm.models.names import to_huggingface_tensors
-from scaling.lm.text import encode_prompt, first_ids
+from scaling.lm.request import encode_prompt, first_ids
 
 gguf = pytest.importorskip("gguf")
 pytest.importorskip("tokenizers")

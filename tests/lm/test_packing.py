@@ -14,7 +14,7 @@ from small_runs import EVERY_STEP, LLAMA, TINY, make_spec, same_weights, step_lo
 
 from scaling.architecture import Architecture
 from scaling.errors import UsageError
-from scaling.lm.lanes import Lanes
+from scaling.lm.device import TaskThreads
 from scaling.lm.recipes import Recipe
 from scaling.lm.run import RunSpec, TrainingOptions
 from scaling.lm.training import train, train_packed
@@ -116,7 +116,7 @@ def test_an_error_in_a_lane_is_raised_when_all_have_ended(two_threads: None) -> 
         ended.append(torch.get_num_threads())
 
     with pytest.raises(torch.OutOfMemoryError, match="first"):
-        Lanes().run([fail, work])
+        TaskThreads().run([fail, work])
     assert ended == [1]
     assert torch.get_num_threads() == 2
 

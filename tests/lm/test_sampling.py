@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from toy_tables import TableModel, markov_model
 
 from scaling.errors import UsageError
 from scaling.lm import (
@@ -22,7 +23,6 @@ from scaling.lm import (
     generate,
 )
 from scaling.lm.sampling import Context, draw
-from scaling.lm.toy import TableModel, markov_model
 
 LOGITS = torch.tensor([0.5, 0.2, 0.15, 0.1, 0.05]).log()
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from scaling.cli import cli
 from scaling.errors import UsageError
-from scaling.lm.text import encode_prompt
+from scaling.lm.request import encode_prompt
 from scaling.lm.tokenization import (
     BytePairTokenizer,
     ByteTokenizer,
@@ -31,7 +31,7 @@ REFUSED = r"the text '.*\\ud[89a-f].*' is not UTF-8; save or type it as UTF-8\.$
 def engine_tokenizer() -> Any:
     tokenizers = pytest.importorskip("tokenizers")
     from scaling.lm.tokenization.bpe import to_tokenizers
-    from scaling.lm.tokenization.engine import EngineTokenizer
+    from scaling.lm.tokenization.files import EngineTokenizer
 
     assert tokenizers
     return EngineTokenizer(to_tokenizers(BytePairTokenizer([])), 0)

@@ -27,7 +27,7 @@ from scaling.lm.tokenization import (
     trace_training,
     train_bpe,
 )
-from scaling.lm.tokenization.pretokenize import byte_characters, split_words
+from scaling.lm.tokenization.bpe import byte_characters, split_words
 
 TEXTS = [
     "Ellos jugaban basketball. Me gusta correr; ¿te gusta a ti? ñandú 日本語 ½ Ⅷ\n\n\tcafé 'll we've 123 x\u2003y",

@@ -13,8 +13,7 @@ from scaling.lm import build_model
 from scaling.lm.models.convert import save_huggingface
 from scaling.lm.pretrained import load_language_model
 from scaling.lm.tokenization import BytePairTokenizer, load_tokenizer, train_bpe
-from scaling.lm.tokenization.bpe import to_tokenizers
-from scaling.lm.tokenization.pretokenize import byte_characters
+from scaling.lm.tokenization.bpe import byte_characters, to_tokenizers
 
 tokenizers = pytest.importorskip("tokenizers")
 pre = tokenizers.pre_tokenizers

@@ -20,15 +20,15 @@ from torch import nn
 from scaling.errors import UsageError
 from scaling.lm.checkpoint import CHECKPOINT_FILE
 from scaling.lm.corpus import load_corpus
+from scaling.lm.device import choose_device
 from scaling.lm.evaluation import evaluate, load_validation_block
-from scaling.lm.learner import Learner
 from scaling.lm.metrics import read_metrics
 from scaling.lm.models import build_model, load_model
 from scaling.lm.optim import gradient_norm
 from scaling.lm.recipes import OptimizerName, Recipe, Schedule
 from scaling.lm.run import RunResult, TrainingOptions
-from scaling.lm.signals import stop_signals
-from scaling.lm.training import train, train_branches
+from scaling.lm.train_step import TrainStep
+from scaling.lm.training import stop_signals, train, train_branches
 
 
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_evaluation_of_an_untrained_model_is_ln_v_and_skips_the_first_word() -> 
     assert block.counted[:, 1:].all()
     zero = build_model(TINY)
     nn.init.zeros_(zero.tokens.weight)
-    out = evaluate(zero, block, device=torch.device("cpu"), dtype=torch.float32)
+    out = evaluate(zero, block, choose_device("cpu"))
     assert out.loss == pytest.approx(math.log(32), abs=1e-6)
     assert out.n_tokens == 8 * 15
 
@@ -290,30 +290,28 @@ def test_validation_block_does_not_depend_on_seeds_and_bytes_are_counted(tmp_pat
 
 
 def test_gradients_are_clipped_to_the_norm_of_the_recipe() -> None:
-    from scaling.lm.device import choose_device
     from scaling.lm.distributed import Processes
 
     spec = make_spec(recipe=Recipe(learning_rate=1e-3, batch_size=8, clip_norm=0.01))
-    learner = Learner(
+    train_step = TrainStep(
         [spec], choose_device("cpu"), Processes(), micro_batch=8, compile_loss=False, stack=False
     )
-    _, norm = learner.step(torch.arange(136).view(1, 8, 17) % 32, [1e-3])
+    _, norm = train_step.step(torch.arange(136).view(1, 8, 17) % 32, [1e-3])
     assert norm.item() > 0.1  # before clipping
-    assert gradient_norm(learner.members[0].parameters()).item() == pytest.approx(0.01, rel=1e-3)
+    assert gradient_norm(train_step.members[0].parameters()).item() == pytest.approx(0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_step_reads_no_number_back_from_the_device(
     optimizer: OptimizerName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scaling.lm.device import choose_device
     from scaling.lm.distributed import Processes
 
     spec = make_spec(recipe=Recipe(learning_rate=1e-3, batch_size=8, optimizer=optimizer))
     device = choose_device("cpu")
-    learner = Learner([spec], device, Processes(), micro_batch=4, compile_loss=False, stack=True)
+    train_step = TrainStep([spec], device, Processes(), micro_batch=4, compile_loss=False, stack=True)
     ids = torch.randint(0, 32, (1, 8, 17))
-    learner.step(ids, [1e-3])  # makes the state of the optimizers
+    train_step.step(ids, [1e-3])  # makes the state of the optimizers
 
     def wait(*_: object) -> None:
         raise AssertionError("a GPU would have to be waited for here")
@@ -321,5 +319,5 @@ def test_a_step_reads_no_number_back_from_the_device(
     with monkeypatch.context() as patched:
         for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__"):
             patched.setattr(torch.Tensor, name, wait)
-        loss, norm = learner.step(ids, [1e-3])
+        loss, norm = train_step.step(ids, [1e-3])
     assert loss.shape == norm.shape == (1,)

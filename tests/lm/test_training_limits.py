@@ -15,8 +15,8 @@ from small_runs import TINY, make_spec
 
 from scaling.errors import UsageError
 from scaling.lm.corpus import load_corpus, prepare_corpus
+from scaling.lm.corpus.corpora import epochs_of
 from scaling.lm.corpus.documents import Document
-from scaling.lm.epochs import epochs_of
 from scaling.lm.metrics import read_metrics
 from scaling.lm.run import RunResult, TrainingOptions
 from scaling.lm.tokenization import ByteTokenizer

@@ -94,7 +94,7 @@ def test_only_faults_of_the_disk_are_the_stores(tmp_path: Path) -> None:
     import torch
 
     from scaling.errors import StorageError, is_fault_of_storage
-    from scaling.lm.files import write_tensors
+    from scaling.lm.models.build import write_tensors
 
     with pytest.raises(OSError, match="No space") as full:
         Path("/dev/full").write_text("x")

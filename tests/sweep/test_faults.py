@@ -233,17 +233,17 @@ def test_a_micro_batch_that_memory_does_not_hold_is_tried_once_per_shape(
     """Memory for 3 of 8 windows: the first run is halved to 4, then 2; the other runs of its shape begin with 2."""
     import torch
 
-    from scaling.lm.learner import Learner
+    from scaling.lm.train_step import TrainStep
 
-    step, refused = Learner.step, []
+    step, refused = TrainStep.step, []
 
-    def short_of_memory(self: Learner, *arguments: Any) -> Any:
+    def short_of_memory(self: TrainStep, *arguments: Any) -> Any:
         if self.micro_batch > 3:
             refused.append(self.micro_batch)
             raise torch.OutOfMemoryError("CUDA out of memory")
         return step(self, *arguments)
 
-    monkeypatch.setattr(Learner, "step", short_of_memory)
+    monkeypatch.setattr(TrainStep, "step", short_of_memory)
     spec = tiny_spec(
         grid={"budgets": [4e7], "sizes_per_budget": 1},
         seeds={"replicates": 3, "replicate_budgets": [4e7]},

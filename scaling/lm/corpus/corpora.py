@@ -1,4 +1,14 @@
-"""One object per corpus, whatever it is made of: training windows, validation windows, bytes, the truth."""
+"""One object per corpus, whatever it is made of, found by its name.
+
+Each has a `name`, a `vocab_size`, its `tokenizer` if it has one, and
+
+- `n_tokens_unique`: distinct training tokens; None when unlimited.
+- `fingerprint`: 16 hexadecimal digits that name the ids, training and validation, wherever they lie.
+- `training_windows(context_length, seed=)` and `validation_windows(context_length)`.
+- `count_bytes(targets)`: UTF-8 bytes the ids stand for; None when the corpus has no text behind it.
+- `true_log_probabilities(windows)`: ln p of each target, (n, context_length), NaN where it does not count; None when
+  nobody knows.
+"""
 
 from __future__ import annotations
 
@@ -9,64 +19,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, UsageError
-from scaling.lm.corpus.digests import check_ids_of_file, hash_file, hash_parts, verify_shards
 from scaling.lm.corpus.documents import open_documents, stdlib_documents
 from scaling.lm.corpus.hashing import derive_key
-from scaling.lm.corpus.mixture import MixtureWindows, normalise
-from scaling.lm.corpus.names import (
-    TOKENS,
-    TOKENS_FORM,
-    find_token_files,
-    parse_token_files,
-    require_token_files,
-    split_mixture,
-)
+from scaling.lm.corpus.mixture import MixtureShare, MixtureWindows, count_epochs, normalise
 from scaling.lm.corpus.prepare import INDEX_FILE, load_index, load_own_tokenizer, prepare_corpus
-from scaling.lm.corpus.shards import TokenStream, open_shard
+from scaling.lm.corpus.shards import (
+    TokenStream,
+    check_ids_of_file,
+    hash_file,
+    hash_parts,
+    open_shard,
+    verify_shards,
+)
 from scaling.lm.corpus.synthetic import SyntheticLanguage
-from scaling.lm.corpus.windows import StreamWindows, SyntheticWindows, Windows
+from scaling.lm.corpus.windows import StreamWindows, SyntheticWindows
 from scaling.lm.tokenization import Tokenizer, train_bpe
 
 Floats = NDArray[np.float64]
 VALIDATION_SEED = 2005_14165  # fixed: every run of every sweep is measured on the same windows
 STDLIB_VOCAB_SIZE = 4096
-
-
-class Corpus(Protocol):
-    """What training needs to know about a corpus."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def vocab_size(self) -> int: ...
-
-    @property
-    def n_tokens_unique(self) -> int | None:
-        """Distinct training tokens; None when unlimited."""
-
-    @property
-    def tokenizer(self) -> Tokenizer | None: ...
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits that name the ids, training and validation, wherever they lie."""
-
-    def training_windows(self, context_length: int, *, seed: int) -> Windows: ...
-
-    def validation_windows(self, context_length: int) -> Windows: ...
-
-    def count_bytes(self, targets: NDArray[np.int64]) -> int | None:
-        """UTF-8 bytes the ids stand for; None when the corpus has no text behind it."""
-
-    def true_log_probabilities(self, windows: NDArray[np.int64]) -> Floats | None:
-        """ln p of each target, (n, context_length), NaN where it does not count; None when nobody knows."""
+TOKENS = "tokens:"
+TOKENS_FORM = "tokens:DIR,dtype=uint16,vocab=50257"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_WEIGHT = re.compile(rf"{_NUMBER}(?=\*)")
+_NEXT = re.compile(rf"\+(?={_NUMBER}\*)")  # a + that no weight follows belongs to the name of a folder
+_OPTIONS = re.compile(r"(?:,[a-z]+=[^,/]*)*$")
+# train.bin and val.bin (nanoGPT), fineweb_train_000001.bin (llm.c), .npy
+_SPLIT_FILES = {
+    "train": re.compile(r"(.*_)?train(_.*)?"),
+    "validation": re.compile(r"(.*_)?val(idation)?(_.*)?"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +71,8 @@ class SyntheticCorpus:
     def vocab_size(self) -> int:
         return self.language.vocab_size
 
-    @property
-    def n_tokens_unique(self) -> None:
-        return None
-
-    @property
-    def tokenizer(self) -> None:
-        return None
+    n_tokens_unique: ClassVar[None] = None
+    tokenizer: ClassVar[None] = None
 
     @property
     def fingerprint(self) -> str:
@@ -104,15 +87,33 @@ class SyntheticCorpus:
         stream = derive_key("validation", VALIDATION_SEED)
         return SyntheticWindows(language=self.language, context_length=context_length, stream=stream)
 
-    def count_bytes(self, targets: NDArray[np.int64]) -> None:
+    def count_bytes(self, targets: NDArray[np.int64]) -> int | None:
         return None
 
     def true_log_probabilities(self, windows: NDArray[np.int64]) -> Floats:
         return self.language.log_probabilities(windows)[:, 1:]
 
 
+class _StoredTokens:
+    """What corpora on disk share: windows of the token streams of their two splits, whose truth nobody knows."""
+
+    def stream(self, split: str) -> TokenStream:
+        raise NotImplementedError
+
+    def training_windows(self, context_length: int, *, seed: int) -> StreamWindows:
+        return StreamWindows(stream=self.stream("train"), context_length=context_length, seed=seed)
+
+    def validation_windows(self, context_length: int) -> StreamWindows:
+        return StreamWindows(
+            stream=self.stream("validation"), context_length=context_length, seed=VALIDATION_SEED
+        )
+
+    def true_log_probabilities(self, windows: NDArray[np.int64]) -> Floats | None:
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
-class ShardCorpus:
+class ShardCorpus(_StoredTokens):
     """A prepared corpus on disk."""
 
     folder: Path
@@ -154,14 +155,6 @@ class ShardCorpus:
         verify_shards(self.folder, entry["shards"])
         return TokenStream(shards, vocab_size=self.vocab_size, name=f"{self.folder} ({split})")
 
-    def training_windows(self, context_length: int, *, seed: int) -> StreamWindows:
-        return StreamWindows(stream=self.stream("train"), context_length=context_length, seed=seed)
-
-    def validation_windows(self, context_length: int) -> StreamWindows:
-        return StreamWindows(
-            stream=self.stream("validation"), context_length=context_length, seed=VALIDATION_SEED
-        )
-
     @cached_property
     def _token_bytes(self) -> NDArray[np.int64]:
         tokenizer = self.tokenizer
@@ -173,12 +166,9 @@ class ShardCorpus:
     def count_bytes(self, targets: NDArray[np.int64]) -> int:
         return int(self._token_bytes[targets].sum())
 
-    def true_log_probabilities(self, windows: NDArray[np.int64]) -> None:
-        return None
-
 
 @dataclass(frozen=True, kw_only=True)
-class TokenFileCorpus:
+class TokenFileCorpus(_StoredTokens):
     """Token files made elsewhere: nanoGPT's train.bin and val.bin, llm.c's shards, .npy."""
 
     train: tuple[Path, ...]
@@ -190,37 +180,25 @@ class TokenFileCorpus:
     def name(self) -> str:
         return f"{TOKENS}{self.train[0].parent},dtype={self.dtype},vocab={self.vocab_size}"
 
-    @property
-    def tokenizer(self) -> None:
-        return None
+    tokenizer: ClassVar[None] = None
 
     @property
     def n_tokens_unique(self) -> int:
-        return self._stream(self.train).n_tokens
+        return self.stream("train").n_tokens
 
     @property
     def fingerprint(self) -> str:
         files = [[hash_file(file) for file in split] for split in (self.train, self.validation)]
         return hash_parts("token files", self.vocab_size, self.dtype, *files)
 
-    def _stream(self, files: tuple[Path, ...]) -> TokenStream:
+    def stream(self, split: str) -> TokenStream:
+        files = self.train if split == "train" else self.validation
         for file in files:
             check_ids_of_file(file, dtype=self.dtype, vocab_size=self.vocab_size)
         shards = [open_shard(file, dtype=self.dtype) for file in files]
         return TokenStream(shards, vocab_size=self.vocab_size, name=str(files[0]))
 
-    def training_windows(self, context_length: int, *, seed: int) -> StreamWindows:
-        return StreamWindows(stream=self._stream(self.train), context_length=context_length, seed=seed)
-
-    def validation_windows(self, context_length: int) -> StreamWindows:
-        return StreamWindows(
-            stream=self._stream(self.validation), context_length=context_length, seed=VALIDATION_SEED
-        )
-
-    def count_bytes(self, targets: NDArray[np.int64]) -> None:
-        return None
-
-    def true_log_probabilities(self, windows: NDArray[np.int64]) -> None:
+    def count_bytes(self, targets: NDArray[np.int64]) -> int | None:
         return None
 
 
@@ -277,8 +255,11 @@ class MixtureCorpus:
         one = len(known) == len(tokenizers) and len(set(known)) == 1
         return self.corpora[0].count_bytes(targets) if one else None
 
-    def true_log_probabilities(self, windows: NDArray[np.int64]) -> None:
+    def true_log_probabilities(self, windows: NDArray[np.int64]) -> Floats | None:
         return None
+
+
+Corpus: TypeAlias = SyntheticCorpus | ShardCorpus | TokenFileCorpus | MixtureCorpus
 
 
 def load_corpus(name: str | Path) -> Corpus:
@@ -324,22 +305,18 @@ def _parse_language(name: str) -> SyntheticLanguage:
     return SyntheticLanguage(**values)
 
 
-def cache_folder() -> Path:
-    """Where corpora made on demand live: $SCALING_CACHE, else the user's cache folder."""
+def stdlib_folder() -> Path:
+    """Where the prepared standard library is kept: below $SCALING_CACHE, else the user's cache folder."""
     base = os.environ.get("SCALING_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "scaling"
+    cache = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "scaling"
+    return cache / f"stdlib-{platform.python_version()}-{STDLIB_VOCAB_SIZE}"
 
 
-def stdlib_folder(vocab_size: int = STDLIB_VOCAB_SIZE) -> Path:
-    """Where the prepared standard library is kept."""
-    return cache_folder() / f"stdlib-{platform.python_version()}-{vocab_size}"
-
-
-def prepare_stdlib(folder: str | Path | None = None, *, vocab_size: int = STDLIB_VOCAB_SIZE) -> Path:
+def prepare_stdlib() -> Path:
     """The standard library's text with a vocabulary trained on it; made once (about half a minute), then reused."""
-    folder = Path(folder) if folder is not None else stdlib_folder(vocab_size)
-    if not (folder / "index.json").exists():
-        tokenizer = train_bpe((d.text for d in stdlib_documents()), vocab_size)
+    folder = stdlib_folder()
+    if not (folder / INDEX_FILE).exists():
+        tokenizer = train_bpe((d.text for d in stdlib_documents()), STDLIB_VOCAB_SIZE)
         try:
             prepare_corpus(
                 open_documents("stdlib"),
@@ -350,8 +327,104 @@ def prepare_stdlib(folder: str | Path | None = None, *, vocab_size: int = STDLIB
                 validation_fraction=0.05,
             )
         except (OSError, UsageError):
-            if not (
-                folder / "index.json"
-            ).exists():  # else another process finished first, with the same content
-                raise
+            if not (folder / INDEX_FILE).exists():
+                raise  # else another process finished first, with the same content
     return folder
+
+
+# up to here a repeated token is about as good as a new one (Muennighoff et al. 2023, fig. 1)
+CHEAP_EPOCHS = 4.0
+
+
+def epochs_of(corpus: Corpus, n_tokens: float) -> tuple[MixtureShare, ...]:
+    """What a run of `n_tokens` draws from each source of the corpus; () from one without an end (synthetic)."""
+    if isinstance(corpus, MixtureCorpus):
+        sources = [(c.name, c.n_tokens_unique, w) for c, w in zip(corpus.corpora, normalise(corpus.weights))]
+    else:
+        sources = [(corpus.name, corpus.n_tokens_unique, 1.0)]
+    finite = [(name, unique, weight) for name, unique, weight in sources if unique is not None]
+    if not finite:
+        return ()
+    names, n_tokens_unique, weights = zip(*finite)
+    return count_epochs(weights, n_tokens_unique, n_tokens, names=names)
+
+
+def split_mixture(name: str) -> list[tuple[float, str]] | None:
+    """Weights and names of "0.7*folder_a+0.3*folder_b"; None when `name` is one corpus.
+
+    Raises:
+        UsageError: it has the form of a mixture, but a weight is missing or is no number.
+    """
+    if "*" not in name or Path(name).is_dir():
+        return None
+    parts, rest = [], name
+    while rest:
+        weight = _WEIGHT.match(rest)
+        if weight is None:
+            raise UsageError(
+                f"a mixture reads weight*corpus+weight*corpus; {rest!r} has no weight in {name!r}."
+            )
+        after = rest[weight.end() + 1 :]
+        following = _NEXT.search(after)
+        part, rest = (after[: following.start()], after[following.end() :]) if following else (after, "")
+        if "+" in part and not part.startswith(TOKENS) and not Path(part).is_dir():
+            raise UsageError(
+                f"a mixture reads weight*corpus+weight*corpus; {part!r} is no folder, and what follows its + "
+                f"has no weight in {name!r}."
+            )
+        parts.append((float(weight.group()), part))
+    if min(weight for weight, _ in parts) < 0:
+        raise UsageError(f"the weights of a mixture must not be negative; got {name!r}.")
+    return parts
+
+
+def parse_token_files(name: str) -> tuple[Path, str, int]:
+    """Folder, dtype and vocabulary of "tokens:DIR,dtype=uint16,vocab=50257", the defaults being nanoGPT's."""
+    body = name.removeprefix(TOKENS)
+    options = _OPTIONS.search(body)
+    assert options is not None  # it matches the empty text
+    values = {"dtype": "uint16", "vocab": "50257"}
+    for option in filter(None, options.group().split(",")):
+        key, _, value = option.partition("=")
+        if key not in values:
+            raise UsageError(f"token files read {TOKENS_FORM}; got the option {key!r} in {name!r}.")
+        values[key] = value
+    if values["dtype"] not in ("uint16", "uint32"):
+        raise UsageError(
+            f"the dtype of token files is uint16 or uint32; got {values['dtype']!r} in {name!r}."
+        )
+    if not re.fullmatch(r"[1-9]\d*", values["vocab"]):
+        raise UsageError(
+            f"the vocab of token files is a positive number; got {values['vocab']!r} in {name!r}."
+        )
+    return Path(body[: options.start()]), values["dtype"], int(values["vocab"])
+
+
+def find_token_files(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The .bin and .npy files of the two splits, in name order."""
+    files = sorted(p for p in folder.glob("*") if p.suffix in (".bin", ".npy")) if folder.is_dir() else []
+    return {
+        split: tuple(p for p in files if pattern.fullmatch(p.stem)) for split, pattern in _SPLIT_FILES.items()
+    }
+
+
+def require_token_files(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The token files of both splits.
+
+    Raises:
+        DataError: one of them has none.
+    """
+    found = find_token_files(folder)
+    for split, files in found.items():
+        twice = {p.stem for p in files if p.suffix == ".bin"} & {p.stem for p in files if p.suffix == ".npy"}
+        if twice:
+            name = min(twice)
+            raise DataError(
+                f"{folder} holds {name}.bin and {name}.npy: the same tokens twice? Move one away."
+            )
+        if not files:
+            short = "val" if split == "validation" else split
+            raise DataError(
+                f"{folder} holds no token file of the {split} split; it is to be named like {short}.bin or {short}.npy."
+            )
+    return found

@@ -6,7 +6,6 @@ Each source yields documents one at a time; nothing is held in memory.
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import sysconfig
 import zlib
@@ -14,11 +13,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from scaling.errors import DataError, UsageError
-
-DEFAULT_DATASET = "HuggingFaceFW/fineweb-edu:sample-10BT"  # ODC-By; streamed, never downloaded whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +148,10 @@ def _lines(path: Path) -> Iterator[str]:
     """The lines of a text file, gzipped or not; where it is damaged it is said after which line."""
     number = 0
     try:
-        with _open_text(path) as lines:
+        zipped = path.suffix.lower() == ".gz"
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig") if zipped else path.open(encoding="utf-8-sig")
+        ) as lines:
             for line in lines:
                 number += 1
                 yield line
@@ -160,14 +160,6 @@ def _lines(path: Path) -> Iterator[str]:
             f"{path} cannot be read after line {number} ({error}): it is cut short, damaged or not UTF-8. "
             "Fetch or make it again."
         ) from error
-
-
-def _open_text(path: Path) -> TextIO:
-    return (
-        io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig")
-        if path.suffix.lower() == ".gz"
-        else path.open(encoding="utf-8-sig")
-    )
 
 
 def _parquet_documents(path: Path, field: str) -> Iterator[Document]:

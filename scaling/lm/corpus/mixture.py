@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import UsageError
-from scaling.lm.corpus.hashing import Permutation, derive_key
-from scaling.lm.corpus.windows import Ids, Windows
+from scaling.lm.corpus.windows import Ids, Windows, shuffled
 
 BLOCK = 2**16  # weights are kept to 1 / 65536
 
@@ -80,7 +79,7 @@ class MixtureWindows:
             come before any is read a second time (at most 65,536).
     """
 
-    sources: tuple[Windows, ...]
+    sources: tuple[Windows | MixtureWindows, ...]
     weights: tuple[float, ...]
     seed: int
     once: bool = False
@@ -137,13 +136,9 @@ class MixtureWindows:
             for i in range(len(self.sources)):
                 rank[source == i] = np.arange(np.count_nonzero(source == i))
             return source[first:], rank[first:]
-        numbers = np.arange(first, first + count)
-        blocks, positions = numbers // BLOCK, numbers % BLOCK
+        blocks = np.arange(first, first + count) // BLOCK
         ends = np.cumsum(self.quotas)
-        slots = np.empty(count, dtype=np.int64)
-        for block in np.unique(blocks):
-            chosen = blocks == block
-            slots[chosen] = _block_order(self.seed, int(block))(positions[chosen])
+        slots = shuffled(first, count, BLOCK, self.seed, "mixture")
         source = np.searchsorted(ends, slots, side="right")
         in_source: Ids = blocks * self.quotas[source] + slots - (ends - self.quotas)[source]
         return source, in_source
@@ -154,11 +149,6 @@ class MixtureWindows:
         for row, (source, number) in enumerate(zip(sources, numbers)):
             out[row] = self.sources[source].windows(int(number), 1)[0]
         return out
-
-
-@lru_cache(maxsize=16)
-def _block_order(seed: int, block: int) -> Permutation:
-    return Permutation(BLOCK, derive_key(seed, "mixture", block))
 
 
 @dataclass(frozen=True, kw_only=True)

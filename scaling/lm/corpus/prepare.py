@@ -1,21 +1,24 @@
-"""Documents → token shards, split by document, described by index.json."""
+"""Documents → token shards, split by document, described by index.json.
+
+Which text goes to validation follows from the hash of the text, and of pieces of it where whole documents are too few.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, UsageError
-from scaling.lm.corpus.digests import VERIFIED_FILE
+from scaling.jsonable import fields_of
 from scaling.lm.corpus.documents import Document
-from scaling.lm.corpus.shards import MAX_VOCAB_SIZE, ShardWriter, open_shard
-from scaling.lm.corpus.splits import cut_where_few, document_fraction, require_fraction
+from scaling.lm.corpus.shards import MAX_VOCAB_SIZE, VERIFIED_FILE, ShardWriter, open_shard
 from scaling.lm.tokenization import Tokenizer, load_tokenizer, save_tokenizer
 
 SCHEMA_VERSION = 1
@@ -23,6 +26,11 @@ INDEX_FILE = "index.json"
 TOKENIZER_FILE = "tokenizer.json"
 SPLITS = ("train", "validation")
 _BATCH_DOCUMENTS = 256
+
+MAX_FEW = 10_000  # documents looked at before the work; with more than these a sensible fraction never fails
+N_WANTED = 8  # pieces in the smaller split, on average
+MIN_PIECE, MAX_PIECE = 512, 4096  # characters: a paragraph or two, up to a page
+_FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 
 
 def prepare_corpus(
@@ -56,10 +64,9 @@ def prepare_corpus(
     """
     folder = Path(folder)
     require_room_in_shards(tokenizer.vocab_size)
-    require_fraction(validation_fraction)
-    if folder.exists() and any(folder.iterdir()) and not force:
-        raise UsageError(f"{folder} is not empty; pass --force to replace it.")
     if folder.exists() and any(folder.iterdir()):
+        if not force:
+            raise UsageError(f"{folder} is not empty; pass --force to replace it.")
         _require_only_a_corpus(folder)
     documents, cut = cut_where_few(documents, validation_fraction)
     folder = folder.resolve()
@@ -71,7 +78,7 @@ def prepare_corpus(
     work.mkdir(parents=True)
     try:
         index = _write(documents, work, tokenizer, validation_fraction, n_tokens_max, n_shard_tokens)
-        index |= {"source": source, "revision": revision} | ({"cut": asdict(cut)} if cut else {})
+        index |= {"source": source, "revision": revision} | ({"cut": fields_of(cut)} if cut else {})
         (work / INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         if folder.exists():
             os.replace(folder, old)
@@ -119,7 +126,8 @@ def _write(
 ) -> dict[str, Any]:
     splits = {name: _SplitWriter(folder, name, n_shard_tokens) for name in SPLITS}
     n_empty = n_tokens = 0
-    for batch in _batches(documents, _BATCH_DOCUMENTS):
+    remaining = iter(documents)
+    while batch := list(itertools.islice(remaining, _BATCH_DOCUMENTS)):
         texts = [d.text for d in batch if d.text]
         n_empty += len(batch) - len(texts)
         for text, ids in zip(texts, tokenizer.encode_batch(texts)):
@@ -186,17 +194,6 @@ class _SplitWriter:
             "bytes_per_token": self.n_bytes / n_tokens if n_tokens else None,
             "shards": self.shards,
         }
-
-
-def _batches(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    batch = []
-    for document in documents:
-        batch.append(document)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def load_index(folder: str | Path) -> dict[str, Any]:
@@ -266,3 +263,94 @@ def check_corpus(folder: str | Path) -> dict[str, Any]:
                     f"{folder / entry['file']} holds ids outside the vocabulary of {index['vocab_size']}."
                 )
     return index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """Long texts were cut into pieces of at most `n_characters`, because there were only `n_texts`."""
+
+    n_characters: int
+    n_texts: int
+
+
+def document_fraction(body: bytes) -> float:
+    """A number in [0, 1) that depends on the text alone."""
+    return int.from_bytes(hashlib.sha256(body).digest()[:8], "big") / 2**64
+
+
+def cut_where_few(
+    documents: Iterable[Document], validation_fraction: float
+) -> tuple[Iterator[Document], Cut | None]:
+    """The documents as they are when some fall on either side of the split, else cut into pieces at paragraphs.
+
+    Reads only until both sides have one.
+
+    Raises:
+        UsageError: the fraction is not between 0 and 1.
+        DataError: even pieces leave one side empty; the message names a fraction that works.
+    """
+    if not 0 < validation_fraction < 1:
+        raise UsageError(f"the validation fraction must lie between 0 and 1; got {validation_fraction}.")
+    remaining = iter(documents)
+    first: list[Document] = []
+    sides: set[bool] = set()
+    for document in itertools.islice(remaining, MAX_FEW):
+        first.append(document)
+        sides |= _sides([document], validation_fraction)
+        if len(sides) == 2:
+            return itertools.chain(first, remaining), None
+    if len(first) == MAX_FEW or not any(d.text for d in first):
+        return itertools.chain(first, remaining), None
+    pieces, cut = _pieces(first, validation_fraction)
+    if not _both(pieces, validation_fraction):
+        raise DataError(_advice(first, validation_fraction))
+    return iter(pieces), cut
+
+
+def cut_text(text: str, n_characters: int) -> list[str]:
+    """Pieces of at most `n_characters` that join back to `text`, ending at a paragraph, else a line, else a word."""
+    pieces, start = [], 0
+    while len(text) - start > n_characters:
+        end = start + n_characters
+        for boundary in ("\n\n", "\n", " "):
+            found = text.rfind(boundary, start + n_characters // 2, end)
+            if found >= 0:
+                end = found + len(boundary)
+                break
+        pieces.append(text[start:end])
+        start = end
+    return [*pieces, text[start:]]
+
+
+def _pieces(documents: Sequence[Document], validation_fraction: float) -> tuple[list[Document], Cut]:
+    smaller = min(validation_fraction, 1 - validation_fraction)
+    n_characters = int(sum(len(d.text) for d in documents) * smaller / N_WANTED)
+    n_characters = min(max(n_characters, MIN_PIECE), MAX_PIECE)
+    pieces = [
+        Document(text=piece, origin=f"{d.origin}, piece {number}")
+        for d in documents
+        for number, piece in enumerate(cut_text(d.text, n_characters))
+    ]
+    return pieces, Cut(n_characters=n_characters, n_texts=len(documents))
+
+
+def _sides(documents: Iterable[Document], validation_fraction: float) -> set[bool]:
+    """For which of the sides, validation True, there is a text."""
+    bodies = (d.text.encode("utf-8", errors="surrogatepass") for d in documents if d.text)
+    return {document_fraction(body) < validation_fraction for body in bodies}
+
+
+def _both(documents: Iterable[Document], validation_fraction: float) -> bool:
+    return len(_sides(documents, validation_fraction)) == 2
+
+
+def _advice(documents: Sequence[Document], validation_fraction: float) -> str:
+    missing = "train" if True in _sides(documents, validation_fraction) else "validation"
+    what = (
+        f"no document fell into the {missing} split ({len(documents)} documents, "
+        f"validation fraction {validation_fraction})"
+    )
+    for fraction in sorted(_FRACTIONS, key=lambda f: abs(f - validation_fraction)):
+        if _both(documents, fraction) or _both(_pieces(documents, fraction)[0], fraction):
+            return f"{what}. A validation fraction of {fraction} works: --validation-fraction {fraction}."
+    return f"{what}, and no other fraction helps: give more text."

@@ -1,5 +1,8 @@
 """Training windows in an order that depends on (seed, number) alone.
 
+Windows are rows of `context_length + 1` ids: inputs are [:-1], targets [1:]. `n_windows` is those of one epoch, None
+for an unlimited corpus; `windows(first, count)` gives numbers first .. first + count - 1, (count, context_length + 1).
+
 Window number i (from 0, through all epochs) is one fixed stretch of the corpus, whoever asks and whenever: a
 resumed run continues at its step number, and a run on 8 devices reads the same batches as one on 1.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +22,6 @@ from scaling.lm.corpus.shards import TokenStream
 from scaling.lm.corpus.synthetic import SyntheticLanguage
 
 Ids = NDArray[np.int64]
-
-
-class Windows(Protocol):
-    """Rows of `context_length + 1` ids: inputs are [:-1], targets [1:]."""
-
-    @property
-    def vocab_size(self) -> int: ...
-
-    @property
-    def context_length(self) -> int: ...
-
-    @property
-    def n_windows(self) -> int | None:
-        """Windows in one epoch; None for an unlimited corpus."""
-
-    def windows(self, first: int, count: int) -> Ids:
-        """Windows `first` .. `first + count - 1`, (count, context_length + 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,27 +51,29 @@ class StreamWindows:
     def n_windows(self) -> int:
         return (self.stream.n_tokens - 1) // self.context_length
 
-    def indices(self, first: int, count: int) -> Ids:
-        """Which window of the stream each number stands for, (count,)."""
-        numbers = np.arange(first, first + count)
-        epochs, positions = numbers // self.n_windows, numbers % self.n_windows
-        out = np.empty(count, dtype=np.int64)
-        for epoch in np.unique(epochs):
-            chosen = epochs == epoch
-            out[chosen] = _permutation(self.n_windows, self.seed, int(epoch))(positions[chosen])
-        return out
-
     def windows(self, first: int, count: int) -> Ids:
         length = self.context_length
-        rows = [self.stream.read(int(i) * length, length + 1) for i in self.indices(first, count)]
+        places = shuffled(first, count, self.n_windows, self.seed, "epoch")
+        rows = [self.stream.read(int(i) * length, length + 1) for i in places]
         ids = np.stack(rows) if rows else np.empty((0, length + 1), dtype=np.int64)
         self.stream.check_ids(ids)
         return ids
 
 
+def shuffled(first: int, count: int, n: int, seed: int, name: str) -> Ids:
+    """Places 0 .. n - 1 of numbers first .. first + count - 1: every n numbers take each place once, in a new order."""
+    numbers = np.arange(first, first + count)
+    rounds, positions = numbers // n, numbers % n
+    out = np.empty(count, dtype=np.int64)
+    for number in np.unique(rounds):
+        chosen = rounds == number
+        out[chosen] = _permutation(n, seed, name, int(number))(positions[chosen])
+    return out
+
+
 @lru_cache(maxsize=64)
-def _permutation(n: int, seed: int, epoch: int) -> Permutation:
-    return Permutation(n, derive_key(seed, "epoch", epoch))
+def _permutation(n: int, seed: int, name: str, number: int) -> Permutation:
+    return Permutation(n, derive_key(seed, name, number))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +83,16 @@ class SyntheticWindows:
     language: SyntheticLanguage
     context_length: int
     stream: int
+    n_windows: ClassVar[None] = None
 
     @property
     def vocab_size(self) -> int:
         return self.language.vocab_size
 
-    @property
-    def n_windows(self) -> None:
-        return None
-
     def windows(self, first: int, count: int) -> Ids:
         return self.language.windows(first, count, self.context_length + 1, stream=self.stream).astype(
             np.int64
         )
+
+
+Windows: TypeAlias = StreamWindows | SyntheticWindows  # or a mixture of them, `MixtureWindows`

@@ -1,5 +1,5 @@
-"""Transformers built from an `Architecture`: parts in layers and stack, the model in transformer, weights in init,
-build and convert."""
+"""Transformers built from an `Architecture`: parts in layers and stack, the model in transformer, weights in build
+and convert."""
 
 from __future__ import annotations
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scaling.architecture import Architecture
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, StorageError, UsageError
 from scaling.files import whole_file, write_text
-from scaling.lm.files import write_tensors
-from scaling.lm.models.init import GPT_STD, initialize
 from scaling.lm.models.transformer import Transformer
 
 WEIGHTS_FILE = "model.safetensors"
 ARCHITECTURE_FILE = "architecture.json"
+GPT_STD = 0.02
+_RESIDUAL = ("attention.output.weight", "cross.output.weight", "mlp.down.weight")
 
 
 def build_model(
@@ -28,7 +29,7 @@ def build_model(
     dtype: torch.dtype = torch.float32,
     init_std: float = GPT_STD,
 ) -> Transformer:
-    """The transformer an architecture describes, with weights drawn from `seed` (see `scaling.lm.models.init`).
+    """The transformer an architecture describes, with weights drawn from `seed` (see `initialize`).
 
     On device "meta" nothing is allocated or drawn: enough to count. The same seed gives the same weights everywhere.
     """
@@ -91,11 +92,43 @@ def load_model(
     architecture = _read_architecture(folder / ARCHITECTURE_FILE)
     tensors = read_safetensors(folder / WEIGHTS_FILE)
     stored = next(iter(tensors.values())).dtype if tensors else torch.float32
-    with torch.device("meta"):
-        model = Transformer(architecture)
-    model = model.to(dtype or stored).to_empty(device=device)
-    load_weights(model, tensors, source=str(folder / WEIGHTS_FILE))
+    source = str(folder / WEIGHTS_FILE)
+    return model_with_weights(architecture, tensors, device=device, dtype=dtype or stored, source=source)
+
+
+def model_with_weights(
+    architecture: Architecture,
+    tensors: Mapping[str, Tensor],
+    *,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    source: str,
+) -> Transformer:
+    """The model of an architecture with these weights, by our names; none is drawn first."""
+    model = build_model(architecture, device="meta", dtype=dtype).to_empty(device=device)
+    load_weights(model, tensors, source=source)
     return model
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        StorageError: there is no room, or no permission.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        path.touch()
+        mode = path.stat().st_mode  # as any new file here; safetensors would leave it to its owner alone
+        save_file(dict(tensors), path, metadata=metadata)
+        path.chmod(mode)
+    except (SafetensorError, OSError) as error:
+        why = f"{error.strerror} (os error {error.errno})" if isinstance(error, OSError) else str(error)
+        raise StorageError(
+            f"{path.parent} could not be written to ({why}). Check its free space and permissions."
+        ) from error
 
 
 def read_safetensors(path: str | Path) -> dict[str, Tensor]:
@@ -135,3 +168,54 @@ def _some(names: list[str]) -> str:
         if names
         else "nothing"
     )
+
+
+def initialize(model: Transformer, *, seed: int, std: float = GPT_STD) -> None:
+    """Draw every weight anew from `seed`, on the CPU, so that a seed gives the same model on every device.
+
+    Set by name so that no parameter keeps a hidden default. Use which when:
+        GPT rule, for every architecture that divides its scores by sqrt(d_head): matrices and embeddings N(0, 0.02),
+            those that write to the residual stream N(0, 0.02 / sqrt(number of residual additions)) in a pre-norm stack;
+            biases 0, norms 1. Source: Radford et al. 2019, section 2.3; the released code uses 0.01 for positions, ours
+            and transformers' is 0.02. Post-norm stacks (GPT-1, BERT, BART) take 0.02 throughout (Radford et al. 2018);
+            with tied embeddings they start above ln V, since the last state still is the embedding of its own token.
+        T5 rule, for `scale_attention` false, whose scores the weights themselves must scale: the query carries the
+            missing 1/sqrt(d_head); other matrices N(0, fan_in^-1/2), embeddings N(0, 1). Source: Raffel et al. 2020 and
+            the released code. Ours differs: an untied head takes d_model^-1/2 instead of 1, so that the first loss is
+            near ln V.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    norms = {
+        id(p) for m in model.modules() if isinstance(m, nn.LayerNorm | nn.RMSNorm) for p in m.parameters()
+    }
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() == 1:
+                weight.fill_(1.0 if id(weight) in norms and name.endswith("weight") else 0.0)
+                continue
+            spread = _spread(model.architecture, name, weight, std)
+            weight.copy_(torch.randn(weight.shape, generator=generator) * spread)
+
+
+def _spread(a: Architecture, name: str, weight: Tensor, std: float) -> Tensor | float:
+    """Standard deviation of a matrix: one number, or (rows, 1) for the fused query, key and value of T5."""
+    if not a.scale_attention:
+        return _t5_spread(a, name, weight)
+    if a.norm_position == "pre" and name.endswith(_RESIDUAL):
+        # a block adds twice to the residual stream, one with cross-attention three times
+        has_cross = a.kind == "encoder_decoder" and name.startswith("decoder.")
+        return std / math.sqrt(3 * a.n_decoder_layers if has_cross else 2 * a.n_layers)
+    return std
+
+
+def _t5_spread(a: Architecture, name: str, weight: Tensor) -> Tensor | float:
+    if name == "tokens.weight":
+        return 1.0
+    if name.endswith(("positions.weight", "segments.weight", "relative_bias.table.weight")):
+        return 1 / math.sqrt(a.d_model)
+    spread = 1 / math.sqrt(weight.shape[1])
+    if name.endswith("query_key_value.weight"):
+        rows = torch.full((weight.shape[0], 1), spread)
+        rows[: a.d_attention] /= math.sqrt(a.d_head)
+        return rows
+    return spread / math.sqrt(a.d_head) if name.endswith("cross.query.weight") else spread

@@ -18,10 +18,10 @@ from scaling.architecture import Architecture
 from scaling.architecture.huggingface import read_huggingface
 from scaling.errors import DataError, UsageError
 from scaling.files import whole_file, write_text
-from scaling.lm.files import write_tensors
-from scaling.lm.models.build import WEIGHTS_FILE, load_weights, read_safetensors
+from scaling.lm.models.build import WEIGHTS_FILE, model_with_weights, read_safetensors, write_tensors
 from scaling.lm.models.names import from_huggingface_tensors, to_huggingface_tensors
 from scaling.lm.models.transformer import Transformer
+from scaling.lm.tokenization.files import read_json_object
 
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
@@ -58,11 +58,7 @@ def model_from_tensors(
 ) -> Transformer:
     """A model of the architecture with the weights of a checkpoint of `family`, by Hugging Face names."""
     ours = from_huggingface_tensors(architecture, family, tensors)
-    with torch.device("meta"):
-        model = Transformer(architecture)
-    model = model.to(dtype).to_empty(device=device)
-    load_weights(model, ours, source=source)
-    return model
+    return model_with_weights(architecture, ours, device=device, dtype=dtype, source=source)
 
 
 def save_huggingface(model: Transformer, folder: str | Path) -> Path:
@@ -180,10 +176,8 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return read_json_object(path)
     except FileNotFoundError as error:
         raise DataError(
             f"{path} does not exist; a checkpoint folder has {CONFIG_FILE} and {WEIGHTS_FILE}."
         ) from error
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is not a JSON object ({error}).") from error

@@ -14,8 +14,7 @@ from scaling.architecture import Architecture
 from scaling.architecture.spec import COUNTED_ONLY
 from scaling.errors import UsageError
 from scaling.lm.models.cache import KVCache
-from scaling.lm.models.heads import MaskedTokenHead, Pooler, ReplacedTokenHead
-from scaling.lm.models.layers import embedding
+from scaling.lm.models.layers import activation_function, embedding
 from scaling.lm.models.stack import Stack
 from scaling.lm.models.step import packed_product, packing_pays, plain_product, unroll
 
@@ -81,25 +80,9 @@ class Transformer(nn.Module):
         """What a generated text begins with if not with its prompt: the start token of an encoder-decoder."""
         return (self.decoder_start_id,) if self.architecture.kind == "encoder_decoder" else None
 
-    def forward(
-        self,
-        ids_BT: Tensor,
-        *,
-        decoder_ids_BT: Tensor | None = None,
-        keep_BT: Tensor | None = None,
-        segment_ids_BT: Tensor | None = None,
-    ) -> Tensor:
-        """Logits, or the last states of an encoder without a vocabulary head.
-
-        Args:
-            ids_BT: token ids; of the encoder in an encoder-decoder.
-            decoder_ids_BT: what the decoder of an encoder-decoder has so far.
-            keep_BT: True at tokens, False at padding of `ids_BT`, on either side; None where nothing is padded.
-            segment_ids_BT: segment of each token (BERT); None is segment 0.
-        """
-        states = self.states(
-            ids_BT, decoder_ids_BT=decoder_ids_BT, keep_BT=keep_BT, segment_ids_BT=segment_ids_BT
-        )
+    def forward(self, ids_BT: Tensor, **others: Tensor | None) -> Tensor:
+        """Logits, or the last states of an encoder without a vocabulary head. Arguments as in `states`."""
+        states = self.states(ids_BT, **others)
         return self.logits(states) if {"lm", "mlm"} & set(self.architecture.heads) else states
 
     def states(
@@ -110,7 +93,14 @@ class Transformer(nn.Module):
         keep_BT: Tensor | None = None,
         segment_ids_BT: Tensor | None = None,
     ) -> Tensor:
-        """Last states (B, T, D), after the final norm; of the decoder if there is one. Arguments as in `forward`."""
+        """Last states (B, T, D), after the final norm; of the decoder if there is one.
+
+        Args:
+            ids_BT: token ids; of the encoder in an encoder-decoder.
+            decoder_ids_BT: what the decoder of an encoder-decoder has so far.
+            keep_BT: True at tokens, False at padding of `ids_BT`, on either side; None where nothing is padded.
+            segment_ids_BT: segment of each token (BERT); None is segment 0.
+        """
         embedded = self.tokens(ids_BT)
         if self.architecture.kind == "decoder":
             return self.decoder(embedded, keep_BS=keep_BT, segment_ids_BT=segment_ids_BT)  # type: ignore[no-any-return]
@@ -128,9 +118,10 @@ class Transformer(nn.Module):
             return self.mlm_head(states_BTD, self.tokens.weight)  # type: ignore[no-any-return]
         if "lm" not in a.heads:
             raise UsageError(f"this {a.kind} has no vocabulary head; add 'lm' or 'mlm' to its heads.")
-        return F.linear(self._scaled(states_BTD), self.head_weight)
+        return F.linear(self.head_inputs(states_BTD), self.head_weight)
 
-    def _scaled(self, states: Tensor) -> Tensor:
+    def head_inputs(self, states: Tensor) -> Tensor:
+        """Last states as the output matrix takes them: scaled where the architecture says so (T5)."""
         a = self.architecture
         return states * a.d_model**-0.5 if a.scale_logits else states
 
@@ -196,7 +187,7 @@ class Transformer(nn.Module):
         packs = packing_pays(self.head_weight, n_weights, n_rows, n_steps)
         product = packed_product(n_rows) if packs else plain_product
         last_states, head = unroll(self.decoder, product), product(self.head_weight, None)
-        return lambda ids_R, cache: head(self._scaled(last_states(self.tokens(ids_R[:, None]), cache)))
+        return lambda ids_R, cache: head(self.head_inputs(last_states(self.tokens(ids_R[:, None]), cache)))
 
     def _check_lengths(self, prompts: Sequence[Sequence[int]], n_new_tokens: int) -> None:
         for index, prompt in enumerate(prompts):
@@ -245,3 +236,44 @@ def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Te
         return ids, None
     keep = torch.tensor([[False] * (width - len(p)) + [True] * len(p) for p in prompts], device=device)
     return ids, keep
+
+
+# What is read off the last states besides next-token logits; parameters as `scaling.architecture.Head` lists them.
+
+
+class MaskedTokenHead(nn.Module):
+    """Logits (B, T, V) for masked tokens: dense, activation, norm, tied embedding, output bias (BERT, ELECTRA)."""
+
+    def __init__(self, a: Architecture) -> None:
+        super().__init__()
+        self.dense = nn.Linear(a.d_model, a.d_embedding)
+        self.activation = activation_function(a)
+        self.norm = nn.LayerNorm(a.d_embedding, eps=a.norm_eps)
+        self.bias = nn.Parameter(torch.zeros(a.vocab_size))
+
+    def forward(self, states_BTD: Tensor, embedding_VE: Tensor) -> Tensor:
+        return F.linear(self.norm(self.activation(self.dense(states_BTD))), embedding_VE, self.bias)
+
+
+class Pooler(nn.Module):
+    """tanh of a dense map of the first state, (B, D) (BERT)."""
+
+    def __init__(self, a: Architecture) -> None:
+        super().__init__()
+        self.dense = nn.Linear(a.d_model, a.d_model)
+
+    def forward(self, states_BTD: Tensor) -> Tensor:
+        return torch.tanh(self.dense(states_BTD[:, 0]))
+
+
+class ReplacedTokenHead(nn.Module):
+    """One logit a token, (B, T), above 0 where it was replaced (ELECTRA's discriminator)."""
+
+    def __init__(self, a: Architecture) -> None:
+        super().__init__()
+        self.dense = nn.Linear(a.d_model, a.d_model)
+        self.activation = activation_function(a)
+        self.score = nn.Linear(a.d_model, 1)
+
+    def forward(self, states_BTD: Tensor) -> Tensor:
+        return self.score(self.activation(self.dense(states_BTD)))[..., 0]  # type: ignore[no-any-return]

@@ -9,11 +9,16 @@ Use which when:
 - `load_gpt2`: the published 50,257 entries, from GPT-2's own two files.
 """
 
-from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer, require_utf8
-from scaling.lm.tokenization.bpe import BytePairTokenizer, train_bpe
+from scaling.lm.tokenization.base import END_OF_TEXT, ByteTokenizer, CharTokenizer, Tokenizer, require_utf8
+from scaling.lm.tokenization.bpe import (
+    BytePairTokenizer,
+    EncodingStep,
+    MergeStep,
+    trace_encoding,
+    trace_training,
+    train_bpe,
+)
 from scaling.lm.tokenization.files import load_gpt2, load_tokenizer, save_tokenizer
-from scaling.lm.tokenization.simple import ByteTokenizer, CharTokenizer
-from scaling.lm.tokenization.trace import EncodingStep, MergeStep, trace_encoding, trace_training
 
 __all__ = [
     "END_OF_TEXT",

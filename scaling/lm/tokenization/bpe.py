@@ -8,23 +8,34 @@ what a number, each engine by the Unicode tables it was built with. Characters t
 
 Training ties: the more frequent pair first, among equals the pair with the smaller ids. Ours differs from the
 `tokenizers` trainer: none known on text (tests compare merges on random corpora).
+
+Text is first split into pieces that merges never cross, by the pattern of GPT-2 (Radford et al. 2019, released
+encoder.py), whose classes \\p{L} and \\p{N} `re` lacks, without the third-party `regex` module:
+`'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+`. They are spelt out from
+`unicodedata` (0.3 s, once).
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import re
+import sys
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from scaling.errors import DataError, UsageError
 from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer, require_utf8
-from scaling.lm.tokenization.pretokenize import byte_characters, byte_order, split_words
 
 Pair = tuple[int, int]
 N_BYTES = 256
+MIN_COUNT = 2  # a pair that occurs once is no pattern, and merging it shortens nothing else
+# Unicode White_Space; Python's own \s adds U+001C..U+001F, which the reference does not count.
+_SPACE = "\\t\\n\\v\\f\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
 Engine = Literal["auto", "tokenizers", "python"]
 
 
@@ -141,13 +152,9 @@ def to_tokenizers(tokenizer: BytePairTokenizer) -> Any:
     from tokenizers import Tokenizer as Fast
     from tokenizers import decoders, models, pre_tokenizers
 
-    visible = byte_characters()
-
-    def spell(token: bytes) -> str:
-        return "".join(visible[b] for b in token)
-
-    vocab = {spell(token): i for i, token in enumerate(tokenizer._tokens)}
-    fast = Fast(models.BPE(vocab=vocab, merges=[(spell(a), spell(b)) for a, b in tokenizer.merges]))
+    vocab = {spell_bytes(token): i for i, token in enumerate(tokenizer._tokens)}
+    merges = [(spell_bytes(left), spell_bytes(right)) for left, right in tokenizer.merges]
+    fast = Fast(models.BPE(vocab=vocab, merges=merges))
     fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     fast.decoder = decoders.ByteLevel()
     return fast
@@ -184,12 +191,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int, *, engine: Engine = "auto")
                 raise UsageError(
                     "engine 'tokenizers' needs the library: pip install 'isoflop[train]'."
                 ) from error
-    tokens = [bytes([b]) for b in byte_order()]
-    merges = []
-    for merge in learn_merges(texts, vocab_size - 1):
-        merges.append((tokens[merge.pair[0]], tokens[merge.pair[1]]))
-        if merge.token == len(tokens):
-            tokens.append(tokens[merge.pair[0]] + tokens[merge.pair[1]])
+    merges = [(step.left, step.right) for step in learn_merges(texts, vocab_size - 1)]
     return BytePairTokenizer(merges, engine=engine)
 
 
@@ -203,7 +205,7 @@ def _train_fast(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
     fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - 1,
-        min_frequency=2,
+        min_frequency=MIN_COUNT,
         show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
@@ -219,21 +221,21 @@ def _train_fast(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
     fast.train_from_iterator(counted(), trainer)
     if n_characters == 0:
         raise DataError("cannot train a tokenizer: the training text is empty.")
-    back = {c: b for b, c in byte_characters().items()}
     merges = json.loads(fast.to_str())["model"]["merges"]
-    return BytePairTokenizer([(bytes(back[c] for c in a), bytes(back[c] for c in b)) for a, b in merges])
+    return BytePairTokenizer([(read_bytes(left), read_bytes(right)) for left, right in merges])
 
 
-class Merge:
-    """One learnt merge: the pair of ids, how often it occurred, the id it got."""
+@dataclass(frozen=True, kw_only=True)
+class MergeStep:
+    """One merge learnt in training."""
 
-    __slots__ = ("count", "pair", "token")
+    left: bytes
+    right: bytes
+    count: int  # occurrences of the pair in the training text when it was chosen
+    token: int  # id the merged piece got
 
-    def __init__(self, pair: Pair, count: int, token: int) -> None:
-        self.pair, self.count, self.token = pair, count, token
 
-
-def learn_merges(texts: Iterable[str], n_tokens: int, *, min_count: int = 2) -> Iterator[Merge]:
+def learn_merges(texts: Iterable[str], n_tokens: int) -> Iterator[MergeStep]:
     """Yield merges one by one until there are `n_tokens` entries (bytes included).
 
     Pair counts are kept up to date word by word: a merge visits only the words that contain its pair, and a heap
@@ -267,13 +269,13 @@ def learn_merges(texts: Iterable[str], n_tokens: int, *, min_count: int = 2) -> 
             if count > 0:
                 heapq.heappush(heap, (-count, pair))
             continue
-        if count < min_count:
+        if count < MIN_COUNT:
             return
-        merged = spelling[pair[0]] + spelling[pair[1]]
-        token = tokens.setdefault(merged, len(spelling))
+        left, right = spelling[pair[0]], spelling[pair[1]]
+        token = tokens.setdefault(left + right, len(spelling))
         if token == len(spelling):
-            spelling.append(merged)
-        yield Merge(pair, count, token)
+            spelling.append(left + right)
+        yield MergeStep(left=left, right=right, count=count, token=token)
         for changed in _merge_in_words(pair, token, words, weights, pair_counts, where):
             heapq.heappush(heap, (-pair_counts[changed], changed))
 
@@ -314,3 +316,95 @@ def _replace(ids: Sequence[int], pair: Pair, token: int) -> list[int]:
             out.append(ids[i])
             i += 1
     return out
+
+
+def trace_training(texts: Iterable[str], n_merges: int) -> Iterator[MergeStep]:
+    """The first `n_merges` merges, one by one, as the pure-Python trainer learns them.
+
+    Example:
+        >>> [(s.left + s.right).decode() for s in trace_training(["low low lower"], 2)]
+        ['lo', 'low']
+    """
+    require_pieces(texts)
+    return itertools.islice(learn_merges(texts, N_BYTES + n_merges), n_merges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodingStep:
+    """The pieces of one word after one merge; `merge` is None for the start (bytes)."""
+
+    word: str
+    merge: tuple[bytes, bytes] | None
+    rank: int | None  # order in which the merge was learnt, from 0
+    pieces: tuple[bytes, ...]
+
+
+def trace_encoding(tokenizer: BytePairTokenizer, text: str) -> Iterator[EncodingStep]:
+    """Each word of `text` from its bytes to its tokens, one merge a step, earliest-learnt merge first."""
+    require_utf8(text)
+    for word in split_words(text):
+        ids = tokenizer.byte_ids(word)
+        pieces = tuple(tokenizer.token_bytes(i) for i in ids)
+        yield EncodingStep(word=word, merge=None, rank=None, pieces=pieces)
+        while (step := tokenizer.merge_step(ids)) is not None:
+            rank, pair, ids = step
+            pieces = tuple(tokenizer.token_bytes(i) for i in ids)
+            merge = (tokenizer.token_bytes(pair[0]), tokenizer.token_bytes(pair[1]))
+            yield EncodingStep(word=word, merge=merge, rank=rank, pieces=pieces)
+
+
+def split_words(text: str) -> list[str]:
+    """Pieces of `text`, in order; joined they give `text` back."""
+    return _pattern(text.isascii()).findall(text)
+
+
+@cache
+def _pattern(ascii_only: bool) -> re.Pattern[str]:
+    letters, numbers = ("A-Za-z", "0-9") if ascii_only else (_category_class("L"), _category_class("N"))
+    return re.compile(
+        f"'s|'t|'re|'ve|'m|'ll|'d| ?[{letters}]+| ?[{numbers}]+| ?[^{_SPACE}{letters}{numbers}]+"
+        f"|[{_SPACE}]+(?![^{_SPACE}])|[{_SPACE}]+"
+    )
+
+
+@cache
+def _category_class(major: str) -> str:
+    """Ranges of all code points whose general category starts with `major`."""
+    parts, start = [], None
+    for code in range(sys.maxunicode + 2):
+        inside = code <= sys.maxunicode and unicodedata.category(chr(code))[0] == major
+        if inside and start is None:
+            start = code
+        elif not inside and start is not None:
+            parts.append(f"\\U{start:08x}-\\U{code - 1:08x}")
+            start = None
+    return "".join(parts)
+
+
+@cache
+def byte_order() -> tuple[int, ...]:
+    """Byte value of base id 0..255: printable bytes first, the order of GPT-2's vocabulary."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    return (*printable, *(b for b in range(256) if b not in set(printable)))
+
+
+@cache
+def byte_characters() -> dict[int, str]:
+    """Byte value → the visible character GPT-2's files write it as (0x20 is written U+0120)."""
+    n_printable = 188
+    return {b: chr(b) if i < n_printable else chr(256 + i - n_printable) for i, b in enumerate(byte_order())}
+
+
+@cache
+def _bytes() -> dict[str, int]:
+    return {character: byte for byte, character in byte_characters().items()}
+
+
+def spell_bytes(token: bytes) -> str:
+    """The bytes as GPT-2's files write them."""
+    return "".join(map(byte_characters().__getitem__, token))
+
+
+def read_bytes(spelling: str) -> bytes:
+    """The inverse of `spell_bytes`; KeyError where a character stands for no byte."""
+    return bytes(map(_bytes().__getitem__, spelling))

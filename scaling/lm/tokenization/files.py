@@ -1,17 +1,19 @@
-"""Tokenizers on disk: our JSON, the common tokenizer.json, and GPT-2's two files."""
+"""Tokenizers on disk: our JSON, the common tokenizer.json, and GPT-2's two files.
+
+Those of other people's models are run by the library that wrote them: their own split rule, their own ids.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, UsageError
 from scaling.files import write_text
-from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer
-from scaling.lm.tokenization.bpe import BytePairTokenizer
-from scaling.lm.tokenization.pretokenize import byte_characters
-from scaling.lm.tokenization.simple import ByteTokenizer, CharTokenizer
+from scaling.lm.tokenization.base import END_OF_TEXT, ByteTokenizer, CharTokenizer, Tokenizer, require_utf8
+from scaling.lm.tokenization.bpe import BytePairTokenizer, read_bytes, spell_bytes
 
 SCHEMA_VERSION = 1
 TOKENIZER_FILE = "tokenizer.json"
@@ -104,15 +106,17 @@ def load_gpt2(folder: str | Path) -> BytePairTokenizer:
     merges_file = next((folder / n for n in MERGES_FILES if (folder / n).exists()), None)
     if merges_file is None:
         raise DataError(f"{folder} holds neither vocab.bpe nor merges.txt, the merge list of GPT-2.")
-    back = {c: b for b, c in byte_characters().items()}
     merges = []
     for number, line in enumerate(merges_file.read_text(encoding="utf-8").split("\n"), start=1):
         if not line or (number == 1 and line.startswith("#version")):
             continue
-        halves = line.split(" ")
-        if len(halves) != 2 or any(c not in back for c in line if c != " "):
-            raise DataError(f"line {number} of {merges_file} is not two byte-level pieces: {line!r}.")
-        merges.append((bytes(back[c] for c in halves[0]), bytes(back[c] for c in halves[1])))
+        try:
+            left, right = map(read_bytes, line.split(" "))
+        except (KeyError, ValueError) as error:
+            raise DataError(
+                f"line {number} of {merges_file} is not two byte-level pieces: {line!r}."
+            ) from error
+        merges.append((left, right))
     tokenizer = BytePairTokenizer(merges)
     vocab_file = next((folder / n for n in ("encoder.json", "vocab.json") if (folder / n).exists()), None)
     if vocab_file is not None:
@@ -123,12 +127,10 @@ def load_gpt2(folder: str | Path) -> BytePairTokenizer:
 def _check_vocab(tokenizer: BytePairTokenizer, vocab: dict[str, int], path: Path) -> None:
     if not isinstance(vocab, dict) or not all(isinstance(i, int) for i in vocab.values()):
         raise DataError(f"{path} is damaged: a vocabulary gives each piece its whole number. Fetch it again.")
-    back = {c: b for b, c in byte_characters().items()}
     for piece, token in vocab.items():
         if (piece, token) == (END_OF_TEXT, tokenizer.end_of_text):
             continue
-        spelt = bytes(back[c] for c in piece) if all(c in back for c in piece) else None
-        if token >= tokenizer.end_of_text or tokenizer.token_bytes(token) != spelt:
+        if token >= tokenizer.end_of_text or spell_bytes(tokenizer.token_bytes(token)) != piece:
             raise DataError(
                 f"{path} gives {piece!r} the id {token}, which does not follow from its merges in order. "
                 "Only byte-level vocabularies in GPT-2's order can be read."
@@ -175,10 +177,9 @@ def _from_common(body: dict[str, Any], path: Path) -> BytePairTokenizer:
             "Train a vocabulary: scaling tokenize train."
         )
     model = body["model"]
-    back = {c: b for b, c in byte_characters().items()}
     try:
         halves = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
-        merges = [(bytes(back[c] for c in a), bytes(back[c] for c in b)) for a, b in halves]
+        merges = [(read_bytes(a), read_bytes(b)) for a, b in halves]
         tokenizer, vocab = BytePairTokenizer(merges), model["vocab"]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
@@ -212,3 +213,126 @@ def departure_from_gpt2(body: dict[str, Any]) -> str | None:
             return f"its pre_tokenizer has {key} {parts[0][key]!r}"
     others = [token["content"] for token in body.get("added_tokens", []) if token["content"] != END_OF_TEXT]
     return f"it adds the token {others[0]!r}" if others else None
+
+
+class EngineTokenizer:
+    """A tokenizer of the `tokenizers` library, kept as it is: for reading a model, not for preparing a corpus.
+
+    Args:
+        engine: a `tokenizers.Tokenizer`.
+        end_of_text: the id that ends a text.
+        ends_of_text: every id that does (a chat model has several); that one unless given.
+        start_of_text: the id a text of the model begins with; None where nothing names one.
+    """
+
+    def __init__(
+        self,
+        engine: Any,
+        end_of_text: int,
+        ends_of_text: Sequence[int] = (),
+        start_of_text: int | None = None,
+    ) -> None:
+        engine.no_truncation()  # some files were saved with the lengths of a training run
+        engine.no_padding()
+        self.engine, self.end_of_text, self.start_of_text = engine, end_of_text, start_of_text
+        self.ends_of_text = tuple(ends_of_text) or (end_of_text,)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids."""
+        return int(self.engine.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the text; special tokens written out in it are recognised."""
+        require_utf8(text)
+        return list(self.engine.encode(text, add_special_tokens=False).ids)
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Ids of a text to continue: with what the file's post_processor puts around it, as transformers does."""
+        require_utf8(text)
+        return list(self.engine.encode(text, add_special_tokens=True).ids)
+
+    @property
+    def before_text(self) -> tuple[int, ...]:
+        """What the file's post_processor puts before every text (GLM's [gMASK]<sop>), whatever it puts behind."""
+        encoded = self.engine.encode("a", add_special_tokens=True)
+        added = list(encoded.special_tokens_mask)
+        return tuple(encoded.ids[: added.index(0)]) if 0 in added else ()
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the ids, special tokens included."""
+        return str(self.engine.decode(list(ids), skip_special_tokens=False))
+
+
+def load_engine_tokenizer(folder: str | Path) -> EngineTokenizer:
+    """The tokenizer.json of a Hugging Face checkpoint, with the end of text its configuration names.
+
+    Raises:
+        UsageError: the library tokenizers is not installed.
+        DataError: the file cannot be read, or no file of the folder names an end of text.
+    """
+    folder = Path(folder)
+    file = folder / TOKENIZER_FILE
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise UsageError(f"reading {file} needs tokenizers: pip install 'isoflop[train]'.") from error
+    try:
+        engine = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise DataError(f"the tokenizer {file} cannot be read: {error}.") from error
+    configured = _configured_ids(folder, "eos_token_id")
+    end = _named_id(folder, engine, "eos_token")
+    if end is None and configured:
+        end = configured[0]
+    if end is None:
+        raise DataError(
+            f"no file of {folder} names the end of text; put eos_token_id into its config.json, or eos_token into "
+            "its tokenizer_config.json."
+        )
+    ends = sorted({end, *configured})
+    return EngineTokenizer(engine, end, ends, _start_of_text(folder, engine))
+
+
+def _start_of_text(folder: Path, engine: Any) -> int | None:
+    """The model's own goes first, as in transformers' generate; a default of its class may lie outside the
+    vocabulary."""
+    configured = _configured_ids(folder, "bos_token_id")
+    known = [i for i in configured if i >= 0 and engine.id_to_token(i) is not None]
+    return known[0] if known else _named_id(folder, engine, "bos_token")
+
+
+def _named_id(folder: Path, engine: Any, role: str) -> int | None:
+    """Id of a token that the tokenizer's configuration names by its text."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        token = _read(folder / name).get(role)
+        token = token.get("content") if isinstance(token, dict) else token
+        if isinstance(token, str) and engine.token_to_id(token) is not None:
+            return int(engine.token_to_id(token))
+    return None
+
+
+def _configured_ids(folder: Path, key: str) -> list[int]:
+    """The ids of the checkpoint under a key, one or several; those for generation go first."""
+    for name in ("generation_config.json", "config.json"):
+        ids = _read(folder / name).get(key)
+        listed = [i for i in (ids if isinstance(ids, list) else [ids]) if type(i) is int]
+        if listed:
+            return listed
+    return []
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return read_json_object(path) if path.exists() else {}
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """A file of a checkpoint; FileNotFoundError where there is none.
+
+    Raises:
+        DataError: it holds something else.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is not a JSON object ({error}).") from error

@@ -11,9 +11,9 @@ import pytest
 from test_training import make_spec, step_losses
 
 from scaling.errors import UnknownNameError
-from scaling.lm import sinks
-from scaling.lm.learner import Learner
+from scaling.lm import live_logs
 from scaling.lm.run import LOG_TOOLS, LogTo, RunSpec, TrainingOptions
+from scaling.lm.train_step import TrainStep
 from scaling.lm.training import train, train_packed
 from scaling.runs import Runs
 from scaling.sweep import spec as sweep_spec
@@ -93,18 +93,22 @@ def test_a_run_that_fails_is_marked_as_failed(
     tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[str] = []
-    kind = {"tensorboard": sinks.TensorBoardSink, "wandb": sinks.WandbSink, "mlflow": sinks.MlflowSink}[tool]
+    kind = {
+        "tensorboard": live_logs.TensorBoardLog,
+        "wandb": live_logs.WandbLog,
+        "mlflow": live_logs.MlflowLog,
+    }[tool]
     close = kind.close
 
     def remember(self: Any, status: str) -> None:
         closed.append(status)
         close(self, status)
 
-    def fail(self: Learner, *arguments: object) -> None:
+    def fail(self: TrainStep, *arguments: object) -> None:
         raise ValueError("planted")
 
     monkeypatch.setattr(kind, "close", remember)
-    monkeypatch.setattr(Learner, "step", fail)
+    monkeypatch.setattr(TrainStep, "step", fail)
     with pytest.raises(ValueError, match="planted"):
         train(SPEC, tmp_path / "run", options=options(tool, tmp_path))
     assert closed == ["failed"]
@@ -135,7 +139,7 @@ class Broken:
 def test_a_tool_that_fails_is_said_once_and_changes_no_number(
     when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sinks, "WandbSink", Broken(when))
+    monkeypatch.setattr(live_logs, "WandbLog", Broken(when))
     result = train(SPEC, tmp_path / "logged", options=options("wandb", tmp_path))
     told = capsys.readouterr().err
     assert told == "note: logging to wandb failed (no route to host); the run goes on without it.\n"
@@ -166,7 +170,7 @@ def test_only_known_tools_are_asked() -> None:
 
 
 def test_settings_hold_every_field_of_a_run() -> None:
-    settings = sinks.run_settings(SPEC)
+    settings = live_logs.run_settings(SPEC)
     assert settings["n_params"] == SPEC.n_params
     assert settings["recipe.learning_rate"] == SPEC.recipe.learning_rate
     rebuilt: dict[str, Any] = {k: v for k, v in settings.items() if "." not in k}

@@ -18,93 +18,57 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from scaling.lm.evaluation import EVALUATED
 from scaling.lm.run import LogTo, RunSpec
 
-EVALUATED = ("loss", "loss_standard_error", "bits_per_byte", "excess", "excess_standard_error")
 TRAINED = ("loss", "learning_rate", "gradient_norm", "tokens_per_s", "mfu")
 ENDED_AS = {"done": "FINISHED", "preempted": "KILLED"}  # MLflow's names
-MLFLOW_PATIENCE = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-}  # else minutes a line
+# else a server that does not answer costs minutes a line
+MLFLOW_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
-class Sink(Protocol):
-    """One run in one tool."""
+class LiveLogs:
+    """The logs of one run in all its tools. One that fails is said once, and from then on nothing is logged there."""
 
-    def log(self, values: Mapping[str, float], step: int) -> None: ...
-
-    def close(self, status: str) -> None:
-        """status: of the run's result (done, diverged, preempted, oom), or failed."""
-
-
-class GuardedSink:
-    """A sink that may fail without harm: it is said once, and from then on nothing is logged there."""
-
-    def __init__(self, name: str, begin: Callable[[], Sink]) -> None:
-        self.name = name
-        self._sink: Sink | None = None
-        self._try(lambda: setattr(self, "_sink", begin()))
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        sink = self._sink
-        if sink is not None:
-            self._try(lambda: sink.log(values, step))
-
-    def close(self, status: str) -> None:
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            self._try(lambda: sink.close(status))
-
-    def _try(self, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except Exception as error:  # whatever a logging tool raises, the run is worth more
-            self._sink = None
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            print(
-                f"note: logging to {self.name} failed ({said[0]}); the run goes on without it.",
-                file=sys.stderr,
-            )
-
-
-class Sinks:
-    """All sinks of one run: the observer of its metrics."""
-
-    def __init__(self, log_to: LogTo, name: str, spec: RunSpec, *, resume_step: int) -> None:
+    def __init__(self, log_to: LogTo | None, k: int, spec: RunSpec, *, resume_step: int) -> None:
+        """Of the k-th run of a pack; in no tool where `log_to` is None."""
         self.spec = spec
-        kinds: dict[str, Callable[..., Sink]] = {
-            "tensorboard": TensorBoardSink,
-            "wandb": WandbSink,
-            "mlflow": MlflowSink,
-        }
-        folder, project = Path(log_to.folder), log_to.project
-        self.sinks = [
-            GuardedSink(tool, partial(kinds[tool], folder, project, name, spec, resume_step))
-            for tool in log_to.tools
-        ]
+        self._open: dict[str, Any] = {}  # by the name of the tool
+        kinds = {"tensorboard": TensorBoardLog, "wandb": WandbLog, "mlflow": MlflowLog}
+        if log_to is None:
+            return
+        name = log_to.names[k] if log_to.names else spec.run_id
+        for tool in log_to.tools:
+            begin = partial(kinds[tool], Path(log_to.folder), log_to.project, name, spec, resume_step)
+            if (log := self._try(tool, begin)) is not None:
+                self._open[tool] = log
 
     def log(self, line: Mapping[str, Any]) -> None:
+        """A line of metrics.jsonl."""
         values = metric_values(line, self.spec)
-        for sink in self.sinks if values else ():
-            sink.log(values, line["step"])
+        for tool, log in list(self._open.items()) if values else ():
+            self._try(tool, partial(log.log, values, line["step"]))
 
     def close(self, status: str) -> None:
-        for sink in self.sinks:
-            sink.close(status)
+        """status: of the run's result (done, diverged, preempted, oom), or failed. Closing again does nothing."""
+        closing, self._open = self._open, {}
+        for tool, log in closing.items():
+            self._try(tool, partial(log.close, status))
 
-
-def open_sinks(log_to: LogTo | None, k: int, spec: RunSpec, *, resume_step: int) -> Sinks | None:
-    """The sinks of the k-th run of a pack; None where no log was asked for."""
-    if log_to is None or not log_to.tools:
-        return None
-    return Sinks(log_to, log_to.names[k] if log_to.names else spec.run_id, spec, resume_step=resume_step)
+    def _try(self, tool: str, action: Callable[[], Any]) -> Any | None:
+        try:
+            return action()
+        except Exception as error:  # whatever a logging tool raises, the run is worth more
+            self._open.pop(tool, None)
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            print(f"note: logging to {tool} failed ({said[0]}); the run goes on without it.", file=sys.stderr)
+            return None
 
 
 def metric_values(line: Mapping[str, Any], spec: RunSpec) -> dict[str, float]:
-    """A line of metrics.jsonl under the names of the sinks; empty for lines that hold no metrics."""
+    """A line of metrics.jsonl under the names of the live logs; empty for lines that hold no metrics."""
     groups = {"train": ("train", TRAINED), "evaluation": ("eval", EVALUATED)}
     if line["kind"] not in groups:
         return {}
@@ -130,7 +94,7 @@ def _identity(name: str, spec: RunSpec) -> str:
     return name if spec.run_id in name else f"{name}-{spec.run_id}"
 
 
-class TensorBoardSink:
+class TensorBoardLog:
     """Event files in FOLDER/tensorboard/NAME."""
 
     def __init__(self, folder: Path, project: str, name: str, spec: RunSpec, resume_step: int) -> None:
@@ -151,7 +115,7 @@ class TensorBoardSink:
         self.writer.close()
 
 
-class WandbSink:
+class WandbLog:
     """An offline run in FOLDER/wandb, online where WANDB_MODE says so. A run that is resumed keeps its id."""
 
     def __init__(self, folder: Path, project: str, name: str, spec: RunSpec, resume_step: int) -> None:
@@ -178,7 +142,7 @@ class WandbSink:
         self.run.finish(exit_code=0 if status == "done" else 1)
 
 
-class MlflowSink:
+class MlflowLog:
     """A run of the tracking server, or in FOLDER/mlflow.db. A run that is resumed goes on under its tag."""
 
     TAG = "scaling.run"
@@ -193,9 +157,7 @@ class MlflowSink:
 
         folder.mkdir(parents=True, exist_ok=True)
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').resolve()}"
-        with _one_at_a_time(
-            folder / ".mlflow.lock"
-        ):  # two processes that create the tables at once would clash
+        with _one_at_a_time(folder / ".mlflow.lock"):  # two that create the tables at once would clash
             self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             experiment = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", project), folder)
             self.run_id, is_new = self._run(experiment, name, _identity(name, spec))
