@@ -12,12 +12,15 @@ of a staircase that hold as many independent facts as there are runs. Their line
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.blocks import Blocks, Fields, Heading, Shown, Text
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
 from scaling.fitting.envelope.points import (
@@ -27,25 +30,39 @@ from scaling.fitting.envelope.points import (
     lower_envelope,
     size_curves,
 )
-from scaling.fitting.frontier_law import allocate_by_lines, frontier_law
-from scaling.fitting.line import fit_line
-from scaling.fitting.loss_frontier import LossFrontier, fit_loss_frontier
-from scaling.fitting.power_law import PowerLawFit, power_law_from_line
-from scaling.fitting.results import Estimate
+from scaling.fitting.frontier_law import (
+    LossFrontier,
+    allocate_by_lines,
+    conversion,
+    estimate_on_lines,
+    fit_loss_frontier,
+    frontier_law,
+)
+from scaling.fitting.power_law import PowerLawFit, fit_line, power_law_from_line
+from scaling.fitting.results import Estimate, FitMethod, fit_to_dict, fit_to_frame
+from scaling.fitting.summary import ends, fit_summary, power
 from scaling.laws.base import Allocation
 from scaling.laws.frontier import FrontierLaw
 from scaling.runs import Convention, Runs
 from scaling.runs.table import group_index, require_runs
+from scaling.translation import tr
+from scaling.units import format_flops
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.float64]
 HOFFMANN = "Hoffmann et al. 2022, arXiv:2203.15556, sec. 3.1"
+SIX_ND_TOLERANCE = 0.02  # C / (6 N D) further than this from 1 is another counting, not rounding
 MIN_CROSSINGS = 3  # one degree of freedom
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class EnvelopeFit:
+class EnvelopeFit(Shown):
     """Approach 1. `flops`, `n_params`, `n_tokens`, `loss` are the points of the envelope, for drawing."""
 
+    approach: ClassVar[int] = 1
+    method: ClassVar[FitMethod] = "envelope"
     level: float
     flops: Array  # (n_points,)
     n_params: Array  # size of the winning run: a staircase
@@ -68,7 +85,6 @@ class EnvelopeFit:
     source: str
     convention: Convention
     excluded: tuple[str, ...] = ()
-    method: str = "envelope"
 
     @property
     def params_exponent(self) -> Estimate:
@@ -86,40 +102,93 @@ class EnvelopeFit:
     def tokens_coefficient(self) -> Estimate:
         return self.tokens_line.coefficient
 
+    @property
+    def interval_method(self) -> str:
+        return self.params_line.interval_method
+
+    @property
+    def estimates(self) -> Mapping[str, Estimate]:
+        return {"params_coefficient": self.params_coefficient, "tokens_coefficient": self.tokens_coefficient}
+
+    @property
+    def fixed(self) -> Mapping[str, float]:
+        return {}
+
+    @property
+    def at_bound(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def has_optimum(self) -> bool:
+        return True  # else there is no fit
+
+    @property
+    def measured_optima(self) -> tuple[tuple[float, float], ...]:
+        to_6nd = conversion(self.params_line, self.tokens_line, self._ends)
+        crossings = zip(self.crossing_flops.tolist(), self.crossing_n_params.tolist(), strict=True)
+        return tuple((to_6nd.flops(c), n) for c, n in crossings)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return float(self.crossing_flops.min()), float(self.crossing_flops.max())
+
     def allocate(self, flops: float) -> Allocation:
-        """N*, D* and L* at a budget in the table's own counting; `law.allocate` takes 6 N D."""
+        """N*, D* and L* at a budget in the table's own counting; `law.allocate` and `estimate` take 6 N D."""
         return allocate_by_lines(self.params_line, self.tokens_line, self.loss_frontier, flops)
+
+    def estimate(self, quantity: str, *, flops: float) -> Estimate:
+        lines = (self.params_line, self.tokens_line, self.loss_frontier)
+        return estimate_on_lines(*lines, self._ends, quantity, flops)
+
+    def lead(self) -> Blocks:
+        a, b = self.params_exponent, self.tokens_exponent
+        params = tr(
+            "N* = {power}, from the envelope of {n} training curves",
+            power=power(self.params_coefficient, a) + ends(a),
+            n=self.n_runs,
+        )
+        return Text(params), Text(f"D* = {power(self.tokens_coefficient, b)}{ends(b)}")
+
+    def body(self) -> Blocks:
+        first, last = (format_flops(end) for end in self._ends)
+        places = tr(
+            "{n} places where one size takes over from the next, {first} to {last} FLOPs",
+            n=len(self.crossing_flops),
+            first=first,
+            last=last,
+        )
+        staircase = tr(
+            "a = {a:.3f} by a line through the whole envelope, as Hoffmann et al.",
+            a=self.staircase_params_exponent,
+        )
+        return Heading(tr("how sure")), Fields([(tr("through"), places), (tr("staircase"), staircase)])
+
+    def summary(self) -> Blocks:
+        return fit_summary(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        return fit_to_frame(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `scaling fit --method envelope --json`."""
-        from scaling.laws.io import law_to_dict
-
-        crossings = zip(self.crossing_flops, self.crossing_n_params, self.crossing_n_tokens, strict=True)
-        return {
-            "schema_version": 1,
-            "kind": "fit",
-            "method": self.method,
-            "law": law_to_dict(self.law),
-            "n_rows": self.n_rows,
-            "n_runs": self.n_runs,
-            "n_runs_on_envelope": self.n_runs_on_envelope,
-            "crossings": [
-                {"flops": float(c), "n_params": float(n), "n_tokens": float(d)} for c, n, d in crossings
-            ],
-            "params_exponent": self.params_exponent.to_dict(),
-            "tokens_exponent": self.tokens_exponent.to_dict(),
-            "params_coefficient": self.params_coefficient.to_dict(),
-            "tokens_coefficient": self.tokens_coefficient.to_dict(),
-            "staircase_params_exponent": self.staircase_params_exponent,
-            "loss_frontier": None if self.loss_frontier is None else self.loss_frontier.to_dict(),
-            "level": self.level,
-            "findings": [f.to_dict() for f in self.findings],
-            "excluded": list(self.excluded),
-            "source": self.source,
-            "params_convention": self.convention.params,
-            "flops_convention": self.convention.flops,
-            "loss_unit": self.convention.loss_unit,
+        named = (
+            "n_rows", "n_runs_on_envelope", "params_exponent", "tokens_exponent", "params_coefficient",
+            "tokens_coefficient", "staircase_params_exponent", "loss_frontier", "level", "source",
+        )  # fmt: skip
+        columns = {
+            "flops": self.crossing_flops,
+            "n_params": self.crossing_n_params,
+            "n_tokens": self.crossing_n_tokens,
         }
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return fit_to_dict(
+            self,
+            **{name: getattr(self, name) for name in named},
+            crossings=[dict(zip(columns, row, strict=True)) for row in rows],
+            params_convention=self.convention.params,
+            flops_convention=self.convention.flops,
+            loss_unit=self.convention.loss_unit,
+        )
 
 
 def fit_envelope(curves: Runs, *, level: float = 0.95) -> EnvelopeFit:
@@ -266,9 +335,10 @@ def _findings(found: Crossings, factor: float) -> list[Finding]:
         findings.append(
             Finding(code="crossing-unclear", severity="warning", message=message, source=HOFFMANN)
         )
-    if abs(math.log(factor / 6)) > 0.02:
+    ratio = factor / FLOPS_PER_PARAM_TOKEN
+    if abs(math.log(ratio)) > SIX_ND_TOLERANCE:
         message = (
-            f"these FLOPs are {factor / 6:.2f} times 6 N D. The lines follow the table's counting; the law that "
+            f"these FLOPs are {ratio:.2f} times 6 N D. The lines follow the table's counting; the law that "
             "`scaling plan` takes is the same optimum with C = 6 N D."
         )
         findings.append(Finding(code="flops-not-6nd", severity="warning", message=message, source=HOFFMANN))
