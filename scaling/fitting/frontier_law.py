@@ -10,14 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scaling.blocks import Blocks, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.fitting.power_law import PowerLawFit, half_width_factor
 from scaling.fitting.results import Estimate, Interval
+from scaling.fitting.summary import FitFace, ends, power
 from scaling.jsonable import fields_of
 from scaling.laws.base import SAME_FLOPS, Allocation, OptimumBand, Provenance, Uncertainty
 from scaling.laws.frontier import FrontierLaw
-from scaling.runs import Runs
+from scaling.runs import Convention, Runs
+from scaling.translation import tr
 
 Array = NDArray[np.float64]
 
@@ -50,50 +53,117 @@ def conversion(params_line: PowerLawFit, tokens_line: PowerLawFit, ends: tuple[f
     return Conversion(0.0, 1.0) if same else found
 
 
-def allocate_by_lines(
-    params_line: PowerLawFit, tokens_line: PowerLawFit, loss_frontier: LossFrontier | None, flops: float
-) -> Allocation:
-    """N*, D* and L* at a budget counted as the table counts it."""
-    return Allocation(
-        flops=flops,
-        n_params=float(params_line.predict(flops)),
-        n_tokens=float(tokens_line.predict(flops)),
-        loss=None if loss_frontier is None else float(loss_frontier.predict(flops)),
-    )
+class LinesFace(FitFace):
+    """What a fit through measured optima shows: N* = k C^a and D* = k' C^b, and the loss along them."""
 
+    params_line: PowerLawFit
+    tokens_line: PowerLawFit
+    loss_frontier: LossFrontier | None
+    convention: Convention
+    level: float
+    source: str
 
-def estimate_on_lines(
-    params_line: PowerLawFit,
-    tokens_line: PowerLawFit,
-    loss_frontier: LossFrontier | None,
-    ends: tuple[float, float],
-    quantity: str,
-    flops: float,
-) -> Estimate:
-    """N*, D* or L* at a budget of C = 6 N D; `ends` are the table's own FLOPs between which the lines were fitted.
+    @property
+    def own_optima(self) -> tuple[tuple[float, float], ...]:
+        """(flops, n_params) that the lines go through, FLOPs as the table counts them."""
+        raise NotImplementedError
 
-    Raises:
-        UsageError: another quantity, or a budget that is not a positive number.
-        FitError: too few minima gave a frontier of losses.
-    """
-    if quantity not in ("n_params", "n_tokens", "loss"):
-        raise UsageError(f"a budget gives n_params, n_tokens or loss; got {quantity!r}.")
-    if not 0 < flops < math.inf:
-        raise UsageError(f"{quantity} needs flops, positive and finite; got flops={flops}.")
-    own = conversion(params_line, tokens_line, ends).own(flops)
-    if quantity != "loss":
-        return (params_line if quantity == "n_params" else tokens_line).estimate(own)
-    if loss_frontier is None:
-        raise FitError(
-            f"the loss along the lines is not known: it takes {MIN_POINTS} minima whose losses fall with compute. Add "
-            "budgets, or fit Approach 3 (fit_parametric)."
+    @property
+    def measured_optima(self) -> tuple[tuple[float, float], ...]:
+        return tuple((self._to_6nd.flops(flops), n_params) for flops, n_params in self.own_optima)
+
+    @property
+    def _to_6nd(self) -> Conversion:
+        own = [flops for flops, _ in self.own_optima]
+        return conversion(self.params_line, self.tokens_line, (min(own), max(own)))
+
+    @property
+    def params_exponent(self) -> Estimate:
+        return self.params_line.exponent
+
+    @property
+    def tokens_exponent(self) -> Estimate:
+        return self.tokens_line.exponent
+
+    @property
+    def params_coefficient(self) -> Estimate:
+        """N* at 1 FLOP: far outside the runs, and so with a very wide interval. Compare fits by `allocate`."""
+        return self.params_line.coefficient
+
+    @property
+    def tokens_coefficient(self) -> Estimate:
+        return self.tokens_line.coefficient
+
+    @property
+    def estimates(self) -> Mapping[str, Estimate]:
+        return {"params_coefficient": self.params_coefficient, "tokens_coefficient": self.tokens_coefficient}
+
+    @property
+    def interval_method(self) -> str:
+        return self.params_line.interval_method
+
+    @property
+    def fixed(self) -> Mapping[str, float]:
+        return {}
+
+    @property
+    def at_bound(self) -> tuple[str, ...]:
+        return ()
+
+    def allocate(self, flops: float) -> Allocation:
+        """N*, D* and L* at a budget in the table's own counting; `law.allocate` and `estimate` take 6 N D."""
+        return Allocation(
+            flops=flops,
+            n_params=float(self.params_line.predict(flops)),
+            n_tokens=float(self.tokens_line.predict(flops)),
+            loss=None if self.loss_frontier is None else float(self.loss_frontier.predict(flops)),
         )
-    low, high = (float(end) for end in loss_frontier.band(own, params_line.level))
-    method = f"least squares of the minima, t with {loss_frontier.dof} degrees of freedom"
-    return Estimate(
-        value=float(loss_frontier.predict(own)),
-        interval=Interval(low=low, high=high, level=params_line.level, method=method),
-    )
+
+    def estimate(self, quantity: str, *, flops: float) -> Estimate:
+        """N*, D* or L* at a budget of C = 6 N D.
+
+        Raises:
+            UsageError: another quantity, or a budget that is not a positive number.
+            FitError: too few minima gave a frontier of losses.
+        """
+        if quantity not in ("n_params", "n_tokens", "loss"):
+            raise UsageError(f"a budget gives n_params, n_tokens or loss; got {quantity!r}.")
+        if not 0 < flops < math.inf:
+            raise UsageError(f"{quantity} needs flops, positive and finite; got flops={flops}.")
+        own, frontier = self._to_6nd.own(flops), self.loss_frontier
+        if quantity != "loss":
+            return (self.params_line if quantity == "n_params" else self.tokens_line).estimate(own)
+        if frontier is None:
+            raise FitError(
+                f"the loss along the lines is not known: it takes {MIN_POINTS} minima whose losses fall with compute. "
+                "Add budgets, or fit Approach 3 (fit_parametric)."
+            )
+        low, high = (float(end) for end in frontier.band(own, self.level))
+        method = f"least squares of the minima, t with {frontier.dof} degrees of freedom"
+        interval = Interval(low=low, high=high, level=self.level, method=method)
+        return Estimate(value=float(frontier.predict(own)), interval=interval)
+
+    def lead(self) -> Blocks:
+        a, b = self.params_exponent, self.tokens_exponent
+        params = f"N* = {power(self.params_coefficient, a)}{ends(a)}"
+        said = tr("{law}, from {what}", law=params, what=self.fitted_through())
+        return Text(said), Text(f"D* = {power(self.tokens_coefficient, b)}{ends(b)}")
+
+    def fitted_through(self) -> str:
+        """What gave the optima, in words."""
+        raise NotImplementedError
+
+    def lines_json(self) -> dict[str, Any]:
+        """What both approaches that end in lines put into their JSON."""
+        named = (
+            "params_exponent", "tokens_exponent", "params_coefficient", "tokens_coefficient", "loss_frontier",
+            "level", "source",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in named} | {
+            "params_convention": self.convention.params,
+            "flops_convention": self.convention.flops,
+            "loss_unit": self.convention.loss_unit,
+        }
 
 
 def frontier_law(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from scaling.blocks import Blocks
-from scaling.errors import LawError
 from scaling.findings import Finding
 from scaling.jsonable import fields_of, jsonable
 from scaling.laws.base import Law
@@ -78,7 +77,7 @@ class Fit(Protocol):
     """The face that every fit shows, whatever its approach.
 
     approach: 1, 2 or 3 of Hoffmann et al. 2022; method: the same by the name that `scaling fit --method` and the JSON
-    use; "law" is Approach 3 with another family than Chinchilla's. Every fit is a frozen dataclass: `replace` varies it.
+    use; "law" is Approach 3 with another family than Chinchilla's. Fits are frozen dataclasses: `replace` varies one.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -165,30 +164,3 @@ def fit_to_dict(fit: Fit, **own: Any) -> dict[str, Any]:
         "findings": jsonable(fit.findings),
         "excluded": list(fit.excluded),
     }
-
-
-def fit_to_frame(fit: Fit) -> pd.DataFrame:
-    """Every coefficient, then the exponents where the law has them, one row each."""
-    import pandas as pd
-
-    exponents = {"params_exponent": fit.params_exponent, "tokens_exponent": fit.tokens_exponent}
-    rows = {
-        name: {
-            "value": e.value,
-            "standard_error": e.standard_error,
-            "low": e.interval.low if e.interval else None,
-            "high": e.interval.high if e.interval else None,
-        }
-        for name, e in {**fit.estimates, **exponents}.items()
-        if e is not None
-    }
-    return pd.DataFrame.from_dict(rows, orient="index", dtype=float)
-
-
-def has_optimum(law: Law) -> bool:
-    """Whether a budget alone gives a compute-optimal split of this law."""
-    try:
-        law.allocate(1e20)
-    except (LawError, TypeError, KeyError):  # no interior optimum; inputs beside N and D
-        return False
-    return True

@@ -1,7 +1,7 @@
 """What a fit says, as blocks: the law, what to doubt, how sure it is; its numbers with the digits their errors leave.
 
-Every result describes itself by `lead` and `body`, built of the pieces here. `fit_summary` puts them together for any
-of them; `summarise_fit` adds what only the reader of a table knows: the runs, checks on them, how to go on.
+Every result describes itself by `lead` and `body`, built of the pieces here. `FitFace` puts them together for any of
+them; `summarise_fit` adds what only the reader of a table knows: the runs, checks on them, how to go on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scaling.blocks import (
     finding_callouts,
 )
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import FitError
+from scaling.errors import FitError, LawError
 from scaling.findings import Finding, gravest_first
 from scaling.fitting.results import Estimate, Fit, Interval, Objective
 from scaling.runs.hygiene import quantities_read
@@ -39,6 +39,8 @@ from scaling.units import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
     from scaling.runs import Runs
 
@@ -63,16 +65,44 @@ _COUNTED = {
 }
 
 
-def fit_summary(fit: Fit) -> Blocks:
-    """What any fit says by itself, answer first."""
-    figure = compute_optimal_figure(fit)
-    return (
-        *fit.lead(),
-        *_doubts(fit.findings),
-        *fit.body(),
-        *((figure,) if figure else ()),
-        *_findings(fit.findings),
-    )
+class FitFace(Shown):
+    """What every fit shows in the same way: `Fit` says what it needs of the result it is mixed into."""
+
+    @property
+    def has_optimum(self: Fit) -> bool:
+        """Whether a budget alone gives a compute-optimal split."""
+        try:
+            self.law.allocate(1e20)
+        except (LawError, TypeError, KeyError):  # no interior optimum; inputs beside N and D
+            return False
+        return True
+
+    @property
+    def measured_optima(self) -> tuple[tuple[float, float], ...]:
+        """(flops, n_params) of what the law's lines go through, C = 6 N D; () where no optimum was measured."""
+        return ()
+
+    def summary(self: Fit) -> Blocks:
+        """What the fit says by itself, answer first."""
+        figure = compute_optimal_figure(self)
+        drawn = (figure,) if figure else ()
+        return (*self.lead(), *_doubts(self.findings), *self.body(), *drawn, *_findings(self.findings))
+
+    def to_frame(self: Fit) -> pd.DataFrame:
+        """A row a coefficient and exponent: value, standard_error, low, high."""
+        import pandas as pd
+
+        exponents = {"params_exponent": self.params_exponent, "tokens_exponent": self.tokens_exponent}
+        known = {name: e for name, e in {**self.estimates, **exponents}.items() if e is not None}
+        nothing = Interval(low=-math.inf, high=math.inf, level=self.level, method="none")
+        ends = {name: e.interval or nothing for name, e in known.items()}
+        columns = {
+            "value": {name: e.value for name, e in known.items()},
+            "standard_error": {name: e.standard_error for name, e in known.items()},
+            "low": {name: interval.low for name, interval in ends.items()},
+            "high": {name: interval.high for name, interval in ends.items()},
+        }
+        return pd.DataFrame(columns, index=list(known), dtype=float)
 
 
 def summarise_fit(

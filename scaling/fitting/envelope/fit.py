@@ -12,14 +12,13 @@ of a staircase that hold as many independent facts as there are runs. Their line
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.blocks import Blocks, Fields, Heading, Shown, Text
+from scaling.blocks import Blocks, Fields, Heading
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
@@ -31,25 +30,18 @@ from scaling.fitting.envelope.points import (
     size_curves,
 )
 from scaling.fitting.frontier_law import (
+    LinesFace,
     LossFrontier,
-    allocate_by_lines,
-    conversion,
-    estimate_on_lines,
     fit_loss_frontier,
     frontier_law,
 )
 from scaling.fitting.power_law import PowerLawFit, fit_line, power_law_from_line
-from scaling.fitting.results import Estimate, FitMethod, fit_to_dict, fit_to_frame
-from scaling.fitting.summary import ends, fit_summary, power
-from scaling.laws.base import Allocation
+from scaling.fitting.results import FitMethod, fit_to_dict
 from scaling.laws.frontier import FrontierLaw
 from scaling.runs import Convention, Runs
 from scaling.runs.table import group_index, require_runs
 from scaling.translation import tr
 from scaling.units import format_flops
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Array = NDArray[np.float64]
 HOFFMANN = "Hoffmann et al. 2022, arXiv:2203.15556, sec. 3.1"
@@ -58,7 +50,7 @@ MIN_CROSSINGS = 3  # one degree of freedom
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class EnvelopeFit(Shown):
+class EnvelopeFit(LinesFace):
     """Approach 1. `flops`, `n_params`, `n_tokens`, `loss` are the points of the envelope, for drawing."""
 
     approach: ClassVar[int] = 1
@@ -87,70 +79,16 @@ class EnvelopeFit(Shown):
     excluded: tuple[str, ...] = ()
 
     @property
-    def params_exponent(self) -> Estimate:
-        return self.params_line.exponent
+    def own_optima(self) -> tuple[tuple[float, float], ...]:
+        return tuple(zip(self.crossing_flops.tolist(), self.crossing_n_params.tolist(), strict=True))
 
-    @property
-    def tokens_exponent(self) -> Estimate:
-        return self.tokens_line.exponent
-
-    @property
-    def params_coefficient(self) -> Estimate:
-        return self.params_line.coefficient
-
-    @property
-    def tokens_coefficient(self) -> Estimate:
-        return self.tokens_line.coefficient
-
-    @property
-    def interval_method(self) -> str:
-        return self.params_line.interval_method
-
-    @property
-    def estimates(self) -> Mapping[str, Estimate]:
-        return {"params_coefficient": self.params_coefficient, "tokens_coefficient": self.tokens_coefficient}
-
-    @property
-    def fixed(self) -> Mapping[str, float]:
-        return {}
-
-    @property
-    def at_bound(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def has_optimum(self) -> bool:
-        return True  # else there is no fit
-
-    @property
-    def measured_optima(self) -> tuple[tuple[float, float], ...]:
-        to_6nd = conversion(self.params_line, self.tokens_line, self._ends)
-        crossings = zip(self.crossing_flops.tolist(), self.crossing_n_params.tolist(), strict=True)
-        return tuple((to_6nd.flops(c), n) for c, n in crossings)
-
-    @property
-    def _ends(self) -> tuple[float, float]:
-        return float(self.crossing_flops.min()), float(self.crossing_flops.max())
-
-    def allocate(self, flops: float) -> Allocation:
-        """N*, D* and L* at a budget in the table's own counting; `law.allocate` and `estimate` take 6 N D."""
-        return allocate_by_lines(self.params_line, self.tokens_line, self.loss_frontier, flops)
-
-    def estimate(self, quantity: str, *, flops: float) -> Estimate:
-        lines = (self.params_line, self.tokens_line, self.loss_frontier)
-        return estimate_on_lines(*lines, self._ends, quantity, flops)
-
-    def lead(self) -> Blocks:
-        a, b = self.params_exponent, self.tokens_exponent
-        params = tr(
-            "N* = {power}, from the envelope of {n} training curves",
-            power=power(self.params_coefficient, a) + ends(a),
-            n=self.n_runs,
-        )
-        return Text(params), Text(f"D* = {power(self.tokens_coefficient, b)}{ends(b)}")
+    def fitted_through(self) -> str:
+        return tr("the envelope of {n} training curves", n=self.n_runs)
 
     def body(self) -> Blocks:
-        first, last = (format_flops(end) for end in self._ends)
+        first, last = (
+            format_flops(float(end)) for end in (self.crossing_flops.min(), self.crossing_flops.max())
+        )
         places = tr(
             "{n} places where one size takes over from the next, {first} to {last} FLOPs",
             n=len(self.crossing_flops),
@@ -163,18 +101,9 @@ class EnvelopeFit(Shown):
         )
         return Heading(tr("how sure")), Fields([(tr("through"), places), (tr("staircase"), staircase)])
 
-    def summary(self) -> Blocks:
-        return fit_summary(self)
-
-    def to_frame(self) -> pd.DataFrame:
-        return fit_to_frame(self)
-
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `scaling fit --method envelope --json`."""
-        named = (
-            "n_rows", "n_runs_on_envelope", "params_exponent", "tokens_exponent", "params_coefficient",
-            "tokens_coefficient", "staircase_params_exponent", "loss_frontier", "level", "source",
-        )  # fmt: skip
+        named = ("n_rows", "n_runs_on_envelope", "staircase_params_exponent")
         columns = {
             "flops": self.crossing_flops,
             "n_params": self.crossing_n_params,
@@ -185,9 +114,7 @@ class EnvelopeFit(Shown):
             self,
             **{name: getattr(self, name) for name in named},
             crossings=[dict(zip(columns, row, strict=True)) for row in rows],
-            params_convention=self.convention.params,
-            flops_convention=self.convention.flops,
-            loss_unit=self.convention.loss_unit,
+            **self.lines_json(),
         )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.blocks import Blocks, Shown, Text
+from scaling.blocks import Blocks, Text
 from scaling.errors import LawError, UsageError
 from scaling.findings import Finding
 from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
@@ -19,21 +19,16 @@ from scaling.fitting.results import (
     Interval,
     Objective,
     fit_to_dict,
-    fit_to_frame,
-    has_optimum,
 )
-from scaling.fitting.summary import NOISE_FREE, certainty, coefficient_table, fit_summary, optimum_table
+from scaling.fitting.summary import NOISE_FREE, FitFace, certainty, coefficient_table, optimum_table
 from scaling.laws.base import Law
 from scaling.translation import counted, tr
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LawFit(Shown):
+class LawFit(FitFace):
     """A law of any family with classical intervals; `converged`, `n_agreeing`, `condition` say how far to trust it."""
 
     approach: ClassVar[int] = 3
@@ -72,14 +67,6 @@ class LawFit(Shown):
     def residual_sd(self) -> float:
         """Robust scale of log loss about the law."""
         return self.residuals.robust_scale
-
-    @property
-    def has_optimum(self) -> bool:
-        return has_optimum(self.law)
-
-    @property
-    def measured_optima(self) -> tuple[tuple[float, float], ...]:
-        return ()
 
     @property
     def interval_method(self) -> str:
@@ -153,12 +140,6 @@ class LawFit(Shown):
             *coefficient_table(self, exact=self.residual_sd < NOISE_FREE),
             *certainty(self, intervals, self.objective, said, self.residuals, tests),
         )
-
-    def summary(self) -> Blocks:
-        return fit_summary(self)
-
-    def to_frame(self) -> pd.DataFrame:
-        return fit_to_frame(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `scaling fit --law FAMILY`: stable names, unrounded values, null for infinite."""

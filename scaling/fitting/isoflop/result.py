@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
-from scaling.fitting.frontier_law import LossFrontier, allocate_by_lines, conversion, estimate_on_lines
+from scaling.blocks import Blocks, Fields, Heading, Table
+from scaling.fitting.frontier_law import LinesFace, LossFrontier
 from scaling.fitting.isoflop.bias import GridBias
 from scaling.fitting.isoflop.budgets import BudgetRuns, ValleyKind
 from scaling.fitting.isoflop.valley import RefusalCode, Valley
 from scaling.fitting.power_law import PowerLawFit
-from scaling.fitting.results import Estimate, FitMethod, fit_to_dict, fit_to_frame
-from scaling.fitting.summary import ends, fit_summary, optimum_cells, percent, power, refusals
+from scaling.fitting.results import Estimate, FitMethod, fit_to_dict
+from scaling.fitting.summary import optimum_cells, percent, refusals
 from scaling.jsonable import fields_of, jsonable
-from scaling.laws.base import Allocation, Law
+from scaling.laws.base import Law
 from scaling.laws.frontier import FrontierLaw
 from scaling.translation import counted, tr
 from scaling.units import format_flops
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from scaling.findings import Finding
     from scaling.runs import Convention
 
@@ -81,7 +78,7 @@ class BudgetMinimum:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IsoflopFit(Shown):
+class IsoflopFit(LinesFace):
     """Approach 2: N* = params_coefficient C^params_exponent and the same for D*, with what each budget said."""
 
     approach: ClassVar[int] = 2
@@ -106,23 +103,6 @@ class IsoflopFit(Shown):
     )
 
     @property
-    def params_exponent(self) -> Estimate:
-        return self.params_line.exponent
-
-    @property
-    def tokens_exponent(self) -> Estimate:
-        return self.tokens_line.exponent
-
-    @property
-    def params_coefficient(self) -> Estimate:
-        """N* at 1 FLOP: far outside the runs, and so with a very wide interval. Compare fits by `allocate`."""
-        return self.params_line.coefficient
-
-    @property
-    def tokens_coefficient(self) -> Estimate:
-        return self.tokens_line.coefficient
-
-    @property
     def used(self) -> tuple[BudgetMinimum, ...]:
         """The budgets whose minimum enters the lines."""
         return tuple(b for b in self.budgets if b.refused is None)
@@ -142,51 +122,12 @@ class IsoflopFit(Shown):
         return None if self.bias is None else self.bias.holds
 
     @property
-    def interval_method(self) -> str:
-        return self.params_line.interval_method
+    def own_optima(self) -> tuple[tuple[float, float], ...]:
+        return tuple((b.flops, b.n_params.value) for b in self.used if b.n_params)
 
-    @property
-    def estimates(self) -> Mapping[str, Estimate]:
-        return {"params_coefficient": self.params_coefficient, "tokens_coefficient": self.tokens_coefficient}
-
-    @property
-    def fixed(self) -> Mapping[str, float]:
-        return {}
-
-    @property
-    def at_bound(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def has_optimum(self) -> bool:
-        return True  # else there is no fit
-
-    @property
-    def measured_optima(self) -> tuple[tuple[float, float], ...]:
-        to_6nd = conversion(self.params_line, self.tokens_line, self._ends)
-        return tuple((to_6nd.flops(b.flops), b.n_params.value) for b in self.used if b.n_params)
-
-    @property
-    def _ends(self) -> tuple[float, float]:
-        return self.used[0].flops, self.used[-1].flops
-
-    def allocate(self, flops: float) -> Allocation:
-        """N*, D* and L* at a budget in the table's own counting; `law.allocate` and `estimate` take 6 N D."""
-        return allocate_by_lines(self.params_line, self.tokens_line, self.loss_frontier, flops)
-
-    def estimate(self, quantity: str, *, flops: float) -> Estimate:
-        lines = (self.params_line, self.tokens_line, self.loss_frontier)
-        return estimate_on_lines(*lines, self._ends, quantity, flops)
-
-    def lead(self) -> Blocks:
-        a, b = self.params_exponent, self.tokens_exponent
-        params = tr(
-            "N* = {power}, from {valleys} of {runs}",
-            power=power(self.params_coefficient, a) + ends(a),
-            valleys=counted(len(self.used), "valley"),
-            runs=counted(self.n_runs, "run"),
-        )
-        return Text(params), Text(f"D* = {power(self.tokens_coefficient, b)}{ends(b)}")
+    def fitted_through(self) -> str:
+        valleys, runs = counted(len(self.used), "valley"), counted(self.n_runs, "run")
+        return tr("{valleys} of {runs}", valleys=valleys, runs=runs)
 
     def body(self) -> Blocks:
         title = tr("valleys ({kind}), minima with {level} intervals", kind=self.valley, level=percent(self))
@@ -200,26 +141,11 @@ class IsoflopFit(Shown):
             *((Heading(tr("how sure")), Fields([(tr("bias"), self.bias.statement)])) if self.bias else ()),
         )
 
-    def summary(self) -> Blocks:
-        return fit_summary(self)
-
-    def to_frame(self) -> pd.DataFrame:
-        return fit_to_frame(self)
-
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `scaling fit --method isoflop --json`."""
-        named = (
-            "valley", "n_runs_used", "budgets", "params_exponent", "tokens_exponent", "params_coefficient",
-            "tokens_coefficient", "loss_frontier", "bias", "interval_holds", "level", "source",
-        )  # fmt: skip
-        return fit_to_dict(
-            self,
-            **{name: getattr(self, name) for name in named},
-            params_exponent_by_trunk=self.by_trunk,
-            params_convention=self.convention.params,
-            flops_convention=self.convention.flops,
-            loss_unit=self.convention.loss_unit,
-        )
+        named = ("valley", "n_runs_used", "budgets", "bias", "interval_holds")
+        own = {name: getattr(self, name) for name in named}
+        return fit_to_dict(self, **own, params_exponent_by_trunk=self.by_trunk, **self.lines_json())
 
 
 def _row(budget: BudgetMinimum) -> tuple[str, ...]:

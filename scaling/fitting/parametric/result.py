@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from scaling.blocks import Blocks, Heading, Shown, Table, Text
+from scaling.blocks import Blocks, Heading, Table, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
@@ -31,15 +31,13 @@ from scaling.fitting.results import (
     Interval,
     Objective,
     fit_to_dict,
-    fit_to_frame,
-    has_optimum,
 )
 from scaling.fitting.summary import (
     NOISE_FREE,
+    FitFace,
     certainty,
     coefficient_table,
     ends,
-    fit_summary,
     interval_text,
     objective_name,
     optimum_table,
@@ -48,9 +46,6 @@ from scaling.fitting.summary import (
 from scaling.jsonable import fields_of
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.translation import counted, tr
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 QUANTITIES = (*COEFFICIENTS, "params_exponent", "tokens_exponent", "n_params", "n_tokens", "loss")
 
@@ -75,7 +70,7 @@ class Alternative:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParametricFit(Shown):
+class ParametricFit(FitFace):
     """A Chinchilla law fitted to runs (Approach 3).
 
     `interval` and `estimate` answer for anything else: N*, D* and loss at a budget, the loss of one model.
@@ -111,14 +106,6 @@ class ParametricFit(Shown):
     excluded: tuple[str, ...] = ()
     optimum: Optimum = field(repr=False, compare=False)
     spread: Spread | None = field(repr=False, compare=False)  # None: noise-free runs, or intervals=False
-
-    @property
-    def has_optimum(self) -> bool:
-        return has_optimum(self.law)
-
-    @property
-    def measured_optima(self) -> tuple[tuple[float, float], ...]:
-        return ()
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -283,12 +270,6 @@ class ParametricFit(Shown):
         ]
         title = tr("the exponent a under other objectives (who fits how changes the answer)")
         return Heading(title), Table((tr("objective"), "a", "E", "alpha", "beta"), rows)
-
-    def summary(self) -> Blocks:
-        return fit_summary(self)
-
-    def to_frame(self) -> pd.DataFrame:
-        return fit_to_frame(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `scaling fit --method parametric`: stable names, unrounded values, null for infinite."""
