@@ -4,42 +4,54 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.cli.fit_request import (
+from scaling.blocks import Blocks, Code, Heading, Table, Text
+from scaling.cli.fit_options import (
     DEFAULT_LEVEL,
     METHODS,
     OBJECTIVES,
     OF_A_LOSS,
-    ROLLING,
     VALLEYS,
-    Request,
+    FitOptions,
+    compare,
+    fit_runs,
+    hold_out,
     parse_held,
-    request_without_floor,
+    without_floor,
 )
-from scaling.cli.output import json_safe, print_json
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import (
     Number,
-    Table,
+    RunsTable,
     TableOptions,
     read_table,
     refuse_overwrite,
     table_options,
     write_file,
 )
-from scaling.errors import FitError, UsageError
-from scaling.units import parse_flops
+from scaling.errors import DataError, FitError, ScalingError, UnknownNameError, UsageError
+from scaling.jsonable import jsonable
+from scaling.render.terminal import show, show_json
+from scaling.translation import tr
+from scaling.units import format_flops
 
 if TYPE_CHECKING:
     from scaling.findings import Finding
     from scaling.fitting.comparison import LawComparison
     from scaling.fitting.extrapolation import Extrapolation
+    from scaling.fitting.results import Fit
     from scaling.runs import Runs
+
+MOST_GROUPS = 100  # a column with more different values tells runs apart, not groups of them
+NOT_NAMED = "(none)"
+# what a table shows that a fit of this method deals with: refused with the reason, or what it is made of
+COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-decay"}}
 
 
 @click.command(epilog="Example: scaling fit runs.csv -o fit.json && scaling plan --flops 1e21 --law fit.json")
@@ -128,111 +140,101 @@ def fit(
     picture: Path | None,
     force: bool,
     as_json: bool,
-    **asked: Any,
+    **given: Any,
 ) -> None:
     """Fit a scaling law to RUNS: a table (CSV, JSON, xlsx, Parquet ...; - is standard input) of runs."""
-    by_default = asked["method"] is None and asked["law"] is None
-    asked |= {"method": asked["method"] or "parametric", "fixed": parse_held(asked["fixed"])}
-    request = Request(**asked)
-    if options.final and not request.fits_final_rows:
+    by_default = given["method"] is None and given["law"] is None
+    given |= {"method": given["method"] or "parametric", "fixed": parse_held(given["fixed"])}
+    chosen = FitOptions(**given)
+    if options.final and not chosen.fits_final_rows:
         raise UsageError("--method envelope fits whole training curves; leave --final out.")
-    if by is not None and (output or picture or request.held_out or request.compare):
+    if by is not None and (output or picture or chosen.held_out or chosen.compare):
         raise UsageError(
             f"--by prints one table of fits and takes no -o, --plot, --holdout-above or --compare-laws. Fit one group "
             f"with them: --only {by}=VALUE."
         )
     refuse_overwrite(force, output, picture)
     with waiting_for(f"reading {options.table}"):
-        inputs = () if by_default else request.inputs
-        table = read_table(options, final=request.fits_final_rows, inputs=inputs)
+        inputs = () if by_default else chosen.inputs
+        table = read_table(options, final=chosen.fits_final_rows, inputs=inputs)
     if by_default and table.runs.absent:
-        request, table = _of_one_quantity(request, table)
-    every_row = options.final is False
+        chosen, table = _of_one_quantity(chosen, table)
     if by is not None:
-        _fit_groups(
-            table, request, by, f"scaling fit {options.as_arguments()} {request.as_arguments()}", as_json
-        )
+        _fit_groups(table, chosen, by, _command(options, chosen), as_json)
         return
-    with waiting_for(f"fitting {len(table.runs)} rows"):
-        result = _without_doubtful_unit(fit_table(table, request, every_row), table)
-        payload = json_safe(result.to_dict())
-    with waiting_for("fitting again without the dearest runs"):
-        held_out = hold_out(table.runs, request, every_row)
-        compared = compare(table.runs, request, every_row)
-    findings = _with_the_count(_merged(result, table.findings), table.runs, request)
-    payload["excluded"] = [*table.left_out, *payload.get("excluded", [])]
-    payload["findings"] = json_safe([f.to_dict() for f in findings])
-    payload |= {"extrapolation": json_safe(held_out.to_dict())} if held_out else {}
-    payload |= {"comparison": json_safe(compared.to_dict())} if compared else {}
+    found = fit_table(table, chosen, every_row=options.final is False)
     if output:
-        text = json.dumps({"schema_version": 1, "kind": "fit", **payload}, indent=1, allow_nan=False)
-        write_file(output, text + "\n", force)
+        write_fit(found, output, force)
     if picture:
-        _draw(result, table, picture)
+        draw(found, picture)
     if as_json:
-        print_json(payload)
-        return
-    from scaling.cli import fit_text
-
-    reading = options.as_arguments()
-    bare = request_without_floor(request, result)
-    following = fit_text.Following(
-        law_file=output,
-        fit_again=f"scaling fit {reading} {request.as_arguments()}".strip(),
-        reading=reading,
-        fit_without_floor=f"scaling fit {reading} {bare.as_arguments()}".strip() if bare else None,
-    )
-    fit_text.print_fit(result, table, findings, held_out, compared, following)
+        show_json(found.to_dict())
+    else:
+        show(*found.blocks(next_command(found.fit, options, chosen, output)))
 
 
-def _fit_groups(table: Table, request: Request, column: str, command: str, as_json: bool) -> None:
-    from scaling.cli.fit_by import fit_by, print_groups, print_groups_json
+@dataclass(frozen=True, kw_only=True)
+class TableFit:
+    """A fit of a table, with what the table shows beside it and the checks that were asked for."""
 
-    def fit_one(runs: Runs) -> Any:
-        part = replace(table, runs=runs)
-        every_row = runs.is_curves  # what is left of curves was asked for: the last rows are chosen by now
-        return _without_doubtful_unit(fit_table(part, request, every_row), part)
+    fit: Fit
+    table: RunsTable
+    findings: Sequence[Finding]  # of the fit, then of the table
+    held_out: Extrapolation | None
+    compared: LawComparison | None
 
-    with waiting_for(f"fitting the groups of {column}"):
-        groups = fit_by(table, request, column, fit_one, _merged)
-    if as_json:
-        print_groups_json(groups, column)
-        return
-    print_groups(groups, column, command.strip())
+    def to_dict(self) -> dict[str, Any]:
+        checks = {"extrapolation": self.held_out, "comparison": self.compared}
+        return {
+            **self.fit.to_dict(),
+            "excluded": [*self.table.left_out, *self.fit.excluded],
+            "findings": jsonable(self.findings),
+            **{name: jsonable(check) for name, check in checks.items() if check},
+        }
 
+    def blocks(self, next_command: str = "") -> Blocks:
+        from scaling.fitting.summary import summarise_fit
 
-def _of_one_quantity(request: Request, table: Table) -> tuple[Request, Table]:
-    """The request and the table where the table holds one quantity beside the loss: that one's power law with floor."""
-    from scaling.findings import Finding
-    from scaling.runs.columns import near_columns
-    from scaling.runs.table import ONE_INPUT_LAWS
-
-    (present,) = sorted(table.runs.columns().keys() & ONE_INPUT_LAWS.keys())
-    law = ONE_INPUT_LAWS[present]
-    missing = [name for name in ONE_INPUT_LAWS if name in table.runs.absent]
-    near = [f"{name}={header}" for name in missing for header in near_columns(name, table.runs.extras)]
-    say = shlex.quote(near[0]) if near else f"{missing[0]}=COLUMN"
-    asked = (
-        f"Is one of them {near[0].partition('=')[2]}? Then say"
-        if near
-        else "If another column holds one, say"
-    )
-    has_steps = "n_tokens" in missing and table.runs.step is not None
-    of_steps = "; the table has steps: --tokens-per-step NUMBER makes tokens of them" if has_steps else ""
-    chosen = Finding(
-        code="one-quantity",
-        severity="warning" if near else "note",
-        message=f"the table holds {present} and the loss, and no {' and no '.join(missing)}: fitted by the power law "
-        f"of {present} with a floor (--law {law}). {asked} --column {say}{of_steps}.",
-        remedies=tuple(f"--column {shlex.quote(pair)}" for pair in near),
-    )
-    return replace(request, law=law), replace(table, findings=(chosen, *table.findings))
+        return summarise_fit(
+            self.fit,
+            runs=self.table.runs,
+            left_out=self.table.left_out,
+            findings=self.findings,
+            held_out=self.held_out,
+            compared=self.compared,
+            next_command=next_command,
+            figures=False,
+        )
 
 
-def fit_table(table: Table, request: Request, every_row: bool = False) -> Any:
-    """The fit of any method; an error about rows or columns that were chosen for the user says how to choose others."""
+def fit_table(table: RunsTable, options: FitOptions, *, every_row: bool = False) -> TableFit:
+    """The fit that was asked for and its checks; `every_row`: rows of training curves are runs."""
+    runs = table.runs
+    with waiting_for(f"fitting {len(runs)} rows"):
+        fit = _fit(table, options, every_row)
+    with waiting_for("fitting again without the dearest runs"):
+        held_out = hold_out(runs, options, every_row=every_row)
+        compared = compare(runs, options, every_row=every_row)
+    findings = _with_the_count(_merged(fit, table.findings), runs, options)
+    return TableFit(fit=fit, table=table, findings=findings, held_out=held_out, compared=compared)
+
+
+def write_fit(found: TableFit, path: Path, force: bool) -> None:
+    """The JSON of the fit, which --law reads."""
+    write_file(path, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", force)
+
+
+def draw(found: TableFit, path: Path) -> None:
+    from scaling.plots import draw_fit
+
+    with waiting_for(f"drawing {path}"):
+        draw_fit(found.fit, found.table.runs, path)
+
+
+def _fit(table: RunsTable, options: FitOptions, every_row: bool) -> Fit:
+    """The fit alone; an error about rows or columns that were chosen for the user says how to choose others."""
     try:
-        return fit_runs(table.runs, request, every_row)
+        fit = fit_runs(table.runs, options, every_row=every_row)
     except FitError as error:
         if alone := next((f for f in table.findings if f.code == "one-quantity"), None):
             raise FitError(
@@ -245,99 +247,54 @@ def fit_table(table: Table, request: Request, every_row: bool = False) -> Any:
             "every row for a run.",
             remedies=(*error.remedies, "--method envelope", "--every-row"),
         ) from error
+    provenance = fit.law.provenance
+    if provenance is None or not any(f.code == "loss-unit" for f in table.findings):
+        return fit
+    # the losses look like another unit: the law is no longer said to be in nats/token
+    return replace(fit, law=replace(fit.law, provenance=provenance._replace(loss_unit="in doubt")))
 
 
-def fit_runs(runs: Runs, request: Request, every_row: bool = False) -> Any:
-    """The fit of any method. Each import stands where it is needed: a fit loads only its own code."""
-    if request.method == "isoflop":
-        from scaling.fitting.isoflop.fit import fit_isoflop
+def _of_one_quantity(options: FitOptions, table: RunsTable) -> tuple[FitOptions, RunsTable]:
+    """The options and the table where the table holds one quantity beside the loss: that one's power law with floor."""
+    from scaling.findings import Finding
+    from scaling.runs.columns import near_columns
+    from scaling.runs.table import ONE_INPUT_LAWS
 
-        valley: Any = request.valley or "parabola"
-        return fit_isoflop(
-            runs,
-            valley=valley,
-            level=request.level,
-            min_runs_per_budget=request.min_runs_per_budget,
-            every_row=every_row,
-        )
-    if request.method == "envelope":
-        from scaling.fitting.envelope.fit import fit_envelope
-
-        return fit_envelope(runs, level=request.level)
-    objective: Any = request.objective or "huber"
-    seed = request.seed or 0
-    if request.family != "chinchilla":
-        from scaling.fitting.generic.fit import fit_law
-
-        return fit_law(
-            runs,
-            request.family,
-            objective=objective,
-            seed=seed,
-            level=request.level,
-            fixed=dict(request.fixed),
-        )
-    from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
-
-    surface = fit_parametric(
-        runs,
-        objective=objective,
-        huber_delta=request.huber_delta,
-        level=request.level,
-        n_resamples=request.n_resamples,
-        seed=seed,
-        fixed=dict(request.fixed),
+    (present,) = sorted(table.runs.columns().keys() & ONE_INPUT_LAWS.keys())
+    law = ONE_INPUT_LAWS[present]
+    missing = [name for name in ONE_INPUT_LAWS if name in table.runs.absent]
+    near = [f"{name}={header}" for name in missing for header in near_columns(name, table.runs.extras)]
+    column = shlex.quote(near[0]) if near else f"{missing[0]}=COLUMN"
+    question = (
+        f"Is one of them {near[0].partition('=')[2]}? Then say"
+        if near
+        else "If another column holds one, say"
     )
-    return with_uncertainty(surface, seed=seed)
-
-
-def hold_out(runs: Runs, request: Request, every_row: bool = False) -> Extrapolation | None:
-    """The error on runs dearer than each cut-off that was asked for."""
-    if not request.held_out:
-        return None
-    from scaling.fitting.extrapolation import evaluate_extrapolation
-
-    return evaluate_extrapolation(
-        runs,
-        request.family,
-        cuts=None if ROLLING in request.held_out else [parse_flops(c) for c in request.held_out],
-        objective=request.objective or "huber",
-        huber_delta=request.huber_delta,
-        level=request.level,
-        seed=request.seed or 0,
-        fixed=dict(request.fixed),
-        every_row=every_row,
+    has_steps = "n_tokens" in missing and table.runs.step is not None
+    of_steps = "; the table has steps: --tokens-per-step NUMBER makes tokens of them" if has_steps else ""
+    chosen = Finding(
+        code="one-quantity",
+        severity="warning" if near else "note",
+        message=f"the table holds {present} and the loss, and no {' and no '.join(missing)}: fitted by the power law "
+        f"of {present} with a floor (--law {law}). {question} --column {column}{of_steps}.",
+        remedies=tuple(f"--column {shlex.quote(pair)}" for pair in near),
     )
+    return replace(options, law=law), replace(table, findings=(chosen, *table.findings))
 
 
-def compare(runs: Runs, request: Request, every_row: bool = False) -> LawComparison | None:
-    """Other laws and objectives on the same runs, and the asked law where it is not among them."""
-    if not request.compare:
-        return None
-    from scaling.fitting.comparison import DEFAULT_LAWS, compare_laws
-
-    laws = tuple(dict.fromkeys((*DEFAULT_LAWS, request.family)))
-    return compare_laws(runs, laws, seed=request.seed or 0, every_row=every_row)
-
-
-def _merged(result: Any, shown_by_table: tuple[Finding, ...]) -> list[Finding]:
+def _merged(fit: Fit, shown_by_table: Sequence[Finding]) -> list[Finding]:
     """What the fit found, then what the table itself shows, each once."""
-    covered = {f.code for f in result.findings}
-    method = result.to_dict()["method"]
+    covered = {f.code for f in fit.findings} | COVERED.get(fit.method, set())
     if "far-off-runs" in covered:
         covered.add("outliers")
-    if method == "isoflop":
-        covered.add("edge-minimum")  # refused there, with the reason
-    if method == "envelope":
-        covered |= {"checkpoints", "unfinished-decay"}  # what an envelope is made of
-    if "n_tokens_unique" in {i.name for i in result.law.family.inputs}:
+    if "n_tokens_unique" in {i.name for i in fit.law.family.inputs}:
         covered.add("repeated-data")  # this law knows repeated tokens from fresh ones
-    return [*result.findings, *(f for f in shown_by_table if f.code not in covered)]
+    return [*fit.findings, *(f for f in shown_by_table if f.code not in covered)]
 
 
-def _with_the_count(findings: list[Finding], runs: Runs, request: Request) -> list[Finding]:
+def _with_the_count(findings: list[Finding], runs: Runs, options: FitOptions) -> list[Finding]:
     """How far the exponent hangs on what N counts, where the table does not say: in place of what it did elsewhere."""
-    if request.method == "envelope" or request.family != "chinchilla":
+    if options.method == "envelope" or options.family != "chinchilla":
         return findings
     from scaling.fitting.embeddings import embedding_finding
 
@@ -350,16 +307,133 @@ def _with_the_count(findings: list[Finding], runs: Runs, request: Request) -> li
     return [replace(found, severity=general.severity) if f is general else f for f in findings]
 
 
-def _without_doubtful_unit(result: Any, table: Table) -> Any:
-    """The fit, its law no longer said to be in nats/token where the losses look like another unit."""
-    if not any(f.code == "loss-unit" for f in table.findings):
-        return result
-    provenance = result.law.provenance._replace(loss_unit="in doubt")
-    return replace(result, law=replace(result.law, provenance=provenance))
+# --- what to do next: commands to copy ---
 
 
-def _draw(result: Any, table: Table, path: Path) -> None:
-    from scaling.plots import draw_fit
+def _command(options: TableOptions, chosen: FitOptions) -> str:
+    return f"scaling fit {options.as_arguments()} {chosen.as_arguments()}".strip()
 
-    with waiting_for(f"drawing {path}"):
-        draw_fit(result, table.runs, path)
+
+def next_command(fit: Fit, options: TableOptions, chosen: FitOptions, output: Path | None) -> str:
+    """The same fit written to a file, and what that is good for."""
+    if bare := without_floor(chosen, fit):
+        return _command(options, bare)
+    from scaling.fitting.summary import largest_budget
+
+    law_file = "fit.json" if output is None else shlex.quote(str(output))
+    flops = format_flops(float(f"{10 * largest_budget(fit):.1g}")) if fit.has_optimum else ""
+    if flops and _can_plan(fit, float(flops)):
+        use = f"scaling plan --flops {flops} --law {law_file}"
+    else:  # a law of one quantity splits no budget, but says what loss other runs reach
+        use = f"scaling predict {law_file} {options.as_arguments()}"
+    return use if output else f"{_command(options, chosen)} -o fit.json && {use}"
+
+
+def _can_plan(fit: Fit, flops: float) -> bool:
+    """Whether the law splits a budget into a model: one with an exponent at its bound asks for 1e47 parameters."""
+    from scaling.planning import Budget, plan_training
+
+    try:
+        plan_training(Budget(flops=flops), law=fit.law)
+    except ScalingError:
+        return False
+    return True
+
+
+# --- --by: the same fit of each group ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The fit of one group, or why there is none."""
+
+    name: str
+    n_runs: int
+    fit: Fit | None = None
+    findings: Sequence[Finding] = ()
+    refused: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        if self.fit is None:
+            return {"n_runs": self.n_runs, "refused": self.refused}
+        return {**self.fit.to_dict(), "findings": jsonable(self.findings), "refused": None}
+
+
+def _fit_groups(table: RunsTable, options: FitOptions, column: str, command: str, as_json: bool) -> None:
+    with waiting_for(f"fitting the groups of {column}"):
+        groups = [
+            _group(replace(table, runs=runs), options, name) for name, runs in _parts(table.runs, column)
+        ]
+    if all(group.refused for group in groups):
+        raise FitError(f"no group of {column} can be fitted; {groups[0].name}: {groups[0].refused}")
+    if as_json:
+        show_json({"kind": "fits", "by": column, "groups": {group.name: group.to_dict() for group in groups}})
+        return
+    show(*_groups_text(groups, column, command))
+
+
+def _group(table: RunsTable, options: FitOptions, name: str) -> Group:
+    from scaling.runs import check_runs
+
+    n_runs = len(table.runs)
+    try:
+        # what is left of curves was asked for: the last rows are chosen by now
+        fit = _fit(table, options, every_row=table.runs.is_curves)
+    except (FitError, DataError) as error:
+        return Group(name=name, n_runs=n_runs, refused=str(error))
+    return Group(
+        name=name, n_runs=n_runs, fit=fit, findings=_merged(fit, check_runs(table.runs, options.inputs))
+    )
+
+
+def _parts(runs: Runs, column: str) -> Iterator[tuple[str, Runs]]:
+    """Name and runs of each group, in the order in which they appear."""
+    import numpy as np
+
+    columns: dict[str, Any] = {**runs.extras, **runs.columns()}
+    columns |= {} if runs.trunk_id is None else {"trunk_id": np.array(runs.trunk_id, dtype=object)}
+    if column not in columns:
+        raise UnknownNameError("column to group by", column, columns)
+    names = [_name(cell) for cell in columns[column].tolist()]
+    distinct = list(dict.fromkeys(names))
+    if len(distinct) > MOST_GROUPS:
+        raise UsageError(
+            f"--by {column}: the column has {len(distinct)} different values. Name one whose values are groups of runs "
+            "(a corpus, a tokenizer)."
+        )
+    cells = np.array(names, dtype=object)
+    return ((name, runs.select(cells == name)) for name in distinct)
+
+
+def _name(cell: Any) -> str:
+    if cell is None or cell != cell or str(cell).strip() == "":
+        return NOT_NAMED
+    return f"{cell:.15g}" if isinstance(cell, float) else str(cell).strip()
+
+
+def _groups_text(groups: Sequence[Group], column: str, command: str) -> Blocks:
+    """One row a group, the groups without a fit below, and the command that shows one of them whole."""
+    from scaling.fitting.summary import interval_text, percent, refusals, rounded
+
+    fitted = [(group, group.fit) for group in groups if group.fit is not None]
+    first = fitted[0][1]
+    of_coefficients = first.method in ("parametric", "law")
+    names = [n for n in first.law.family.names if of_coefficients and n not in ("A", "B")]
+    rows = []
+    for group, fit in fitted:
+        cells = [group.name, str(group.n_runs)]
+        if fit.method != "law" and (a := fit.params_exponent):
+            cells += [rounded(a), interval_text(a.interval, a.value)]
+        cells += [f"{fit.fixed[n]:g}" if n in fit.fixed else rounded(fit.estimates[n]) for n in names]
+        rows.append([*cells, str(sum(f.severity != "note" for f in group.findings))])
+    exponent = [] if first.method == "law" else [tr("a of N*"), percent(first)]
+    headers = [column, tr("runs"), *exponent, *names, tr("warnings")]
+    refused = [(group.name, f"not fitted. {group.refused}") for group in groups if group.refused is not None]
+    named = next((group.name for group, _ in fitted if group.name != NOT_NAMED), None)
+    shown = f"{command} --only {shlex.quote(f'{column}={named}')}"
+    return (
+        Heading(tr("{formula}, by {column}", formula=first.law.family.formula, column=column)),
+        Table(headers, rows),
+        *refusals(refused),
+        *((Text(""), Code(shown, tr("next"), indent=2, one_line=True)) if named is not None else ()),
+    )

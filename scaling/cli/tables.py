@@ -73,45 +73,36 @@ class TableOptions:
     """Which table, and how it is to be read."""
 
     table: Path
-    params_convention: str | None
-    flops_convention: str | None
-    loss_unit: str | None
-    bytes_per_token: float | None
-    columns: tuple[str, ...]
-    wide: str | None
-    decimal: str | None
-    tokens_per_step: str | None
-    drop: tuple[str, ...]
-    exclude: tuple[str, ...]
-    only: tuple[str, ...]
-    best_of_cell: bool
-    final: bool | None
-    anyway: bool
+    params_convention: str | None = None
+    flops_convention: str | None = None
+    loss_unit: str | None = None
+    bytes_per_token: float | None = None
+    wide: str | None = None
+    decimal: str | None = None
+    tokens_per_step: str | None = None
+    columns: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    best_of_cell: bool = False
+    final: bool | None = None
+    anyway: bool = False
 
     def as_arguments(self) -> str:
         """The same reading as command-line text, for the next command to propose."""
         words = [str(self.table)]
-        for name, value in (
-            ("--params-convention", self.params_convention),
-            ("--flops-convention", self.flops_convention),
-            ("--loss-unit", self.loss_unit),
-            ("--bytes-per-token", self.bytes_per_token),
-            ("--wide", self.wide),
-            ("--decimal", self.decimal),
-            ("--tokens-per-step", self.tokens_per_step),
-        ):
-            words += [name, str(value)] if value is not None else []
-        for name, values in (
-            ("--column", self.columns),
-            ("--drop", self.drop),
-            ("--exclude", self.exclude),
-            ("--only", self.only),
-        ):
-            for value in values:
-                words += [name, value]
-        words += ["--best-of-cell"] if self.best_of_cell else []
-        words += [] if self.final is None else ["--final" if self.final else "--every-row"]
-        return shlex.join(words + (["--anyway"] if self.anyway else []))
+        for name in [f.name for f in fields(self) if f.name != "table"]:
+            value = getattr(self, name)
+            option = "--" + ("column" if name == "columns" else name).replace("_", "-")
+            if name == "final":
+                words += [] if value is None else ["--final" if value else "--every-row"]
+            elif isinstance(value, tuple):
+                words += [word for one in value for word in (option, one)]
+            elif isinstance(value, bool):
+                words += [option] if value else []
+            elif value is not None:
+                words += [option, str(value)]
+        return shlex.join(words)
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -132,7 +123,7 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class RunsTable:
     """A table of runs as asked for: what is left of it, what went, and what it shows by itself."""
 
     runs: Runs
@@ -146,7 +137,7 @@ def read_table(
     final: bool = False,
     planned: bool = False,
     inputs: Collection[str] | None = None,
-) -> Table:
+) -> RunsTable:
     """The runs asked for.
 
     `final`: of training curves take the last row of each run unless told otherwise. `planned`: losses may be missing.
@@ -155,8 +146,8 @@ def read_table(
     Raises:
         DataError: the table has faults after which no number means anything (and --anyway was not given).
     """
-    from scaling.cli.output import note
     from scaling.reference.loss_units import check_loss_unit
+    from scaling.render.terminal import note
     from scaling.runs import check_runs
     from scaling.runs.conventions import OPEN_COUNT
     from scaling.runs.load import read_runs, text_headers
@@ -180,7 +171,7 @@ def read_table(
             f"{options.table} cannot be right: {' '.join(f.message for f in faults)} Mend the table, or pass --anyway.",
             remedies=[r for f in faults for r in f.remedies],
         )
-    return Table(runs=runs, left_out=list(loaded.left_out), findings=(*reduced, *findings))
+    return RunsTable(runs=runs, left_out=list(loaded.left_out), findings=(*reduced, *findings))
 
 
 def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Collection[str] | None) -> Reading:

@@ -7,12 +7,13 @@ interval shows, and on real runs it is often the larger part.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from scaling.blocks import Blocks, Heading, Shown, Table, Text
 from scaling.errors import DataError, FitError, UsageError
 from scaling.fitting.named_fit import (
     FitSettings,
@@ -22,9 +23,13 @@ from scaling.fitting.named_fit import (
     predicted_loss,
     require_flops,
 )
+from scaling.fitting.summary import refusals, signed_percent
+from scaling.jsonable import fields_of
 from scaling.laws.base import Law
 from scaling.runs import Runs, assign_budgets
 from scaling.runs.table import require_runs
+from scaling.translation import tr
+from scaling.units import format_flops, format_params, format_tokens
 
 DEFAULT_LAWS = ("chinchilla", "kaplan_floor", "over_training")
 CHINCHILLA_OBJECTIVES = ("huber", "hoffmann", "log_least_squares", "least_squares")
@@ -59,11 +64,11 @@ class LawRow:
     fitted: Law
 
     def to_dict(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "fitted"}
+        return fields_of(self, leave_out=("fitted",))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LawComparison:
+class LawComparison(Shown):
     """Rows in the order of their hold-out error, best first."""
 
     rows: tuple[LawRow, ...]
@@ -80,31 +85,91 @@ class LawComparison:
         Raises:
             UsageError: another name, or no law has this quantity.
         """
-        if quantity not in ("params_exponent", "n_params", "n_tokens", "loss"):
+        if quantity not in _SPREAD:
             raise UsageError(f"a spread is of params_exponent, n_params, n_tokens or loss; got {quantity!r}.")
         values = [v for r in self.rows if (v := getattr(r, quantity)) is not None]
         if not values:
             raise UsageError(f"none of the compared laws has {quantity}.")
         return min(values), max(values)
 
+    @property
+    def _known(self) -> list[str]:
+        """Quantities that at least one of the laws has."""
+        return [name for name in _SPREAD if any(getattr(r, name) is not None for r in self.rows)]
+
+    def summary(self) -> Blocks:
+        least = min((r.aicc for r in self.rows if r.aicc is not None), default=0.0)
+        spread = []
+        for name in self._known:
+            letter, form = _SPREAD[name]
+            low, high = (form(end) for end in self.spread(name))
+            spread.append(tr("{letter} {low} to {high}", letter=letter, low=low, high=high))
+        headers = (
+            tr("law"), tr("objective"), tr("hold-out"), tr("residual"), "AICc", "a", "N*", "D*", tr("loss"),
+        )  # fmt: skip
+        return (
+            Heading(
+                tr(
+                    "other laws and objectives, and their optimum at {flops} FLOPs; best hold-out error first",
+                    flops=format_flops(self.target_flops, 2),
+                )
+            ),
+            Table(headers, [_cells(row, least) for row in self.rows], left=2),
+            Text(
+                tr("spread: {spread}. No interval of one law holds this doubt.", spread=", ".join(spread)),
+                indent=2,
+            ),
+            Text(
+                tr(
+                    "hold-out: mean error on the {n} runs above {flops} FLOPs, fitted on the other {n_fitted}. AICc: "
+                    "above the least; under 2 means nothing.",
+                    n=self.n_held_out,
+                    flops=format_flops(self.cut_flops, 2),
+                    n_fitted=self.n_fitted,
+                ),
+                indent=2,
+            ),
+            *refusals((f"{law}, {objective}", reason) for law, objective, reason in self.refused),
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        known = {
-            q: list(self.spread(q))
-            for q in ("params_exponent", "n_params", "n_tokens", "loss")
-            if any(getattr(r, q) is not None for r in self.rows)
-        }
+        known = {name: list(self.spread(name)) for name in self._known}
+        refused = [
+            {"law": law, "objective": objective, "reason": why} for law, objective, why in self.refused
+        ]
         return {
             "schema_version": 1,
             "kind": "comparison",
-            "target_flops": self.target_flops,
-            "cut_flops": self.cut_flops,
-            "n_fitted": self.n_fitted,
-            "n_held_out": self.n_held_out,
-            "rows": [r.to_dict() for r in self.rows],
+            **fields_of(self),
             "spread": known,
-            "refused": [{"law": a, "objective": b, "reason": c} for a, b, c in self.refused],
-            "source": self.source,
+            "refused": refused,
         }
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}"
+
+
+_SPREAD: dict[str, tuple[str, Callable[[float], str]]] = {
+    "params_exponent": ("a", _three),
+    "n_params": ("N*", format_params),
+    "n_tokens": ("D*", format_tokens),
+    "loss": ("loss", _three),
+}
+
+
+def _cells(row: LawRow, least_aicc: float) -> tuple[str, ...]:
+    return (
+        row.law,
+        row.objective.replace("_", " ") + ("" if row.certified else tr(" (uncertain)")),
+        signed_percent(row.held_out_mean_error, ""),
+        signed_percent(row.residual_rms, ""),
+        "" if row.aicc is None else f"{row.aicc - least_aicc:+.0f}",
+        "" if row.params_exponent is None else _three(row.params_exponent),
+        tr("none") if row.n_params is None else format_params(row.n_params),
+        tr("none") if row.n_tokens is None else format_tokens(row.n_tokens),
+        "" if row.loss is None else _three(row.loss),
+    )
 
 
 def compare_laws(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.blocks import Blocks, Heading, Shown, Table, Text
 from scaling.errors import FitError, UsageError
 from scaling.fitting.named_fit import (
     FitSettings,
@@ -24,8 +25,12 @@ from scaling.fitting.named_fit import (
     predicted_loss,
     require_flops,
 )
+from scaling.fitting.summary import refusals, signed_percent
+from scaling.jsonable import fields_of
 from scaling.runs import Runs, assign_budgets
 from scaling.runs.table import require_runs
+from scaling.translation import tr
+from scaling.units import format_flops
 
 Array = NDArray[np.float64]
 
@@ -55,12 +60,11 @@ class CutOff:
     refused: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        skipped = ("held_out", "error")
-        return {k: v for k, v in self.__dict__.items() if k not in skipped}
+        return fields_of(self, leave_out=("held_out", "error"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Extrapolation:
+class Extrapolation(Shown):
     """Cut-offs in rising order, the last one a fit of every run (nothing held out)."""
 
     law: str
@@ -81,18 +85,38 @@ class Extrapolation:
         known = [c.params_exponent for c in (*self.usable, self.all_runs) if c.params_exponent is not None]
         return known[-1] - known[0] if len(known) > 1 else None
 
+    def summary(self) -> Blocks:
+        title = tr("hold-out: fitted up to a budget, asked for the dearer runs")
+        inside = tr("in {level:g} % int.", level=100 * self.level)
+        headers = (
+            tr("fitted up to"), tr("runs"), tr("held out"), tr("mean |error|"), tr("mean error"), tr("largest"),
+            inside, "a",
+        )  # fmt: skip
+        drift = self.exponent_drift
+        moves = tr("from the lowest cut-off to all runs the exponent a moves by {drift:+.3f}", drift=drift)
+        return (
+            Heading(title),
+            Table(headers, [_row(cut) for cut in (*self.cut_offs, self.all_runs)]),
+            *refusals((format_flops(cut.flops), cut.refused) for cut in self.cut_offs if cut.refused),
+            *((Text(moves, indent=2),) if drift is not None and len(self.usable) > 1 else ()),
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "schema_version": 1,
-            "kind": "extrapolation",
-            "law": self.law,
-            "objective": self.objective,
-            "level": self.level,
-            "cut_offs": [c.to_dict() for c in self.cut_offs],
-            "all_runs": self.all_runs.to_dict(),
-            "exponent_drift": self.exponent_drift,
-            "source": self.source,
-        }
+        lead = {"schema_version": 1, "kind": "extrapolation"}
+        return lead | fields_of(self, leave_out=("flops",), also=("exponent_drift",))
+
+
+def _row(cut: CutOff) -> tuple[str, ...]:
+    return (
+        format_flops(cut.flops),
+        str(cut.n_fitted),
+        str(cut.n_held_out) if cut.n_held_out else tr("none"),
+        signed_percent(cut.mean_absolute_error, ""),
+        signed_percent(cut.mean_error),
+        signed_percent(cut.largest_error),
+        "" if cut.inside_fraction is None else f"{100 * cut.inside_fraction:.0f} %",
+        "" if cut.params_exponent is None else f"{cut.params_exponent:.3f}",
+    )
 
 
 def evaluate_extrapolation(

@@ -1,19 +1,28 @@
-"""The law that Approaches 1 and 2 hand to the planner: N*(C), L*(C) and their bands."""
+"""The law that Approaches 1 and 2 hand to the planner: N*(C), L*(C) = L_floor + (C_c / C)^gamma, and their bands."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from scaling.errors import FitError
-from scaling.fitting.loss_frontier import LossFrontier
-from scaling.fitting.power_law import PowerLawFit
+from scaling.blocks import Blocks, Text
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
+from scaling.errors import FitError, UsageError
+from scaling.fitting.power_law import PowerLawFit, half_width_factor
+from scaling.fitting.results import Estimate, Interval
+from scaling.fitting.summary import FitFace, ends, power
+from scaling.jsonable import fields_of
 from scaling.laws.base import SAME_FLOPS, Allocation, OptimumBand, Provenance, Uncertainty
 from scaling.laws.frontier import FrontierLaw
-from scaling.runs import Runs
+from scaling.runs import Convention, Runs
+from scaling.translation import tr
+
+Array = NDArray[np.float64]
 
 # budgets at which the law states its band: from a laptop's second to far beyond any run
 BAND_LOG10_FLOPS = tuple(float(v) for v in np.arange(8.0, 30.25, 0.5))
@@ -29,25 +38,132 @@ class Conversion(NamedTuple):
         """6 N* D* of the budget that the table calls `own`."""
         return math.exp(self.ln_factor + self.power * math.log(own))
 
+    def own(self, flops: float) -> float:
+        """The budget as the table counts it whose 6 N* D* are `flops`: the inverse."""
+        return math.exp((math.log(flops) - self.ln_factor) / self.power)
+
 
 def conversion(params_line: PowerLawFit, tokens_line: PowerLawFit, ends: tuple[float, float]) -> Conversion:
     """From the two lines; the identity where C is 6ND already, as far as tables print it."""
-    ln_factor = math.log(6 * params_line.coefficient.value) + math.log(tokens_line.coefficient.value)
+    ln_factor = math.log(FLOPS_PER_PARAM_TOKEN * params_line.coefficient.value) + math.log(
+        tokens_line.coefficient.value
+    )
     found = Conversion(ln_factor, params_line.exponent.value + tokens_line.exponent.value)
     same = all(abs(math.log(found.flops(c) / c)) <= SAME_FLOPS for c in ends)
     return Conversion(0.0, 1.0) if same else found
 
 
-def allocate_by_lines(
-    params_line: PowerLawFit, tokens_line: PowerLawFit, loss_frontier: LossFrontier | None, flops: float
-) -> Allocation:
-    """N*, D* and L* at a budget counted as the table counts it."""
-    return Allocation(
-        flops=flops,
-        n_params=float(params_line.predict(flops)),
-        n_tokens=float(tokens_line.predict(flops)),
-        loss=None if loss_frontier is None else float(loss_frontier.predict(flops)),
-    )
+class LinesFace(FitFace):
+    """What a fit through measured optima shows: N* = k C^a and D* = k' C^b, and the loss along them."""
+
+    params_line: PowerLawFit
+    tokens_line: PowerLawFit
+    loss_frontier: LossFrontier | None
+    convention: Convention
+    level: float
+    source: str
+
+    @property
+    def own_optima(self) -> tuple[tuple[float, float], ...]:
+        """(flops, n_params) that the lines go through, FLOPs as the table counts them."""
+        raise NotImplementedError
+
+    @property
+    def measured_optima(self) -> tuple[tuple[float, float], ...]:
+        return tuple((self._to_6nd.flops(flops), n_params) for flops, n_params in self.own_optima)
+
+    @property
+    def _to_6nd(self) -> Conversion:
+        own = [flops for flops, _ in self.own_optima]
+        return conversion(self.params_line, self.tokens_line, (min(own), max(own)))
+
+    @property
+    def params_exponent(self) -> Estimate:
+        return self.params_line.exponent
+
+    @property
+    def tokens_exponent(self) -> Estimate:
+        return self.tokens_line.exponent
+
+    @property
+    def params_coefficient(self) -> Estimate:
+        """N* at 1 FLOP: far outside the runs, and so with a very wide interval. Compare fits by `allocate`."""
+        return self.params_line.coefficient
+
+    @property
+    def tokens_coefficient(self) -> Estimate:
+        return self.tokens_line.coefficient
+
+    @property
+    def estimates(self) -> Mapping[str, Estimate]:
+        return {"params_coefficient": self.params_coefficient, "tokens_coefficient": self.tokens_coefficient}
+
+    @property
+    def interval_method(self) -> str:
+        return self.params_line.interval_method
+
+    @property
+    def fixed(self) -> Mapping[str, float]:
+        return {}
+
+    @property
+    def at_bound(self) -> tuple[str, ...]:
+        return ()
+
+    def allocate(self, flops: float) -> Allocation:
+        """N*, D* and L* at a budget in the table's own counting; `law.allocate` and `estimate` take 6 N D."""
+        return Allocation(
+            flops=flops,
+            n_params=float(self.params_line.predict(flops)),
+            n_tokens=float(self.tokens_line.predict(flops)),
+            loss=None if self.loss_frontier is None else float(self.loss_frontier.predict(flops)),
+        )
+
+    def estimate(self, quantity: str, *, flops: float) -> Estimate:
+        """N*, D* or L* at a budget of C = 6 N D.
+
+        Raises:
+            UsageError: another quantity, or a budget that is not a positive number.
+            FitError: too few minima gave a frontier of losses.
+        """
+        if quantity not in ("n_params", "n_tokens", "loss"):
+            raise UsageError(f"a budget gives n_params, n_tokens or loss; got {quantity!r}.")
+        if not 0 < flops < math.inf:
+            raise UsageError(f"{quantity} needs flops, positive and finite; got flops={flops}.")
+        own, frontier = self._to_6nd.own(flops), self.loss_frontier
+        if quantity != "loss":
+            return (self.params_line if quantity == "n_params" else self.tokens_line).estimate(own)
+        if frontier is None:
+            raise FitError(
+                f"the loss along the lines is not known: it takes {MIN_POINTS} minima whose losses fall with compute. "
+                "Add budgets, or fit Approach 3 (fit_parametric)."
+            )
+        low, high = (float(end) for end in frontier.band(own, self.level))
+        method = f"least squares of the minima, t with {frontier.dof} degrees of freedom"
+        interval = Interval(low=low, high=high, level=self.level, method=method)
+        return Estimate(value=float(frontier.predict(own)), interval=interval)
+
+    def lead(self) -> Blocks:
+        a, b = self.params_exponent, self.tokens_exponent
+        params = f"N* = {power(self.params_coefficient, a)}{ends(a)}"
+        said = tr("{law}, from {what}", law=params, what=self.fitted_through())
+        return Text(said), Text(f"D* = {power(self.tokens_coefficient, b)}{ends(b)}")
+
+    def fitted_through(self) -> str:
+        """What gave the optima, in words."""
+        raise NotImplementedError
+
+    def lines_json(self) -> dict[str, Any]:
+        """What both approaches that end in lines put into their JSON."""
+        named = (
+            "params_exponent", "tokens_exponent", "params_coefficient", "tokens_coefficient", "loss_frontier",
+            "level", "source",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in named} | {
+            "params_convention": self.convention.params,
+            "flops_convention": self.convention.flops,
+            "loss_unit": self.convention.loss_unit,
+        }
 
 
 def frontier_law(
@@ -128,3 +244,96 @@ def _uncertainty(
             loss_high=tuple(loss_high.tolist()),
         ),
     )
+
+
+# --- L*(C) ---
+
+MIN_POINTS = 4  # three coefficients and one degree of freedom
+GAMMA_LOW, GAMMA_HIGH = 0.005, 1.0  # published exponents lie between .03 and .3
+GRID = 65
+PASSES = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossFrontier:
+    """L* = L_floor + (C_c / C)^gamma with a band from the linearised least-squares fit.
+
+    `at_bound` is True where the floor is held at 0, or gamma at an end of its range: the points then do not show
+    where the loss levels off, and the band assumes that it does not.
+    """
+
+    L_floor: float
+    C_c: float
+    gamma: float
+    at_bound: bool
+    residual_sd: float
+    dof: int
+    covariance: Array  # of (floor, ln amplitude at `centre`, gamma); zero rows for what is held
+    centre: float  # mean ln C
+
+    def predict(self, flops: ArrayLike) -> Array:
+        ln_c = np.log(np.asarray(flops, dtype=np.float64))
+        return np.asarray(self.L_floor + np.exp(self.gamma * (math.log(self.C_c) - ln_c)))
+
+    def band(self, flops: ArrayLike, level: float) -> tuple[Array, Array]:
+        """Low and high end of L*(C): delta method, t with `dof`; the low end is not below 0."""
+        ln_c = np.log(np.asarray(flops, dtype=np.float64))
+        excess = np.exp(self.gamma * (math.log(self.C_c) - ln_c))
+        rows = np.stack([np.ones_like(excess), excess, -(ln_c - self.centre) * excess], axis=-1)
+        error = np.sqrt(np.einsum("...i,ij,...j->...", rows, self.covariance, rows))
+        half = half_width_factor(level, self.dof) * error
+        return np.maximum(self.L_floor + excess - half, 0.0), self.L_floor + excess + half
+
+    def to_dict(self) -> dict[str, Any]:
+        return fields_of(self, leave_out=("dof", "covariance", "centre"))
+
+
+def fit_loss_frontier(flops: Array, loss: Array) -> LossFrontier | None:
+    """Least squares on the losses; None with fewer than 4 points or losses that do not fall with compute.
+
+    Given gamma the two others are linear (variable projection), so the search has one dimension.
+    """
+    if len(flops) < MIN_POINTS:
+        return None
+    ln_c = np.log(flops)
+    centre = float(ln_c.mean())
+    x = ln_c - centre
+    low, high = math.log(GAMMA_LOW), math.log(GAMMA_HIGH)
+    for _ in range(PASSES):
+        grid = np.linspace(low, high, GRID)
+        best = int(np.argmin(_project(x, loss, np.exp(grid))[2]))
+        low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, GRID - 1)])
+    gamma = math.exp((low + high) / 2)
+    floor, amplitude, rss = (float(v[0]) for v in _project(x, loss, np.array([gamma])))
+    if amplitude <= 0:
+        return None
+    at_gamma_bound = not 1.01 * GAMMA_LOW < gamma < 0.99 * GAMMA_HIGH
+    free = np.array([floor > 0, True, not at_gamma_bound])
+    excess = amplitude * np.exp(-gamma * x)
+    jacobian = np.column_stack([np.ones_like(x), excess, -x * excess])[:, free]
+    dof = len(x) - int(free.sum())
+    covariance = np.zeros((3, 3))
+    covariance[np.ix_(free, free)] = np.linalg.pinv(jacobian.T @ jacobian) * rss / dof
+    return LossFrontier(
+        L_floor=floor,
+        C_c=math.exp(centre + math.log(amplitude) / gamma),
+        gamma=gamma,
+        at_bound=not bool(free.all()),
+        residual_sd=math.sqrt(rss / dof),
+        dof=dof,
+        covariance=covariance,
+        centre=centre,
+    )
+
+
+def _project(x: Array, loss: Array, gamma: Array) -> tuple[Array, Array, Array]:
+    """Floor >= 0, amplitude and residual sum of squares of loss = floor + amplitude exp(-gamma x), for each gamma."""
+    e = np.exp(-np.outer(gamma, x))
+    spread = e - e.mean(axis=1, keepdims=True)
+    amplitude = spread @ loss / np.sum(spread**2, axis=1)
+    floor = loss.mean() - amplitude * e.mean(axis=1)
+    below = floor < 0
+    amplitude = np.where(below, e @ loss / np.sum(e**2, axis=1), amplitude)
+    floor = np.where(below, 0.0, floor)
+    rss = np.sum((loss - floor[:, None] - amplitude[:, None] * e) ** 2, axis=1)
+    return floor, amplitude, rss

@@ -14,7 +14,7 @@ from scaling.errors import DataError, LawError, UsageError
 from scaling.fitting.generic.fit import fit_law
 from scaling.fitting.generic.result import LawFit
 from scaling.fitting.generic.search import Problem
-from scaling.fitting.line import half_width_factor
+from scaling.fitting.power_law import half_width_factor
 from scaling.laws.base import Law
 from scaling.runs import Runs
 

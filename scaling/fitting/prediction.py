@@ -6,25 +6,31 @@ for a fit in hand, whose own method gives the bands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
 from scaling.errors import LawError
 from scaling.fitting.distributions import normal_quantile
 from scaling.laws.base import Law
 from scaling.runs import Runs
+from scaling.runs.checks import quantities_read
 from scaling.runs.table import require_runs
+from scaling.translation import counted, tr
+from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 Array = NDArray[np.float64]
+SHOWN_ROWS = 20
+OUTSIDE = (0.999, 1.001)  # times the ends of the fitted range: a run beyond is outside, not rounded
 CHUNK = 4096  # rows at a time: draws x rows stay under 20 MB
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Prediction:
+class Prediction(Shown):
     """One row a run: predicted loss, interval for the law there, and for a new run there. Ends may be infinite."""
 
     loss: Array
@@ -39,7 +45,7 @@ class Prediction:
         """predicted / observed - 1; NaN where nothing was observed."""
         return self.loss / self.observed - 1
 
-    def summary(self) -> dict[str, Any]:
+    def scores(self) -> dict[str, Any]:
         """Errors over the measured runs, and the share of them inside their prediction interval; None without any."""
         known = np.isfinite(self.observed)
         error = self.error_fraction[known]
@@ -56,6 +62,139 @@ class Prediction:
             "inside_interval_fraction": inside,
             "level": self.level,
         }
+
+    def summary(self) -> Blocks:
+        return Text(self._headline()), Fields(self._intervals())
+
+    def _headline(self) -> str:
+        scores = self.scores()
+        n, measured = scores["n_runs"], scores["n_measured"]
+        if not measured:
+            return tr("{runs}, none of them trained yet", runs=counted(n, "planned run"))
+        runs = counted(n, "run")
+        if measured < n:
+            runs = tr("{runs}, {n} of them with a loss", runs=runs, n=measured)
+        return tr(
+            "{runs}: mean absolute error {error}, bias {bias:+.2g} %, largest {largest:+.2g} %",
+            runs=runs,
+            error=format_percent(scores["mean_absolute_error_fraction"]),
+            bias=100 * scores["mean_error_fraction"],
+            largest=100 * scores["largest_error_fraction"],
+        )
+
+    def _intervals(self) -> list[tuple[str, str]]:
+        """How many runs lie inside theirs, and what they are intervals of."""
+        inside, fields = self.scores()["inside_interval_fraction"], []
+        if inside is not None:
+            covered = tr(
+                "{share} of the runs lie inside their {level:g} % prediction interval",
+                share=format_percent(inside),
+                level=100 * self.level,
+            )
+            fields.append((tr("covered"), covered))
+        where = f"{100 * self.level:g} %, {self.method}"
+        if self.confidence is None:
+            what = tr("none published for this law")
+        elif self.prediction is None:
+            what = tr(
+                "for the law at that point ({where}); how far single runs scatter about it is not published",
+                where=where,
+            )
+        else:
+            what = tr("for one new run: the law's own ({where}), and the scatter of a run", where=where)
+        return [*fields, (tr("interval"), what)]
+
+    def rows(self, runs: Runs) -> list[dict[str, Any]]:
+        """A run each as JSON: what it is, its loss (NaN: not trained yet) and what the law says of it."""
+
+        def ends(band: Array | None, i: int) -> dict[str, float] | None:
+            return None if band is None else {"low": float(band[i, 0]), "high": float(band[i, 1])}
+
+        measured = ("n_params", "n_tokens", "flops", "loss")
+        return [
+            {
+                "run_id": runs.run_id[i],
+                **{name: float(getattr(runs, name)[i]) for name in measured},
+                "predicted_loss": float(self.loss[i]),
+                "interval": ends(self.confidence, i),
+                "prediction_interval": ends(self.prediction, i),
+                "error_fraction": float(self.error_fraction[i]),
+            }
+            for i in range(len(runs))
+        ]
+
+
+def summarise_prediction(
+    prediction: Prediction, law: Law, runs: Runs, *, name: str, doubts: Sequence[str] = ()
+) -> Blocks:
+    """What `scaling predict` shows: how far off the law called `name` was, what to doubt, and the runs."""
+    said = tr("{law} on {headline}", law=name, headline=prediction._headline())
+    origin = (tr("law"), law.provenance.source if law.provenance else name)
+    warnings = [(tr("warning"), text) for text in doubts]
+    return (
+        Text(said),
+        Fields([origin, *prediction._intervals(), *warnings]),
+        *_runs_table(prediction, runs),
+    )
+
+
+def _runs_table(prediction: Prediction, runs: Runs) -> Blocks:
+    worst_first = len(runs) > SHOWN_ROWS and bool(runs.measured.any())
+    errors = prediction.error_fraction
+    order = list(range(len(runs)))
+    if worst_first:
+        order.sort(key=lambda i: -abs(errors[i]) if runs.measured[i] else 0.0)
+    band = prediction.confidence if prediction.prediction is None else prediction.prediction
+    of_what = tr("of the law") if prediction.prediction is None else tr("of a run")
+    shown: dict[str, tuple[str, Callable[[float], str]]] = {
+        "n_params": ("N", format_params),
+        "n_tokens": ("D", format_tokens),
+        "flops": ("C", format_flops),
+    }
+    shown = {name: how for name, how in shown.items() if name not in runs.absent}
+    rows = [
+        (
+            runs.run_id[i][:28],
+            *(form(float(getattr(runs, name)[i])) for name, (_, form) in shown.items()),
+            f"{runs.loss[i]:.4f}" if runs.measured[i] else "",
+            f"{prediction.loss[i]:.4f}",
+            "" if band is None else f"{band[i, 0]:.4f} to {band[i, 1]:.4f}",
+            f"{100 * errors[i]:+.2f} %" if runs.measured[i] else "",
+        )
+        for i in order[:SHOWN_ROWS]
+    ]
+    letters = (letter for letter, _ in shown.values())
+    interval = f"{100 * prediction.level:g} % {of_what}"
+    headers = (tr("run"), *letters, tr("loss"), tr("predicted"), interval, tr("error"))
+    more = Text(tr("and {n} more: --json has all of them", n=len(runs) - SHOWN_ROWS), indent=2)
+    return (
+        Heading(tr("runs, the worst first") if worst_first else tr("runs")),
+        Table(headers, rows),
+        *((more,) if len(runs) > SHOWN_ROWS else ()),
+    )
+
+
+def prediction_doubts(law: Law, runs: Runs) -> list[str]:
+    """Differences of convention and distance outside the fitted range: the errors then mean less."""
+    provenance = law.provenance
+    if provenance is None:
+        return []
+    found = []
+    reads = quantities_read(runs, [i.name for i in law.family.inputs])
+    conventions = {provenance.params_convention, runs.convention.params}
+    if len(conventions) > 1 and "unknown" not in conventions and "n_params" in reads:
+        found.append(
+            f"the law counts {provenance.params_convention} parameters, the table {runs.convention.params} ones"
+        )
+    if provenance.loss_unit != runs.convention.loss_unit:
+        found.append(f"the law predicts {provenance.loss_unit}, the table holds {runs.convention.loss_unit}")
+    for name, (low, high) in provenance.fitted_range.items():
+        values = getattr(runs, name) if name in reads else None
+        if values is None:
+            continue
+        if n := int(((values < low * OUTSIDE[0]) | (values > high * OUTSIDE[1])).sum()):
+            found.append(f"{n} of {len(runs)} runs lie outside the law's fitted range of {name}")
+    return found
 
 
 def predict_runs(law: Law, runs: Runs) -> Prediction:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from scaling.blocks import Blocks
 from scaling.findings import Finding
+from scaling.jsonable import fields_of, jsonable
 from scaling.laws.base import Law
+from scaling.laws.io import law_to_dict
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FitMethod: TypeAlias = Literal["envelope", "isoflop", "parametric", "law"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +46,7 @@ class Interval:
     def to_dict(self) -> dict[str, Any]:
         """Ends that are infinite become null, with `unbounded` naming the side."""
         unbounded = [n for n, v in (("low", self.low), ("high", self.high)) if not math.isfinite(v)]
-        return {
-            "low": self.low if math.isfinite(self.low) else None,
-            "high": self.high if math.isfinite(self.high) else None,
-            "level": self.level,
-            "method": self.method,
-            **({"unbounded": unbounded} if unbounded else {}),
-        }
+        return fields_of(self) | ({"unbounded": unbounded} if unbounded else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +58,7 @@ class Estimate:
     interval: Interval | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "value": self.value,
-            "standard_error": _finite(self.standard_error),
-            "interval": self.interval.to_dict() if self.interval else None,
-        }
+        return fields_of(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,26 +70,19 @@ class Objective:
     delta: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "value": self.value,
-            **({"delta": self.delta} if self.delta is not None else {}),
-        }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+        return fields_of(self, leave_out=("delta",) if self.delta is None else ())
 
 
 class Fit(Protocol):
     """The face that every fit shows, whatever its approach.
 
     approach: 1, 2 or 3 of Hoffmann et al. 2022; method: the same by the name that `scaling fit --method` and the JSON
-    use; "law" is Approach 3 with another family than Chinchilla's.
+    use; "law" is Approach 3 with another family than Chinchilla's. Fits are frozen dataclasses: `replace` varies one.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     approach: ClassVar[int]
-    method: ClassVar[Literal["envelope", "isoflop", "parametric", "law"]]
+    method: ClassVar[FitMethod]
 
     @property
     def law(self) -> Law: ...
@@ -114,19 +101,44 @@ class Fit(Protocol):
     @property
     def tokens_exponent(self) -> Estimate | None: ...
     @property
+    def estimates(self) -> Mapping[str, Estimate]:
+        """The coefficients that were fitted, by name."""
+
+    @property
     def fixed(self) -> Mapping[str, float]:
         """Coefficients held at a value that was asked for."""
 
     @property
+    def at_bound(self) -> tuple[str, ...]:
+        """Coefficients that ended on a bound of their range."""
+
+    @property
     def findings(self) -> tuple[Finding, ...]: ...
     @property
-    def excluded(self) -> tuple[str, ...]: ...
+    def excluded(self) -> tuple[str, ...]:
+        """run_id of the runs that no number rests on."""
+
     @property
     def has_optimum(self) -> bool:
         """Whether a budget alone gives a compute-optimal split."""
 
+    @property
+    def measured_optima(self) -> tuple[tuple[float, float], ...]:
+        """(flops, n_params) of what the law's lines go through, C = 6 N D; () where no optimum was measured."""
+
     def estimate(self, quantity: str, *, flops: float) -> Estimate:
-        """n_params, n_tokens or loss of the compute-optimal model at a budget, with its interval."""
+        """n_params, n_tokens or loss of the compute-optimal model at a budget C = 6 N D, with its interval.
+
+        Raises:
+            UsageError: another quantity.
+            FitError, LawError: the fit has no such optimum, or no intervals at all.
+        """
+
+    def lead(self) -> Blocks:
+        """The answer: the law in a line or two."""
+
+    def body(self) -> Blocks:
+        """How sure it is, and what lies behind the answer."""
 
     def summary(self) -> Blocks:
         """What the fit says, answer first."""
@@ -136,3 +148,19 @@ class Fit(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `scaling fit --json`: stable names, unrounded values, null for infinite."""
+
+
+def fit_to_dict(fit: Fit, **own: Any) -> dict[str, Any]:
+    """The JSON of any fit: what all have, and between it the approach's own."""
+    return {
+        "schema_version": 1,
+        "kind": "fit",
+        "approach": fit.approach,
+        "method": fit.method,
+        "law": law_to_dict(fit.law),
+        "n_runs": fit.n_runs,
+        **jsonable(own),
+        "interval_method": fit.interval_method,
+        "findings": jsonable(fit.findings),
+        "excluded": list(fit.excluded),
+    }

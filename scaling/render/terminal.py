@@ -122,7 +122,7 @@ def _code(block: Code, colour: bool) -> Iterator[str]:
     """A command is not wrapped; a long one breaks behind && only, where a shell reads on."""
     first, _, second = block.text.partition(" && ")
     lead = len(block.label) + block.indent
-    whole = not second or lead + len(block.text) < WIDTH
+    whole = block.one_line or not second or lead + len(block.text) < WIDTH
     lines = [block.text] if whole else [f"{first} &&", f"    {second}"]
     for i, line in enumerate(lines):
         label = _styled(block.label, "faint", colour) + " " * block.indent if i == 0 else " " * lead

@@ -19,8 +19,8 @@ import click
 from click.testing import CliRunner
 
 from scaling.cli import cli
-from scaling.cli.fit_request import OPTION, TAKEN_BY
-from scaling.cli.output import for_command_line
+from scaling.cli.fit_options import OPTION, TAKEN_BY
+from scaling.render.terminal import for_command_line
 from scaling.errors import ScalingError
 
 Arguments = tuple[str, ...]

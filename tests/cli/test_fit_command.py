@@ -212,7 +212,7 @@ def test_planned_runs_are_predicted_without_a_loss(table: Path, tmp_path: Path) 
         assert row["error_fraction"] is None
         assert row["prediction_interval"]["low"] < truth < row["prediction_interval"]["high"]
     text = call("predict", law, planned)
-    assert text.startswith(f"{law} on 2 planned runs, none of them trained yet")
+    assert " ".join(text.split()).startswith(f"{law} on 2 planned runs, none of them trained yet")
     assert "95 % of a run" in text
 
 

@@ -117,7 +117,7 @@ def test_bootstrap_standard_errors_of_hoffmanns_objective(epoch_clean):
         # 4000 resamples: 2 % Monte Carlo error, 7 % for B, whose draws have a long tail
         assert fit.standard_errors[name] == pytest.approx(error, rel=0.15 if name == "B" else 0.07), name
     assert "fixed-delta" in {f.code for f in fit.findings}
-    assert fit.method.startswith("jackknife")
+    assert fit.interval_method.startswith("jackknife")
 
 
 def test_outliers_left_in_are_named_loudly(epoch):
@@ -133,7 +133,7 @@ def test_epoch_runs_reject_the_law_and_say_so(epoch_clean):
     fit = fit_parametric(epoch_clean)
     assert fit.lack_of_fit.p_value < 1e-10
     assert fit.budget_effects.p_value < 0.05
-    assert fit.method == "jackknife by budget"
+    assert fit.interval_method == "jackknife by budget"
     assert "statistical only, assuming the law" in fit.statement
     assert {"lack-of-fit", "budget-effects"} <= {f.code for f in fit.findings}
     profile = fit.beside["profile"]["params_exponent"].interval
@@ -325,7 +325,7 @@ def test_checkpoints_of_one_trunk_are_left_out_together():
         n_params=runs.n_params, n_tokens=runs.n_tokens, loss=runs.loss, trunk_id=trunks
     )
     fit = fit_parametric(clustered)
-    assert fit.method == "jackknife by trunk"
+    assert fit.interval_method == "jackknife by trunk"
     assert fit.n_groups == 15
     assert "dependent-rows" in {f.code for f in fit.findings}
 

@@ -44,8 +44,8 @@ def test_prediction_is_the_law_and_its_band_holds_new_runs(fit):
     truth = LAW.loss(new.n_params, new.n_tokens)
     low, high = found.confidence.T
     assert np.mean((truth >= low) & (truth <= high)) > 0.8  # one fit: its errors at all points go together
-    assert found.summary()["inside_interval_fraction"] == pytest.approx(inside)
-    assert found.summary()["mean_absolute_error_fraction"] == pytest.approx(
+    assert found.scores()["inside_interval_fraction"] == pytest.approx(inside)
+    assert found.scores()["mean_absolute_error_fraction"] == pytest.approx(
         np.mean(np.abs(found.loss / new.loss - 1))
     )
 
@@ -74,7 +74,7 @@ def test_noise_free_fit_predicts_without_a_band():
     runs = Runs.from_arrays(n_params=N, n_tokens=D, loss=LAW.loss(N, D))
     found = predict(fit_parametric(runs), runs)
     assert found.prediction is None
-    assert found.summary()["largest_error_fraction"] == pytest.approx(0, abs=1e-9)
+    assert found.scores()["largest_error_fraction"] == pytest.approx(0, abs=1e-9)
 
 
 @settings(

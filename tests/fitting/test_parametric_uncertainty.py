@@ -101,7 +101,7 @@ def test_draws_follow_the_jackknife_where_budgets_differ():
     shared = np.repeat(random.standard_normal(6), 9) * 0.01
     loss = LAW.loss(sizes, tokens) * np.exp(shared + 0.003 * random.standard_normal(54))
     fit = fit_parametric(Runs.from_arrays(n_params=sizes, n_tokens=tokens, loss=loss, budget=budgets))
-    assert fit.method == "jackknife by budget"
+    assert fit.interval_method == "jackknife by budget"
     uncertainty = law_uncertainty(fit)
     assert uncertainty.draws_method == "t draws, jackknife by budget"
     draws = np.array(uncertainty.draws)
@@ -116,7 +116,7 @@ def test_fit_json_brings_its_uncertainty_to_a_plan(fit, tmp_path):
     path.write_text(json.dumps(with_uncertainty(fit).to_dict()))
     law = load_law(str(path))
     assert law.coefficients == pytest.approx(fit.coefficients)
-    assert law.uncertainty.method == fit.method
+    assert law.uncertainty.method == fit.interval_method
     assert len(law.uncertainty.draws) == 400
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.line import fit_line
-from scaling.fitting.power_law import fit_power_law, power_law_from_line
+from scaling.fitting.power_law import fit_line, fit_power_law, power_law_from_line
 
 
 def noisy_line(seed: int = 0, n: int = 12, sd: float = 0.05) -> tuple[np.ndarray, np.ndarray]:

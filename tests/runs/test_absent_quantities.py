@@ -66,7 +66,7 @@ def test_a_fit_that_reads_more_names_the_law_of_what_is_there() -> None:
 def test_the_advised_law_fits() -> None:
     fit = fit_law(of_compute(), "flops_power_law_floor")
     assert fit.law.alpha == pytest.approx(0.1, abs=0.03)  # type: ignore[attr-defined]
-    assert predict_runs(fit.law, of_compute()).summary()["mean_absolute_error_fraction"] < 2e-3
+    assert predict_runs(fit.law, of_compute()).scores()["mean_absolute_error_fraction"] < 2e-3
     full = Runs.from_arrays(n_params=X / 1e10, n_tokens=1e10 * np.ones(12) / 6, loss=LOSS)
     assert full.flops == pytest.approx(X)
     assert fit_law(full, "flops_power_law_floor").coefficients == pytest.approx(fit.coefficients, rel=1e-9)

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.blocks import Blocks, Fields, Heading
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
 from scaling.fitting.envelope.points import (
@@ -27,25 +29,32 @@ from scaling.fitting.envelope.points import (
     lower_envelope,
     size_curves,
 )
-from scaling.fitting.frontier_law import allocate_by_lines, frontier_law
-from scaling.fitting.line import fit_line
-from scaling.fitting.loss_frontier import LossFrontier, fit_loss_frontier
-from scaling.fitting.power_law import PowerLawFit, power_law_from_line
-from scaling.fitting.results import Estimate
-from scaling.laws.base import Allocation
+from scaling.fitting.frontier_law import (
+    LinesFace,
+    LossFrontier,
+    fit_loss_frontier,
+    frontier_law,
+)
+from scaling.fitting.power_law import PowerLawFit, fit_line, power_law_from_line
+from scaling.fitting.results import FitMethod, fit_to_dict
 from scaling.laws.frontier import FrontierLaw
 from scaling.runs import Convention, Runs
 from scaling.runs.table import group_index, require_runs
+from scaling.translation import tr
+from scaling.units import format_flops
 
 Array = NDArray[np.float64]
 HOFFMANN = "Hoffmann et al. 2022, arXiv:2203.15556, sec. 3.1"
+SIX_ND_TOLERANCE = 0.02  # C / (6 N D) further than this from 1 is another counting, not rounding
 MIN_CROSSINGS = 3  # one degree of freedom
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class EnvelopeFit:
+class EnvelopeFit(LinesFace):
     """Approach 1. `flops`, `n_params`, `n_tokens`, `loss` are the points of the envelope, for drawing."""
 
+    approach: ClassVar[int] = 1
+    method: ClassVar[FitMethod] = "envelope"
     level: float
     flops: Array  # (n_points,)
     n_params: Array  # size of the winning run: a staircase
@@ -68,58 +77,45 @@ class EnvelopeFit:
     source: str
     convention: Convention
     excluded: tuple[str, ...] = ()
-    method: str = "envelope"
 
     @property
-    def params_exponent(self) -> Estimate:
-        return self.params_line.exponent
+    def own_optima(self) -> tuple[tuple[float, float], ...]:
+        return tuple(zip(self.crossing_flops.tolist(), self.crossing_n_params.tolist(), strict=True))
 
-    @property
-    def tokens_exponent(self) -> Estimate:
-        return self.tokens_line.exponent
+    def fitted_through(self) -> str:
+        return tr("the envelope of {n} training curves", n=self.n_runs)
 
-    @property
-    def params_coefficient(self) -> Estimate:
-        return self.params_line.coefficient
-
-    @property
-    def tokens_coefficient(self) -> Estimate:
-        return self.tokens_line.coefficient
-
-    def allocate(self, flops: float) -> Allocation:
-        """N*, D* and L* at a budget in the table's own counting; `law.allocate` takes 6 N D."""
-        return allocate_by_lines(self.params_line, self.tokens_line, self.loss_frontier, flops)
+    def body(self) -> Blocks:
+        first, last = (
+            format_flops(float(end)) for end in (self.crossing_flops.min(), self.crossing_flops.max())
+        )
+        places = tr(
+            "{n} places where one size takes over from the next, {first} to {last} FLOPs",
+            n=len(self.crossing_flops),
+            first=first,
+            last=last,
+        )
+        staircase = tr(
+            "a = {a:.3f} by a line through the whole envelope, as Hoffmann et al.",
+            a=self.staircase_params_exponent,
+        )
+        return Heading(tr("how sure")), Fields([(tr("through"), places), (tr("staircase"), staircase)])
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `scaling fit --method envelope --json`."""
-        from scaling.laws.io import law_to_dict
-
-        crossings = zip(self.crossing_flops, self.crossing_n_params, self.crossing_n_tokens, strict=True)
-        return {
-            "schema_version": 1,
-            "kind": "fit",
-            "method": self.method,
-            "law": law_to_dict(self.law),
-            "n_rows": self.n_rows,
-            "n_runs": self.n_runs,
-            "n_runs_on_envelope": self.n_runs_on_envelope,
-            "crossings": [
-                {"flops": float(c), "n_params": float(n), "n_tokens": float(d)} for c, n, d in crossings
-            ],
-            "params_exponent": self.params_exponent.to_dict(),
-            "tokens_exponent": self.tokens_exponent.to_dict(),
-            "params_coefficient": self.params_coefficient.to_dict(),
-            "tokens_coefficient": self.tokens_coefficient.to_dict(),
-            "staircase_params_exponent": self.staircase_params_exponent,
-            "loss_frontier": None if self.loss_frontier is None else self.loss_frontier.to_dict(),
-            "level": self.level,
-            "findings": [f.to_dict() for f in self.findings],
-            "excluded": list(self.excluded),
-            "source": self.source,
-            "params_convention": self.convention.params,
-            "flops_convention": self.convention.flops,
-            "loss_unit": self.convention.loss_unit,
+        named = ("n_rows", "n_runs_on_envelope", "staircase_params_exponent")
+        columns = {
+            "flops": self.crossing_flops,
+            "n_params": self.crossing_n_params,
+            "n_tokens": self.crossing_n_tokens,
         }
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return fit_to_dict(
+            self,
+            **{name: getattr(self, name) for name in named},
+            crossings=[dict(zip(columns, row, strict=True)) for row in rows],
+            **self.lines_json(),
+        )
 
 
 def fit_envelope(curves: Runs, *, level: float = 0.95) -> EnvelopeFit:
@@ -266,9 +262,10 @@ def _findings(found: Crossings, factor: float) -> list[Finding]:
         findings.append(
             Finding(code="crossing-unclear", severity="warning", message=message, source=HOFFMANN)
         )
-    if abs(math.log(factor / 6)) > 0.02:
+    ratio = factor / FLOPS_PER_PARAM_TOKEN
+    if abs(math.log(ratio)) > SIX_ND_TOLERANCE:
         message = (
-            f"these FLOPs are {factor / 6:.2f} times 6 N D. The lines follow the table's counting; the law that "
+            f"these FLOPs are {ratio:.2f} times 6 N D. The lines follow the table's counting; the law that "
             "`scaling plan` takes is the same optimum with C = 6 N D."
         )
         findings.append(Finding(code="flops-not-6nd", severity="warning", message=message, source=HOFFMANN))

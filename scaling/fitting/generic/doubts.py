@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from scaling.findings import Finding
 from scaling.fitting.fixed import FLOOR, condition_text, no_floor
 from scaling.fitting.generic.search import Found, Problem
-from scaling.fitting.line import half_width_factor
-from scaling.fitting.noise_free import noise_free_finding
 from scaling.fitting.parametric.diagnostics import (
     FTest,
     ResidualSummary,
     added_terms_f,
+    noise_free_finding,
     pure_error,
     robust_scale,
 )
+from scaling.fitting.power_law import half_width_factor
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import LawFamily
 from scaling.runs import Runs

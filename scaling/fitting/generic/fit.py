@@ -23,8 +23,7 @@ from scaling.fitting.generic import doubts
 from scaling.fitting.generic.doubts import NOISE_FREE
 from scaling.fitting.generic.result import LawFit
 from scaling.fitting.generic.search import Found, Problem, bounds, polish, search
-from scaling.fitting.noise_free import lies_on_law
-from scaling.fitting.parametric.diagnostics import FTest, robust_scale
+from scaling.fitting.parametric.diagnostics import FTest, lies_on_law, robust_scale
 from scaling.fitting.results import Objective
 from scaling.laws.base import Law, LawFamily, Provenance, Uncertainty
 from scaling.runs import Runs

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.blocks import Blocks, Text
 from scaling.errors import LawError, UsageError
 from scaling.findings import Finding
 from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
-from scaling.fitting.results import Estimate, Interval, Objective
-from scaling.laws.base import Allocation, Law
+from scaling.fitting.results import (
+    Estimate,
+    FitMethod,
+    Interval,
+    Objective,
+    fit_to_dict,
+)
+from scaling.fitting.summary import NOISE_FREE, FitFace, certainty, coefficient_table, optimum_table
+from scaling.laws.base import Law
+from scaling.translation import counted, tr
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LawFit:
+class LawFit(FitFace):
     """A law of any family with classical intervals; `converged`, `n_agreeing`, `condition` say how far to trust it."""
 
+    approach: ClassVar[int] = 3
+    method: ClassVar[FitMethod] = "law"
     law: Law  # carries draws of its coefficients, so that a plan and a prediction have intervals
     objective: Objective
     n_runs: int
@@ -44,7 +54,6 @@ class LawFit:
         default_factory=dict
     )  # coefficients held at a value that was asked for
     excluded: tuple[str, ...] = ()
-    method: str = "law"
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -60,13 +69,25 @@ class LawFit:
         return self.residuals.robust_scale
 
     @property
-    def has_optimum(self) -> bool:
-        """Whether a budget alone gives a compute-optimal split."""
+    def interval_method(self) -> str:
+        known = [e.interval.method for e in self.estimates.values() if e.interval]
+        return known[0] if known else "none"
+
+    @property
+    def params_exponent(self) -> Estimate | None:
+        return self._exponent("params_exponent")
+
+    @property
+    def tokens_exponent(self) -> Estimate | None:
+        return self._exponent("tokens_exponent")
+
+    def _exponent(self, name: str) -> Estimate | None:
+        if not hasattr(type(self.law), name):  # no power of C is optimal under this form
+            return None
         try:
-            self.law.allocate(1e20)
-        except (LawError, TypeError, KeyError):
-            return False
-        return True
+            return self._of_draws(lambda law: float(getattr(law, name)))
+        except LawError:  # no interior optimum at these coefficients
+            return None
 
     def estimate(self, quantity: str, *, flops: float) -> Estimate:
         """N*, D* or the loss at a budget, with percentiles over the draws of the coefficients.
@@ -77,54 +98,60 @@ class LawFit:
         """
         if quantity not in ("n_params", "n_tokens", "loss"):
             raise UsageError(f"a budget gives n_params, n_tokens or loss; got {quantity!r}.")
-        value = getattr(self.law.allocate(flops), quantity)
-        found = [getattr(best, quantity) for best in self._allocations(flops)]
+        return self._of_draws(lambda law: float(getattr(law.allocate(flops), quantity)))
+
+    def _of_draws(self, quantity: Callable[[Law], float]) -> Estimate:
+        """The law's value of a quantity, and percentiles over its draws, those left out that have none."""
+        value, found = quantity(self.law), []
+        for draw in self.law.uncertainty.draws if self.law.uncertainty else ():
+            try:
+                found.append(quantity(self.law.with_coefficients(list(draw))))
+            except LawError:  # no optimum at these coefficients
+                continue
         if not found:
             return Estimate(value=value)
         tail = 50 * (1 - self.level)
-        low, high = np.percentile(found, [tail, 100 - tail])
-        method = "percentiles of draws"
+        low, high = (float(end) for end in np.percentile(found, [tail, 100 - tail]))
         return Estimate(
-            value=value, interval=Interval(low=float(low), high=float(high), level=self.level, method=method)
+            value=value,
+            interval=Interval(low=low, high=high, level=self.level, method="percentiles of draws"),
         )
 
-    def _allocations(self, flops: float) -> list[Allocation]:
-        found = []
-        for draw in self.law.uncertainty.draws if self.law.uncertainty else ():
-            try:
-                found.append(self.law.with_coefficients(list(draw)).allocate(flops))
-            except LawError:  # no optimum at these coefficients
-                continue
-        return found
+    def lead(self) -> Blocks:
+        runs = counted(self.n_runs, "run")
+        return (Text(tr("{formula}, from {runs}", formula=self.law.family.formula, runs=runs)),)
+
+    def body(self) -> Blocks:
+        state = tr("stationary") if self.converged else tr("NOT CONVERGED")
+        if self.converged and self.at_bound:
+            state = tr("certified minimum, {names} on its bound", names=", ".join(self.at_bound))
+        said = tr(
+            "{state}, {n} of {n_starts} starts agree, condition {condition:.2g}",
+            state=state,
+            n=self.n_agreeing,
+            n_starts=self.n_starts,
+            condition=self.condition,
+        )
+        intervals = [(tr("interval"), f"classical t; {self.statement}")]
+        tests = [(tr("lack of fit"), self.lack_of_fit)]
+        splits = self.has_optimum and "loss" in self.law.family.outputs
+        return (
+            *(optimum_table(self) if splits else ()),
+            *coefficient_table(self, exact=self.residual_sd < NOISE_FREE),
+            *certainty(self, intervals, self.objective, said, self.residuals, tests),
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        from scaling.laws.io import law_to_dict
-
-        return {
-            "schema_version": 1,
-            "kind": "fit",
-            "method": self.method,
-            "law": law_to_dict(self.law),
-            "coefficients": self.coefficients,
-            "fixed": dict(self.fixed),
-            "objective": self.objective.to_dict(),
-            "n_runs": self.n_runs,
-            "standard_errors": {k: e.standard_error for k, e in self.estimates.items()},
-            "intervals": {k: e.interval.to_dict() if e.interval else None for k, e in self.estimates.items()},
-            "interval_statement": self.statement,
-            "certificate": {
-                "certified": self.certified,
-                "converged": self.converged,
-                "n_starts": self.n_starts,
-                "n_agreeing": self.n_agreeing,
-                "condition": self.condition if math.isfinite(self.condition) else None,
-            },
-            "residuals": self.residuals.to_dict(),
-            "tests": {"lack_of_fit": self.lack_of_fit.to_dict() if self.lack_of_fit else None},
-            "at_bound": list(self.at_bound),
-            "residual_sd_ln": self.residual_sd,
-            "level": self.level,
-            "findings": [f.to_dict() for f in self.findings],
-            "excluded": list(self.excluded),
-            "source": self.source,
-        }
+        """The JSON of `scaling fit --law FAMILY`: stable names, unrounded values, null for infinite."""
+        named = ("coefficients", "fixed", "objective", "residuals", "at_bound", "level", "source")
+        certificate = ("certified", "converged", "n_starts", "n_agreeing", "condition")
+        return fit_to_dict(
+            self,
+            **{name: getattr(self, name) for name in named},
+            standard_errors={name: e.standard_error for name, e in self.estimates.items()},
+            intervals={name: e.interval for name, e in self.estimates.items()},
+            interval_statement=self.statement,
+            certificate={name: getattr(self, name) for name in certificate},
+            tests={"lack_of_fit": self.lack_of_fit},
+            residual_sd_ln=self.residual_sd,
+        )

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from scaling.fitting.isoflop.budgets import BudgetRuns, ValleyKind, fit_budget_valley
-from scaling.fitting.line import Line, fit_line
-from scaling.fitting.power_law import PowerLawFit
+from scaling.fitting.power_law import Line, PowerLawFit, fit_line
+from scaling.jsonable import fields_of, jsonable
 from scaling.laws.base import Law
 from scaling.units import format_flops
 
@@ -74,15 +74,11 @@ class GridBias:
         return f"{found}: the intervals do not hold. Take another valley, {ways}"
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "valley": self.valley,
-            "params_exponent": self.params_exponent,
-            "n_params_fraction": [
-                {"flops": b.flops, "bias": b.n_params, "share_of_half_width": b.share} for b in self.at
-            ],
-            "worst_share_of_half_width": self.worst_share,
+        at = [{"flops": b.flops, "bias": b.n_params, "share_of_half_width": b.share} for b in self.at]
+        return fields_of(self, leave_out=("exponent_half_width", "at"), also=("statement",)) | {
+            "n_params_fraction": jsonable(at),
+            "worst_share_of_half_width": jsonable(self.worst_share),
             "interval_holds": self.holds,
-            "statement": self.statement,
         }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.findings import Finding, Severity
 from scaling.fitting.isoflop.bias import GridBias
 from scaling.fitting.isoflop.result import BudgetMinimum
@@ -196,7 +197,7 @@ def _few(runs: Runs, used: Sequence[BudgetMinimum]) -> Finding | None:
 
 def _counting(runs: Runs, used: Sequence[BudgetMinimum]) -> Finding | None:
     factors = [b.flops / (b.n_params.value * b.n_tokens.value) for b in used if b.n_params and b.n_tokens]
-    ratio = float(np.exp(np.mean(np.log(factors)))) / 6
+    ratio = float(np.exp(np.mean(np.log(factors)))) / FLOPS_PER_PARAM_TOKEN
     if abs(math.log(ratio)) <= SIX_ND_TOLERANCE:
         return None
     message = (

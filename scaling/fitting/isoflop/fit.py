@@ -12,13 +12,14 @@ on this very grid is estimated and compared with the interval.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from scaling.errors import FitError, LawError, UsageError
 from scaling.findings import Finding
-from scaling.fitting.frontier_law import frontier_law
+from scaling.fitting.frontier_law import fit_loss_frontier, frontier_law
 from scaling.fitting.isoflop.bias import GridBias, estimate_grid_bias
 from scaling.fitting.isoflop.budgets import (
     BudgetRuns,
@@ -34,14 +35,11 @@ from scaling.fitting.isoflop.findings import (
     trunk_finding,
 )
 from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit, NextRun, RefusedBudget
-from scaling.fitting.isoflop.trunks import exponent_by_trunk
 from scaling.fitting.isoflop.valley import FARTHEST, Valley
-from scaling.fitting.line import fit_line
-from scaling.fitting.loss_frontier import fit_loss_frontier
 from scaling.fitting.named_fit import predicted_loss
-from scaling.fitting.noise_free import lies_on_law, noise_free_finding
-from scaling.fitting.parametric.diagnostics import robust_scale
-from scaling.fitting.power_law import PowerLawFit, power_law_from_line
+from scaling.fitting.parametric.diagnostics import lies_on_law, noise_free_finding, robust_scale
+from scaling.fitting.parametric.groups import trunks
+from scaling.fitting.power_law import PowerLawFit, fit_line, half_width_factor, power_law_from_line
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import Law
 from scaling.runs import Runs, assign_budgets
@@ -250,6 +248,33 @@ def _exponent(budgets: tuple[BudgetMinimum, ...], level: float) -> float | None:
     """Of N*, or None where fewer than two minima are left."""
     used = [b for b in budgets if b.refused is None]
     return _line(used, "n_params", level).exponent.value if len(used) > 1 else None
+
+
+def exponent_by_trunk(
+    runs: Runs, value: float, exponent: Callable[[Runs], float | None], level: float
+) -> Estimate | None:
+    """`value` with the jackknife's error and t interval; None without trunks, or where one cannot be done without.
+
+    Branches of one trunk share most of their training, so the minima of several budgets err together, which the t
+    interval of a line through them does not know. Source: Efron 1982, The Jackknife, the Bootstrap and Other
+    Resampling Plans, ch. 3. Ours differs: what is left out is a trunk, not a run.
+
+    Args:
+        exponent: of N* from a part of the runs; None where too few budgets keep a minimum.
+    """
+    groups = trunks(runs)
+    if groups is None or groups.n_groups < 3:
+        return None
+    left_out = [exponent(runs.select(groups.labels != k)) for k in range(groups.n_groups)]
+    found = np.array([a for a in left_out if a is not None])
+    g = groups.n_groups
+    if len(found) < g:
+        return None
+    error = math.sqrt((g - 1) / g * float(np.sum((found - found.mean()) ** 2)))
+    half = half_width_factor(level, g - 1) * error
+    method = f"jackknife, one of {g} trunks left out"
+    interval = Interval(low=value - half, high=value + half, level=level, method=method)
+    return Estimate(value=value, standard_error=error, interval=interval)
 
 
 def _line(used: list[BudgetMinimum], name: str, level: float) -> PowerLawFit:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from scaling.fitting.frontier_law import allocate_by_lines
+from scaling.blocks import Blocks, Fields, Heading, Table
+from scaling.fitting.frontier_law import LinesFace, LossFrontier
 from scaling.fitting.isoflop.bias import GridBias
 from scaling.fitting.isoflop.budgets import BudgetRuns, ValleyKind
 from scaling.fitting.isoflop.valley import RefusalCode, Valley
-from scaling.fitting.loss_frontier import LossFrontier
 from scaling.fitting.power_law import PowerLawFit
-from scaling.fitting.results import Estimate
-from scaling.laws.base import Allocation, Law
+from scaling.fitting.results import Estimate, FitMethod, fit_to_dict
+from scaling.fitting.summary import optimum_cells, percent, refusals
+from scaling.jsonable import fields_of, jsonable
+from scaling.laws.base import Law
 from scaling.laws.frontier import FrontierLaw
+from scaling.translation import counted, tr
+from scaling.units import format_flops
 
 if TYPE_CHECKING:
     from scaling.findings import Finding
@@ -36,14 +39,6 @@ class RefusedBudget:
     code: RefusalCode
     reason: str
     next_run: NextRun | None
-
-    def to_dict(self) -> dict[str, Any]:
-        run = self.next_run
-        return {
-            "code": self.code,
-            "reason": self.reason,
-            "next_run": None if run is None else {"n_params": run.n_params, "n_tokens": run.n_tokens},
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,21 +70,19 @@ class BudgetMinimum:
         found = {"n_params": self.n_params, "n_tokens": self.n_tokens, "loss": self.loss}
         return {
             "flops": self.flops,
-            **{name: None if e is None else e.value for name, e in found.items()},
-            "intervals": {
-                name: None if e is None or e.interval is None else e.interval.to_dict()
-                for name, e in found.items()
-            },
-            "refused": None if self.refused is None else self.refused.to_dict(),
-            "n_runs": self.n_runs,
-            "residual_sd": self.valley.residual_sd if math.isfinite(self.valley.residual_sd) else None,
+            **{name: e.value if e else None for name, e in found.items()},
+            "intervals": {name: jsonable(e.interval) if e else None for name, e in found.items()},
+            **fields_of(self, leave_out=("flops", *found, "valley", "runs"), also=("n_runs",)),
+            "residual_sd": jsonable(self.valley.residual_sd),
         }
 
 
 @dataclass(frozen=True, kw_only=True)
-class IsoflopFit:
+class IsoflopFit(LinesFace):
     """Approach 2: N* = params_coefficient C^params_exponent and the same for D*, with what each budget said."""
 
+    approach: ClassVar[int] = 2
+    method: ClassVar[FitMethod] = "isoflop"
     valley: ValleyKind
     level: float
     budgets: tuple[BudgetMinimum, ...]
@@ -105,27 +98,9 @@ class IsoflopFit:
     excluded: tuple[str, ...]  # run_id of runs that belong to no budget
     source: str
     convention: Convention
-    method: str = "isoflop"
     by_trunk: Estimate | None = (
         None  # the exponent of N* with one trunk left out at a time, where runs share trunks
     )
-
-    @property
-    def params_exponent(self) -> Estimate:
-        return self.params_line.exponent
-
-    @property
-    def tokens_exponent(self) -> Estimate:
-        return self.tokens_line.exponent
-
-    @property
-    def params_coefficient(self) -> Estimate:
-        """N* at 1 FLOP: far outside the runs, and so with a very wide interval. Compare fits by `allocate`."""
-        return self.params_line.coefficient
-
-    @property
-    def tokens_coefficient(self) -> Estimate:
-        return self.tokens_line.coefficient
 
     @property
     def used(self) -> tuple[BudgetMinimum, ...]:
@@ -146,36 +121,36 @@ class IsoflopFit:
             return False
         return None if self.bias is None else self.bias.holds
 
-    def allocate(self, flops: float) -> Allocation:
-        """N*, D* and L* at a budget in the table's own counting; `law.allocate` takes 6 N D."""
-        return allocate_by_lines(self.params_line, self.tokens_line, self.loss_frontier, flops)
+    @property
+    def own_optima(self) -> tuple[tuple[float, float], ...]:
+        return tuple((b.flops, b.n_params.value) for b in self.used if b.n_params)
+
+    def fitted_through(self) -> str:
+        valleys, runs = counted(len(self.used), "valley"), counted(self.n_runs, "run")
+        return tr("{valleys} of {runs}", valleys=valleys, runs=runs)
+
+    def body(self) -> Blocks:
+        title = tr("valleys ({kind}), minima with {level} intervals", kind=self.valley, level=percent(self))
+        interval = tr("interval")
+        headers = ("FLOPs", tr("runs"), "N*", interval, "D*", interval, tr("loss"), interval)
+        reasons = [(format_flops(b.flops), b.refused.reason) for b in self.budgets if b.refused]
+        return (
+            Heading(title),
+            Table(headers, [_row(b) for b in self.budgets]),
+            *refusals(reasons),
+            *((Heading(tr("how sure")), Fields([(tr("bias"), self.bias.statement)])) if self.bias else ()),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `scaling fit --method isoflop --json`."""
-        from scaling.laws.io import law_to_dict
+        named = ("valley", "n_runs_used", "budgets", "bias", "interval_holds")
+        own = {name: getattr(self, name) for name in named}
+        return fit_to_dict(self, **own, params_exponent_by_trunk=self.by_trunk, **self.lines_json())
 
-        return {
-            "schema_version": 1,
-            "kind": "fit",
-            "method": self.method,
-            "valley": self.valley,
-            "law": law_to_dict(self.law),
-            "n_runs": self.n_runs,
-            "n_runs_used": self.n_runs_used,
-            "budgets": [b.to_dict() for b in self.budgets],
-            "params_exponent": self.params_exponent.to_dict(),
-            "params_exponent_by_trunk": None if self.by_trunk is None else self.by_trunk.to_dict(),
-            "tokens_exponent": self.tokens_exponent.to_dict(),
-            "params_coefficient": self.params_coefficient.to_dict(),
-            "tokens_coefficient": self.tokens_coefficient.to_dict(),
-            "loss_frontier": None if self.loss_frontier is None else self.loss_frontier.to_dict(),
-            "bias": None if self.bias is None else self.bias.to_dict(),
-            "interval_holds": self.interval_holds,
-            "level": self.level,
-            "findings": [f.to_dict() for f in self.findings],
-            "excluded": list(self.excluded),
-            "source": self.source,
-            "params_convention": self.convention.params,
-            "flops_convention": self.convention.flops,
-            "loss_unit": self.convention.loss_unit,
-        }
+
+def _row(budget: BudgetMinimum) -> tuple[str, ...]:
+    lead = (format_flops(budget.flops), str(budget.n_runs))
+    n, d, loss = budget.n_params, budget.n_tokens, budget.loss
+    if n is None or d is None or loss is None:
+        return (*lead, tr("refused"), "", "", "", "", "")
+    return (*lead, *optimum_cells(n, d, loss))

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
-from scaling.fitting.line import half_width_factor
+from scaling.fitting.power_law import half_width_factor
 
 Array = NDArray[np.float64]
 Shape = Callable[[Array], Array]  # loss of a surface along the budget, as a function of ln(tokens)

@@ -4,6 +4,6 @@ surface, starts, solver, optimum       the objective, where to start, the minimi
 quantities, sandwich, profile,         what is asked of a fit; its standard errors, profiles and refits
 resample, groups, intervals
 diagnostics, influence, findings       tests, runs that matter, doubts by name
-identifiable, analysis, result, fit    fit_parametric and what it returns
+analysis, result, fit                  fit_parametric and what it returns
 bootstrap, prediction, uncertainty     clouds, predicted losses, the band a plan reads
 """

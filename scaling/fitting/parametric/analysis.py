@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from scaling.fitting.noise_free import lies_on_law
 from scaling.fitting.parametric import diagnostics, groups, resample
-from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
+from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary, lies_on_law
 from scaling.fitting.parametric.groups import Groups
 from scaling.fitting.parametric.influence import Influence, measure_influence
 from scaling.fitting.parametric.intervals import Method, Spread

@@ -16,6 +16,7 @@ from scaling.fitting.parametric.resample import pairs_bootstrap
 from scaling.fitting.parametric.result import ParametricFit
 from scaling.fitting.parametric.surface import Array, to_coefficients
 from scaling.fitting.results import Estimate
+from scaling.jsonable import fields_of
 from scaling.runs import Runs
 
 Cluster = Literal["auto", "run", "trunk", "budget"]
@@ -45,13 +46,7 @@ class Bootstrap:
         return self.fit.interval(quantity, method="bootstrap", **where)
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "n": self.n,
-            "seed": self.seed,
-            "unconverged_fraction": self.unconverged_fraction,
-            "estimates": {name: e.to_dict() for name, e in self.estimates.items()},
-        }
+        return fields_of(self, leave_out=("coefficients", "fit"), also=("n",))
 
 
 def bootstrap(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
+from scaling.findings import Finding
 from scaling.fitting.distributions import f_tail
 from scaling.fitting.parametric.groups import Groups
 from scaling.fitting.parametric.sandwich import Linearisation
@@ -20,6 +20,12 @@ from scaling.fitting.parametric.surface import N_COEFFICIENTS, Array, blocks, ja
 from scaling.runs import Runs
 
 MAD_TO_SIGMA = 1.4826  # of a Gaussian
+COMPUTED = 1e-9  # of ln loss: what is left of losses in full precision after a search
+MOST_DIGITS = 10  # more decimals than any table of measured losses prints
+LOOKED_AT = 1000  # losses: enough to see with how many decimals a table prints them
+# Seeds alone move the loss of a run by a few parts in a thousand. Losses printed so coarsely that rounding comes near
+# that (two decimals) hide their noise; a fit that meets them to rounding does not show where they come from.
+COARSEST = 2e-4  # of the loss
 SAME_CELL = 1e-4  # ln N and ln D within this are one cell: printed digits, not another run
 
 
@@ -32,9 +38,6 @@ class FTest:
     dof_denominator: int
     p_value: float
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class PureError:
@@ -44,9 +47,6 @@ class PureError:
     dof: int
     n_cells: int
     test: FTest | None  # of the scatter of cells about the law, beyond that noise
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "test": self.test.to_dict() if self.test else None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +59,41 @@ class ResidualSummary:
     largest: float
     largest_row: int  # as Runs.row counts
 
-    def to_dict(self) -> dict[str, Any]:
-        pure = self.pure_error.to_dict() if self.pure_error else None
-        return {**asdict(self), "pure_error": pure}
-
 
 def robust_scale(residual: Array, n_fitted: int = N_COEFFICIENTS) -> float:
     """1.4826 median |r| sqrt(n/(n-p)): a standard deviation that a few bad runs do not move."""
     n = len(residual)
     return MAD_TO_SIGMA * float(np.median(np.abs(residual))) * math.sqrt(n / max(n - n_fitted, 1))
+
+
+def rounding_of(loss: Array) -> float:
+    """Scatter of ln loss that comes of printing the losses: half their last decimal; 1e-9 for full precision.
+
+    Zero where they are printed so coarsely that measured losses may be as close to a law.
+    """
+    some = loss[:LOOKED_AT]
+    for decimals in range(MOST_DIGITS):
+        scaled = some * 10.0**decimals
+        if np.allclose(scaled, np.round(scaled), rtol=0, atol=1e-4):
+            relative = float(0.5 * 10.0**-decimals / np.median(loss))
+            return relative if relative <= COARSEST else 0.0
+    return COMPUTED
+
+
+def lies_on_law(loss: Array, robust_scale: float, largest: float) -> bool:
+    """Whether rounding explains every residual: `robust_scale` and the `largest` are of ln loss."""
+    level = rounding_of(loss)
+    return robust_scale <= level and abs(largest) <= 4 * level
+
+
+def noise_free_finding(robust_scale: float) -> Finding:
+    """Note that the runs look computed, not trained."""
+    return Finding(
+        code="noise-free",
+        severity="note",
+        message=f"the losses lie on the law to {max(robust_scale, 1e-16):.0e} of their size, as closely as they are "
+        "printed: made from a formula? The intervals say nothing about real runs.",
+    )
 
 
 def lack_of_fit_test(fit: Linearisation) -> FTest | None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from scaling.findings import Finding, Severity
 from scaling.fitting.fixed import FLOOR, condition_text, no_floor
-from scaling.fitting.noise_free import noise_free_finding
 from scaling.fitting.parametric.analysis import BUDGETS_DIFFER, Analysis
+from scaling.fitting.parametric.diagnostics import noise_free_finding
 from scaling.fitting.parametric.influence import FAR_OFF
 from scaling.fitting.parametric.intervals import Spread
 from scaling.fitting.parametric.surface import COORDINATES, LOWER, UPPER

@@ -8,8 +8,7 @@ Source: Cook 1977; Belsley, Kuh and Welsch 1980 (leave-one-out formulas).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,9 +48,6 @@ class RunInfluence:
     alpha_shift: float
     beta_shift: float
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
@@ -65,9 +61,6 @@ class Removal:
     params_exponent: float
     params_exponent_error: float  # HC2 standard error
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Influence:
@@ -77,14 +70,6 @@ class Influence:
     far_off: tuple[Removal, ...]
     params_exponent: float  # with every run
     params_exponent_error: float | None  # HC2 standard error; None where no run is far off
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "runs": [r.to_dict() for r in self.runs],
-            "far_off": [r.to_dict() for r in self.far_off],
-            "params_exponent": self.params_exponent,
-            "params_exponent_error": self.params_exponent_error,
-        }
 
 
 def measure_influence(fit: Linearisation, runs: Runs, *, adaptive: bool) -> Influence:

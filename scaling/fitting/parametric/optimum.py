@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,6 +13,7 @@ from scaling.fitting.parametric.solver import Minimum, minimise
 from scaling.fitting.parametric.starts import START_ROWS, starting_points
 from scaling.fitting.parametric.surface import SQUARES, Array, Penalty, SurfaceData, residuals
 from scaling.fitting.results import Objective
+from scaling.jsonable import fields_of
 
 ObjectiveName = Literal["huber", "least_squares", "log_least_squares", "asymmetric"]
 OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
@@ -52,7 +53,7 @@ class Certificate:
         return self.converged and self.n_agreeing >= min(2, self.n_starts)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "certified": self.certified}
+        return fields_of(self, also=("certified",))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -28,7 +28,7 @@ def predict(fit: ParametricFit, runs: Runs) -> Prediction:
         confidence=_around(loss, half),
         prediction=_around(loss, np.hypot(half, noise)),
         level=fit.level,
-        method=f"{fit.method}, first order",
+        method=f"{fit.interval_method}, first order",
         observed=runs.loss,
     )
 

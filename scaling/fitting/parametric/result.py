@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+from scaling.blocks import Blocks, Heading, Table, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
@@ -24,9 +25,27 @@ from scaling.fitting.parametric.quantities import (
     optimal_params,
     params_exponent,
 )
-from scaling.fitting.results import Estimate, Interval, Objective
+from scaling.fitting.results import (
+    Estimate,
+    FitMethod,
+    Interval,
+    Objective,
+    fit_to_dict,
+)
+from scaling.fitting.summary import (
+    NOISE_FREE,
+    FitFace,
+    certainty,
+    coefficient_table,
+    ends,
+    interval_text,
+    objective_name,
+    optimum_table,
+    rounded,
+)
+from scaling.jsonable import fields_of
 from scaling.laws.chinchilla import ChinchillaLaw
-from scaling.laws.io import law_to_dict
+from scaling.translation import counted, tr
 
 QUANTITIES = (*COEFFICIENTS, "params_exponent", "tokens_exponent", "n_params", "n_tokens", "loss")
 
@@ -42,22 +61,23 @@ class Alternative:
     def params_exponent(self) -> float:
         return self.coefficients["beta"] / (self.coefficients["alpha"] + self.coefficients["beta"])
 
+    @property
+    def tokens_exponent(self) -> float:
+        return 1 - self.params_exponent
+
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "objective": self.objective.to_dict(),
-            "coefficients": dict(self.coefficients),
-            "params_exponent": self.params_exponent,
-            "tokens_exponent": 1 - self.params_exponent,
-        }
+        return fields_of(self, also=("params_exponent", "tokens_exponent"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParametricFit:
+class ParametricFit(FitFace):
     """A Chinchilla law fitted to runs (Approach 3).
 
     `interval` and `estimate` answer for anything else: N*, D* and loss at a budget, the loss of one model.
     """
 
+    approach: ClassVar[int] = 3
+    method: ClassVar[FitMethod] = "parametric"
     law: ChinchillaLaw
     objective: Objective
     n_runs: int
@@ -66,7 +86,7 @@ class ParametricFit:
     params_exponent: Estimate  # a of N* ~ C^a
     tokens_exponent: Estimate
     estimates: Mapping[str, Estimate]  # of the coefficients, by the main method
-    method: str  # of the intervals shown: "profile, HC2 threshold"
+    interval_method: str  # of the intervals shown: "profile, HC2 threshold"
     standard_errors_method: str
     statement: str  # what the intervals assume
     beside: Mapping[str, Mapping[str, Estimate]]  # other methods: coefficients and both exponents
@@ -189,42 +209,82 @@ class ParametricFit:
         )
         return Estimate(value=estimate.value, standard_error=None, interval=interval)
 
+    def lead(self) -> Blocks:
+        c = {name: rounded(e, self._exact) for name, e in self.estimates.items()}
+        c |= {name: f"{value:g}" for name, value in self.fixed.items()}
+        law = f"L(N, D) = {c['E']} + {c['A']} / N^{c['alpha']} + {c['B']} / D^{c['beta']}"
+        a, b = self.params_exponent, self.tokens_exponent
+        grows = tr(
+            "N* grows as C^{params}, D* as C^{tokens}",
+            params=rounded(a, self._exact) + ends(a),
+            tokens=rounded(b, self._exact) + ends(b),
+        )
+        return Text(tr("{law}   from {runs}", law=law, runs=counted(self.n_runs, "run"))), Text(grows)
+
+    def body(self) -> Blocks:
+        # the bootstrap's errors stand beside the main method's intervals
+        whose = tr("bootstrap error") if self.standard_errors_method == "bootstrap" else ""
+        more = [(tr("a of N*"), self.params_exponent)]
+        cert = self.certificate
+        said = tr(
+            "{state}, {n} of {n_starts} starts agree, condition {condition:.2g}",
+            state=tr("certified minimum") if cert.converged else tr("NOT CONVERGED"),
+            n=cert.n_agreeing,
+            n_starts=cert.n_starts,
+            condition=cert.condition,
+        )
+        tests = [
+            (tr("lack of fit"), self.lack_of_fit),
+            (tr("differences between budgets"), self.budget_effects),
+        ]
+        return (
+            *(optimum_table(self) if self.spread is not None else ()),
+            *coefficient_table(self, exact=self._exact, errors=whose, more=more),
+            *certainty(self, self._intervals_said(), self.objective, said, self.residuals, tests),
+            *self._alternatives_table(),
+        )
+
+    @property
+    def _exact(self) -> bool:
+        return self.residuals.robust_scale < NOISE_FREE
+
+    def _intervals_said(self) -> list[tuple[str, str]]:
+        """The main method with what it assumes, and the exponent by the methods beside it."""
+        fields = [(tr("interval"), "; ".join(filter(None, (self.interval_method, self.statement))))]
+        for method, estimates in self.beside.items():
+            if e := estimates.get("params_exponent"):
+                named = e.interval.method if e.interval else method
+                fields.append((tr("beside"), f"{named}: a {interval_text(e.interval, e.value)}"))
+        return fields
+
+    def _alternatives_table(self) -> Blocks:
+        if not self.alternatives:
+            return ()
+        rows = [
+            (
+                objective_name(other.objective),
+                f"{other.params_exponent:.3f}",
+                *(f"{other.coefficients[n]:.4f}" for n in ("E", "alpha", "beta")),
+            )
+            for other in self.alternatives
+        ]
+        title = tr("the exponent a under other objectives (who fits how changes the answer)")
+        return Heading(title), Table((tr("objective"), "a", "E", "alpha", "beta"), rows)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `scaling fit --method parametric`: stable names, unrounded values, null for infinite."""
-        return {
-            "schema_version": 1,
-            "kind": "fit",
-            "method": "parametric",
-            "law": law_to_dict(self.law),
-            "coefficients": self.coefficients,
-            "fixed": dict(self.fixed),
-            "objective": self.objective.to_dict(),
-            "n_runs": self.n_runs,
-            "standard_errors": self.standard_errors,
-            "standard_errors_method": self.standard_errors_method,
-            "intervals": {k: v.to_dict() if v else None for k, v in self.intervals.items()},
-            "interval_method": self.method,
-            "interval_statement": self.statement,
-            "params_exponent": self.params_exponent.to_dict(),
-            "tokens_exponent": self.tokens_exponent.to_dict(),
-            "intervals_beside": {
-                m: {k: e.to_dict() for k, e in estimates.items()} for m, estimates in self.beside.items()
-            },
-            "certificate": self.certificate.to_dict(),
-            "residuals": self.residuals.to_dict(),
-            "tests": {
-                "lack_of_fit": self.lack_of_fit.to_dict() if self.lack_of_fit else None,
-                "budget_effects": self.budget_effects.to_dict() if self.budget_effects else None,
-                "n_groups": self.n_groups,
-                "kappa": self.kappa,
-                "largest_leverage": self.largest_leverage,
-                "at_bound": list(self.at_bound),
-            },
-            "alternatives": [a.to_dict() for a in self.alternatives],
-            "influence": self.influence.to_dict() if self.influence else None,
-            "findings": [f.to_dict() for f in self.findings],
-            "excluded": list(self.excluded),
-        }
+        tests = ("lack_of_fit", "budget_effects", "n_groups", "kappa", "largest_leverage", "at_bound")
+        named = (
+            "coefficients", "fixed", "objective", "standard_errors", "standard_errors_method", "intervals",
+            "params_exponent", "tokens_exponent", "certificate", "residuals", "alternatives", "influence",
+        )  # fmt: skip
+        return fit_to_dict(
+            self,
+            **{name: getattr(self, name) for name in named},
+            interval_statement=self.statement,
+            intervals_beside=self.beside,
+            tests={name: getattr(self, name) for name in tests},
+        )
 
 
 def _positive(value: float | None) -> bool:

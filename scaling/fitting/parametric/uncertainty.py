@@ -52,7 +52,7 @@ def law_uncertainty(fit: ParametricFit, *, n_draws: int = N_DRAWS, seed: int = 0
     rows = rows[np.isfinite(rows).all(axis=1)]
     return Uncertainty(
         level=fit.level,
-        method=fit.method,
+        method=fit.interval_method,
         statement=fit.statement,
         band=_band(fit, spread),
         draws=tuple(tuple(row) for row in rows.tolist()),

@@ -1,14 +1,22 @@
-"""Which fit is asked for: the options of `scaling fit` that say so, what they mean together, and as a command again."""
+"""Which fit is asked for: the options of `scaling fit` that say so, the function they call, and as a command again."""
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling.errors import UsageError
 from scaling.laws import FAMILIES, find_family
-from scaling.units import parse_number
+from scaling.units import parse_flops, parse_number
+
+if TYPE_CHECKING:
+    from scaling.fitting.comparison import LawComparison
+    from scaling.fitting.extrapolation import Extrapolation
+    from scaling.fitting.isoflop.budgets import ValleyKind
+    from scaling.fitting.parametric.optimum import ObjectiveName
+    from scaling.fitting.results import Fit
+    from scaling.runs import Runs
 
 METHODS = ("parametric", "isoflop", "envelope")
 OBJECTIVES = ("huber", "least_squares", "log_least_squares", "asymmetric")
@@ -40,20 +48,20 @@ OPTION = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class FitOptions:
     """Which fit is asked for. None = not given: the default of the method."""
 
-    method: str
-    level: float
+    method: str = "parametric"
+    level: float = DEFAULT_LEVEL
     law: str | None = None
-    objective: Any = None
+    objective: ObjectiveName | None = None
     huber_delta: float | None = None
     n_resamples: int | None = None
     seed: int | None = None
     held_out: tuple[str, ...] = ()
     compare: bool = False
     fixed: tuple[tuple[str, float], ...] = ()
-    valley: Any = None
+    valley: ValleyKind | None = None
     min_runs_per_budget: int | None = None
 
     def __post_init__(self) -> None:
@@ -133,11 +141,96 @@ def parse_held(pairs: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
     return tuple(held.items())
 
 
-def request_without_floor(request: Request, result: Any) -> Request | None:
+def without_floor(options: FitOptions, fit: Fit) -> FitOptions | None:
     """The same fit of the law without floor, where the fitted floor ended at zero; else None."""
     from scaling.fitting.fixed import FLOOR, law_without_floor
 
-    if FLOOR not in getattr(result, "at_bound", ()):
+    if FLOOR not in fit.at_bound:
         return None
-    bare = law_without_floor(request.family)
-    return replace(request, law=bare) if bare else replace(request, fixed=(*request.fixed, (FLOOR, 0.0)))
+    bare = law_without_floor(options.family)
+    return replace(options, law=bare) if bare else replace(options, fixed=(*options.fixed, (FLOOR, 0.0)))
+
+
+# --- the fit asked for; each import stands where it is needed, so that a fit loads only its own code ---
+
+
+def fit_runs(runs: Runs, options: FitOptions, *, every_row: bool = False) -> Fit:
+    """The fit of any method. `every_row`: rows of training curves are runs, for they were asked for."""
+    if options.method == "parametric":
+        return _parametric(runs, options) if options.family == "chinchilla" else _any_law(runs, options)
+    return _isoflop(runs, options, every_row) if options.method == "isoflop" else _envelope(runs, options)
+
+
+def _parametric(runs: Runs, options: FitOptions) -> Fit:
+    from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
+
+    fit = fit_parametric(
+        runs,
+        objective=options.objective or "huber",
+        huber_delta=options.huber_delta,
+        level=options.level,
+        n_resamples=options.n_resamples,
+        seed=options.seed or 0,
+        fixed=dict(options.fixed),
+    )
+    return with_uncertainty(fit, seed=options.seed or 0)
+
+
+def _any_law(runs: Runs, options: FitOptions) -> Fit:
+    from scaling.fitting.generic.fit import fit_law
+
+    return fit_law(
+        runs,
+        options.family,
+        objective="log_least_squares" if options.objective == "log_least_squares" else "huber",
+        level=options.level,
+        seed=options.seed or 0,
+        fixed=dict(options.fixed),
+    )
+
+
+def _isoflop(runs: Runs, options: FitOptions, every_row: bool) -> Fit:
+    from scaling.fitting.isoflop.fit import fit_isoflop
+
+    return fit_isoflop(
+        runs,
+        valley=options.valley or "parabola",
+        level=options.level,
+        min_runs_per_budget=options.min_runs_per_budget,
+        every_row=every_row,
+    )
+
+
+def _envelope(runs: Runs, options: FitOptions) -> Fit:
+    from scaling.fitting.envelope.fit import fit_envelope
+
+    return fit_envelope(runs, level=options.level)
+
+
+def hold_out(runs: Runs, options: FitOptions, *, every_row: bool = False) -> Extrapolation | None:
+    """The error on runs dearer than each cut-off that was asked for."""
+    if not options.held_out:
+        return None
+    from scaling.fitting.extrapolation import evaluate_extrapolation
+
+    return evaluate_extrapolation(
+        runs,
+        options.family,
+        cuts=None if ROLLING in options.held_out else [parse_flops(c) for c in options.held_out],
+        objective=options.objective or "huber",
+        huber_delta=options.huber_delta,
+        level=options.level,
+        seed=options.seed or 0,
+        fixed=dict(options.fixed),
+        every_row=every_row,
+    )
+
+
+def compare(runs: Runs, options: FitOptions, *, every_row: bool = False) -> LawComparison | None:
+    """Other laws and objectives on the same runs, and the asked law where it is not among them."""
+    if not options.compare:
+        return None
+    from scaling.fitting.comparison import DEFAULT_LAWS, compare_laws
+
+    laws = tuple(dict.fromkeys((*DEFAULT_LAWS, options.family)))
+    return compare_laws(runs, laws, seed=options.seed or 0, every_row=every_row)
