@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError, PlanError
 from scaling.laws.base import Allocation, Law
-from scaling.planning.allocation import Problem
+from scaling.planning.allocation import AllocationProblem
 from scaling.planning.checks import refuse_nonsense
 from scaling.planning.uncertainty import Ends, intervals
 from scaling.reference import PublishedModel, find_law, find_model
@@ -33,7 +33,7 @@ CONFLICT = 1 / 3  # of 6ND: published FLOPs further off than this count somethin
 Verdict = Literal["under-trained", "near-optimal", "over-trained"]
 
 
-class Figure(NamedTuple):
+class OtherFigure(NamedTuple):
     """What another source says of a model: other tokens, or another N for the compute of its tokens."""
 
     n_params: float
@@ -41,10 +41,10 @@ class Figure(NamedTuple):
     why: str
 
 
-class Reading(NamedTuple):
+class FigureVerdict(NamedTuple):
     """The verdict under another figure."""
 
-    figure: Figure
+    figure: OtherFigure
     flops: float
     tokens_per_param_ratio: float
     verdict: Verdict
@@ -64,7 +64,7 @@ class TrainedModel:
     n_params: float
     n_tokens: float
     n_params_total: float | None = None
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[OtherFigure, ...] = ()
     n_tokens_unique: float | None = None
     n_params_non_embedding: float | None = None
     kind: str = "decoder"
@@ -111,7 +111,7 @@ class Audit:
     excess_loss: float | None  # L(N, D) - L*(C)
     cheapest_flops: float | None  # C' of the optimal model with the same loss
     wasted_compute_fraction: float | None  # 1 - C'/C
-    readings: tuple[Reading, ...]  # of the other figures
+    readings: tuple[FigureVerdict, ...]  # of the other figures
     warnings: tuple[str, ...]
 
     @property
@@ -169,7 +169,7 @@ def audit_model(model: TrainedModel, law: Law) -> Audit:
         tokens_per_param=model.n_tokens / n_params,
         loss=loss,
         optimum=optimum,
-        n_params_interval=intervals(law, Problem(flops=flops)).n_params if not extra else None,
+        n_params_interval=intervals(law, AllocationProblem(flops=flops)).n_params if not extra else None,
         rule_of_thumb=find_law(RULE_OF_THUMB).allocate(flops),
         size_ratio=n_params / optimum.n_params,
         tokens_per_param_ratio=(model.n_tokens / n_params) / (optimum.n_tokens / optimum.n_params),
@@ -185,7 +185,7 @@ def audit_model(model: TrainedModel, law: Law) -> Audit:
     )
 
 
-def describe_reading(audit: Audit, reading: Reading) -> tuple[str, str]:
+def describe_reading(audit: Audit, reading: FigureVerdict) -> tuple[str, str]:
     """What the other figure is, and the verdict it leads to: "with 432B tokens (...)", "5.9x under-trained"."""
     figure, ratio = reading.figure, reading.tokens_per_param_ratio
     what = f"with {format_tokens(figure.n_tokens)} tokens"
@@ -195,12 +195,12 @@ def describe_reading(audit: Audit, reading: Reading) -> tuple[str, str]:
     return f"{what} ({figure.why})", f"{times}{reading.verdict}"
 
 
-def _read_figure(law: Law, figure: Figure, extra: dict[str, float]) -> Reading:
+def _read_figure(law: Law, figure: OtherFigure, extra: dict[str, float]) -> FigureVerdict:
     n_params, n_tokens, _ = figure
     flops = FLOPS_PER_PARAM_TOKEN * n_params * n_tokens
     optimum = law.allocate(flops, **extra)
     cheapest = _loss_and_cheapest(law, n_params, n_tokens, extra)[1]
-    return Reading(
+    return FigureVerdict(
         figure=figure,
         flops=flops,
         tokens_per_param_ratio=(n_tokens / n_params) / (optimum.n_tokens / optimum.n_params),
@@ -210,9 +210,9 @@ def _read_figure(law: Law, figure: Figure, extra: dict[str, float]) -> Reading:
     )
 
 
-def _figures(model: PublishedModel, n_params: float, n_tokens: float) -> tuple[Figure, ...]:
+def _figures(model: PublishedModel, n_params: float, n_tokens: float) -> tuple[OtherFigure, ...]:
     """Published FLOPs that are not 6ND, then the tokens that other sources name."""
-    figures = [Figure(n_params, tokens, why) for tokens, why in model.disputed_tokens]
+    figures = [OtherFigure(n_params, tokens, why) for tokens, why in model.disputed_tokens]
     if model.flops is None:
         return tuple(figures)
     ratio = model.flops / (FLOPS_PER_PARAM_TOKEN * n_params * n_tokens)
@@ -222,9 +222,9 @@ def _figures(model: PublishedModel, n_params: float, n_tokens: float) -> tuple[F
     if model.flops_counts:
         return (
             *figures,
-            Figure(ratio * n_params, n_tokens, f"its {published} count {model.flops_counts}"),
+            OtherFigure(ratio * n_params, n_tokens, f"its {published} count {model.flops_counts}"),
         )
-    return (Figure(n_params, ratio * n_tokens, f"its {published} over 6N"), *figures)
+    return (OtherFigure(n_params, ratio * n_tokens, f"its {published} over 6N"), *figures)
 
 
 def from_published(model: PublishedModel) -> TrainedModel:

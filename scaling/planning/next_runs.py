@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from operator import mul
 from typing import NamedTuple
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.laws.base import Allocation, Law
-from scaling.planning.allocation import TRAINING_FLOPS, Problem, has_surface
+from scaling.planning.allocation import AllocationProblem, has_surface, origin_of
 from scaling.planning.uncertainty import Solved, solve_or_none, thinned_draws
 
 SHARES = (0.002, 0.02)  # of the plan's compute, per run; five runs cost 1 and 10 %
@@ -41,7 +42,7 @@ class Sweep(NamedTuple):
 def propose_sweeps(
     law: Law,
     point: Allocation,
-    problem: Problem | None = None,
+    problem: AllocationProblem | None = None,
     solved: Solved | None = None,
     *,
     target: str = "n_params",
@@ -54,10 +55,12 @@ def propose_sweeps(
     """
     if law.uncertainty is None or len(law.uncertainty.draws) < LEAST_DRAWS or not has_surface(law):
         return ()
-    problem = problem or Problem(flops=point.flops)
+    problem = problem or AllocationProblem(flops=point.flops)
     inputs = dict(problem.inputs)
     budgets = run_budgets(law, point)
-    valleys = [[(n, flops / (TRAINING_FLOPS * n)) for n in _sizes(law, flops, inputs)] for flops in budgets]
+    valleys = [
+        [(n, flops / (FLOPS_PER_PARAM_TOKEN * n)) for n in _sizes(law, flops, inputs)] for flops in budgets
+    ]
     pairs = _solved_draws(law, point, problem, solved)
     columns = _log_predictions(pairs, point, target, [run for valley in valleys for run in valley], inputs)
     if not columns:
@@ -78,8 +81,7 @@ def propose_sweeps(
 
 def least_run_flops(law: Law) -> float:
     """The least compute of a run that the law speaks about."""
-    ranges = law.provenance.fitted_range if law.provenance else {}
-    return max(LEAST_FLOPS, ranges.get("flops", (0.0, 0.0))[0])
+    return max(LEAST_FLOPS, origin_of(law).fitted_range.get("flops", (0.0, 0.0))[0])
 
 
 def run_budgets(law: Law, point: Allocation) -> list[float]:
@@ -94,7 +96,7 @@ def _sizes(law: Law, flops: float, inputs: Mapping[str, float]) -> tuple[float, 
     return tuple(middle * SPAN ** (2 * i / (N_SIZES - 1) - 1) for i in range(N_SIZES))
 
 
-def _solved_draws(law: Law, point: Allocation, problem: Problem, solved: Solved | None) -> Solved:
+def _solved_draws(law: Law, point: Allocation, problem: AllocationProblem, solved: Solved | None) -> Solved:
     """At most N_DRAWS draws with their answers."""
     if solved is not None:
         n = min(N_DRAWS, len(solved))

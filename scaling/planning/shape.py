@@ -14,11 +14,12 @@ under 3 % from an aspect ratio of 10 to 200):
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from scaling.accounting.params import count_params
 from scaling.architecture import Architecture
 from scaling.errors import PlanError, UsageError
+from scaling.jsonable import fields_of
 from scaling.units import format_params
 
 DEFAULT_VOCAB = 32_000  # of the runs behind the default law (Hoffmann et al. 2022: SentencePiece, 32,000)
@@ -46,6 +47,12 @@ class Shape(NamedTuple):
     def relative_error(self) -> float:
         """n_params / n_params_wanted - 1."""
         return self.n_params / self.n_params_wanted - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **self.architecture.to_dict(),
+            **fields_of(self, leave_out=["architecture"], also=["relative_error"]),
+        }
 
 
 def choose_architecture(

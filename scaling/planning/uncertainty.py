@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError, PlanError
+from scaling.jsonable import jsonable
 from scaling.laws.base import Allocation, Law
-from scaling.planning.allocation import TRAINING_FLOPS, Problem, solve
+from scaling.planning.allocation import AllocationProblem, solve
 from scaling.planning.numerics import percentile
 
 Ends = tuple[float, float]  # low, high; 0 and inf where the runs do not determine it
@@ -34,11 +36,21 @@ class Intervals(NamedTuple):
     loss: Ends | None = None
     flops: Ends | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """An end of 0 or infinity is unbounded, null; null for the whole is a quantity that is given."""
+
+        def said(value: Any) -> Any:
+            return (
+                {"low": value[0] or None, "high": jsonable(value[1])} if isinstance(value, tuple) else value
+            )
+
+        return {name: said(value) for name, value in self._asdict().items()}
+
 
 Solved = list[tuple[Law, Allocation | None]]  # each draw with its answer, None where it has none
 
 
-def intervals(law: Law, problem: Problem, solved: Solved | None = None) -> Intervals:
+def intervals(law: Law, problem: AllocationProblem, solved: Solved | None = None) -> Intervals:
     """Intervals of the answer to `problem` from the law's band or draws (`solved`: from `solve_draws`, if at hand)."""
     uncertainty = law.uncertainty
     if uncertainty is None or (uncertainty.band is None and not uncertainty.draws):
@@ -98,7 +110,7 @@ def _between(ends: Ends, share: float, centres: tuple[float | None, float | None
 def _from_band(law: Law, flops: float, n_params: Ends, loss: Ends) -> Intervals:
     """D = C / (6 N) and D/N = C / (6 N^2) fall as N grows, so their ends swap."""
     assert law.uncertainty is not None
-    product = flops / TRAINING_FLOPS
+    product = flops / FLOPS_PER_PARAM_TOKEN
     low, high = n_params
     return Intervals(
         level=law.uncertainty.level,
@@ -115,7 +127,7 @@ def _divide(product: float, n: float) -> float:
     return math.inf if n == 0 else product / n
 
 
-def _from_draws(law: Law, problem: Problem, solved: Solved | None) -> Intervals:
+def _from_draws(law: Law, problem: AllocationProblem, solved: Solved | None) -> Intervals:
     assert law.uncertainty is not None
     points = [point for _, point in (solve_draws(law, problem) if solved is None else solved)]
     level = law.uncertainty.level
@@ -170,19 +182,19 @@ def thinned_draws(law: Law, n_most: int) -> list[Law]:
     return [law.with_coefficients(row) for row in thinned_rows(law, n_most)]
 
 
-def solve_draws(law: Law, problem: Problem) -> Solved:
+def solve_draws(law: Law, problem: AllocationProblem) -> Solved:
     """Each draw with its answer to the problem."""
     if problem.is_free and not problem.is_plain:
         problem = problem._replace(near=_solve_or_none_params(law, problem), tolerance=2e-3)  # 0.2 % of N
     return [(draw, solve_or_none(draw, problem)) for draw in thinned_draws(law, N_DRAWS)]
 
 
-def _solve_or_none_params(law: Law, problem: Problem) -> float | None:
+def _solve_or_none_params(law: Law, problem: AllocationProblem) -> float | None:
     point = solve_or_none(law, problem)
     return None if point is None else point.n_params
 
 
-def solve_or_none(law: Law, problem: Problem) -> Allocation | None:
+def solve_or_none(law: Law, problem: AllocationProblem) -> Allocation | None:
     """The answer, or None where a draw has none."""
     try:
         return solve(law, problem)
