@@ -18,7 +18,7 @@ _PUBLIC = {
     "plan_to_dict": "result",
     "explain_plan": "explain",
     "choose_architecture": "shape",
-    "choose_schedule": "schedule",
+    "choose_schedule": "shape",
     "allocate_compute": "allocation",
 }
 

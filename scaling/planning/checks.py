@@ -11,8 +11,7 @@ from scaling.laws.base import Allocation, Law
 from scaling.planning.allocation import CHEAP_EPOCHS, has_surface, needs_repetition, origin_of
 from scaling.planning.cost import Cost
 from scaling.planning.memory import MemoryPlan
-from scaling.planning.schedule import Schedule
-from scaling.planning.shape import DEFAULT_VOCAB, Shape
+from scaling.planning.shape import DEFAULT_VOCAB, Schedule, Shape
 from scaling.units import format_duration, format_flops, format_params, format_percent, format_tokens
 
 LEAST_PARAMS = 1e4  # below this no shape is a language model

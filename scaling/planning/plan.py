@@ -30,8 +30,7 @@ from scaling.planning.cost import (
 )
 from scaling.planning.memory import MemoryPlan, largest_params, least_devices, plan_memory
 from scaling.planning.result import Plan
-from scaling.planning.schedule import Schedule, choose_schedule
-from scaling.planning.shape import Count, Shape, choose_architecture
+from scaling.planning.shape import Count, Schedule, Shape, choose_architecture, choose_schedule
 from scaling.planning.uncertainty import Solved, intervals, solve_draws
 from scaling.reference.hardware import find_accelerator
 from scaling.reference.published import DEFAULT_LAW, find_law

@@ -24,14 +24,12 @@ from scaling.planning.alternatives import (
 from scaling.planning.checks import data_sentence
 from scaling.planning.cost import Budget, Cluster, Compute, Constraints, Cost
 from scaling.planning.memory import MemoryPlan
-from scaling.planning.schedule import Schedule
-from scaling.planning.shape import DEFAULT_VOCAB, Shape
-from scaling.planning.uncertainty import Ends, Intervals, Solved
+from scaling.planning.shape import DEFAULT_VOCAB, Schedule, Shape
+from scaling.planning.uncertainty import Ends, Intervals, Solved, Sweep, propose_sweeps
 from scaling.translation import tr
 from scaling.units import digits_by_error, format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
-    from scaling.planning.next_runs import Sweep
     from scaling.planning.spread import LawSpread
 
 SPREAD_TOLERANCE = 1e-3  # of N of another law: papers differ by a factor
@@ -124,8 +122,6 @@ class Plan(Shown):
     @cached_property
     def sweeps(self) -> tuple[Sweep, ...]:
         """Small sweeps that would shrink the interval of N*, best first."""
-        from scaling.planning.next_runs import propose_sweeps
-
         return propose_sweeps(self.law, self.optimum, self.reference, self._solved_reference)
 
     @property

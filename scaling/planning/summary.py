@@ -15,11 +15,9 @@ from scaling.planning.allocation import Repetition, origin_of
 from scaling.planning.alternatives import Inference, NearOptimum, OtherSize
 from scaling.planning.cost import Budget, Compute, Constraints, Cost, price_date_text
 from scaling.planning.memory import MemoryPlan
-from scaling.planning.next_runs import MOST_SHARE, Sweep, least_run_flops, run_budgets
-from scaling.planning.schedule import Schedule
-from scaling.planning.shape import Shape
+from scaling.planning.shape import Schedule, Shape
 from scaling.planning.spread import LawAnswer, LawSpread, other_papers, other_papers_text
-from scaling.planning.uncertainty import Intervals
+from scaling.planning.uncertainty import MOST_SHARE, Intervals, Sweep, least_run_flops, run_budgets
 from scaling.translation import tr
 from scaling.units import (
     format_bytes,
@@ -54,11 +52,11 @@ def budget_text(compute: Compute | None, point: Allocation, budget: Budget, *, s
     """What the compute is, how it was found, and its range."""
     if compute is None:
         return tr("{flops} FLOPs (C = 6ND), from the law", flops=format_flops(point.flops))
-    flops = format_flops(compute.flops)
+    if compute.how == "given" and serves:
+        flops = format_flops(compute.flops)
+        return tr("{flops} FLOPs for training and inference (6ND + 2N D_inf)", flops=flops)
     if compute.how == "given":
-        if serves:
-            return tr("{flops} FLOPs for training and inference (6ND + 2N D_inf)", flops=flops)
-        return tr("{flops} FLOPs (C = 6ND)", flops=flops)
+        return tr("{flops} FLOPs (C = 6ND)", flops=format_flops(compute.flops))
     if compute.low == compute.high:
         return compute.how
     low, high = format_flops(compute.low, 2), format_flops(compute.high, 2)
@@ -72,21 +70,15 @@ def law_text(law: Law) -> str:
     origin = origin_of(law)
     if law.provenance is None:
         return f"{origin.name}: {law.family.formula}"
-    count = {
+    counted = {
         "total": tr("total parameters"),
         "non_embedding": tr("non-embedding parameters"),
         "unknown": tr("what its runs call parameters"),
     }.get(origin.params_convention, origin.params_convention)
-    is_published = bool(origin.status)  # a fit's own runs may be mixtures, counted by their active parameters
-    dense = is_published and origin.params_convention in ("total", "non_embedding")
-    return tr(
-        "{name}: {source}; N counts {count}{of_dense_models}, {flops_text}",
-        name=origin.name,
-        source=origin.source,
-        count=count,
-        of_dense_models=tr(" of dense models") if dense else "",
-        flops_text=origin.flops_text,
-    )
+    # a fit's own runs, which have no status, may be mixtures, counted by their active parameters
+    if origin.status and origin.params_convention in ("total", "non_embedding"):
+        counted = tr("{counted} of dense models", counted=counted)
+    return tr("{o.name}: {o.source}; N counts {counted}, {o.flops_text}", o=origin, counted=counted)
 
 
 def method_text(ends: Intervals) -> str:
@@ -109,12 +101,9 @@ def other_laws(
         return
     headers = [tr("law"), tr("remark"), tr("params"), tr("tokens"), tr("FLOPs"), tr("D/N"), tr("loss")]
     yield _table(headers, [_law_row(a) for a in spread.answers], left=2)
-    if conversion := next((a.conversion for a in spread.answers if a.conversion), ""):
-        said = tr(
-            "converted N: {conversion}; extrapolated: outside the range of that law's runs",
-            conversion=conversion,
-        )
-        yield lines(("", said))
+    if converted := next((a.conversion for a in spread.answers if a.conversion), ""):
+        converted = tr("converted N: {how}", how=converted)
+        yield lines(("", converted + tr("; extrapolated: outside the range of that law's runs")))
 
 
 def _law_row(answer: LawAnswer) -> tuple[str, ...]:
@@ -139,54 +128,42 @@ def near_optimum_text(near: NearOptimum | None, law: Law) -> str:
     if near is None:
         name = law.family.name
         return tr("the law {law} does not say what leaving it costs; --law besiroglu does", law=name)
-    finite = math.isfinite(near.worst)
-    cost = f"{math.ceil(100 * near.worst)} %" if finite else tr("any")
+    cost = f"{math.ceil(100 * near.worst)} %" if math.isfinite(near.worst) else tr("any")
     if near.measure == "wasted at equal compute":
         what = tr("wastes under {cost} of the compute", cost=cost)
+    elif math.isfinite(near.worst):
+        what = tr("costs under {cost} {near.measure}", cost=cost, near=near)
     else:
-        what = tr("costs under {cost} {measure}", cost=cost, measure=near.measure)
-        what = what if finite else tr("may miss the loss")
-    return tr(
-        "any N from {low} to {high} ({ratio_low:g} to {ratio_high:g} of N*) {what}",
-        low=format_params(near.n_params_low),
-        high=format_params(near.n_params_high),
-        ratio_low=near.ratio_low,
-        ratio_high=near.ratio_high,
-        what=what,
-    )
+        what = tr("may miss the loss")
+    low, high = format_params(near.n_params_low), format_params(near.n_params_high)
+    ratios = tr("{near.ratio_low:g} to {near.ratio_high:g} of N*", near=near)
+    return tr("any N from {low} to {high} ({ratios}) {what}", low=low, high=high, ratios=ratios, what=what)
 
 
 def lifetime_text(i: Inference) -> str:
     """What the sizes save, or cost, once their tokens are served."""
-    share = format_percent(abs(i.saved))
+    best, share = i.training_optimum, format_percent(abs(i.saved))
     return tr(
         "serving {served} tokens: {flops} FLOPs in all, {compared} than the training-optimal model of this loss ({n} "
         "on {d}, {best_flops})",
         served=format_tokens(i.inference_tokens),
         flops=format_flops(i.lifetime_flops),
         compared=tr("{share} less", share=share) if i.saved >= 0 else tr("{share} more", share=share),
-        n=format_params(i.training_optimum.n_params),
-        d=format_tokens(i.training_optimum.n_tokens),
+        n=format_params(best.n_params),
+        d=format_tokens(best.n_tokens),
         best_flops=format_flops(i.training_optimum_lifetime_flops),
     )
 
 
 def repetition_text(r: Repetition, n_tokens: float) -> str:
     """How often the unique tokens are seen, and what the repeats are worth."""
-    unique = format_tokens(r.unique_tokens)
+    unique = tr("{tokens} unique tokens", tokens=format_tokens(r.unique_tokens))
     if r.epochs <= 1:
-        share = format_percent(r.epochs)
-        return tr("{share} of the {unique} unique tokens, no repetition", share=share, unique=unique)
-    worth = ""
+        return tr("{share} of the {unique}, no repetition", share=format_percent(r.epochs), unique=unique)
+    text = tr("{epochs} epochs of {unique}", epochs=format_tokens(r.epochs), unique=unique)
     if r.effective_tokens < n_tokens:
-        worth = tr(", worth {tokens} fresh tokens", tokens=format_tokens(r.effective_tokens))
-    return tr(
-        "{epochs} epochs of {unique} unique tokens{worth} ({source})",
-        epochs=format_tokens(r.epochs),
-        unique=unique,
-        worth=worth,
-        source=r.source,
-    )
+        text += tr(", worth {tokens} fresh tokens", tokens=format_tokens(r.effective_tokens))
+    return f"{text} ({r.source})"
 
 
 def other_sizes(
@@ -198,11 +175,11 @@ def other_sizes(
     many = len(sizes) > MANY
     best = tr("N*") if is_optimum else tr("the optimum, {n}", n=format_params(optimum.n_params))
     said = tr("sizes as shares of {optimum}, trained until they reach its loss", optimum=best)
-    said += tr("; wasted: at the optimum's own compute") if many else ""
     extra = tr("extra lifetime compute") if lifetime else tr("extra compute")
     headers = [tr("share"), tr("params"), tr("tokens"), extra, tr("repaid by serving")]
     rows = [_size_row(a) for a in sizes]
     if many:
+        said += tr("; wasted: at the optimum's own compute")
         headers.append(tr("wasted"))
         rows = [(*r, _wasted(a.wasted_compute)) for r, a in zip(rows, sizes, strict=True)]
     return lines((tr("over-train"), said)), _table(headers, rows), _figure(sizes, optimum)
@@ -254,66 +231,37 @@ def _figure(sizes: tuple[OtherSize, ...], optimum: Allocation) -> Figure:
 def shape_rows(shape: Shape, exact_flops: float, flops: float) -> Iterator[Row]:
     """Layers, width, heads and MLP; the exact count and the exact FLOPs beside 6ND."""
     a = shape.architecture
-    heads = tr("{n} heads of {size}", n=a.n_heads, size=a.d_head)
-    if a.n_kv_heads != a.n_heads:
-        heads += tr(" ({n} key-value)", n=a.n_kv_heads)
-    yield (
-        tr("shape"),
-        tr(
-            "{n_layers} layers, width {width:,}, {heads}, SwiGLU {d_ff:,}, vocabulary {vocabulary:,}{tied}, "
-            "context {context:,}",
-            n_layers=a.n_layers,
-            width=a.d_model,
-            heads=heads,
-            d_ff=a.d_ff,
-            vocabulary=a.vocab_size,
-            tied=tr(", tied") if a.tie_embeddings else "",
-            context=a.context_length,
-        ),
-    )
-    yield (
-        "",
-        tr(
-            "{n_params:,} parameters ({error:+.2f} % of N), {share} in the vocabulary; exact FLOPs {flops} "
-            "({more:+.1f} % beside 6ND)",
-            n_params=shape.n_params,
-            error=100 * shape.relative_error,
-            share=format_percent(shape.vocabulary_share),
-            flops=format_flops(exact_flops),
-            more=100 * (exact_flops / flops - 1),
-        ),
-    )
+    heads = tr("{a.n_heads} heads of {a.d_head}", a=a)
+    heads += tr(" ({a.n_kv_heads} key-value)", a=a) if a.n_kv_heads != a.n_heads else ""
+    vocabulary = tr("vocabulary {a.vocab_size:,}", a=a) + (tr(", tied") if a.tie_embeddings else "")
+    layers = tr("{a.n_layers} layers, width {a.d_model:,}, {heads}, SwiGLU {a.d_ff:,}", a=a, heads=heads)
+    yield tr("shape"), f"{layers}, {vocabulary}, " + tr("context {a.context_length:,}", a=a)
+    error, share = 100 * shape.relative_error, format_percent(shape.vocabulary_share)
+    count = tr("{s.n_params:,} parameters ({error:+.2f} % of N)", s=shape, error=error)
+    count += tr(", {share} in the vocabulary", share=share)
+    more = 100 * (exact_flops / flops - 1)
+    exact = tr("exact FLOPs {flops} ({more:+.1f} % beside 6ND)", flops=format_flops(exact_flops), more=more)
+    yield "", f"{count}; {exact}"
 
 
 def schedule_rows(s: Schedule) -> Iterator[Row]:
     """Steps, batch, learning rate and warm-up, and each source with the range it was fitted on."""
-    yield (
-        tr("training"),
-        tr(
-            "{n_steps:,} steps of {sequences:,} x {context:,} = {batch} tokens, learning rate {rate:g}, warm-up "
-            "{warm_up:,} steps; {decay}",
-            n_steps=s.n_steps,
-            sequences=s.batch_sequences,
-            context=s.context_length,
-            batch=format_tokens(s.batch_tokens),
-            rate=s.learning_rate,
-            warm_up=s.warm_up_steps,
-            decay=s.decay,
-        ),
+    steps = tr(
+        "{s.n_steps:,} steps of {s.batch_sequences:,} x {s.context_length:,} = {batch} tokens",
+        s=s,
+        batch=format_tokens(s.batch_tokens),
     )
-    for advice in s.advice:
-        said = [] if advice.learning_rate is None else [tr("lr {rate:.2g}", rate=advice.learning_rate)]
-        if advice.batch_tokens is not None:
-            said.append(tr("batch {tokens}", tokens=format_tokens(advice.batch_tokens, 2)))
-        told = tr(
-            "{values} by {source}; {inside} its range, {fitted_on}",
-            values=", ".join(said),
-            source=advice.source,
-            inside=tr("inside") if advice.inside else tr("OUTSIDE"),
-            fitted_on=advice.fitted_on,
-        )
-        yield "", (tr("chosen: ") if advice.name == s.chosen else "") + told
-    yield "", tr("warm-up by {source}", source=s.warm_up_source)
+    rate = tr("learning rate {s.learning_rate:g}, warm-up {s.warm_up_steps:,} steps; {s.decay}", s=s)
+    yield tr("training"), f"{steps}, {rate}"
+    for a in s.advice:
+        values = [] if a.learning_rate is None else [tr("lr {rate:.2g}", rate=a.learning_rate)]
+        if a.batch_tokens is not None:
+            values.append(tr("batch {tokens}", tokens=format_tokens(a.batch_tokens, 2)))
+        chosen = tr("chosen: ") if a.name == s.chosen else ""
+        by = tr("{values} by {a.source}", values=", ".join(values), a=a)
+        inside = tr("inside its range, {a.fitted_on}", a=a) if a.inside else ""
+        yield "", f"{chosen}{by}; {inside or tr('OUTSIDE its range, {a.fitted_on}', a=a)}"
+    yield "", tr("warm-up by {s.warm_up_source}", s=s)
 
 
 def memory_blocks(memory: MemoryPlan) -> Blocks:
@@ -358,24 +306,15 @@ def _gigabytes(n_bytes: int) -> str:
 def cost_rows(cost: Cost, budget: Budget) -> Iterator[Row]:
     """Wall clock at high, mid and low MFU, money at both prices, energy."""
     low, mid, high = cost.mfu
-    hours = cost.accelerator_hours[1]
-    yield (
-        tr("time"),
-        tr(
-            "{times} at MFU {mfus} % ({mfu_source}) x goodput {goodput:g} %, on {n:,} x {accelerator}{chosen}; {hours} "
-            "accelerator-hours",
-            times=" / ".join(
-                format_duration(s, 2) for s in (cost.seconds if low != high else cost.seconds[1:2])
-            ),
-            mfus=" / ".join(f"{100 * m:.3g}" for m in ((high, mid, low) if low != high else (mid,))),
-            mfu_source=cost.mfu_source,
-            goodput=100 * cost.goodput,
-            n=cost.n_accelerators,
-            accelerator=cost.accelerator,
-            chosen=tr(" (chosen: done in 30 days, and it fits)") if cost.is_chosen else "",
-            hours=f"{hours:,.{0 if hours >= 100 else 1}f}",
-        ),
-    )
+    hours, one = cost.accelerator_hours[1], low == high
+    times = " / ".join(format_duration(s, 2) for s in (cost.seconds[1:2] if one else cost.seconds))
+    mfus = " / ".join(f"{100 * m:.3g}" for m in ((mid,) if one else (high, mid, low)))
+    at = tr("{times} at MFU {mfus} % ({cost.mfu_source})", times=times, mfus=mfus, cost=cost)
+    at += tr(" x goodput {goodput:g} %", goodput=100 * cost.goodput)
+    on = tr("on {cost.n_accelerators:,} x {cost.accelerator}", cost=cost)
+    on += tr(" (chosen: done in 30 days, and it fits)") if cost.is_chosen else ""
+    spent = tr("{hours} accelerator-hours", hours=f"{hours:,.{0 if hours >= 100 else 1}f}")
+    yield tr("time"), f"{at}, {on}; {spent}"
     yield tr("money"), _money(cost, budget)
     if cost.energy_kwh is not None:
         energy = _energy(cost.energy_kwh[1])
@@ -385,30 +324,27 @@ def cost_rows(cost: Cost, budget: Budget) -> Iterator[Row]:
 def _money(cost: Cost, budget: Budget) -> str:
     if cost.price_usd_per_hour is None or cost.usd is None or cost.usd_extreme is None:
         return tr(
-            "no price is known for {accelerator}; give one in dollars per accelerator-hour with --price",
-            accelerator=cost.accelerator,
+            "no price is known for {cost.accelerator}; give one in dollars per accelerator-hour with --price",
+            cost=cost,
         )
     cheap, dear = cost.price_usd_per_hour
     when = price_date_text(cost.price_date)
     if cheap == dear:
         usd = format_dollars(cost.usd[0])
         return tr("{usd} at ${price:.2f} an hour ({when})", usd=usd, price=cheap, when=when)
-    low, high = (format_dollars(usd, 2) for usd in cost.usd)
-    text = tr(
-        "{low} to {high} at ${cheap:.2f} to ${dear:.2f} an hour ({when})",
-        low=low,
-        high=high,
-        cheap=cheap,
-        dear=dear,
-        when=when,
-    )
+    ends = _dollars(cost.usd)
+    hourly = tr("${cheap:.2f} to ${dear:.2f} an hour ({when})", cheap=cheap, dear=dear, when=when)
+    text = tr("{ends} at {hourly}", ends=ends, hourly=hourly)
     if budget.dollars is not None:
         usd = format_dollars(budget.dollars)
         return tr("{usd} at the middle price; this run costs {text}", usd=usd, text=text)
     if cost.mfu[0] != cost.mfu[2]:
-        low, high = (format_dollars(usd, 2) for usd in cost.usd_extreme)
-        text += tr("; {low} to {high} over the range of MFU as well", low=low, high=high)
+        text += tr("; {ends} over the range of MFU as well", ends=_dollars(cost.usd_extreme))
     return text
+
+
+def _dollars(ends: tuple[float, float]) -> str:
+    return tr("{low} to {high}", low=format_dollars(ends[0], 2), high=format_dollars(ends[1], 2))
 
 
 def _energy(kwh: float) -> str:

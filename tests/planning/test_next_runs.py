@@ -11,9 +11,8 @@ import pytest
 from scaling.laws import ChinchillaLaw, Uncertainty
 from scaling.planning.allocation import AllocationProblem, solve
 from scaling.planning.cost import Constraints
-from scaling.planning.next_runs import N_DRAWS, NOISE_SD, propose_sweeps
 from scaling.planning.plan import plan_training
-from scaling.planning.uncertainty import thinned_draws
+from scaling.planning.uncertainty import N_SWEEP_DRAWS, NOISE_SD, propose_sweeps, thinned_draws
 from scaling.reference import find_law
 
 
@@ -21,7 +20,7 @@ def test_width_left_is_that_of_gaussian_conditioning() -> None:
     law = find_law("besiroglu")
     point = solve(law, AllocationProblem(flops=1e22))
     sweep = propose_sweeps(law, point)[0]
-    draws = thinned_draws(law, N_DRAWS)
+    draws = thinned_draws(law, N_SWEEP_DRAWS)
     target = np.log([d.allocate(1e22).n_params for d in draws])
     runs = np.log([[d.loss(n, sweep.flops_per_run / 6 / n) for n in sweep.n_params] for d in draws])
     joint = np.cov(np.column_stack([target, runs]).T, bias=True)
@@ -75,7 +74,7 @@ def test_sweeps_are_for_the_interval_the_plan_shows(constraints: Constraints) ->
         tolerance=2e-3,
         near=plan.point.n_params,
     )
-    draws = thinned_draws(plan.law, N_DRAWS)
+    draws = thinned_draws(plan.law, N_SWEEP_DRAWS)
     target = np.log([solve(d, problem).n_params for d in draws])
     inputs = dict(problem.inputs)
     runs = np.log([[d.loss(n, sweep.flops_per_run / 6 / n, **inputs) for n in sweep.n_params] for d in draws])
