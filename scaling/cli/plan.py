@@ -1,17 +1,21 @@
-"""`scaling plan`: parse the options, call `plan_training`, print."""
+"""`scaling plan`: parse the options, call `plan_training`, show."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
-from scaling.cli.output import print_json, warn
-from scaling.errors import PlanError, UnitError, UsageError
+from scaling.errors import PlanError, UnitError, UnknownNameError, UsageError
+from scaling.render.terminal import say, show, show_json, warn
 from scaling.units import (
+    Hardware,
     parse_bytes,
     parse_dollars,
     parse_duration,
@@ -22,34 +26,99 @@ from scaling.units import (
     parse_tokens,
 )
 
-BUDGET = (
-    ("--flops", "Training compute: 1e21, '1 ZFLOP', '11574 PF-days'."),
-    ("--hardware", "Accelerators: 8xH100 (with --time or --dollars a budget, else what to plan for)."),
-    ("--time", "How long the hardware is yours: 14d, 36h."),
-    ("--dollars", "Money for --hardware: 25k, $1.2M."),
-    ("--target-loss", "The cheapest way to this loss (nats per token)."),
-    (
-        "--params",
-        "Model size: 7B (active, of a mixture of experts). Tokens follow from the law, or from a budget too.",
-    ),
-    ("--tokens", "Training tokens: 1T. Parameters follow likewise."),
-)
-CONSTRAINTS = (
-    ("--unique-tokens", "Tokens you have; more are repeats (Muennighoff et al. 2023)."),
-    ("--max-params", "Largest model allowed."),
-    ("--max-memory", "Memory of each accelerator, 80GB: caps the model at what trains in it."),
-    ("--inference-tokens", "Tokens to serve over the model's life; compute is then 6ND + 2N D_inf."),
-    ("--seq-len", "Context length in tokens (default 2048)."),
-    ("--vocab", "Vocabulary size (default 32,000, less for very small models)."),
-)
-COST = (
-    ("--mfu", "Share of the dense peak that training reaches: 0.4 or 40% (default: table)."),
-    ("--goodput", "Share of wall time spent in steps (default 0.9)."),
-    ("--price", "Dollars per accelerator-hour (default: dated table, a range)."),
-    ("--peak-tflops", "Dense peak of one accelerator in TFLOP/s, for a device not in the table."),
-)
+if TYPE_CHECKING:
+    from scaling.planning.cost import Budget, Cluster, Constraints
+    from scaling.planning.result import Plan
 
 PICTURES = (".png", ".svg", ".pdf")
+
+
+def _whole(option: str, text: str) -> int:
+    value = parse_number(text, example="4096 or 32k", whole=True)
+    if value != int(value) or value > 1e9:
+        raise UsageError(f"{option} must be a whole number of tokens up to 1e9, got {text!r}.")
+    return int(value)
+
+
+def _share(option: str, text: str) -> float:
+    """0.4 or 40%."""
+    percent = text.strip().endswith("%")
+    value = parse_number(text.strip().removesuffix("%"), example="0.4 or 40%") / (100 if percent else 1)
+    if not 0 < value <= 1:
+        raise UsageError(f"{option} is a share between 0 and 1, got {text!r}; write 0.4 or 40%.")
+    return value
+
+
+class Quantity(NamedTuple):
+    """An option that is a quantity: how its text is read, and the argument that it becomes."""
+
+    name: str
+    help: str
+    parse: Callable[[str], float]
+    of: Literal["budget", "constraints", "cluster"]
+    argument: str
+
+    @property
+    def key(self) -> str:
+        """Its name among the parameters of the command."""
+        return self.name[2:].replace("-", "_")
+
+
+HARDWARE = "Accelerators: 8xH100 (with --time or --dollars a budget, else what to plan for)."
+QUANTITIES = (
+    Quantity("--flops", "Training compute: 1e21, '1 ZFLOP', '11574 PF-days'.", parse_flops, "budget", "flops"),
+    Quantity("--time", "How long the hardware is yours: 14d, 36h.", parse_duration, "budget", "seconds"),
+    Quantity("--dollars", "Money for --hardware: 25k, $1.2M.", parse_dollars, "budget", "dollars"),
+    Quantity(
+        "--target-loss", "The cheapest way to this loss (nats per token).",
+        partial(parse_number, example="2.3"), "budget", "target_loss",
+    ),
+    Quantity(
+        "--params",
+        "Model size: 7B (active, of a mixture of experts). Tokens follow from the law, or from a budget too.",
+        parse_params, "budget", "n_params",
+    ),
+    Quantity(
+        "--tokens", "Training tokens: 1T. Parameters follow likewise.", parse_tokens, "budget", "n_tokens"
+    ),
+    Quantity(
+        "--unique-tokens", "Tokens you have; more are repeats (Muennighoff et al. 2023).",
+        parse_tokens, "constraints", "unique_tokens",
+    ),
+    Quantity("--max-params", "Largest model allowed.", parse_params, "constraints", "max_params"),
+    Quantity(
+        "--max-memory", "Memory of each accelerator, 80GB: caps the model at what trains in it.",
+        parse_bytes, "constraints", "max_memory_bytes",
+    ),
+    Quantity(
+        "--inference-tokens", "Tokens to serve over the model's life; compute is then 6ND + 2N D_inf.",
+        parse_tokens, "constraints", "inference_tokens",
+    ),
+    Quantity(
+        "--seq-len", "Context length in tokens (default 2048).",
+        partial(_whole, "--seq-len"), "constraints", "context_length",
+    ),
+    Quantity(
+        "--vocab", "Vocabulary size (default 32,000, less for very small models).",
+        partial(_whole, "--vocab"), "constraints", "vocab_size",
+    ),
+    Quantity(
+        "--mfu", "Share of the dense peak that training reaches: 0.4 or 40% (default: table).",
+        partial(_share, "--mfu"), "cluster", "mfu",
+    ),
+    Quantity(
+        "--goodput", "Share of wall time spent in steps (default 0.9).",
+        partial(_share, "--goodput"), "cluster", "goodput",
+    ),
+    Quantity(
+        "--price", "Dollars per accelerator-hour (default: dated table, a range).",
+        parse_dollars, "cluster", "price_usd_per_hour",
+    ),
+    Quantity(
+        "--peak-tflops", "Dense peak of one accelerator in TFLOP/s, for a device not in the table.",
+        lambda text: parse_number(text, example="989") * 1e12, "cluster", "peak_flops_per_s",
+    ),
+)  # fmt: skip
 
 
 @contextmanager
@@ -64,19 +133,16 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _options(rows: tuple[tuple[str, str], ...]) -> Callable[[Any], Any]:
-    def decorate(function: Any) -> Any:
-        for name, text in reversed(rows):
-            function = click.option(name, metavar="", help=text)(function)
-        return function
-
-    return decorate
+def _quantities(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of QUANTITIES, --hardware after the first."""
+    first, *others = [(q.name, q.help) for q in QUANTITIES]
+    for name, text in reversed((first, ("--hardware", HARDWARE), *others)):
+        function = click.option(name, metavar="", help=text)(function)
+    return function
 
 
 @click.command(epilog="Example: scaling plan --flops 1e21")
-@_options(BUDGET)
-@_options(CONSTRAINTS)
-@_options(COST)
+@_quantities
 @click.option(
     "--law", default="besiroglu", metavar="", help="Published law, fit.json, or all (default besiroglu)."
 )
@@ -111,181 +177,101 @@ def plan(
     if plot is not None:
         _refuse_picture(plot, force)
     chosen = resolve_law(DEFAULT_LAW if law == "all" else law)
-    budget, cluster, constraints = read_options(**given)
-    result = plan_training(
-        budget, chosen, cluster=cluster, constraints=constraints, ratios=WIDER if alternatives else SMALLER
-    )
+    budget, cluster, constraints = read_options(given)
+    ratios = WIDER if alternatives else SMALLER
+    result = plan_training(budget, chosen, cluster=cluster, constraints=constraints, ratios=ratios)
     command = next_command(given, law)
     if plot is not None:
         _draw(plan_training(budget, chosen, cluster=cluster, constraints=constraints, ratios=CURVE), plot)
     if as_json:
-        from scaling.planning.contract import plan_to_dict
-
-        print_json(plan_to_dict(result, next_command=command))
+        show_json(result.to_dict(next_command=command))
+    elif quiet:
+        show(*result.headline(alone=True))
     else:
-        from scaling.cli import plan_text
+        show(*result.summary(all_laws=law == "all", next_command=command))
+        if explain:
+            from scaling.planning.explain import derivation
 
-        plan_text.print_headline(result, alone=quiet)
-        if not quiet:
-            plan_text.print_plan(result, all_laws=law == "all", explain=explain, next_command=command)
+            show(*derivation(result))
     if as_json or quiet:
         for text in result.warnings:
             warn(text)
 
 
-def read_options(
-    *,
-    flops: str | None = None,
-    hardware: str | None = None,
-    time: str | None = None,
-    dollars: str | None = None,
-    target_loss: str | None = None,
-    params: str | None = None,
-    tokens: str | None = None,
-    unique_tokens: str | None = None,
-    max_params: str | None = None,
-    max_memory: str | None = None,
-    inference_tokens: str | None = None,
-    seq_len: str | None = None,
-    vocab: str | None = None,
-    mfu: str | None = None,
-    goodput: str | None = None,
-    price: str | None = None,
-    peak_tflops: str | None = None,
-) -> tuple[Any, Any, Any]:
-    """Budget, Cluster (None when no hardware is named) and Constraints from the text of the options."""
-    from scaling.planning.budget import Budget, Constraints
-    from scaling.planning.shape import DEFAULT_CONTEXT
+def read_options(texts: Mapping[str, str | None]) -> tuple[Budget, Cluster | None, Constraints]:
+    """Budget, Cluster (None when no hardware is named) and Constraints from the text of the options, by their keys."""
+    from scaling.planning.cost import Budget, Constraints
 
+    hardware = texts.get("hardware")
     device = None if hardware is None else parse_hardware(hardware)
-    seconds = _read("--time", time, parse_duration) or (device.seconds if device else None)
-    amounts = {"--time": seconds, "--dollars": dollars}
-    others = (flops, target_loss, params, tokens)
-    _refuse_half_a_budget(hardware, amounts, others_given=any(text is not None for text in others))
-    budget = Budget(
-        flops=_read("--flops", flops, parse_flops),
-        seconds=seconds,
-        dollars=_read("--dollars", dollars, parse_dollars),
-        target_loss=_read("--target-loss", target_loss, lambda text: parse_number(text, example="2.3")),
-        n_params=_read("--params", params, parse_params),
-        n_tokens=_read("--tokens", tokens, parse_tokens),
-    )
-    constraints = Constraints(
-        unique_tokens=_read("--unique-tokens", unique_tokens, parse_tokens),
-        max_params=_read("--max-params", max_params, parse_params),
-        max_memory_bytes=_read("--max-memory", max_memory, parse_bytes),
-        inference_tokens=_read("--inference-tokens", inference_tokens, parse_tokens),
-        context_length=_whole("--seq-len", seq_len) or DEFAULT_CONTEXT,
-        vocab_size=_whole("--vocab", vocab),
-    )
-    known = (mfu, goodput, price, peak_tflops)
-    if device is None and all(value is None for value in known):
-        return budget, None, constraints
-    return budget, _cluster(device, hardware, *known), constraints
+    arguments: dict[str, dict[str, Any]] = {"budget": {}, "constraints": {}, "cluster": {}}
+    for quantity in QUANTITIES:
+        if (text := texts.get(quantity.key)) is not None:
+            arguments[quantity.of][quantity.argument] = _read(quantity, text)
+    if device is not None and device.seconds is not None:
+        arguments["budget"].setdefault("seconds", device.seconds)
+    _refuse_half_a_budget(hardware, arguments["budget"])
+    cluster = None
+    if device is not None or arguments["cluster"]:
+        counted = hardware is not None and hardware.lstrip()[:1].isdigit()
+        cluster = _cluster(device, counted=counted, better_known=arguments["cluster"])
+    return Budget(**arguments["budget"]), cluster, Constraints(**arguments["constraints"])
 
 
-def _refuse_half_a_budget(hardware: str | None, amounts: dict[str, Any], *, others_given: bool) -> None:
+def _read(quantity: Quantity, text: str) -> float:
+    """The value of an option; an error names the option."""
+    try:
+        return quantity.parse(text)
+    except UnitError as error:
+        raise UnitError(f"{quantity.name}: {error}") from error
+
+
+def _refuse_half_a_budget(hardware: str | None, budget: Mapping[str, float]) -> None:
     """Time or money without hardware, and hardware without anything to spend on it."""
-    given = [option for option, amount in amounts.items() if amount is not None]
-    if hardware is None and given:
+    spent = [option for option, name in (("--time", "seconds"), ("--dollars", "dollars")) if name in budget]
+    if hardware is None and spent:
         raise UsageError(
-            f"{given[0]} needs the hardware too: --hardware 8xH100 (`scaling hardware list` shows the names)."
+            f"{spent[0]} needs the hardware too: --hardware 8xH100 (`scaling hardware list` shows the names)."
         )
-    if hardware is not None and not given and not others_given:
+    if hardware is not None and not budget:
         raise UsageError(
             f"--hardware {hardware} alone is no budget: add --time 14d or --dollars 25k, or what to plan on it: "
             "--flops 1e21, --params 7B, --tokens 1T or --target-loss 2.3."
         )
 
 
-def _cluster(
-    device: Any,
-    text: str | None,
-    mfu: str | None,
-    goodput: str | None,
-    price: str | None,
-    peak_tflops: str | None,
-) -> Any:
-    from scaling.errors import UnknownNameError
-    from scaling.planning.cost import DEFAULT_GOODPUT, make_cluster
+def _cluster(device: Hardware | None, *, counted: bool, better_known: Mapping[str, Any]) -> Cluster:
+    """The named accelerators, or the default one, with what the user knows better than the table."""
+    from scaling.planning.cost import make_cluster
     from scaling.planning.plan import DEFAULT_ACCELERATOR
     from scaling.reference.hardware import find_accelerator
 
     try:
         accelerator = find_accelerator(device.name if device else DEFAULT_ACCELERATOR)
     except UnknownNameError:
-        if peak_tflops is None:
+        if "peak_flops_per_s" not in better_known:
             raise
         accelerator = None
-    counted = device is not None and text is not None and text.lstrip()[:1].isdigit()
     return make_cluster(
         accelerator,
         name=device.name if device else "",
-        count=device.n_accelerators if counted else None,
-        mfu=_fraction("--mfu", mfu),
-        goodput=_fraction("--goodput", goodput) or DEFAULT_GOODPUT,
-        price_usd_per_hour=_read("--price", price, parse_dollars),
-        peak_flops_per_s=_read(
-            "--peak-tflops", peak_tflops, lambda text: parse_number(text, example="989") * 1e12
-        ),
+        count=device.n_accelerators if device and counted else None,
+        **better_known,
     )
 
 
-def _read(option: str, text: str | None, parse: Callable[[str], float]) -> float | None:
-    """The value of an option; an error names the option."""
-    if text is None:
-        return None
-    try:
-        return parse(text)
-    except UnitError as error:
-        raise UnitError(f"{option}: {error}") from error
-
-
-def _whole(option: str, text: str | None) -> int | None:
-    value = _read(option, text, lambda text: parse_number(text, example="4096 or 32k", whole=True))
-    if value is None:
-        return None
-    if value != int(value) or value > 1e9:
-        raise UnitError(f"{option} must be a whole number of tokens up to 1e9, got {text!r}.")
-    return int(value)
-
-
-def _fraction(option: str, text: str | None) -> float | None:
-    """0.4 or 40%."""
-    if text is None:
-        return None
-    percent = text.strip().endswith("%")
-    value = _read(option, text.strip().removesuffix("%"), _parse_share) or 0.0
-    value /= 100 if percent else 1
-    if not 0 < value <= 1:
-        raise UsageError(f"{option} is a share between 0 and 1, got {text!r}; write 0.4 or 40%.")
-    return value
-
-
-def _parse_share(text: str) -> float:
-    return parse_number(text, example="0.4 or 40%")
-
-
-def next_command(given: dict[str, str], law: str) -> str:
+def next_command(given: Mapping[str, str], law: str) -> str:
     """What to run next: fit your own law when this one is published, else see how it was computed."""
     options = " ".join(
-        f"--{name.replace('_', '-')} {_quoted(value)}" for name, value in given.items() if value
+        f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items() if value
     )
     if law.endswith(".json"):
-        return f"scaling plan {options} --law {_quoted(law)} --explain"
+        return f"scaling plan {options} --law {shlex.quote(law)} --explain"
     return f"scaling fit RUNS.csv -o fit.json && scaling plan {options} --law fit.json"
-
-
-def _quoted(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
 
 
 def _refuse_picture(path: str, force: bool) -> None:
     """Before any work: a file in the way, a folder that is missing, a suffix that is no picture."""
-    from pathlib import Path
-
     from scaling.cli.tables import refuse_overwrite
 
     refuse_overwrite(force, Path(path))
@@ -295,10 +281,8 @@ def _refuse_picture(path: str, force: bool) -> None:
         )
 
 
-def _draw(result: Any, path: str) -> None:
+def _draw(result: Plan, path: str) -> None:
     """Write the picture whole or not at all."""
-    from pathlib import Path
-
     from scaling.files import whole_file
 
     if not result.alternatives:
@@ -310,4 +294,4 @@ def _draw(result: Any, path: str) -> None:
     with whole_file(Path(path)) as beside:
         figure: Any = plot_plan(result).figure
         figure.savefig(beside, dpi=150, bbox_inches="tight")
-    click.echo(f"wrote {path}", err=True)
+    say(f"wrote {path}", error=True)

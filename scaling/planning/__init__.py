@@ -9,16 +9,16 @@ from __future__ import annotations
 from scaling.lazy import lazy_names
 
 _PUBLIC = {
-    "Budget": "budget",
-    "Constraints": "budget",
+    "Budget": "cost",
+    "Constraints": "cost",
     "Cluster": "cost",
     "make_cluster": "cost",
-    "Plan": "plan",
+    "Plan": "result",
     "plan_training": "plan",
-    "plan_to_dict": "contract",
+    "plan_to_dict": "result",
     "explain_plan": "explain",
     "choose_architecture": "shape",
-    "choose_schedule": "schedule",
+    "choose_schedule": "shape",
     "allocate_compute": "allocation",
 }
 

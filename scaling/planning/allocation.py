@@ -2,6 +2,9 @@
 
 Use which when: `solve` answers every kind of problem; a plain budget on a plain law is `law.allocate(flops)`.
 The compute of a problem is C = 6 N D + 2 N D_inf: training, and D_inf tokens served over the model's life.
+With fewer unique tokens than the optimum wants, repeats are worth less: the decay of a token's worth (R_D* = 15.4
+repetitions) and of an excess parameter's (R_N* = 5.3) come from Muennighoff et al. 2023; level and exponents stay those
+of the law in use, since the authors say that their own level is off.
 Source: Hoffmann et al. 2022 (allocation), Sardana et al. 2024, arXiv:2401.00448, eq. 3 (inference),
 Muennighoff et al. 2023, arXiv:2305.16264 (repeated tokens).
 """
@@ -10,21 +13,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
+from scaling.compute import FLOPS_PER_PARAM_SERVED, FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError, PlanError, UsageError
-from scaling.laws.base import Allocation, Law
+from scaling.laws.base import Allocation, Law, Provenance
 from scaling.laws.chinchilla import ChinchillaLaw
-from scaling.planning import lifetime
-from scaling.planning.numerics import minimise_log, minimise_near, solve_log
-from scaling.planning.repetition import needs_repetition, tokens_for_loss, with_decays
+from scaling.laws.data_constrained import DataConstrainedLaw
+from scaling.planning.numerics import minimise_log, minimise_near, newton, solve_log
+from scaling.reference.published import find_law
 from scaling.units import format_flops, format_params, format_tokens
 
-TRAINING_FLOPS = 6.0  # per parameter and token: 2 forward, 4 backward (Kaplan et al. 2020, sec. 2.1)
-INFERENCE_FLOPS = 2.0  # per parameter and token: forward only
+# "up to 4 epochs ... negligible changes to loss compared to having unique data" (Muennighoff et al., abstract)
+CHEAP_EPOCHS = 4.0
 
 
-class Problem(NamedTuple):
+class AllocationProblem(NamedTuple):
     """What is known (one of flops, target_loss, n_params, n_tokens; or n_params or n_tokens with one more).
 
     `flops` pays for training and, with `inference_tokens`, for serving them too. `max_params` caps N.
@@ -73,7 +77,7 @@ def allocate_compute(law: Law, flops: float) -> Allocation:
     return law.allocate(flops)
 
 
-def solve(law: Law, problem: Problem) -> Allocation:
+def solve(law: Law, problem: AllocationProblem) -> Allocation:
     """The allocation that answers the problem; `flops` of the result is the training compute 6 N D.
 
     Raises:
@@ -107,8 +111,8 @@ def solve(law: Law, problem: Problem) -> Allocation:
 
 
 def solve_with_repetition(
-    law: Law, problem: Problem, unique_tokens: float | None
-) -> tuple[Law, Problem, Allocation]:
+    law: Law, problem: AllocationProblem, unique_tokens: float | None
+) -> tuple[Law, AllocationProblem, Allocation]:
     """Solve as if tokens were fresh; when that needs more than there are, solve again with repetition priced in.
 
     Returns the law and the problem that were solved last, and the answer.
@@ -121,14 +125,14 @@ def solve_with_repetition(
     return law, problem, solve(law, problem)
 
 
-def _solve(law: Law, problem: Problem) -> Allocation:
+def _solve(law: Law, problem: AllocationProblem) -> Allocation:
     n, d = problem.n_params, problem.n_tokens
     if n is not None and d is not None:
         return at(law, n, d, problem)
     if n is not None and problem.flops is not None:
         return at(law, n, _affordable_tokens(problem.flops, n, problem.inference_tokens), problem)
     if d is not None and problem.flops is not None:
-        per_param = TRAINING_FLOPS * d + INFERENCE_FLOPS * problem.inference_tokens
+        per_param = FLOPS_PER_PARAM_TOKEN * d + FLOPS_PER_PARAM_SERVED * problem.inference_tokens
         return at(law, problem.flops / per_param, d, problem)
     inputs = dict(problem.inputs)
     if n is not None and problem.target_loss is not None:
@@ -140,21 +144,31 @@ def _solve(law: Law, problem: Problem) -> Allocation:
     return _best_for_flops(law, problem) if problem.flops is not None else _best_for_loss(law, problem)
 
 
-def at(law: Law, n_params: float, n_tokens: float, problem: Problem) -> Allocation:
+def at(law: Law, n_params: float, n_tokens: float, problem: AllocationProblem) -> Allocation:
     """The allocation at a given N and D; loss None where the law knows only the optimum."""
     return Allocation(
-        flops=TRAINING_FLOPS * n_params * n_tokens,
+        flops=FLOPS_PER_PARAM_TOKEN * n_params * n_tokens,
         n_params=n_params,
         n_tokens=n_tokens,
         loss=loss_at(law, n_params, n_tokens, problem),
     )
 
 
-def loss_at(law: Law, n_params: float, n_tokens: float, problem: Problem) -> float | None:
+def loss_at(law: Law, n_params: float, n_tokens: float, problem: AllocationProblem) -> float | None:
     """The law's loss, or None for a law that knows only the optimum (a frontier)."""
     if not has_surface(law):
         return None
     return float(law.loss(n_params, n_tokens, **dict(problem.inputs)))
+
+
+def origin_of(law: Law) -> Provenance:
+    """Where the law comes from and what it counts; of a law that does not say, its family and nothing known."""
+    return law.provenance or Provenance(name=law.family.name, source=law.family.cite)
+
+
+def counts_non_embedding(law: Law) -> bool:
+    """Whether N of the law leaves the vocabulary out."""
+    return origin_of(law).params_convention == "non_embedding"
 
 
 def has_surface(law: Law) -> bool:
@@ -164,48 +178,50 @@ def has_surface(law: Law) -> bool:
 
 def lifetime_flops(point: Allocation, inference_tokens: float) -> float:
     """6 N D + 2 N D_inf."""
-    return point.n_params * (TRAINING_FLOPS * point.n_tokens + INFERENCE_FLOPS * inference_tokens)
+    return point.n_params * (
+        FLOPS_PER_PARAM_TOKEN * point.n_tokens + FLOPS_PER_PARAM_SERVED * inference_tokens
+    )
 
 
 def _affordable_tokens(flops: float, n_params: float, inference_tokens: float) -> float:
-    n_tokens = (flops / n_params - INFERENCE_FLOPS * inference_tokens) / TRAINING_FLOPS
+    n_tokens = (flops / n_params - FLOPS_PER_PARAM_SERVED * inference_tokens) / FLOPS_PER_PARAM_TOKEN
     if n_tokens <= 0:
         raise PlanError(
             f"serving {format_tokens(inference_tokens)} tokens with {format_params(n_params)} parameters takes "
-            f"{format_flops(INFERENCE_FLOPS * n_params * inference_tokens)} FLOPs, more than the whole budget of "
-            f"{format_flops(flops)}. "
+            f"{format_flops(FLOPS_PER_PARAM_SERVED * n_params * inference_tokens)} FLOPs, more than the whole budget "
+            f"of {format_flops(flops)}. "
             "Give a larger budget, a smaller model or fewer inference tokens."
         )
     return n_tokens
 
 
-def _best_for_flops(law: Law, problem: Problem) -> Allocation:
+def _best_for_flops(law: Law, problem: AllocationProblem) -> Allocation:
     """Least loss with 6 N D + 2 N D_inf = C."""
     assert problem.flops is not None
     flops, served, inputs = problem.flops, problem.inference_tokens, dict(problem.inputs)
     if _has_newton(law, problem):
-        n_params = lifetime.params_for_flops(law, flops, served)
+        n_params = params_for_flops(law, flops, served)
         return at(law, n_params, _affordable_tokens(flops, n_params, served), problem)
     fresh = allocate_compute(law, flops)
     if not _needs_search(law, problem, fresh):
         return fresh
 
     def loss(n_params: float) -> float:
-        n_tokens = (flops / n_params - INFERENCE_FLOPS * served) / TRAINING_FLOPS
+        n_tokens = (flops / n_params - FLOPS_PER_PARAM_SERVED * served) / FLOPS_PER_PARAM_TOKEN
         return float(law.loss(n_params, n_tokens, **inputs)) if n_tokens > 0 else math.inf
 
-    most = flops / (INFERENCE_FLOPS * served) * (1 - 1e-9) if served else math.inf
+    most = flops / (FLOPS_PER_PARAM_SERVED * served) * (1 - 1e-9) if served else math.inf
     n_params = _minimise(loss, fresh, problem, most)
     return at(law, n_params, _affordable_tokens(flops, n_params, served), problem)
 
 
-def _best_for_loss(law: Law, problem: Problem) -> Allocation:
+def _best_for_loss(law: Law, problem: AllocationProblem) -> Allocation:
     """Least 6 N D + 2 N D_inf that reaches the loss (Sardana et al. 2024, eq. 3)."""
     assert problem.target_loss is not None
     target, served, inputs = problem.target_loss, problem.inference_tokens, dict(problem.inputs)
     if _has_newton(law, problem):
-        n, d = lifetime.cheapest_for_loss(law, target, served)
-        return Allocation(flops=TRAINING_FLOPS * n * d, n_params=n, n_tokens=d, loss=target)
+        n, d = cheapest_for_loss(law, target, served)
+        return Allocation(flops=FLOPS_PER_PARAM_TOKEN * n * d, n_params=n, n_tokens=d, loss=target)
     fresh = law.flops_for_loss(target)
     if not _needs_search(law, problem, fresh):
         return fresh
@@ -215,7 +231,7 @@ def _best_for_loss(law: Law, problem: Problem) -> Allocation:
             n_tokens = tokens_for_loss(law, n_params, target, inputs)
         except LawError:  # too small a model for this loss, whatever the tokens
             return math.inf
-        return n_params * (TRAINING_FLOPS * n_tokens + INFERENCE_FLOPS * served)
+        return n_params * (FLOPS_PER_PARAM_TOKEN * n_tokens + FLOPS_PER_PARAM_SERVED * served)
 
     n_params = _minimise(cost, fresh, problem)
     if cost(n_params) == math.inf:
@@ -229,12 +245,12 @@ def _best_for_loss(law: Law, problem: Problem) -> Allocation:
     return at(law, n_params, tokens_for_loss(law, n_params, target, inputs), problem)
 
 
-def _has_newton(law: Law, problem: Problem) -> TypeGuard[ChinchillaLaw]:
+def _has_newton(law: Law, problem: AllocationProblem) -> TypeGuard[ChinchillaLaw]:
     """Whether serving is all that the problem adds to a Chinchilla law."""
     return isinstance(law, ChinchillaLaw) and bool(problem.inference_tokens) and not problem.inputs
 
 
-def _needs_search(law: Law, problem: Problem, fresh: Allocation) -> bool:
+def _needs_search(law: Law, problem: AllocationProblem, fresh: Allocation) -> bool:
     """Whether the optimum of fresh tokens without serving is not the answer already."""
     unique = dict(problem.inputs).get("n_tokens_unique", math.inf if not problem.inputs else 0.0)
     if not problem.inference_tokens and fresh.n_tokens <= unique:
@@ -244,7 +260,7 @@ def _needs_search(law: Law, problem: Problem, fresh: Allocation) -> bool:
 
 
 def _minimise(
-    objective: Callable[[float], float], fresh: Allocation, problem: Problem, most: float = math.inf
+    objective: Callable[[float], float], fresh: Allocation, problem: AllocationProblem, most: float = math.inf
 ) -> float:
     """N of the least objective: near the guess where there is one, else around the optimum of fresh tokens."""
     if problem.near is not None:
@@ -255,7 +271,7 @@ def _minimise(
     return minimise_log(objective, low, high, n_grid=21, tolerance=problem.tolerance)
 
 
-def _on_optimum(law: Law, problem: Problem) -> Allocation:
+def _on_optimum(law: Law, problem: AllocationProblem) -> Allocation:
     """The optimum whose N (or D) is the given one: the other follows from the law."""
     want_params = problem.n_params is not None
     target = problem.n_params if problem.n_params is not None else problem.n_tokens
@@ -276,7 +292,7 @@ def _on_optimum(law: Law, problem: Problem) -> Allocation:
         ) from error
     best = _best_for_flops(law, free._replace(flops=flops))
     n, d = (target, best.n_tokens) if want_params else (best.n_params, target)
-    point = Allocation(flops=TRAINING_FLOPS * n * d, n_params=n, n_tokens=d, loss=best.loss)
+    point = Allocation(flops=FLOPS_PER_PARAM_TOKEN * n * d, n_params=n, n_tokens=d, loss=best.loss)
     return at(law, n, d, problem) if has_surface(law) else point
 
 
@@ -286,3 +302,136 @@ def _require_surface(law: Law, when: str) -> None:
             f"the law {law.family.name} knows only the training optimum and cannot plan {when}. "
             "Take a law L(N, D): --law besiroglu, hoffmann or your own parametric fit."
         )
+
+
+# --- tokens are served as well: least 6 N D + 2 N S, for L = E + u + v, u = A/N^alpha, v = B/D^beta ---
+#
+# Both questions (least loss of a compute, least compute of a loss) have the same condition
+#     D (r - 1) = S / 3,  r = alpha u / (beta v),
+# which without serving says r = 1, Hoffmann's optimum. In the logarithm that each function names, the condition is
+# nearly a straight line, rising and curved one way only, so Newton's method arrives from anywhere, in about five steps.
+# Source: Sardana et al. 2024, arXiv:2401.00448, eq. 3 (they search; the condition is its derivative).
+
+
+def params_for_flops(law: ChinchillaLaw, flops: float, served: float) -> float:
+    """N of the least loss with 6 N D + 2 N S = flops, searched in y = ln D.
+
+    With N = C / (6 D + 2 S) the condition is (1 - alpha) ln N + (1 + beta) y = ln(beta B / (alpha A)) + ln(C/6).
+    Raises:
+        LawError: the law has no interior optimum.
+    """
+    start = math.log(law.allocate(flops).n_tokens)
+    goal = math.log(law.beta * law.B / (law.alpha * law.A)) + math.log(flops / FLOPS_PER_PARAM_TOKEN)
+
+    def value_and_slope(y: float) -> tuple[float, float]:
+        training = FLOPS_PER_PARAM_TOKEN * math.exp(y)
+        whole = training + FLOPS_PER_PARAM_SERVED * served
+        value = (1 - law.alpha) * math.log(flops / whole) + (1 + law.beta) * y - goal
+        return value, 1 + law.beta - (1 - law.alpha) * training / whole
+
+    n_tokens = math.exp(newton(value_and_slope, start))
+    return flops / (FLOPS_PER_PARAM_TOKEN * n_tokens + FLOPS_PER_PARAM_SERVED * served)
+
+
+def cheapest_for_loss(law: ChinchillaLaw, loss: float, served: float) -> tuple[float, float]:
+    """N and D of the least 6 N D + 2 N S that reaches the loss, searched in y = ln(r - 1).
+
+    With u = (L - E) beta r / (alpha + beta r) and v = (L - E) alpha / (alpha + beta r) the condition is
+    ln D + y = ln(S / 3).
+    Raises:
+        LawError: the loss lies below the floor.
+    """
+    A, B, alpha, beta, gap = law.A, law.B, law.alpha, law.beta, loss - law.E
+    if min(A, B, alpha, beta, gap) <= 0:
+        law.flops_for_loss(loss)  # raises, saying why
+    constant = math.log(B / (gap * alpha)) / beta - math.log(served / 3)
+
+    def value_and_slope(y: float) -> tuple[float, float]:
+        excess = math.exp(y)
+        sum_ = alpha + beta + beta * excess
+        return constant + math.log(sum_) / beta + y, 1 + excess / sum_
+
+    at_training_optimum = -constant - math.log(alpha + beta) / beta  # ln(S / 3 D): to the right of the root
+    r = 1 + math.exp(newton(value_and_slope, min(at_training_optimum, -constant * beta / (1 + beta))))
+    share = gap / (alpha + beta * r)
+    return float((A / (beta * r * share)) ** (1 / alpha)), float((B / (alpha * share)) ** (1 / beta))
+
+
+# --- tokens are seen more than once ---
+
+
+class Repetition(NamedTuple):
+    """How often the unique tokens are seen, and what the repeats are worth."""
+
+    unique_tokens: float
+    epochs: float
+    effective_tokens: float  # fresh tokens that would teach as much
+    source: str
+
+
+def needs_repetition(point: Allocation, unique_tokens: float | None) -> bool:
+    """Whether the plan sees some token twice."""
+    return unique_tokens is not None and point.n_tokens > unique_tokens * (1 + 1e-9)
+
+
+def with_decays(law: Law) -> Law:
+    """The law with repeated tokens priced in; its band, which holds for fresh tokens only, is dropped.
+
+    Raises:
+        PlanError: the law has no form in which the worth of a repeated token is known.
+    """
+    if isinstance(law, DataConstrainedLaw):
+        return law
+    if not isinstance(law, ChinchillaLaw):
+        raise PlanError(
+            f"the law {law.family.name} does not say what a repeated token is worth. Plan with a law "
+            "E + A/N^alpha + B/D^beta (besiroglu, hoffmann, your own parametric fit), or with more unique tokens."
+        )
+    decays = find_law("muennighoff").coefficients
+    r_d, r_n = decays["R_D"], decays["R_N"]
+    uncertainty = law.uncertainty
+    if uncertainty is not None:
+        draws = tuple((*draw, r_d, r_n) for draw in uncertainty.draws)
+        uncertainty = uncertainty._replace(band=None, draws=draws)
+    return DataConstrainedLaw(
+        **law.coefficients, R_D=r_d, R_N=r_n, provenance=law.provenance, uncertainty=uncertainty
+    )
+
+
+def describe_repetition(law: Law, point: Allocation, unique_tokens: float | None) -> Repetition | None:
+    """Epochs and the fresh tokens they are worth: D' = U (1 + R* (1 - e^(-(epochs - 1)/R*)))."""
+    if unique_tokens is None:
+        return None
+    epochs = point.n_tokens / unique_tokens
+    effective = point.n_tokens
+    if isinstance(law, DataConstrainedLaw) and epochs > 1:
+        effective = unique_tokens * (1 + law.R_D * (1 - math.exp(-(epochs - 1) / law.R_D)))
+    return Repetition(
+        unique_tokens=unique_tokens,
+        epochs=epochs,
+        effective_tokens=effective,
+        source="Muennighoff et al. 2023, arXiv:2305.16264: decays R_D* and R_N*; level and exponents of the law in use",
+    )
+
+
+def tokens_for_loss(law: Law, n_params: float, loss: float, inputs: dict[str, Any]) -> float:
+    """law.tokens_for_loss, in closed form where tokens are repeated (the law itself bisects, too slow for draws).
+
+    With D > U the loss is L(N, U) - B/U^beta + B/D'^beta, so D' and then D follow.
+    Raises:
+        LawError: no number of epochs reaches the loss.
+    """
+    unique = inputs.get("n_tokens_unique")
+    if unique is None or not isinstance(law, DataConstrainedLaw):
+        return law.tokens_for_loss(n_params, loss, **inputs)
+    first_epoch = float(law.loss(n_params, unique, n_tokens_unique=unique))
+    if loss >= first_epoch:
+        return law.tokens_for_loss(n_params, loss, **inputs)
+    by_data = loss - first_epoch + law.B * unique**-law.beta
+    worth = (law.B / by_data) ** (1 / law.beta) / unique - 1 if by_data > 0 else math.inf
+    if worth >= law.R_D:
+        raise LawError(
+            f"no number of epochs of {format_tokens(unique)} tokens brings {format_params(n_params)} parameters to a "
+            f"loss of {loss:.4g}."
+        )
+    return float(unique * (1 - law.R_D * math.log1p(-worth / law.R_D)))

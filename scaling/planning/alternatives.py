@@ -10,21 +10,21 @@ Source: Hoffmann et al. 2022 sec. 3; Sardana et al. 2024, arXiv:2401.00448; de V
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from scaling.compute import FLOPS_PER_PARAM_SERVED, FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
+from scaling.jsonable import fields_of
 from scaling.laws.base import Allocation, Law
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.planning.allocation import (
-    INFERENCE_FLOPS,
-    TRAINING_FLOPS,
-    Problem,
+    AllocationProblem,
     at,
     has_surface,
     lifetime_flops,
     solve,
+    tokens_for_loss,
 )
-from scaling.planning.repetition import tokens_for_loss
 from scaling.planning.uncertainty import N_DRAWS, Ends, Solved, solve_draws, thinned_rows, two_sided
 
 SMALLER = (0.7, 0.5, 0.25)  # of N*
@@ -33,7 +33,7 @@ CURVE = tuple(10 ** (i / 40) for i in range(-28, 29))  # 0.2 to 5, for a picture
 VALLEY = (0.7, 1.5)  # of N*
 
 
-class Alternative(NamedTuple):
+class OtherSize(NamedTuple):
     """A model of `ratio` N* trained until it reaches the optimum's loss; None where no amount of tokens does."""
 
     ratio: float
@@ -45,8 +45,12 @@ class Alternative(NamedTuple):
     break_even_tokens: float | None  # inference tokens that repay the extra training; None for N >= N*
     wasted_compute: float | None  # at equal compute: 1 - C'/C
 
+    def to_dict(self) -> dict[str, Any]:
+        said, ends = fields_of(self), "extra_compute_interval"
+        return {**said, ends: said[ends] and dict(zip(("low", "high"), said[ends], strict=True))}
 
-class Valley(NamedTuple):
+
+class NearOptimum(NamedTuple):
     """Between n_params_low and n_params_high at most `worst` of the compute is lost."""
 
     n_params_low: float
@@ -57,7 +61,21 @@ class Valley(NamedTuple):
     measure: str  # "wasted at equal compute" | "more compute at equal loss" | "more lifetime compute at equal loss"
 
 
-def wasted_compute(law: Law, point: Allocation, problem: Problem) -> float | None:
+class Inference(NamedTuple):
+    """What planning for inference saves against the training-optimal model of the same loss."""
+
+    inference_tokens: float
+    lifetime_flops: float
+    training_optimum: Allocation
+    training_optimum_lifetime_flops: float
+
+    @property
+    def saved(self) -> float:
+        """Share of the lifetime compute saved."""
+        return 1 - self.lifetime_flops / self.training_optimum_lifetime_flops
+
+
+def wasted_compute(law: Law, point: Allocation, problem: AllocationProblem) -> float | None:
     """The share of 6 N D that an optimal model reaching the same loss would not have needed; None where none does.
 
     Example: besiroglu at 1e21, N = N*/2: 0.156.
@@ -66,15 +84,15 @@ def wasted_compute(law: Law, point: Allocation, problem: Problem) -> float | Non
     return None if cheapest is None else max(0.0, 1 - cheapest.flops / point.flops)
 
 
-def _wasted_at(law: Law, optimum: Allocation, ratio: float, problem: Problem) -> float | None:
+def _wasted_at(law: Law, optimum: Allocation, ratio: float, problem: AllocationProblem) -> float | None:
     """The same for ratio x N* on the optimum's compute."""
     n_params = ratio * optimum.n_params
     return wasted_compute(
-        law, at(law, n_params, optimum.flops / (TRAINING_FLOPS * n_params), problem), problem
+        law, at(law, n_params, optimum.flops / (FLOPS_PER_PARAM_TOKEN * n_params), problem), problem
     )
 
 
-def equal_loss(law: Law, optimum: Allocation, ratio: float, problem: Problem) -> Allocation | None:
+def equal_loss(law: Law, optimum: Allocation, ratio: float, problem: AllocationProblem) -> Allocation | None:
     """ratio x N* trained until it reaches the optimum's loss, or None when it cannot."""
     assert optimum.loss is not None
     n_params = ratio * optimum.n_params
@@ -87,17 +105,17 @@ def equal_loss(law: Law, optimum: Allocation, ratio: float, problem: Problem) ->
 
 def break_even_tokens(optimum: Allocation, smaller: Allocation) -> float | None:
     """Inference tokens after which the smaller model has cost less in all: 6 (N'D' - N D) = 2 (N - N') D_inf."""
-    saved_per_token = INFERENCE_FLOPS * (optimum.n_params - smaller.n_params)
+    saved_per_token = FLOPS_PER_PARAM_SERVED * (optimum.n_params - smaller.n_params)
     return (smaller.flops - optimum.flops) / saved_per_token if saved_per_token > 0 else None
 
 
 def alternatives(
     law: Law,
     optimum: Allocation,
-    problem: Problem,
+    problem: AllocationProblem,
     ratios: tuple[float, ...] = SMALLER,
     solved: Solved | None = None,
-) -> tuple[Alternative, ...]:
+) -> tuple[OtherSize, ...]:
     """One row per ratio of N*, with intervals of the extra compute from the law's draws (`solved`, if at hand)."""
     if optimum.loss is None or not has_surface(law):
         return ()
@@ -106,11 +124,11 @@ def alternatives(
 
 
 def _alternative(
-    law: Law, optimum: Allocation, ratio: float, problem: Problem, interval: Ends | None
-) -> Alternative:
+    law: Law, optimum: Allocation, ratio: float, problem: AllocationProblem, interval: Ends | None
+) -> OtherSize:
     n_params = ratio * optimum.n_params
     point = equal_loss(law, optimum, ratio, problem)
-    return Alternative(
+    return OtherSize(
         ratio=ratio,
         n_params=n_params,
         n_tokens=None if point is None else point.n_tokens,
@@ -122,13 +140,13 @@ def _alternative(
     )
 
 
-def _extra(optimum: Allocation, point: Allocation, problem: Problem) -> float:
+def _extra(optimum: Allocation, point: Allocation, problem: AllocationProblem) -> float:
     served = problem.inference_tokens
     return lifetime_flops(point, served) / lifetime_flops(optimum, served) - 1
 
 
 def _extra_compute_draws(
-    law: Law, problem: Problem, ratios: tuple[float, ...], solved: Solved | None
+    law: Law, problem: AllocationProblem, ratios: tuple[float, ...], solved: Solved | None
 ) -> dict[float, Ends]:
     """Ends of C_k/C* - 1 where each draw has its own optimum."""
     if law.uncertainty is None or not law.uncertainty.draws:
@@ -148,7 +166,7 @@ def _extra_compute_draws(
     return {ratio: two_sided(v, law.uncertainty.level) for ratio, v in values.items() if v}
 
 
-def _extra_of_draw(law: Law, best: Allocation, ratio: float, problem: Problem) -> float:
+def _extra_of_draw(law: Law, best: Allocation, ratio: float, problem: AllocationProblem) -> float:
     """C_k/C* - 1, lifetime compute where tokens are served, inf where no number of tokens is enough."""
     if isinstance(law, ChinchillaLaw):
         balance = law.A * best.n_params**-law.alpha / (law.B * best.n_tokens**-law.beta)
@@ -179,7 +197,7 @@ def extra_compute_closed(ratio: float, alpha: float, beta: float) -> float:
     return ratio * tokens_ratio(ratio, alpha, beta, beta / alpha) - 1
 
 
-def valley(law: Law, optimum: Allocation, problem: Problem) -> Valley | None:
+def valley(law: Law, optimum: Allocation, problem: AllocationProblem) -> NearOptimum | None:
     """The most useful sentence of a planner: how little it costs to miss N* by this much."""
     if optimum.loss is None or not has_surface(law):
         return None
@@ -192,7 +210,7 @@ def valley(law: Law, optimum: Allocation, problem: Problem) -> Valley | None:
             point = equal_loss(law, optimum, ratio, problem)
             cost = math.inf if point is None else _extra(optimum, point, problem)
         worst = max(worst, cost)
-    return Valley(
+    return NearOptimum(
         n_params_low=VALLEY[0] * optimum.n_params,
         n_params_high=VALLEY[1] * optimum.n_params,
         ratio_low=VALLEY[0],
@@ -202,17 +220,31 @@ def valley(law: Law, optimum: Allocation, problem: Problem) -> Valley | None:
     )
 
 
-def _measure(problem: Problem) -> str:
+def _measure(problem: AllocationProblem) -> str:
     if problem.inference_tokens:
         return "more lifetime compute at equal loss"
     return "more compute at equal loss" if problem.inputs else "wasted at equal compute"
 
 
-def training_optimum(law: Law, point: Allocation, problem: Problem) -> Allocation | None:
+def training_optimum(law: Law, point: Allocation, problem: AllocationProblem) -> Allocation | None:
     """What the plan would be without inference tokens and caps at the same loss; None where the search finds none."""
     if point.loss is None or not has_surface(law):
         return None
     try:
-        return solve(law, Problem(target_loss=point.loss, inputs=problem.inputs))
+        return solve(law, AllocationProblem(target_loss=point.loss, inputs=problem.inputs))
     except LawError:  # thousands of epochs: few sizes reach the loss at all
         return None
+
+
+def compare_lifetimes(law: Law, point: Allocation, problem: AllocationProblem) -> Inference | None:
+    """The point and the training optimum of its loss over the model's life; None where nothing is served."""
+    served = problem.inference_tokens
+    best = training_optimum(law, point, problem) if served else None
+    if best is None:
+        return None
+    return Inference(
+        inference_tokens=served,
+        lifetime_flops=lifetime_flops(point, served),
+        training_optimum=best,
+        training_optimum_lifetime_flops=lifetime_flops(best, served),
+    )

@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
+from scaling.blocks import Blocks, Fields, Heading, Shown
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError, PlanError
+from scaling.findings import Finding
+from scaling.jsonable import fields_of
 from scaling.laws.base import Allocation, Law
-from scaling.planning.allocation import Problem
+from scaling.planning.allocation import AllocationProblem, counts_non_embedding, has_surface, origin_of
 from scaling.planning.checks import refuse_nonsense
 from scaling.planning.uncertainty import Ends, intervals
 from scaling.reference import PublishedModel, find_law, find_model
-from scaling.units import format_flops, format_params, format_tokens
+from scaling.translation import tr
+from scaling.units import format_flops, format_interval, format_params, format_percent, format_tokens
 
 RULE_OF_THUMB = "20:1"
 NEAR_OPTIMAL = 0.06  # wasted compute of a model between .7 and 1.5 times N*: no one can aim better
@@ -33,7 +37,7 @@ CONFLICT = 1 / 3  # of 6ND: published FLOPs further off than this count somethin
 Verdict = Literal["under-trained", "near-optimal", "over-trained"]
 
 
-class Figure(NamedTuple):
+class OtherFigure(NamedTuple):
     """What another source says of a model: other tokens, or another N for the compute of its tokens."""
 
     n_params: float
@@ -41,10 +45,10 @@ class Figure(NamedTuple):
     why: str
 
 
-class Reading(NamedTuple):
+class FigureVerdict(NamedTuple):
     """The verdict under another figure."""
 
-    figure: Figure
+    figure: OtherFigure
     flops: float
     tokens_per_param_ratio: float
     verdict: Verdict
@@ -64,7 +68,7 @@ class TrainedModel:
     n_params: float
     n_tokens: float
     n_params_total: float | None = None
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[OtherFigure, ...] = ()
     n_tokens_unique: float | None = None
     n_params_non_embedding: float | None = None
     kind: str = "decoder"
@@ -94,10 +98,11 @@ DECK = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class Audit(Shown):
     """One model against the optimum. Losses are the law's predictions, None where the law gives none."""
 
     model: TrainedModel
+    law: Law = field(repr=False)
     n_params: float  # as the law counts them
     flops: float
     tokens_per_param: float
@@ -111,13 +116,23 @@ class Audit:
     excess_loss: float | None  # L(N, D) - L*(C)
     cheapest_flops: float | None  # C' of the optimal model with the same loss
     wasted_compute_fraction: float | None  # 1 - C'/C
-    readings: tuple[Reading, ...]  # of the other figures
-    warnings: tuple[str, ...]
+    readings: tuple[FigureVerdict, ...]  # of the other figures
+    findings: tuple[Finding, ...]  # what cannot be compared
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The findings as sentences."""
+        return tuple(f.message for f in self.findings)
 
     @property
     def disputes_tokens(self) -> bool:
         """Whether other sources name other tokens; else only the published FLOPs count something else than 6ND."""
         return any(r.figure.n_tokens != self.model.n_tokens for r in self.readings)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another figure would say more than that the model is near-optimal, as this one does."""
+        return any(not r.verdict == self.verdict == "near-optimal" for r in self.readings)
 
     @property
     def dispute(self) -> str:
@@ -132,6 +147,114 @@ class Audit:
             else f"its published FLOPs are {self.readings[0].flops / self.flops:.2g} times 6ND"
         )
         return f"{what}: {told}"
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """A disputed figure first."""
+        disputed = Finding(code="disputed-figures", severity="warning", message=self.dispute)
+        return (disputed, *self.findings) if self.dispute else self.findings
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of one model (docs/json.md): counts and FLOPs unrounded, fractions in 0..1."""
+        ends, n_params_total = self.n_params_interval, self.model.n_params_total or self.model.n_params
+        measures = (
+            "tokens_per_param",
+            "loss",
+            "verdict",
+            "size_ratio",
+            "tokens_per_param_ratio",
+            "excess_loss",
+        )
+        return {
+            "name": self.model.name,
+            "n_params": self.n_params,
+            "n_params_total": n_params_total,
+            "n_tokens": self.model.n_tokens,
+            "flops": self.flops,
+            **{name: getattr(self, name) for name in measures},
+            "cheapest_flops_for_the_same_loss": self.cheapest_flops,
+            "wasted_compute_fraction": self.wasted_compute_fraction,
+            "optimal": {
+                **_point(self.optimum),
+                "n_params_interval": ends and {"low": ends[0], "high": ends[1]},
+            },
+            "twenty_to_one": _point(self.rule_of_thumb),
+            "other_figures": [
+                {**fields_of(r.figure), **fields_of(r, leave_out=["figure"])} for r in self.readings
+            ],
+            "warnings": [f.message for f in self.all_findings],
+            "findings": [f.to_dict() for f in self.all_findings],
+        }
+
+    def summary(self) -> Blocks:
+        """The verdict, what the same compute or the same loss could have been, and what other figures say."""
+        optimum, level = self.optimum, self.law.uncertainty.level if self.law.uncertainty else None
+        best = tr("{n} on {d} tokens", n=format_params(optimum.n_params), d=format_tokens(optimum.n_tokens))
+        if self.n_params_interval is not None and level is not None:
+            ends = format_interval(*self.n_params_interval, format_params, level)
+            best += tr(" (params {interval})", interval=ends)
+        rows = [(tr("verdict"), self._verdict_text())]
+        if self.model.n_params_total is not None:
+            held = tr(
+                "{n} active parameters a token, of {total} in all, which memory holds and the law does not know",
+                n=format_params(self.n_params),
+                total=format_params(self.model.n_params_total),
+            )
+            rows.append((tr("N"), held))
+        named = tr("disputed") if self.disputes_tokens else tr("published C")
+        pairs = [describe_reading(self, reading) for reading in self.readings]
+        rows += [("" if i else named, f"{said}: {verdict}") for i, (said, verdict) in enumerate(pairs)]
+        per_param = optimum.n_tokens / optimum.n_params
+        same = tr("{best}, {ratio:.3g} tokens per parameter", best=best, ratio=per_param)
+        rows.append((tr("same compute"), same))
+        return (Heading(self.model.name), Fields([*rows, *self._loss_rows()]))
+
+    def _verdict_text(self) -> str:
+        per_param, times = plain(self.tokens_per_param), plain(self.tokens_per_param_ratio)
+        per_param = tr(
+            "{verdict}: {ratio} tokens per parameter, {times} times the optimum",
+            verdict=self.verdict,
+            ratio=per_param,
+            times=times,
+        )
+        if self.verdict == "near-optimal":
+            return per_param
+        if self.size_ratio > 1:
+            return per_param + tr("; {times} times too large for its compute", times=plain(self.size_ratio))
+        times = plain(1 / self.size_ratio)
+        return per_param + tr("; {times} times smaller than optimal for its compute", times=times)
+
+    def _loss_rows(self) -> list[tuple[str, str]]:
+        """What the law predicts; nothing for a law that gives no loss."""
+        rows = []
+        if self.loss is not None and self.excess_loss is not None:
+            left = tr(
+                "{a.excess_loss:.3f} nats/token: {a.loss:.3f} predicted, {best:.3f} at the optimum",
+                a=self,
+                best=self.loss - self.excess_loss,
+            )
+            rows.append((tr("loss left"), left))
+        if self.cheapest_flops is not None and self.wasted_compute_fraction is not None:
+            would_do = tr(
+                "{flops} FLOPs would do: {share} of the compute is wasted",
+                flops=format_flops(self.cheapest_flops),
+                share=format_percent(self.wasted_compute_fraction),
+            )
+            if self.verdict == "over-trained":
+                would_do += tr(", unless it is repaid by cheap inference")
+            rows.append((tr("same loss"), would_do))
+        return rows
+
+
+def _point(a: Allocation) -> dict[str, Any]:
+    return {**fields_of(a, leave_out=["flops"]), "tokens_per_param": a.n_tokens / a.n_params}
+
+
+def plain(value: float, digits: int = 3) -> str:
+    """A ratio: 1.72, 1,234, 5e12."""
+    if value >= 1e7:
+        return format_flops(value, digits)
+    return f"{value:.{digits}g}" if value < 10**digits else f"{value:,.0f}"
 
 
 def deck() -> tuple[TrainedModel, ...]:
@@ -155,7 +278,7 @@ def audit_model(model: TrainedModel, law: Law) -> Audit:
         >>> gopher.verdict, round(gopher.size_ratio, 1), round(gopher.wasted_compute_fraction, 2)
         ('under-trained', 4.1, 0.5)
     """
-    n_params, warnings = _count_as(law, model)
+    n_params, findings = _count_as(law, model)
     flops = FLOPS_PER_PARAM_TOKEN * n_params * model.n_tokens
     extra = _further_inputs(law, model)
     refuse_nonsense(Allocation(flops=flops, n_params=n_params, n_tokens=model.n_tokens, loss=None))
@@ -164,12 +287,13 @@ def audit_model(model: TrainedModel, law: Law) -> Audit:
     wasted = None if cheapest is None else max(0.0, 1 - cheapest / flops)
     return Audit(
         model=model,
+        law=law,
         n_params=n_params,
         flops=flops,
         tokens_per_param=model.n_tokens / n_params,
         loss=loss,
         optimum=optimum,
-        n_params_interval=intervals(law, Problem(flops=flops)).n_params if not extra else None,
+        n_params_interval=intervals(law, AllocationProblem(flops=flops)).n_params if not extra else None,
         rule_of_thumb=find_law(RULE_OF_THUMB).allocate(flops),
         size_ratio=n_params / optimum.n_params,
         tokens_per_param_ratio=(model.n_tokens / n_params) / (optimum.n_tokens / optimum.n_params),
@@ -181,26 +305,26 @@ def audit_model(model: TrainedModel, law: Law) -> Audit:
             _read_figure(law, f._replace(n_params=n_params) if f.n_params == model.n_params else f, extra)
             for f in model.figures
         ),
-        warnings=warnings,
+        findings=findings,
     )
 
 
-def describe_reading(audit: Audit, reading: Reading) -> tuple[str, str]:
+def describe_reading(audit: Audit, reading: FigureVerdict) -> tuple[str, str]:
     """What the other figure is, and the verdict it leads to: "with 432B tokens (...)", "5.9x under-trained"."""
     figure, ratio = reading.figure, reading.tokens_per_param_ratio
-    what = f"with {format_tokens(figure.n_tokens)} tokens"
+    what = tr("with {d} tokens", d=format_tokens(figure.n_tokens))
     if figure.n_tokens == audit.model.n_tokens:
-        what = f"with {format_params(figure.n_params)} parameters a token"
+        what = tr("with {n} parameters a token", n=format_params(figure.n_params))
     times = "" if reading.verdict == "near-optimal" else f"{1 / ratio if ratio < 1 else ratio:.2g}x "
     return f"{what} ({figure.why})", f"{times}{reading.verdict}"
 
 
-def _read_figure(law: Law, figure: Figure, extra: dict[str, float]) -> Reading:
+def _read_figure(law: Law, figure: OtherFigure, extra: dict[str, float]) -> FigureVerdict:
     n_params, n_tokens, _ = figure
     flops = FLOPS_PER_PARAM_TOKEN * n_params * n_tokens
     optimum = law.allocate(flops, **extra)
     cheapest = _loss_and_cheapest(law, n_params, n_tokens, extra)[1]
-    return Reading(
+    return FigureVerdict(
         figure=figure,
         flops=flops,
         tokens_per_param_ratio=(n_tokens / n_params) / (optimum.n_tokens / optimum.n_params),
@@ -210,9 +334,9 @@ def _read_figure(law: Law, figure: Figure, extra: dict[str, float]) -> Reading:
     )
 
 
-def _figures(model: PublishedModel, n_params: float, n_tokens: float) -> tuple[Figure, ...]:
+def _figures(model: PublishedModel, n_params: float, n_tokens: float) -> tuple[OtherFigure, ...]:
     """Published FLOPs that are not 6ND, then the tokens that other sources name."""
-    figures = [Figure(n_params, tokens, why) for tokens, why in model.disputed_tokens]
+    figures = [OtherFigure(n_params, tokens, why) for tokens, why in model.disputed_tokens]
     if model.flops is None:
         return tuple(figures)
     ratio = model.flops / (FLOPS_PER_PARAM_TOKEN * n_params * n_tokens)
@@ -222,9 +346,9 @@ def _figures(model: PublishedModel, n_params: float, n_tokens: float) -> tuple[F
     if model.flops_counts:
         return (
             *figures,
-            Figure(ratio * n_params, n_tokens, f"its {published} count {model.flops_counts}"),
+            OtherFigure(ratio * n_params, n_tokens, f"its {published} count {model.flops_counts}"),
         )
-    return (Figure(n_params, ratio * n_tokens, f"its {published} over 6N"), *figures)
+    return (OtherFigure(n_params, ratio * n_tokens, f"its {published} over 6N"), *figures)
 
 
 def from_published(model: PublishedModel) -> TrainedModel:
@@ -255,74 +379,33 @@ def from_published(model: PublishedModel) -> TrainedModel:
 
 
 def audit_to_dict(audit: Audit) -> dict[str, Any]:
-    """The audit of one model as the command line's JSON: counts and FLOPs unrounded, fractions in 0..1."""
-
-    def point(a: Allocation) -> dict[str, float | None]:
-        return {
-            "n_params": a.n_params,
-            "n_tokens": a.n_tokens,
-            "tokens_per_param": a.n_tokens / a.n_params,
-            "loss": a.loss,
-        }
-
-    ends = audit.n_params_interval
-    interval = None if ends is None else {"low": ends[0], "high": ends[1]}
-    return {
-        "name": audit.model.name,
-        "n_params": audit.n_params,
-        "n_params_total": audit.model.n_params_total or audit.model.n_params,
-        "n_tokens": audit.model.n_tokens,
-        "flops": audit.flops,
-        "tokens_per_param": audit.tokens_per_param,
-        "loss": audit.loss,
-        "verdict": audit.verdict,
-        "size_ratio": audit.size_ratio,
-        "tokens_per_param_ratio": audit.tokens_per_param_ratio,
-        "excess_loss": audit.excess_loss,
-        "cheapest_flops_for_the_same_loss": audit.cheapest_flops,
-        "wasted_compute_fraction": audit.wasted_compute_fraction,
-        "optimal": {
-            **point(audit.optimum),
-            "n_params_interval": interval,
-        },
-        "twenty_to_one": point(audit.rule_of_thumb),
-        "other_figures": [
-            {
-                **r.figure._asdict(),
-                "flops": r.flops,
-                "tokens_per_param_ratio": r.tokens_per_param_ratio,
-                "verdict": r.verdict,
-            }
-            for r in audit.readings
-        ],
-        "warnings": [audit.dispute] * bool(audit.dispute) + list(audit.warnings),
-    }
+    """The older name of `Audit.to_dict`."""
+    return audit.to_dict()
 
 
-def _count_as(law: Law, model: TrainedModel) -> tuple[float, tuple[str, ...]]:
+def _count_as(law: Law, model: TrainedModel) -> tuple[float, tuple[Finding, ...]]:
     """Parameters as the law counts them, and what cannot be compared."""
-    n_params, warnings = model.n_params, []
-    if law.provenance is not None and law.provenance.params_convention == "non_embedding":
-        if model.n_params_non_embedding is not None:
-            n_params = model.n_params_non_embedding
-        else:
+    n_params, doubts = model.n_params, {}
+    if counts_non_embedding(law):
+        n_params = model.n_params_non_embedding or n_params
+        if model.n_params_non_embedding is None:
             known = "total" if model.n_params_total is None else "active count"
-            warnings.append(
+            doubts["non-embedding-count-unknown"] = (
                 f"the law counts non-embedding parameters, of this model only the {known} is known; it is used"
             )
     if model.n_params_total is not None:
-        is_published = law.provenance is not None and bool(law.provenance.status)
+        is_published = bool(origin_of(law).status)
         fitted = (
             "in a law fitted on dense models"
             if is_published
             else "as the runs behind the law must count them too"
         )
-        warnings.append(f"a mixture of experts: N is its active parameters, {fitted}")
+        doubts["mixture-of-experts"] = f"a mixture of experts: N is its active parameters, {fitted}"
     elif model.kind != "decoder":
-        warnings.append(f"an {model.kind}, in a law of decoders")
+        doubts["not-a-decoder"] = f"an {model.kind}, in a law of decoders"
     if model.status == "unverified":
-        warnings.append("its numbers are not verified")
-    return n_params, tuple(warnings)
+        doubts["unverified-numbers"] = "its numbers are not verified"
+    return n_params, tuple(Finding(code=c, severity="warning", message=m) for c, m in doubts.items())
 
 
 def _further_inputs(law: Law, model: TrainedModel) -> dict[str, float]:
@@ -336,7 +419,7 @@ def _loss_and_cheapest(
     law: Law, n_params: float, n_tokens: float, extra: dict[str, float]
 ) -> tuple[float | None, float | None]:
     """Predicted loss and the least compute that reaches it; None, None for a law that knows only the optimum."""
-    if not {"n_params", "n_tokens"} <= {i.name for i in law.family.inputs}:
+    if not has_surface(law):
         return None, None
     loss = float(law.loss(n_params, n_tokens, **extra))
     try:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from scaling.errors import PlanError
+from scaling.findings import Finding
 from scaling.laws.base import Allocation, Law
+from scaling.planning.allocation import CHEAP_EPOCHS, has_surface, needs_repetition, origin_of
 from scaling.planning.cost import Cost
-from scaling.planning.shape import DEFAULT_VOCAB
+from scaling.planning.memory import MemoryPlan
+from scaling.planning.shape import DEFAULT_VOCAB, Schedule, Shape
 from scaling.units import format_duration, format_flops, format_params, format_percent, format_tokens
 
 LEAST_PARAMS = 1e4  # below this no shape is a language model
@@ -31,6 +35,7 @@ CORPORA = (
     (3100e12, "the whole web (Villalobos et al. 2024, arXiv:2211.04325)"),
 )
 
+TENSOR_PARALLEL_MOST = 8  # accelerators of one host, which can share one sequence
 RANGE_NAMES = {"flops": "C", "n_params": "N", "n_tokens": "D"}
 
 
@@ -94,33 +99,6 @@ def refuse_endless(cost: Cost, flops: float, enough: int) -> None:
         )
 
 
-def size_warnings(point: Allocation, cost: Cost) -> tuple[str, ...]:
-    """A sentence where the run is larger, longer or further over-trained than any that is known."""
-    ratio, seconds, count = point.n_tokens / point.n_params, cost.seconds[1], cost.n_accelerators
-    sentences = []
-    if point.flops > LARGEST_RUN * (1 + 1e-9):
-        sentences.append(
-            f"size: {format_flops(point.flops)} FLOPs are {format_count(point.flops / LARGEST_RUN)} times the largest "
-            f"training runs known (about {format_flops(LARGEST_RUN)}, Epoch AI 2025)."
-        )
-    if count > LARGEST_CLUSTER:
-        sentences.append(
-            f"size: {count:,} accelerators are {format_count(count / LARGEST_CLUSTER)} times the largest cluster known "
-            f"(about {LARGEST_CLUSTER:,}, Epoch AI 2025)."
-        )
-    if seconds > LONGEST_SECONDS:
-        sentences.append(
-            f"time: {format_duration(seconds, 2)}; a run of over 15 months is overtaken by one that starts later on "
-            "better hardware (Sevilla et al. 2022, Epoch AI)."
-        )
-    if ratio > MOST_TOKENS_PER_PARAM:
-        sentences.append(
-            f"over-training: {ratio:,.0f} tokens per parameter; the runs behind the published laws end at "
-            f"{MOST_TOKENS_PER_PARAM:,.0f} (Sardana et al. 2024)."
-        )
-    return tuple(sentences)
-
-
 def too_few_tokens(point: Allocation, unique_tokens: float) -> PlanError:
     """The refusal of a plan that would see the unique tokens so often that the law says nothing about it."""
     loss = "" if point.loss is None else f" and still predict a loss of {point.loss:.3g}"
@@ -141,47 +119,71 @@ def _counted(value: float, noun: str) -> str:
     return f"{text} {noun}" if text == "1" else f"{text} {noun}s"
 
 
-def range_warnings(law: Law, point: Allocation, *, has_interval: bool) -> tuple[str, ...]:
-    """A sentence for each of C, N, D outside the range of the runs behind the law."""
-    ranges = law.provenance.fitted_range if law.provenance else {}
-    sentences = []
-    for name, (low, high) in ranges.items():
+def _doubt(code: str, message: str) -> Finding:
+    return Finding(code=code, severity="warning", message=message)
+
+
+def size_findings(point: Allocation, cost: Cost) -> Iterator[Finding]:
+    """Where the run is larger, longer or further over-trained than any that is known."""
+    ratio, seconds, count = point.n_tokens / point.n_params, cost.seconds[1], cost.n_accelerators
+    if point.flops > LARGEST_RUN * (1 + 1e-9):
+        yield _doubt(
+            "larger-than-any-run",
+            f"size: {format_flops(point.flops)} FLOPs are {format_count(point.flops / LARGEST_RUN)} times the largest "
+            f"training runs known (about {format_flops(LARGEST_RUN)}, Epoch AI 2025).",
+        )
+    if count > LARGEST_CLUSTER:
+        yield _doubt(
+            "larger-than-any-cluster",
+            f"size: {count:,} accelerators are {format_count(count / LARGEST_CLUSTER)} times the largest cluster known "
+            f"(about {LARGEST_CLUSTER:,}, Epoch AI 2025).",
+        )
+    if seconds > LONGEST_SECONDS:
+        yield _doubt(
+            "overtaken-by-later-runs",
+            f"time: {format_duration(seconds, 2)}; a run of over 15 months is overtaken by one that starts later on "
+            "better hardware (Sevilla et al. 2022, Epoch AI).",
+        )
+    if ratio > MOST_TOKENS_PER_PARAM:
+        yield _doubt(
+            "over-training",
+            f"over-training: {ratio:,.0f} tokens per parameter; the runs behind the published laws end at "
+            f"{MOST_TOKENS_PER_PARAM:,.0f} (Sardana et al. 2024).",
+        )
+
+
+def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator[Finding]:
+    """C, N or D outside the range of the runs behind the law; losses in another unit; FLOPs counted otherwise."""
+    origin, outside = origin_of(law), []
+    for name, (low, high) in origin.fitted_range.items():
         value = getattr(point, name, None)
         if value is None or low <= value <= high:
             continue
         factor, end, side = (value / high, high, "beyond") if value > high else (low / value, low, "below")
         formatter = {"flops": format_flops, "n_params": format_params, "n_tokens": format_tokens}[name]
-        sentences.append(
+        outside.append(
             f"{RANGE_NAMES[name]} = {formatter(value)} is {format_count(factor)} times {side} the law's runs "
             f"(they end at {formatter(end)})"
         )
-    if not sentences:
-        return ()
-    assumed = "The intervals assume" if has_interval else "The plan assumes"
-    return (f"extrapolation: {'; '.join(sentences)}. {assumed} that the law holds there.",)
-
-
-def unit_warnings(law: Law) -> tuple[str, ...]:
-    """Say so where the fit of the law found losses that look like bits or like a loss per byte."""
-    if law.provenance is None or law.provenance.loss_unit != "in doubt":
-        return ()
-    return (
-        "loss: the runs behind the law look like another unit than nats/token. Fit again with --loss-unit; until then "
-        "N, D and C hold and no loss does.",
-    )
-
-
-def flops_warnings(law: Law, point: Allocation) -> tuple[str, ...]:
-    """Say so where the runs behind the law count FLOPs otherwise than the plan's 6 N D."""
-    origin = law.provenance
-    if origin is None or not origin.converts_flops:
-        return ()
-    own = [format_flops(ratio * point.flops) for ratio in origin.flops_over_6nd]
-    theirs = own[0] if own[0] == own[1] else f"{own[0]} to {own[1]}"
-    return (
-        f"FLOPs: this plan counts C = 6ND, its law's runs {origin.flops_ratio_text} times that: the plan's "
-        f"{format_flops(point.flops)} FLOPs are {theirs} as they count.",
-    )
+    if outside:
+        assumed = "The intervals assume" if has_interval else "The plan assumes"
+        yield _doubt(
+            "extrapolation", f"extrapolation: {'; '.join(outside)}. {assumed} that the law holds there."
+        )
+    if origin.loss_unit == "in doubt":
+        yield _doubt(
+            "loss-unit-in-doubt",
+            "loss: the runs behind the law look like another unit than nats/token. Fit again with --loss-unit; until "
+            "then N, D and C hold and no loss does.",
+        )
+    if origin.converts_flops:
+        own = [format_flops(ratio * point.flops) for ratio in origin.flops_over_6nd]
+        theirs = own[0] if own[0] == own[1] else f"{own[0]} to {own[1]}"
+        yield _doubt(
+            "flops-counted-otherwise",
+            f"FLOPs: this plan counts C = 6ND, its law's runs {origin.flops_ratio_text} times that: the plan's "
+            f"{format_flops(point.flops)} FLOPs are {theirs} as they count.",
+        )
 
 
 def data_sentence(n_tokens: float) -> str:
@@ -196,10 +198,52 @@ def data_sentence(n_tokens: float) -> str:
     return f"{needed} tokens are {format_count(n_tokens / tokens)} times {name}, {format_tokens(tokens)}"
 
 
-def data_warnings(n_tokens: float, unique_tokens: float | None) -> tuple[str, ...]:
-    """Warn where no open corpus holds the tokens and the user named none."""
-    if unique_tokens is not None or n_tokens <= CORPORA[0][0]:
-        return ()
-    return (
-        f"data: {data_sentence(n_tokens)}. Name what you have with --unique-tokens to plan with repetition.",
-    )
+def data_findings(law: Law, point: Allocation, unique_tokens: float | None) -> Iterator[Finding]:
+    """Tokens seen so often that it costs loss, or more of them than any open corpus holds where the user named none."""
+    if unique_tokens is None:
+        if point.n_tokens > CORPORA[0][0]:
+            yield _doubt(
+                "more-than-any-open-corpus",
+                f"data: {data_sentence(point.n_tokens)}. Name what you have with --unique-tokens to plan with "
+                "repetition.",
+            )
+        return
+    epochs = point.n_tokens / unique_tokens
+    if needs_repetition(point, unique_tokens) and not has_surface(law):
+        yield _doubt(
+            "repetition-not-priced",
+            f"data: this plan sees each token {format_count(epochs)} times, and the law {law.family.name} does not say "
+            "what that costs; plan with --law besiroglu to price it.",
+        )
+    elif epochs > CHEAP_EPOCHS and has_surface(law):
+        yield _doubt(
+            "many-epochs",
+            f"data: {format_count(epochs)} epochs; beyond {CHEAP_EPOCHS:g} a repeated token is worth visibly less than "
+            "a fresh one.",
+        )
+
+
+def shape_findings(shape: Shape, *, without_vocabulary: bool) -> Iterator[Finding]:
+    """What the shape had to assume; of a law that counts parameters without the vocabulary, the parameters in all."""
+    if without_vocabulary:
+        yield _doubt(
+            "non-embedding-law",
+            "this law counts non-embedding parameters: the model has "
+            f"{format_params(shape.n_params_total)} in all, and 6ND leaves its vocabulary out",
+        )
+    for note in shape.notes:
+        yield _doubt("shape", f"shape: {note}")
+
+
+def hardware_findings(memory: MemoryPlan | None, cost: Cost, schedule: Schedule) -> Iterator[Finding]:
+    """A model that does not fit, and more accelerators than the batch can feed."""
+    if memory is not None and memory.memory_bytes is not None and not any(row.fits for row in memory.rows):
+        yield _doubt("does-not-fit", f"memory: {memory.hint}.")
+    fed = schedule.batch_sequences * TENSOR_PARALLEL_MOST
+    if cost.n_accelerators > fed:
+        yield _doubt(
+            "batch-feeds-fewer",
+            f"a batch of {schedule.batch_sequences:,} sequences feeds at most {fed:,} accelerators at tensor "
+            f"parallelism {TENSOR_PARALLEL_MOST}, and the plan has {cost.n_accelerators:,}: it will take longer than "
+            "this.",
+        )

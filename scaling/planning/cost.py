@@ -1,4 +1,4 @@
-"""Time, money and energy of a run on a cluster, and back: what a cluster for a time, or a sum of money, computes.
+"""What the user has, as compute, and back: the time, money and energy of a run on a cluster.
 
 C = count x peak x MFU x goodput x seconds. MFU is the share of the dense peak that model FLOPs (6 N D) reach while
 steps run; goodput is the share of wall time in which steps run (restarts, evaluation and checkpoints are the rest).
@@ -8,10 +8,14 @@ Prices are per accelerator-hour with their date; energy is the accelerators' boa
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from scaling.errors import PlanError, UsageError
+from scaling.findings import Finding
+from scaling.planning.shape import DEFAULT_CONTEXT
 from scaling.reference.hardware import Accelerator
+from scaling.units import format_dollars, format_duration, format_flops, format_percent
 
 DEFAULT_GOODPUT = (
     0.9  # Llama 3 (Grattafiori et al. 2024, sec. 3.3.4) reports over 90 % effective training time
@@ -19,6 +23,67 @@ DEFAULT_GOODPUT = (
 SECONDS_PER_HOUR = 3600.0
 JOULES_PER_KWH = 3.6e6
 TARGET_SECONDS = 30 * 86400.0  # a count that nobody gave is chosen to finish within 30 days
+
+_OPTIONS = {
+    "flops": "--flops",
+    "seconds": "--time",
+    "dollars": "--dollars",
+    "target_loss": "--target-loss",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """One of flops, seconds (of the cluster), dollars or target_loss; or n_params or n_tokens, alone or with one more.
+
+    With n_params and n_tokens both given the plan prices that run.
+    """
+
+    flops: float | None = None
+    seconds: float | None = None
+    dollars: float | None = None
+    target_loss: float | None = None
+    n_params: float | None = None
+    n_tokens: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("flops", "seconds", "dollars", "target_loss", "n_params", "n_tokens"):
+            value = getattr(self, name)
+            if value is not None and not (0 < value < math.inf):
+                raise UsageError(f"{name} must be a positive finite number, got {value!r}.")
+        money = [_OPTIONS[n] for n in _OPTIONS if getattr(self, n) is not None]
+        sizes = [
+            o for n, o in (("n_params", "--params"), ("n_tokens", "--tokens")) if getattr(self, n) is not None
+        ]
+        if len(money) > 1:
+            raise UsageError(f"give exactly one budget, got {' and '.join(money)}: leave all but one out.")
+        if not money and not sizes:
+            raise UsageError(
+                "give exactly one budget: --flops 1e21, --hardware 8xH100 --time 14d, --dollars 25k --hardware H100, "
+                "--target-loss 2.3, --params 7B or --tokens 1T."
+            )
+        if money and len(sizes) == 2:
+            raise UsageError(
+                f"{' and '.join(sizes)} fix the run already: leave one of them, or {money[0]}, out."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraints:
+    """What the plan must respect. `inference_tokens` are served over the model's life at 2 N FLOPs each."""
+
+    unique_tokens: float | None = None
+    max_params: float | None = None
+    max_memory_bytes: float | None = None  # per accelerator
+    inference_tokens: float | None = None
+    context_length: int = DEFAULT_CONTEXT
+    vocab_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("unique_tokens", "max_params", "max_memory_bytes", "inference_tokens"):
+            value = getattr(self, name)
+            if value is not None and not (0 < value < math.inf):
+                raise UsageError(f"{name} must be a positive finite number, got {value!r}.")
 
 
 class Cluster(NamedTuple):
@@ -37,7 +102,12 @@ class Cluster(NamedTuple):
     price_usd_per_hour_low: float | None = None
     price_usd_per_hour_high: float | None = None
     price_date: str = ""
-    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The findings as sentences."""
+        return tuple(f.message for f in self.findings)
 
     def flops_per_s(self, mfu: float) -> float:
         """Useful FLOP/s of one accelerator over wall time."""
@@ -109,7 +179,7 @@ def make_cluster(
         price_usd_per_hour_low=price[0],
         price_usd_per_hour_high=price[1],
         price_date="given" if price_usd_per_hour is not None else (a.price_date if a else ""),
-        notes=_peak_notes(a, peak_flops_per_s),
+        findings=_peak_findings(a, peak_flops_per_s),
     )
 
 
@@ -132,16 +202,17 @@ def _utilisation(a: Accelerator | None, mfu: float | None) -> tuple[float, float
     return 0.2, 0.35, 0.45, "assumed, not measured on this device"  # the range over devices in the table
 
 
-def _peak_notes(a: Accelerator | None, given: float | None) -> tuple[str, ...]:
+def _peak_findings(a: Accelerator | None, given: float | None) -> tuple[Finding, ...]:
     """Say so when a given peak looks like the figure with sparsity, twice what dense training can reach."""
     if a is None or given is None or a.peak_flops_per_s is None:
         return ()
     ratio = given / a.peak_flops_per_s
     if 1.9 < ratio < 2.1:
-        return (
+        said = (
             f"{given / 1e12:g} TFLOP/s is twice the dense bf16 peak of {a.name} ({a.peak_flops_per_s / 1e12:g}): "
-            "it looks like the figure with sparsity (or fp8), which dense bf16 training cannot reach",
+            "it looks like the figure with sparsity (or fp8), which dense bf16 training cannot reach"
         )
+        return (Finding(code="peak-with-sparsity", severity="warning", message=said),)
     return ()
 
 
@@ -167,6 +238,55 @@ def hours_from_dollars(cluster: Cluster, dollars: float) -> tuple[float, float, 
 def flops_from_hours(cluster: Cluster, accelerator_hours: float) -> float:
     """FLOPs of so many accelerator-hours at mid MFU."""
     return accelerator_hours * SECONDS_PER_HOUR * cluster.flops_per_s(cluster.mfu_mid)
+
+
+class Compute(NamedTuple):
+    """The compute a budget buys: the middle, the ends where price or MFU is a range, and how it was found."""
+
+    flops: float
+    low: float
+    high: float
+    how: str
+
+
+def buy_compute(budget: Budget, cluster: Cluster) -> Compute | None:
+    """FLOPs of the budget on the cluster; None where the budget is not an amount of compute."""
+    if budget.flops is not None:
+        return Compute(flops=budget.flops, low=budget.flops, high=budget.flops, how="given")
+    if budget.seconds is not None:
+        flops = flops_from_time(cluster, budget.seconds)
+        low, high = (flops * mfu / cluster.mfu_mid for mfu in (cluster.mfu_low, cluster.mfu_high))
+        return Compute(flops=flops, low=low, high=high, how=_time_sentence(cluster, budget.seconds))
+    if budget.dollars is not None:
+        hours = hours_from_dollars(cluster, budget.dollars)
+        low, mid, high = (flops_from_hours(cluster, h) for h in hours)
+        return Compute(flops=mid, low=low, high=high, how=_dollar_sentence(cluster, budget.dollars, hours[1]))
+    return None
+
+
+def _rate(cluster: Cluster) -> str:
+    return (
+        f"{cluster.peak_flops_per_s / 1e12:g} TFLOP/s dense x {format_percent(cluster.mfu_mid)} MFU x "
+        f"{format_percent(cluster.goodput)} goodput"
+    )
+
+
+def _time_sentence(cluster: Cluster, seconds: float) -> str:
+    flops = format_flops(flops_from_time(cluster, seconds))
+    count = cluster.n_accelerators or 1
+    return f"{count} x {cluster.name} x {_rate(cluster)} x {format_duration(seconds)} = {flops} FLOPs"
+
+
+def _dollar_sentence(cluster: Cluster, dollars: float, hours: float) -> str:
+    low, high = cluster.price_usd_per_hour_low or 0.0, cluster.price_usd_per_hour_high or 0.0
+    price = f"${math.sqrt(low * high):.2f}"
+    if low != high:
+        price += f" (${low:.2f} to ${high:.2f}, {price_date_text(cluster.price_date)})"
+    flops = format_flops(flops_from_hours(cluster, hours))
+    return (
+        f"{format_dollars(dollars)} at {price} an hour = {hours:,.0f} hours of {cluster.name} "
+        f"x {_rate(cluster)} = {flops} FLOPs"
+    )
 
 
 def choose_count(cluster: Cluster, flops: float, least: int = 1) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scaling.accounting.activations import Recomputation
 from scaling.accounting.memory import Memory, Strategy, estimate_memory
 from scaling.architecture import Architecture
 from scaling.errors import PlanError, UsageError
+from scaling.jsonable import fields_of
 from scaling.planning.shape import choose_architecture
 from scaling.units import format_bytes
 
@@ -20,7 +21,7 @@ MOST_DEVICES = 2**22
 LABELS: dict[Strategy, str] = {"ddp": "DDP", "zero1": "ZeRO-1", "zero2": "ZeRO-2", "fsdp": "FSDP"}
 
 
-class MemoryRow(NamedTuple):
+class Sharding(NamedTuple):
     """One way to share the model over `n_devices`, micro-batch of one sequence."""
 
     strategy: Strategy
@@ -36,23 +37,29 @@ class MemoryRow(NamedTuple):
         name += f" TP{self.tensor_parallel}" if self.tensor_parallel > 1 else ""
         return name + (" recompute" if self.recomputation == "full" else "")
 
+    def to_dict(self) -> dict[str, Any]:
+        return {**fields_of(self, leave_out=["memory"]), **fields_of(self.memory, also=["total_bytes"])}
+
 
 class MemoryPlan(NamedTuple):
     """All rows, the one to take, and the least count that trains the model at all."""
 
     memory_bytes: float | None
     n_devices: int
-    rows: tuple[MemoryRow, ...]
-    least: MemoryRow | None  # fully sharded, recomputed; None when the memory is not known or nothing fits
+    rows: tuple[Sharding, ...]
+    least: Sharding | None  # fully sharded, recomputed; None when the memory is not known or nothing fits
     hint: str
 
     @property
-    def least_count(self) -> int | None:
+    def least_n_devices(self) -> int | None:
         return None if self.least is None else self.least.n_devices
+
+    def to_dict(self) -> dict[str, Any]:
+        return fields_of(self, also=["least_n_devices"])
 
 
 def plan_memory(
-    architecture: Architecture, memory_bytes: float | None, n_devices: int, least: MemoryRow | None
+    architecture: Architecture, memory_bytes: float | None, n_devices: int, least: Sharding | None
 ) -> MemoryPlan:
     """Rows for DDP, ZeRO-1, ZeRO-2 and FSDP, and one more with recomputation and tensor parallelism if none fits."""
     rows = [
@@ -70,9 +77,7 @@ def plan_memory(
     )
 
 
-def least_devices(
-    architecture: Architecture, n_params: float, memory_bytes: float | None
-) -> MemoryRow | None:
+def least_devices(architecture: Architecture, n_params: float, memory_bytes: float | None) -> Sharding | None:
     """The least power of two of devices that trains the model fully sharded with recomputation.
 
     None where the memory is not known, or no number of devices is enough.
@@ -112,7 +117,7 @@ def largest_params(
     return math.exp(low)
 
 
-def _leanest(architecture: Architecture, memory_bytes: float, n_devices: int) -> MemoryRow:
+def _leanest(architecture: Architecture, memory_bytes: float, n_devices: int) -> Sharding:
     """FSDP with full recomputation and the least tensor parallelism that fits; the most where none does."""
     row = None
     for tensor_parallel in TENSOR_PARALLEL:
@@ -135,7 +140,7 @@ def _row(
     strategy: Strategy,
     recomputation: Recomputation,
     tensor_parallel: int,
-) -> MemoryRow:
+) -> Sharding:
     memory = estimate_memory(
         architecture,
         n_devices=n_devices,
@@ -143,7 +148,7 @@ def _row(
         recomputation=recomputation,
         tensor_parallel=tensor_parallel,
     )
-    return MemoryRow(
+    return Sharding(
         strategy=strategy,
         recomputation=recomputation,
         tensor_parallel=tensor_parallel,
@@ -153,7 +158,7 @@ def _row(
     )
 
 
-def _hint(rows: list[MemoryRow], memory_bytes: float | None, n_devices: int, least: MemoryRow | None) -> str:
+def _hint(rows: list[Sharding], memory_bytes: float | None, n_devices: int, least: Sharding | None) -> str:
     if memory_bytes is None:
         return "the accelerator's memory is not known: give --max-memory to see what fits"
     chosen = next((row for row in rows if row.fits), None)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+from scaling.errors import PlanError
 from scaling.laws.search import GOLDEN, golden_section
+
+MOST_STEPS = 100
+NEWTON_TOLERANCE = 1e-12  # of a logarithm
 
 
 def minimise_log(
@@ -80,6 +84,21 @@ def _foot(a: float, b: float, c: float, fa: float, fb: float, fc: float) -> floa
             if a < foot < c:
                 return foot
     return b + (1 - GOLDEN) * (c - b if c - b > b - a else a - b)
+
+
+def newton(value_and_slope: Callable[[float], tuple[float, float]], start: float) -> float:
+    """Root of a rising function that is curved one way only: Newton's steps arrive from anywhere.
+
+    Raises:
+        PlanError: no root within floating point.
+    """
+    x = start
+    for _ in range(MOST_STEPS):
+        value, slope = value_and_slope(x)
+        x -= value / slope
+        if abs(value) < NEWTON_TOLERANCE * slope * max(1.0, abs(x)):
+            return x
+    raise PlanError("the optimum with so many inference tokens is out of reach; give fewer of them.")
 
 
 def solve_log(

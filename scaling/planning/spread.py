@@ -10,14 +10,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scaling.errors import LawError, PlanError
+from scaling.jsonable import fields_of
 from scaling.laws.base import Law
-from scaling.planning.allocation import Problem, has_surface, solve_with_repetition
+from scaling.planning.allocation import (
+    AllocationProblem,
+    counts_non_embedding,
+    has_surface,
+    needs_repetition,
+    origin_of,
+    solve_with_repetition,
+)
+from scaling.planning.cost import Budget, Constraints
 from scaling.planning.numerics import percentile
-from scaling.planning.repetition import needs_repetition
 from scaling.planning.shape import DEFAULT_VOCAB, TIE_ABOVE, aspect_ratio
+from scaling.translation import tr, tr_n
+from scaling.units import format_flops, format_params
 
 SUBSETS = ("sardana-le",)  # the same authors' fits on their runs up to 100, 250 or 500 tokens per parameter
 
@@ -39,11 +49,14 @@ class LawAnswer(NamedTuple):
     def tokens_per_param(self) -> float:
         return self.n_tokens / self.n_params
 
+    def to_dict(self) -> dict[str, Any]:
+        return fields_of(self, also=["tokens_per_param"])
 
-class Spread(NamedTuple):
+
+class LawSpread(NamedTuple):
     """The answers by rising N* (D* where N is given), and the papers that have none."""
 
-    question: Problem
+    question: AllocationProblem
     same_question: bool  # False: the plan has a cap or given sizes, and the laws were asked for the optimum
     answers: tuple[LawAnswer, ...]
     silent: tuple[str, ...]  # papers none of whose laws answers
@@ -66,25 +79,18 @@ class OtherPapers(NamedTuple):
     most: LawAnswer
     n_silent: int  # papers without an answer
 
-
-def law_name(law: Law) -> str:
-    """The name of the law's provenance, or its family."""
-    return law.provenance.name if law.provenance else law.family.name
-
-
-def counts_non_embedding(law: Law) -> bool:
-    """Whether N of the law leaves the vocabulary out."""
-    return law.provenance is not None and law.provenance.params_convention == "non_embedding"
+    def to_dict(self) -> dict[str, Any]:
+        return {**fields_of(self), "least": self.least.name, "most": self.most.name}
 
 
 def spread_of_laws(
     laws: Iterable[Law],
-    question: Problem,
+    question: AllocationProblem,
     vocab_size: int = DEFAULT_VOCAB,
     unique_tokens: float | None = None,
     *,
     same_question: bool = True,
-) -> Spread:
+) -> LawSpread:
     """Each law's N*, D*, C and loss for the question, whose `n_params` counts total parameters."""
     answers, silent = [], []
     for law in laws:
@@ -96,7 +102,7 @@ def spread_of_laws(
     given_size = question.n_params is not None
     answers.sort(key=lambda a: a.n_tokens if given_size else a.n_params)
     heard = {a.paper for a in answers}
-    return Spread(
+    return LawSpread(
         question=question,
         same_question=same_question,
         answers=tuple(answers),
@@ -104,7 +110,7 @@ def spread_of_laws(
     )
 
 
-def other_papers(spread: Spread, name: str) -> OtherPapers | None:
+def other_papers(spread: LawSpread, name: str) -> OtherPapers | None:
     """The spread between papers, without the paper of the law called `name`; None where no other is left.
 
     Laws are not independent: variants of one fit share their runs, so they count once. Fits on a part of a paper's
@@ -128,6 +134,54 @@ def other_papers(spread: Spread, name: str) -> OtherPapers | None:
     return OtherPapers(len(papers), *n_params, *n_tokens, *flops, laws[0], laws[-1], len(spread.silent))
 
 
+def other_papers_text(
+    spread: LawSpread, others: OtherPapers, budget: Budget, constraints: Constraints
+) -> str:
+    """What the papers were asked, the middle half of their answers, and the ends of all."""
+    asked, question = _asked(spread, budget, constraints), spread.question
+    by_tokens = question.n_params is not None
+    params, tokens = (others.n_params_low, others.n_params_high), (others.n_tokens_low, others.n_tokens_high)
+    low, high = (format_params(end, 2) for end in (tokens if by_tokens else params))
+    text = asked + tr(
+        "the middle half of {n} other papers, one vote each, says {low} to {high}",
+        n=others.n_papers,
+        low=low,
+        high=high,
+    )
+    if asked:
+        text += tr(" tokens") if by_tokens else tr(" parameters")
+    if not question.flops:
+        low, high = format_flops(others.flops_low, 2), format_flops(others.flops_high, 2)
+        text += tr(" and {low} to {high} FLOPs", low=low, high=high)
+    ends = (a.n_tokens if by_tokens else a.n_params for a in (others.least, others.most))
+    least, most = (format_params(value, 2) for value in ends)
+    text += tr(
+        "; all, {least} ({least_law}) to {most} ({most_law})",
+        least=least,
+        least_law=others.least.name,
+        most=most,
+        most_law=others.most.name,
+    )
+    if others.n_silent:
+        text += tr_n("; {n} more has no answer to this", "; {n} more have no answer to this", others.n_silent)
+    return text
+
+
+def _asked(spread: LawSpread, budget: Budget, constraints: Constraints) -> str:
+    """What the papers were asked; nothing where it is the plan's plain budget."""
+    question = spread.question
+    if not spread.same_question:
+        flops = format_flops(question.flops or 0.0)
+        if budget.n_params or budget.n_tokens:
+            return tr("about the optimum of {flops} FLOPs without the given sizes, ", flops=flops)
+        return tr("about the optimum of {flops} FLOPs without the cap, ", flops=flops)
+    if question.target_loss is not None:
+        return tr("asked for the same loss, each on its own data and tokenizer, ")
+    if question.inference_tokens or constraints.unique_tokens or not question.flops:
+        return tr("asked the same, ")
+    return ""
+
+
 def total_params(n_params_without_vocabulary: float, vocab_size: int) -> float:
     """Total parameters of a model with this many outside the vocabulary, by the plan's shape rules."""
     n = n_params_without_vocabulary
@@ -136,7 +190,9 @@ def total_params(n_params_without_vocabulary: float, vocab_size: int) -> float:
     return n + matrix * (1 if matrix > TIE_ABOVE * n else 2)
 
 
-def _answer(law: Law, question: Problem, vocab_size: int, unique_tokens: float | None) -> LawAnswer | None:
+def _answer(
+    law: Law, question: AllocationProblem, vocab_size: int, unique_tokens: float | None
+) -> LawAnswer | None:
     converts = counts_non_embedding(law)
     try:
         if converts and question.n_params is not None:
@@ -144,17 +200,17 @@ def _answer(law: Law, question: Problem, vocab_size: int, unique_tokens: float |
         best = solve_with_repetition(law, question, unique_tokens)[2]
     except (LawError, PlanError, TypeError):  # TypeError: a family that needs further inputs
         return None
-    origin = law.provenance
+    origin = origin_of(law)
     if needs_repetition(best, unique_tokens) and not has_surface(law):
         return None  # a frontier does not know what repeated tokens are worth
-    low, high = origin.fitted_range.get("flops", (0.0, math.inf)) if origin else (0.0, math.inf)
+    low, high = origin.fitted_range.get("flops", (0.0, math.inf))
     return LawAnswer(
-        name=law_name(law),
-        source=origin.source if origin else law.family.cite,
+        name=origin.name,
+        source=origin.source,
         flops=best.flops,
         n_params=total_params(best.n_params, vocab_size) if converts else best.n_params,
         n_tokens=best.n_tokens,
-        loss=best.loss if origin is None or origin.loss_unit == "nats/token" else None,
+        loss=best.loss if origin.loss_unit == "nats/token" else None,
         paper=_paper(law),
         conversion=f"non-embedding N + a vocabulary of {vocab_size:,}" if converts else "",
         inside=low <= best.flops <= high,
@@ -175,7 +231,7 @@ def _without_vocabulary(n_params: float, vocab_size: int) -> float:
 
 def _paper(law: Law) -> str:
     """The arXiv number in the law's source, the source itself, or the name of its family."""
-    if law.provenance is None:
+    if law.provenance is None:  # several families cite one paper
         return law.family.name
     _, mark, rest = law.provenance.source.partition("arXiv:")
     return rest[:10] if mark else law.provenance.source

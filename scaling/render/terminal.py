@@ -123,9 +123,9 @@ def _code(block: Code, colour: bool) -> Iterator[str]:
     first, _, second = block.text.partition(" && ")
     lead = len(block.label) + block.indent
     whole = block.one_line or not second or lead + len(block.text) < WIDTH
-    lines = [block.text] if whole else [f"{first} &&", f"    {second}"]
+    lines = [block.text] if whole else [f"{first} &&", second]
     for i, line in enumerate(lines):
-        label = _styled(block.label, "faint", colour) + " " * block.indent if i == 0 else " " * lead
+        label = _styled(block.label, "faint", colour) + " " * block.indent if i == 0 else " " * (lead or 4)
         yield label + printable(line)
 
 

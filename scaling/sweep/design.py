@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from scaling.accounting import count_params, flop_parts, flops_per_token
 from scaling.architecture import Architecture
-from scaling.planning.schedule import Advice, deepseek_law, step_law
+from scaling.planning.shape import Advice, deepseek_law, step_law
 from scaling.sweep.shapes import choose_shape, count_as, shape_fields
 from scaling.sweep.spec import MOST_SIZES, ParamsConvention, SweepSpec
 from scaling.sweep.store import run_id_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scaling.laws import ChinchillaLaw, FrontierLaw
-from scaling.planning.allocation import Problem, at, lifetime_flops, solve
+from scaling.planning.allocation import AllocationProblem, at, lifetime_flops, solve
 from scaling.planning.alternatives import (
     alternatives,
     break_even_tokens,
@@ -17,7 +17,7 @@ from scaling.planning.alternatives import (
 from scaling.reference import find_law
 
 LAW = ChinchillaLaw(E=1.81722, A=477.826, B=2143.42, alpha=0.347310, beta=0.367172)
-PROBLEM = Problem(flops=1e21)
+PROBLEM = AllocationProblem(flops=1e21)
 OPTIMUM = solve(LAW, PROBLEM)
 
 

@@ -7,8 +7,7 @@ import math
 import pytest
 
 from scaling.errors import UsageError
-from scaling.planning.budget import Budget, Constraints, buy_compute
-from scaling.planning.cost import make_cluster
+from scaling.planning.cost import Budget, Constraints, buy_compute, make_cluster
 from scaling.reference import find_accelerator
 
 H100 = make_cluster(find_accelerator("H100"), count=8)

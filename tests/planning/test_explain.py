@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from scaling.planning.budget import Budget
+from scaling.planning.cost import Budget
 from scaling.planning.explain import explain_plan
 from scaling.planning.plan import plan_training
 from scaling.reference import find_law

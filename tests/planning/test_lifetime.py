@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scaling.errors import LawError
 from scaling.laws import ChinchillaLaw
-from scaling.planning.lifetime import cheapest_for_loss, params_for_flops
+from scaling.planning.allocation import cheapest_for_loss, params_for_flops
 from scaling.planning.numerics import minimise_log
 
 LAW = ChinchillaLaw(E=1.81722, A=477.826, B=2143.42, alpha=0.347310, beta=0.367172)

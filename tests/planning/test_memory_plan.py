@@ -17,7 +17,7 @@ def test_small_model_needs_no_sharding() -> None:
     plan = plan_memory(a, H100, 8, least_devices(a, 1e9, H100))
     assert plan.rows[0].fits
     assert plan.hint.startswith("DDP")
-    assert plan.least_count == 1
+    assert plan.least_n_devices == 1
 
 
 def test_seventy_billion_needs_all_of_it() -> None:

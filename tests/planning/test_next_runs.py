@@ -9,19 +9,18 @@ import numpy as np
 import pytest
 
 from scaling.laws import ChinchillaLaw, Uncertainty
-from scaling.planning.allocation import Problem, solve
-from scaling.planning.budget import Constraints
-from scaling.planning.next_runs import N_DRAWS, NOISE_SD, propose_sweeps
+from scaling.planning.allocation import AllocationProblem, solve
+from scaling.planning.cost import Constraints
 from scaling.planning.plan import plan_training
-from scaling.planning.uncertainty import thinned_draws
+from scaling.planning.uncertainty import N_SWEEP_DRAWS, NOISE_SD, propose_sweeps, thinned_draws
 from scaling.reference import find_law
 
 
 def test_width_left_is_that_of_gaussian_conditioning() -> None:
     law = find_law("besiroglu")
-    point = solve(law, Problem(flops=1e22))
+    point = solve(law, AllocationProblem(flops=1e22))
     sweep = propose_sweeps(law, point)[0]
-    draws = thinned_draws(law, N_DRAWS)
+    draws = thinned_draws(law, N_SWEEP_DRAWS)
     target = np.log([d.allocate(1e22).n_params for d in draws])
     runs = np.log([[d.loss(n, sweep.flops_per_run / 6 / n) for n in sweep.n_params] for d in draws])
     joint = np.cov(np.column_stack([target, runs]).T, bias=True)
@@ -32,7 +31,7 @@ def test_width_left_is_that_of_gaussian_conditioning() -> None:
 
 def test_sweeps_are_affordable_and_the_best_comes_first() -> None:
     law = find_law("besiroglu")
-    sweeps = propose_sweeps(law, solve(law, Problem(flops=1e22)))
+    sweeps = propose_sweeps(law, solve(law, AllocationProblem(flops=1e22)))
     assert [s.width_left for s in sweeps] == sorted(s.width_left for s in sweeps)
     for sweep in sweeps:
         assert 0 < sweep.width_left < 1
@@ -44,7 +43,7 @@ def test_sweeps_are_affordable_and_the_best_comes_first() -> None:
 def test_no_run_is_proposed_below_those_of_the_law(flops: float) -> None:
     """Runs of 2e12 FLOPs were proposed at a budget of 1e15; the law's own begin at 1.4e18."""
     law = find_law("besiroglu")
-    sweeps = propose_sweeps(law, solve(law, Problem(flops=flops)))
+    sweeps = propose_sweeps(law, solve(law, AllocationProblem(flops=flops)))
     assert all(sweep.flops_per_run >= 1.397e18 for sweep in sweeps)
     assert all(sweep.share_of_budget <= 0.25 for sweep in sweeps)
     assert bool(sweeps) == (flops > 2.8e19)  # five runs at 1.4e18 are a quarter of that
@@ -52,8 +51,11 @@ def test_no_run_is_proposed_below_those_of_the_law(flops: float) -> None:
 
 def test_a_law_without_a_range_proposes_no_run_below_the_least_plan() -> None:
     law = replace(find_law("besiroglu"), provenance=None)
-    assert all(sweep.flops_per_run >= 1e14 for sweep in propose_sweeps(law, solve(law, Problem(flops=1e16))))
-    assert propose_sweeps(law, solve(law, Problem(flops=1e15))) == ()
+    assert all(
+        sweep.flops_per_run >= 1e14
+        for sweep in propose_sweeps(law, solve(law, AllocationProblem(flops=1e16)))
+    )
+    assert propose_sweeps(law, solve(law, AllocationProblem(flops=1e15))) == ()
 
 
 @pytest.mark.parametrize(
@@ -65,14 +67,14 @@ def test_sweeps_are_for_the_interval_the_plan_shows(constraints: Constraints) ->
     """N* of the constrained problem: the target column is each draw's answer to it."""
     plan = plan_training(1e22, constraints=constraints)
     sweep = plan.sweeps[0]
-    problem = Problem(
+    problem = AllocationProblem(
         flops=1e22,
         inference_tokens=constraints.inference_tokens or 0.0,
         inputs=(("n_tokens_unique", 2e10),) if constraints.unique_tokens else (),
         tolerance=2e-3,
         near=plan.point.n_params,
     )
-    draws = thinned_draws(plan.law, N_DRAWS)
+    draws = thinned_draws(plan.law, N_SWEEP_DRAWS)
     target = np.log([solve(d, problem).n_params for d in draws])
     inputs = dict(problem.inputs)
     runs = np.log([[d.loss(n, sweep.flops_per_run / 6 / n, **inputs) for n in sweep.n_params] for d in draws])
@@ -89,11 +91,11 @@ def test_an_optimum_that_is_certain_leaves_nothing_to_shrink() -> None:
         E=1.72, A=477.8, B=2143.4, alpha=0.347, beta=0.367,
         uncertainty=Uncertainty(level=0.95, method="test", draws=rows),
     )  # fmt: skip
-    point = solve(law, Problem(flops=1e22))
+    point = solve(law, AllocationProblem(flops=1e22))
     assert propose_sweeps(law, point)[0].width_left == pytest.approx(1.0)
     assert propose_sweeps(law, point, target="loss")[0].width_left < 0.7
 
 
 def test_a_law_without_draws_proposes_nothing() -> None:
     law = find_law("hoffmann")
-    assert propose_sweeps(law, solve(law, Problem(flops=1e22))) == ()
+    assert propose_sweeps(law, solve(law, AllocationProblem(flops=1e22))) == ()

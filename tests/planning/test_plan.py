@@ -11,15 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scaling.blocks import Figure
 from scaling.errors import LawError, PlanError, ScalingError
-from scaling.planning.allocation import Problem
-from scaling.planning.budget import Budget, Constraints
-from scaling.planning.contract import plan_to_dict
-from scaling.planning.cost import make_cluster
+from scaling.planning.allocation import AllocationProblem
+from scaling.planning.cost import Budget, Constraints, make_cluster
 from scaling.planning.explain import explain_plan
 from scaling.planning.plan import plan_training
+from scaling.planning.result import plan_to_dict
 from scaling.planning.spread import other_papers, spread_of_laws
 from scaling.reference import find_accelerator, find_law, law_names, published_laws
+from scaling.render.terminal import render_terminal
+from scaling.translation import translated
 
 
 def _numbers(value: Any) -> list[float]:
@@ -235,7 +237,7 @@ def test_laws_of_non_embedding_parameters_are_converted() -> None:
 
 
 def test_spread_holds_the_laws_that_answer_sorted_by_size() -> None:
-    answers = spread_of_laws(published_laws(), Problem(flops=1e21)).answers
+    answers = spread_of_laws(published_laws(), AllocationProblem(flops=1e21)).answers
     assert {"besiroglu", "hoffmann", "llama3", "20:1", "kaplan"} <= {a.name for a in answers}
     assert "kaplan-n" not in {a.name for a in answers}  # a loss of N alone has no optimum
     sizes = [a.n_params for a in answers]
@@ -243,7 +245,7 @@ def test_spread_holds_the_laws_that_answer_sorted_by_size() -> None:
 
 
 def test_variants_of_one_paper_count_once() -> None:
-    spread = spread_of_laws(published_laws(), Problem(flops=1e21))
+    spread = spread_of_laws(published_laws(), AllocationProblem(flops=1e21))
     others = other_papers(spread, "besiroglu")
     assert others is not None
     papers = {a.paper for a in spread.answers if a.paper != "2404.10102"}
@@ -257,7 +259,7 @@ def test_variants_of_one_paper_count_once() -> None:
 
 
 def test_the_spread_leaves_out_laws_of_one_quantity_unread() -> None:
-    question = Problem(flops=1e21)
+    question = AllocationProblem(flops=1e21)
     read = spread_of_laws(published_laws(of_size_and_data=True), question)
     assert read.answers == spread_of_laws(published_laws(), question).answers
 
@@ -367,3 +369,52 @@ def test_a_plan_is_whole_or_an_error_of_ours(
     assert plan.point.n_params > 0
     assert plan.point.n_tokens > 0
     assert math.isfinite(plan.point.flops)
+
+
+@pytest.mark.parametrize(
+    ("budget", "constraints", "codes"),
+    [
+        (Budget(flops=1e20), Constraints(), []),
+        (Budget(flops=5.76e23), Constraints(), ["extrapolation"]),
+        (
+            Budget(n_params=1e9, n_tokens=2e13),
+            Constraints(),
+            ["extrapolation", "over-training", "more-than-any-open-corpus"],
+        ),
+        (Budget(flops=1e22), Constraints(unique_tokens=2e10), ["many-epochs"]),
+        (Budget(flops=1e22), Constraints(max_memory_bytes=24e9), ["hardware-not-named"]),
+    ],
+)
+def test_each_doubt_has_a_stable_code(budget: Budget, constraints: Constraints, codes: list[str]) -> None:
+    plan = plan_training(budget, constraints=constraints)
+    assert [f.code for f in plan.findings] == codes
+    assert {f.severity for f in plan.findings} <= {"warning"}
+    said = plan.to_dict()
+    assert said["warnings"] == list(plan.warnings) == [f["message"] for f in said["findings"]]
+
+
+def test_the_headline_computes_no_section_that_it_does_not_tell() -> None:
+    plan = plan_training(1e21)
+    assert plan.headline(alone=True)
+    on_demand = {"spread", "valley", "alternatives", "exact_flops", "sweeps"}
+    assert not on_demand & set(vars(plan))
+    plan.summary()
+    assert on_demand <= set(vars(plan))
+
+
+def test_the_figure_of_a_plan_holds_its_alternatives() -> None:
+    plan = plan_training(1e21)
+    (figure,) = [block for block in plan.summary() if isinstance(block, Figure)]
+    assert figure.kind == "off-optimum"
+    assert figure.data["n_params"] == [a.n_params for a in plan.alternatives]
+    assert figure.data["extra_compute"] == [a.extra_compute for a in plan.alternatives]
+    assert figure.data["optimum"] == [plan.optimum.n_params]
+    assert "2.79B" in figure.alt
+
+
+def test_a_plan_is_told_in_the_readers_language() -> None:
+    plan = plan_training(1e21)
+    with translated({"{ratio} tokens per parameter": "{ratio} Token je Parameter", "budget": "Budget"}):
+        told = render_terminal(plan.summary())
+    assert "21.4 Token je Parameter" in told
+    assert "\nBudget " in told

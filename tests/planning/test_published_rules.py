@@ -9,7 +9,7 @@ import pytest
 from scaling.accounting import flops_per_token
 from scaling.architecture import Architecture
 from scaling.planning.memory import plan_memory
-from scaling.planning.schedule import deepseek_law, step_law
+from scaling.planning.shape import deepseek_law, step_law
 
 # Bi et al. 2024 (DeepSeek LLM), table 2: batch in sequences of 4096 and peak learning rate of the models trained on 2T
 # tokens; C is near 6 N D

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from scaling.errors import LawError, PlanError
-from scaling.planning.budget import Budget, Constraints
+from scaling.planning.allocation import tokens_for_loss, with_decays
+from scaling.planning.cost import Budget, Constraints
 from scaling.planning.plan import plan_training
-from scaling.planning.repetition import tokens_for_loss, with_decays
 from scaling.reference import find_law
 
 

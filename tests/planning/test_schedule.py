@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling.planning.schedule import choose_schedule, critical_batch, deepseek_law, round_sequences, step_law
+from scaling.planning.shape import choose_schedule, critical_batch, deepseek_law, round_sequences, step_law
 
 
 def test_deepseek_law_at_their_seven_billion_run() -> None:

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from scaling.laws import ChinchillaLaw, OptimumBand, Uncertainty
-from scaling.planning.allocation import Problem
+from scaling.planning.allocation import AllocationProblem
 from scaling.planning.uncertainty import at_budget, intervals
 from scaling.reference import find_law
 
@@ -40,7 +40,7 @@ def _draws(n: int, sd: float) -> tuple[tuple[float, ...], ...]:
 
 def test_default_law_reproduces_its_published_interval() -> None:
     """At 5.76e23: N* 73B (51 to 112B), tokens per parameter 17.8 (7.7 to 36), from 4000 pairs resamples."""
-    found = intervals(find_law("besiroglu"), Problem(flops=5.76e23))
+    found = intervals(find_law("besiroglu"), AllocationProblem(flops=5.76e23))
     assert found.level == 0.95
     assert found.n_params == pytest.approx((51e9, 112e9), rel=0.03)  # resampling error of a percentile
     assert found.tokens_per_param == pytest.approx((7.7, 36), rel=0.04)
@@ -58,7 +58,7 @@ def test_the_band_keeps_its_distance_from_the_optimum_between_two_budgets_of_its
         loss_high=tuple(p.loss * 1.003 for p in best),
     )
     for flops in (1.5e18, 1e19, 7e20):
-        found, at = intervals(_law(band=band), Problem(flops=flops)), law.allocate(flops)
+        found, at = intervals(_law(band=band), AllocationProblem(flops=flops)), law.allocate(flops)
         assert found.n_params == pytest.approx((at.n_params / 1.2, at.n_params * 1.2))
         assert found.loss == pytest.approx((at.loss * 0.997, at.loss * 1.003))
 
@@ -66,7 +66,10 @@ def test_the_band_keeps_its_distance_from_the_optimum_between_two_budgets_of_its
 def test_the_loss_of_a_plan_lies_inside_its_interval_at_every_budget() -> None:
     law = find_law("besiroglu")
     for tenth in range(150, 300):
-        found, at = intervals(law, Problem(flops=10 ** (tenth / 10))), law.allocate(10 ** (tenth / 10))
+        found, at = (
+            intervals(law, AllocationProblem(flops=10 ** (tenth / 10))),
+            law.allocate(10 ** (tenth / 10)),
+        )
         assert found.loss is not None
         assert found.n_params is not None
         assert found.loss[0] < at.loss < found.loss[1]
@@ -74,7 +77,7 @@ def test_the_loss_of_a_plan_lies_inside_its_interval_at_every_budget() -> None:
 
 
 def test_an_infinite_end_of_the_band_stays_infinite() -> None:
-    found = intervals(_law(band=BAND), Problem(flops=1e21))
+    found = intervals(_law(band=BAND), AllocationProblem(flops=1e21))
     assert found.n_params is not None
     assert found.n_params[1] == math.inf
     assert found.n_tokens is not None
@@ -83,31 +86,31 @@ def test_an_infinite_end_of_the_band_stays_infinite() -> None:
 
 def test_beyond_the_band_draws_take_over_or_nothing_does() -> None:
     assert at_budget(_law(band=BAND), 1e25) is None
-    with_draws = intervals(_law(band=BAND, draws=_draws(200, 0.05)), Problem(flops=1e25))
+    with_draws = intervals(_law(band=BAND, draws=_draws(200, 0.05)), AllocationProblem(flops=1e25))
     assert "draws" in with_draws.method
     assert with_draws.n_params is not None
-    without = intervals(_law(band=BAND), Problem(flops=1e25))
+    without = intervals(_law(band=BAND), AllocationProblem(flops=1e25))
     assert without.level is None
     assert "covers the optimum" in without.method
 
 
 def test_a_law_without_uncertainty_says_so() -> None:
-    found = intervals(find_law("20:1"), Problem(flops=1e21))
+    found = intervals(find_law("20:1"), AllocationProblem(flops=1e21))
     assert found.level is None
     assert "no interval published" in found.method
 
 
 def test_draws_give_an_interval_only_to_what_is_not_given() -> None:
     law = _law(draws=_draws(300, 0.05))
-    by_size = intervals(law, Problem(n_params=7e9))
+    by_size = intervals(law, AllocationProblem(n_params=7e9))
     assert by_size.n_params is None
     assert by_size.n_tokens is not None
     assert by_size.flops is not None
-    both = intervals(law, Problem(n_params=7e9, flops=1e21))
+    both = intervals(law, AllocationProblem(n_params=7e9, flops=1e21))
     assert both.n_tokens is None
     assert both.tokens_per_param is None
     assert both.loss is not None
-    target = intervals(law, Problem(target_loss=2.2))
+    target = intervals(law, AllocationProblem(target_loss=2.2))
     assert target.loss is None
     assert target.flops is not None
 
@@ -116,7 +119,7 @@ def test_draws_that_cannot_reach_the_loss_leave_the_end_open() -> None:
     rows = [
         (floor, 477.826, 2143.42, 0.34731, 0.367172) for floor in (1.7, 1.8, 1.9, 1.95) for _ in range(25)
     ]
-    found = intervals(_law(draws=tuple(rows)), Problem(target_loss=1.92))
+    found = intervals(_law(draws=tuple(rows)), AllocationProblem(target_loss=1.92))
     assert found.flops is not None
     assert math.isfinite(found.flops[0])
     assert found.flops[1] == math.inf
@@ -124,15 +127,18 @@ def test_draws_that_cannot_reach_the_loss_leave_the_end_open() -> None:
 
 def test_wider_draws_give_wider_intervals() -> None:
     narrow, wide = (
-        intervals(_law(draws=_draws(300, sd)), Problem(target_loss=2.2)).flops for sd in (0.02, 0.06)
+        intervals(_law(draws=_draws(300, sd)), AllocationProblem(target_loss=2.2)).flops
+        for sd in (0.02, 0.06)
     )
     assert narrow is not None
     assert wide is not None
     assert math.log(wide[1] / wide[0]) > 2 * math.log(narrow[1] / narrow[0])
 
 
-@pytest.mark.parametrize("problem", [Problem(n_params=7e9), Problem(target_loss=2.2, inference_tokens=1e12)])
-def test_the_method_tells_how_many_draws_were_taken(problem: Problem) -> None:
+@pytest.mark.parametrize(
+    "problem", [AllocationProblem(n_params=7e9), AllocationProblem(target_loss=2.2, inference_tokens=1e12)]
+)
+def test_the_method_tells_how_many_draws_were_taken(problem: AllocationProblem) -> None:
     assert intervals(_law(draws=_draws(400, 0.05)), problem).method.startswith("percentiles of 400 draws (")
     assert intervals(_law(draws=_draws(900, 0.05)), problem).method.startswith(
         "percentiles of 400 of 900 draws ("
@@ -140,7 +146,7 @@ def test_the_method_tells_how_many_draws_were_taken(problem: Problem) -> None:
 
 
 def test_a_quantity_that_a_constraint_fixes_has_no_interval() -> None:
-    capped = intervals(_law(draws=_draws(300, 0.05)), Problem(flops=1e21, max_params=1e6))
+    capped = intervals(_law(draws=_draws(300, 0.05)), AllocationProblem(flops=1e21, max_params=1e6))
     assert (capped.n_params, capped.n_tokens, capped.tokens_per_param) == (None, None, None)
     assert capped.loss is not None
 
@@ -157,7 +163,7 @@ def test_a_plan_between_grid_budgets_gives_the_interval_that_the_fit_itself_woul
     loss = truth.loss(N, D) * np.exp(0.005 * np.random.default_rng(1).standard_normal(len(N)))
     fit = with_uncertainty(fit_parametric(Runs.from_arrays(n_params=N, n_tokens=D, loss=loss)))
     for flops in (2.1e18, 3e20, 6.3e23):
-        planned = intervals(fit.law, Problem(flops=flops))
+        planned = intervals(fit.law, AllocationProblem(flops=flops))
         for ends, name in ((planned.n_params, "n_params"), (planned.loss, "loss")):
             own = fit.interval(name, flops=flops)
             assert ends is not None
