@@ -53,7 +53,7 @@ def design(spec: Path, slots: int | None, measure: bool, as_json: bool) -> None:
     from scaling.cli.sweep_text import design_to_dict, print_design
     from scaling.sweep.checks import check_design
     from scaling.sweep.timing import usable_cores
-    from scaling.sweep.worker import check_corpus
+    from scaling.sweep.train_run import check_corpus
 
     planned = design_of(spec)
     n_slots = slots or usable_cores()

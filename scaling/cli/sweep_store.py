@@ -38,7 +38,7 @@ def measured_rate(planned: Design) -> Rate | None:
     """A few steps timed here; None where the corpus is not here, which is said."""
     from scaling.errors import DataError
     from scaling.sweep.run import require_torch
-    from scaling.sweep.worker import measure_rate
+    from scaling.sweep.train_run import measure_rate
 
     require_torch()
     try:

@@ -15,8 +15,8 @@ from scaling.units import format_duration, format_flops, format_params, format_p
 if TYPE_CHECKING:
     from scaling.findings import Finding
     from scaling.sweep.design import Design, PlannedRun
-    from scaling.sweep.execute import Report
     from scaling.sweep.progress import Status
+    from scaling.sweep.run import Report
     from scaling.sweep.store import Store
     from scaling.sweep.timing import Rate
 

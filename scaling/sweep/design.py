@@ -5,23 +5,29 @@ that leaves the trunk after (1 - c) of its own steps and decays over the rest. S
 cost (1 - c) D_k + c sum D_i instead of sum D_i. The saving is in the execution only: a branch is an ordinary run whose
 result depends on nothing but its own configuration. Losses of one trunk are not independent: `trunk_id` says so.
 Source: Haegele et al. 2024, arXiv:2405.18392, fig. 4 (1 - sqrt decay over 20 %).
+
+Plans. The spec and what was learned of the corpus are kept in the store, so that a worker needs no other file. A plan
+is named by the hash of its content. Editing the spec makes another plan beside it: workers of the old one finish
+undisturbed, and both share every run they have in common.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from scaling.accounting import count_params, flop_parts, flops_per_token
 from scaling.architecture import Architecture
+from scaling.files import write_text
 from scaling.planning.schedule import Advice, deepseek_law, step_law
 from scaling.sweep.shapes import choose_shape, count_as, shape_fields
-from scaling.sweep.spec import MOST_SIZES, ParamsConvention, SweepSpec
-from scaling.sweep.store import run_id_of
-from scaling.sweep.typed import SpecError
+from scaling.sweep.spec import MOST_SIZES, ParamsConvention, SpecError, SweepSpec, sweep_from_dict
+from scaling.sweep.store import Store, StoreError, read_json, run_id_of
 
 CONFIG_VERSION = 1
 
@@ -325,3 +331,64 @@ def with_budgets(spec: SweepSpec, budgets: Sequence[float]) -> SweepSpec:
         grid=replace(spec.grid, budgets=tuple(budgets)),
         seeds=replace(spec.seeds, replicate_budgets=kept, replicates=spec.seeds.replicates if kept else 1),
     )
+
+
+def write_plan(store: Store, design: Design) -> Path:
+    """Write STORE/plans/<hash>.json unless it is there, and return its path."""
+    plan: dict[str, Any] = {
+        "schema_version": 1,
+        "kind": "sweep_plan",
+        "spec": design.spec.to_dict(),
+        "vocab_size": design.vocab_size,
+        "n_tokens_unique": design.n_tokens_unique,
+        "cells": [_cell(r, design.spec.grid.params) for r in design.runs],
+    }
+    path = store.root / "plans" / f"{run_id_of(plan)}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(plan, indent=1, sort_keys=True) + "\n")
+    return path
+
+
+def read_plan(path: Path) -> Design:
+    """The design of a plan file.
+
+    Raises:
+        StoreError: the file is missing, damaged, or of another kind.
+    """
+    if not path.exists():
+        raise StoreError(f"there is no plan {path}; start with `scaling sweep run SPEC`.")
+    plan = read_json(path)
+    if plan.get("kind") != "sweep_plan" or plan.get("schema_version") != 1:
+        raise StoreError(
+            f"{path} is not a sweep plan of schema version 1. Start again with `scaling sweep run`."
+        )
+    return design_sweep(
+        sweep_from_dict(plan["spec"]),
+        vocab_size=plan["vocab_size"],
+        n_tokens_unique=plan["n_tokens_unique"],
+        cells=[
+            Cell(float(budget), float(n_params), int(seed), *params)
+            for budget, n_params, seed, *params in plan["cells"]
+        ],
+    )
+
+
+def known_corpus(store: Store, name: str) -> tuple[int, float | None] | None:
+    """Vocabulary and number of distinct tokens of a corpus, as a plan of this store says; the vocabulary alone where
+    only its runs are here (restored ones). None: the store knows no run on it."""
+    for path in sorted((store.root / "plans").glob("*.json")):
+        plan = read_json(path)
+        if plan["spec"]["corpus"]["name"] == name:
+            return plan["vocab_size"], plan["n_tokens_unique"]
+    for run_id in store.run_ids():
+        config = store.inspect(run_id).config
+        if config.get("corpus") == name:
+            return config["architecture"]["vocab_size"], None
+    return None
+
+
+def _cell(run: PlannedRun, params: ParamsConvention) -> list[Any]:
+    """How N is counted is said only where it differs from the spec."""
+    cell = [run.budget, run.n_params_wanted, run.seed]
+    return cell if run.params_wanted == params else [*cell, run.params_wanted]

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from scaling.sweep.design import Design, PlannedRun, Unit
-from scaling.sweep.pieces import Piece, can_start_alone, trunk_steps
-from scaling.sweep.store import State, Store
+from scaling.sweep.queue import WorkItem, can_start_alone, trunk_steps
+from scaling.sweep.store import FINISHED, FREE, State, Store
 
-FREE = ("pending", "stale", "preempted")
-FINISHED = ("done", "diverged")
 UNDER_WAY = ("running", "stale", "preempted")  # at work, or left with a checkpoint
 
 
@@ -77,16 +75,16 @@ def look(store: Store, design: Design, known: dict[str, State] | None = None) ->
     return Status(states=states, work_flops=design.work_flops, done_flops=done)
 
 
-def free_pieces(store: Store, pieces: Iterable[Piece], status: Status) -> Iterator[Piece]:
-    """Pieces of which a run could be claimed now; looked for one by one, as it reads the store."""
-    return (p for p in pieces if any(_is_free(store, p, run, status) for run in p.runs))
+def free_items(store: Store, queue: Iterable[WorkItem], status: Status) -> Iterator[WorkItem]:
+    """Items of which a run could be claimed now; looked for one by one, as it reads the store."""
+    return (item for item in queue if any(_is_free(store, item, run, status) for run in item.runs))
 
 
-def _is_free(store: Store, piece: Piece, run: PlannedRun, status: Status) -> bool:
+def _is_free(store: Store, item: WorkItem, run: PlannedRun, status: Status) -> bool:
     if status.states[run.run_id] not in FREE:
         return False
     alone = can_start_alone(store, run)
-    if piece.index is not None or run.trunk_id is None:
+    if item.index is not None or run.trunk_id is None:
         return alone
     return not alone and store.trunks.inspect(run.trunk_id).state != "running"
 

@@ -17,8 +17,7 @@ from scaling.architecture import Architecture
 from scaling.errors import DataError, is_fault_of_storage
 from scaling.runs import Convention, Runs
 from scaling.sweep.design import Design
-from scaling.sweep.files import StoreError, read_json
-from scaling.sweep.store import RunRecord, State, Store, as_store
+from scaling.sweep.store import RunRecord, State, Store, StoreError, as_store, read_json
 
 FLOPS_NAMES = {"6ND": "6ND", "exact_causal": "exact", "palm": "palm"}
 _EXTRAS = (

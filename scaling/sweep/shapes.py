@@ -11,8 +11,7 @@ from typing import Any
 
 from scaling.accounting import count_params
 from scaling.architecture import Architecture
-from scaling.sweep.spec import MOST_PARAMS, CorpusSpec, ParamsConvention, ShapeSpec
-from scaling.sweep.typed import SpecError
+from scaling.sweep.spec import MOST_PARAMS, CorpusSpec, ParamsConvention, ShapeSpec, SpecError
 
 TOLERANCE = 0.02  # of N
 FAMILY: dict[str, Any] = {  # Llama's block; [shape.architecture] changes any of it

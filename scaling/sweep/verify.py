@@ -20,7 +20,7 @@ from scaling.runs import Runs
 from scaling.sweep.checks import check_runs
 from scaling.sweep.design import Cell, Design, design_sweep, flops_of_a_token
 from scaling.sweep.shapes import choose_shape, count_as
-from scaling.sweep.typed import SpecError
+from scaling.sweep.spec import SpecError
 from scaling.units import format_flops, format_params
 
 EXTRAPOLATION = 10.0  # times the largest budget of the sweep

@@ -119,7 +119,7 @@ def test_an_interrupted_sweep_says_how_to_go_on_and_a_running_one_does_not(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from scaling.cli.sweep_store import design_of, store_of
-    from scaling.sweep.loop import add_runs
+    from scaling.sweep.worker import add_runs
 
     design, store = design_of(Path("my sweep")), store_of(Path("my sweep"), None)
     store.root.mkdir()

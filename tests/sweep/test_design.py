@@ -15,9 +15,8 @@ from scaling.architecture import Architecture
 from scaling.runs import load_runs
 from scaling.sweep.checks import check_design
 from scaling.sweep.design import Design, design_sweep, grid_cells, with_budgets
-from scaling.sweep.spec import SweepSpec, load_sweep, sweep_from_dict
+from scaling.sweep.spec import SpecError, SweepSpec, load_sweep, sweep_from_dict
 from scaling.sweep.template import TEMPLATE
-from scaling.sweep.typed import SpecError
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 

@@ -11,9 +11,8 @@ import pytest
 from tiny_sweeps import TINY, tiny_spec, tiny_values, write_toml
 
 from scaling.errors import UsageError
-from scaling.sweep.spec import load_sweep, sweep_from_dict
+from scaling.sweep.spec import SpecError, build, load_sweep, sweep_from_dict
 from scaling.sweep.template import TEMPLATE
-from scaling.sweep.typed import SpecError, build
 
 ONE_POINT = {"optimum_flops": 4e7, "optimum_params": 1e4, "tokens_per_param": None}
 
