@@ -9,9 +9,7 @@ from typing import Any
 import click
 
 from scaling.cli.output import heading, note
-from scaling.cli.sweep_hints import typed
-from scaling.cli.sweep_options import SPEC, STORE
-from scaling.cli.sweep_store import design_of, finished_runs, store_of, unfinished_finding
+from scaling.cli.sweep_options import SPEC, STORE, design_of, finished_runs, next_command, store_of
 from scaling.errors import PlanError
 
 PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling sweep verify` goes
@@ -37,6 +35,7 @@ def fit(spec: Path, store: Path | None, method: str, budget: str | None, output:
     """
     from scaling.cli.fit import fit as fit_table
     from scaling.cli.plan import plan
+    from scaling.sweep.results import unfinished_finding
     from scaling.units import parse_flops
 
     kept = store_of(spec, store)
@@ -57,7 +56,7 @@ def fit(spec: Path, store: Path | None, method: str, budget: str | None, output:
         plan.main(wish, standalone_mode=False)
     except PlanError as error:  # the law and its picture stand
         note(f"no plan: {error}")
-    click.echo(f"\nlaw: {law}\nvalleys: {picture}\nprove it:  {typed('verify')}")
+    click.echo(f"\nlaw: {law}\nvalleys: {picture}\nprove it:  {next_command('verify')}")
 
 
 def _folder(kept: Any, output: Path | None) -> Path:

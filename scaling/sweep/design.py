@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from scaling.accounting import count_params, flop_parts, flops_per_token
 from scaling.architecture import Architecture
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.files import write_text
 from scaling.planning.schedule import Advice, deepseek_law, step_law
 from scaling.sweep.shapes import choose_shape, count_as, shape_fields
@@ -56,6 +57,25 @@ class PlannedRun:
     @property
     def decay_steps(self) -> int:
         return self.n_steps - branch_step(self.config["schedule"])
+
+    @property
+    def work_flops(self) -> float:
+        """To execute (exact_causal), were it trained on its own."""
+        return self.n_steps * self.flops_per_step
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        fields: Mapping[str, Any] = self.config["architecture"]
+        return fields
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.config["optimizer"]["learning_rate"])
+
+    @property
+    def n_params_non_embedding(self) -> int:
+        """What Kaplan et al. count."""
+        return count_params(Architecture.from_dict(dict(self.architecture))).non_embedding
 
     @property
     def unit_id(self) -> str:
@@ -106,7 +126,7 @@ class Design:
     @property
     def independent_flops(self) -> float:
         """What the same runs would cost without shared trunks."""
-        return sum(r.n_steps * r.flops_per_step for r in self.runs)
+        return sum(r.work_flops for r in self.runs)
 
     def run(self, run_id: str) -> PlannedRun | None:
         return next((r for r in self.runs if r.run_id == run_id), None)
@@ -170,8 +190,8 @@ def budget_sizes(spec: SweepSpec, budget: float) -> list[float]:
     if grid.tokens_per_param_range:
         low, high = grid.tokens_per_param_range
         # D / N = C / (6 N^2) falls with N
-        first = math.ceil(math.log(budget / (6 * high)) / 2 / step)
-        last = math.floor(math.log(budget / (6 * low)) / 2 / step)
+        first = math.ceil(math.log(budget / (FLOPS_PER_PARAM_TOKEN * high)) / 2 / step)
+        last = math.floor(math.log(budget / (FLOPS_PER_PARAM_TOKEN * low)) / 2 / step)
         if last < first:
             raise SpecError(
                 f"no size has {low:g} to {high:g} tokens per parameter at {budget:g} FLOPs: sizes lie a factor of "
@@ -247,7 +267,7 @@ def trunk_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def flops_of_a_token(spec: SweepSpec, architecture: Architecture, n_params: int) -> float:
     """Training FLOPs of a token in the sweep's convention."""
     if spec.grid.flops == "6ND":
-        return 6.0 * n_params
+        return FLOPS_PER_PARAM_TOKEN * n_params
     return flops_per_token(architecture, convention=spec.grid.flops)
 
 

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
+from scaling.blocks import Blocks, Shown, Text
 from scaling.errors import DataError, UnknownNameError, UsageError, is_fault_of_storage
 from scaling.sweep import EXECUTORS
 from scaling.sweep.design import Design, design_sweep, known_corpus, write_plan
@@ -27,6 +28,8 @@ from scaling.sweep.store import FINISHED, FREE, State, Store, StoreError, as_sto
 from scaling.sweep.timing import Rate, RunTiming
 from scaling.sweep.train_run import check_corpus, describe_corpus, refuse_other_corpus
 from scaling.sweep.worker import add_runs
+from scaling.translation import tr, tr_n
+from scaling.units import format_duration
 
 POLL_S = 0.25
 POLL_SHARE = 0.05  # most of the time that looking at the store may take: the cores are the workers'
@@ -39,13 +42,27 @@ DEATHS_OF_ONE_RUN = 8  # a run that takes its worker down so often without finis
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Shown):
     """How a sweep ended. interrupted: by the user or the deadline; `resume` goes on."""
 
     status: Status
     wall_s: float
     interrupted: bool
     n_workers_lost: int
+
+    def summary(self) -> Blocks:
+        lost = tr_n("; {n} worker lost on the way", "; {n} workers lost on the way", self.n_workers_lost)
+        return (
+            Text(
+                tr(
+                    "{n} runs: {counts}{time}{lost}",
+                    n=len(self.status.states),
+                    counts=self.status.counts_in_words,
+                    time=f"; {format_duration(self.wall_s)}" if self.wall_s else tr(", nothing to do"),
+                    lost=lost if self.n_workers_lost else "",
+                )
+            ),
+        )
 
 
 def plan_sweep(spec: SweepSpec | Path | str, *, store: Store | Path | str | None = None) -> Design:

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from scaling.errors import UnknownNameError, UsageError
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
+from scaling.errors import Exit, UnknownNameError, UsageError
 from scaling.units import parse_flops, parse_params, parse_tokens
 
 SCHEMA_VERSION = 1
@@ -36,7 +37,13 @@ LOG_TOOLS = ("tensorboard", "wandb", "mlflow")
 
 
 class SpecError(UsageError):
-    """The spec of a sweep cannot be read, or asks for something that cannot be run."""
+    """The spec of a sweep says what cannot be read, or asks for something that cannot be run."""
+
+
+class NoSpecError(SpecError):
+    """The file of a spec is not there, or cannot be opened."""
+
+    exit_code = Exit.CANNOT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +138,7 @@ class GridSpec:
     def _check_optimum(self, budget: float) -> None:
         """Refuse an expected optimum that is no model; by logarithms, which do not overflow."""
         if self.tokens_per_param is not None:
-            log_n = (math.log(budget) - math.log(6 * self.tokens_per_param)) / 2
+            log_n = (math.log(budget) - math.log(FLOPS_PER_PARAM_TOKEN * self.tokens_per_param)) / 2
         else:
             assert self.optimum_params is not None
             assert self.optimum_flops is not None
@@ -146,7 +153,7 @@ class GridSpec:
     def expected_optimum(self, flops: float) -> float:
         """N* we expect at this budget."""
         if self.tokens_per_param is not None:
-            return math.sqrt(flops / (6 * self.tokens_per_param))
+            return math.sqrt(flops / (FLOPS_PER_PARAM_TOKEN * self.tokens_per_param))
         assert self.optimum_params is not None
         assert self.optimum_flops is not None
         return float(self.optimum_params * (flops / self.optimum_flops) ** self.optimum_exponent)
@@ -318,6 +325,7 @@ def load_sweep(path: str | Path) -> SweepSpec:
     """Read a sweep.toml, or the one in a folder.
 
     Raises:
+        NoSpecError: there is no such file.
         SpecError: the file, the key, what is wrong with it and what is allowed.
     """
     path = Path(path)
@@ -328,11 +336,11 @@ def load_sweep(path: str | Path) -> SweepSpec:
         with path.open("rb") as file:
             values = tomllib.load(file)
     except FileNotFoundError as error:
-        raise SpecError(
+        raise NoSpecError(
             f"there is no spec {path}; `scaling sweep init {shlex.quote(str(path))}` writes one to edit."
         ) from error
     except OSError as error:
-        raise SpecError(
+        raise NoSpecError(
             f"{path} cannot be read: {error.strerror}. Give a sweep.toml or its folder."
         ) from error
     except ValueError as error:  # also not UTF-8, or a number of thousands of digits
