@@ -48,14 +48,14 @@ def sweep() -> None:
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(path: Path, force: bool) -> None:
     """Write a spec to edit: the five-minute sweep on a synthetic language, every key explained."""
-    from scaling.sweep.template import TEMPLATE
+    from scaling.sweep.spec import template
 
     path = path if path.suffix == ".toml" else path / "sweep.toml"
     if path.exists() and not force:
         raise UsageError(f"{path} exists; give --force to overwrite it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().parent.name).strip("-._")
-    path.write_text(TEMPLATE.format(name=name or "sweep"))
+    path.write_text(template(name or "sweep"))
     say(f"wrote {path}. Next:  {command_line('design', path)}")
 
 

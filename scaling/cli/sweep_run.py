@@ -1,4 +1,4 @@
-"""`scaling sweep run`, `resume` and `verify`: train what a spec asks for, or what its law plans, and the store lacks."""
+"""`scaling sweep run`, `resume` and `verify`: train what a spec asks for or its law plans, and the store lacks."""
 
 from __future__ import annotations
 

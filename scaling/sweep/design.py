@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -171,9 +171,7 @@ def design_sweep(
     for cell in grid_cells(spec) if cells is None else cells:
         wanted = cell.n_params, cell.params or spec.grid.params
         if wanted not in shapes:
-            shapes[wanted], _ = choose_shape(
-                cell.n_params, spec.shape, spec.corpus, vocab_size=vocab_size, params=wanted[1]
-            )
+            shapes[wanted], _ = choose_shape(spec, cell.n_params, vocab_size=vocab_size, params=wanted[1])
         run = plan_run(spec, cell, shapes[wanted])
         runs[run.run_id] = run
     return Design(
@@ -219,11 +217,13 @@ def plan_run(spec: SweepSpec, cell: Cell, architecture: Architecture) -> Planned
     n_steps = max(1, round(budget / (per_token * batch_tokens)))
     config: dict[str, Any] = {
         "schema_version": CONFIG_VERSION,
-        "architecture": _fields(architecture, spec),
+        "architecture": shape_fields(
+            spec, architecture.vocab_size, architecture.d_model, architecture.n_layers, architecture.d_ff
+        ),
         "corpus": spec.corpus.name,
         "batch_sequences": batch,
         "optimizer": recipe,
-        "schedule": _schedule(spec, n_steps),
+        "schedule": {**asdict(spec.schedule), "n_steps": n_steps},
         "precision": spec.recipe.precision,
         "seeds": {"weights": seed, "data": seed},
         "evaluation": {"windows": spec.evaluation.windows},
@@ -251,7 +251,6 @@ def plan_run(spec: SweepSpec, cell: Cell, architecture: Architecture) -> Planned
 
 def trunk_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """What the runs of one trunk share: all but the length, the decay, the evaluation, and the names of budgets."""
-    schedule = {k: config["schedule"][k] for k in ("kind", "warmup_steps")}
     shared = (
         "schema_version",
         "architecture",
@@ -261,6 +260,7 @@ def trunk_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "precision",
         "seeds",
     )
+    schedule = {k: config["schedule"][k] for k in ("kind", "warmup_steps")}
     return {**{k: config[k] for k in shared}, "schedule": schedule}
 
 
@@ -269,17 +269,6 @@ def flops_of_a_token(spec: SweepSpec, architecture: Architecture, n_params: int)
     if spec.grid.flops == "6ND":
         return FLOPS_PER_PARAM_TOKEN * n_params
     return flops_per_token(architecture, convention=spec.grid.flops)
-
-
-def _schedule(spec: SweepSpec, n_steps: int) -> dict[str, Any]:
-    s = spec.schedule
-    return {
-        "kind": s.kind,
-        "n_steps": n_steps,
-        "warmup_steps": s.warmup_steps,
-        "decay_fraction": s.decay_fraction,
-        "final_fraction": s.final_fraction,
-    }
 
 
 def branch_step(schedule: Mapping[str, Any]) -> int:
@@ -295,10 +284,8 @@ def _recipe(
 ) -> dict[str, Any]:
     """Optimiser settings. On a trunk they may not depend on the budget, since its runs share them."""
     r = spec.recipe
-    rate, batch = (
-        r.learning_rate * (n_params / r.reference_params) ** r.learning_rate_exponent,
-        r.batch_tokens,
-    )
+    rate = r.learning_rate * (n_params / r.reference_params) ** r.learning_rate_exponent
+    batch = r.batch_tokens
     if r.name != "fixed":
         flops = _budget_of_size(spec, n_params) if spec.schedule.kind == "wsd" else budget
         n_tokens = flops / per_token
@@ -315,10 +302,7 @@ def _recipe(
     return {
         "name": r.optimizer,
         "learning_rate": float(f"{rate:.4g}"),
-        "beta1": r.beta1,
-        "beta2": r.beta2,
-        "weight_decay": r.weight_decay,
-        "clip": r.clip,
+        **{name: getattr(r, name) for name in ("beta1", "beta2", "weight_decay", "clip")},
         "batch_sequences": max(1, round(batch / spec.corpus.context_length)),
     }
 
@@ -336,11 +320,6 @@ def _budget_of_size(spec: SweepSpec, n_params: float) -> float:
     at_1, at_2 = spec.grid.expected_optimum(1e12), spec.grid.expected_optimum(1e14)
     exponent = math.log(at_2 / at_1) / math.log(100)
     return float(1e12 * (n_params / at_1) ** (1 / exponent))
-
-
-def _fields(architecture: Architecture, spec: SweepSpec) -> dict[str, Any]:
-    a = architecture
-    return shape_fields(a.d_model, a.n_layers, a.d_ff, spec.shape, spec.corpus, a.vocab_size)
 
 
 def with_budgets(spec: SweepSpec, budgets: Sequence[float]) -> SweepSpec:

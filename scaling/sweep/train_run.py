@@ -24,7 +24,7 @@ from scaling.sweep.store import Store
 from scaling.sweep.timing import Rate
 
 if TYPE_CHECKING:
-    from scaling.lm.run import RunResult
+    from scaling.lm.run import RunResult, RunSpec, TrainingOptions
 
 CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"
 CHECKPOINT_EVERY_S = 15.0
@@ -164,31 +164,25 @@ def _record(trained: RunResult, job: Job, n_packed: int, first_step: int, starte
     }
 
 
-def to_run_spec(config: Mapping[str, Any]) -> Any:
+def to_run_spec(config: Mapping[str, Any]) -> RunSpec:
     """The trainer's description of a run, from the configuration in the store."""
     from scaling.lm.recipes import Recipe, Schedule
     from scaling.lm.run import RunSpec
 
-    o, s = config["optimizer"], config["schedule"]
+    optimizer = dict(config["optimizer"])
+    recipe = Recipe(
+        optimizer=optimizer.pop("name"),
+        clip_norm=optimizer.pop("clip"),
+        batch_size=config["batch_sequences"],
+        **optimizer,  # the learning rate, the betas and the weight decay have the trainer's names
+    )
+    schedule = {k: v for k, v in config["schedule"].items() if k != "n_steps"}
     return RunSpec(
         architecture=Architecture.from_dict(config["architecture"]),
         corpus=config["corpus"],
-        recipe=Recipe(
-            learning_rate=o["learning_rate"],
-            batch_size=config["batch_sequences"],
-            optimizer=o["name"],
-            beta1=o["beta1"],
-            beta2=o["beta2"],
-            weight_decay=o["weight_decay"],
-            clip_norm=o["clip"],
-        ),
-        schedule=Schedule(
-            kind=s["kind"],
-            warmup_steps=s["warmup_steps"],
-            final_fraction=s["final_fraction"],
-            decay_fraction=s["decay_fraction"],
-        ),
-        n_steps=s["n_steps"],
+        recipe=recipe,
+        schedule=Schedule(**schedule),
+        n_steps=config["schedule"]["n_steps"],
         init_seed=config["seeds"]["weights"],
         data_seed=config["seeds"]["data"],
         n_eval_windows=config["evaluation"]["windows"],
@@ -198,7 +192,7 @@ def to_run_spec(config: Mapping[str, Any]) -> Any:
 
 def _options(
     jobs: Sequence[Job], *, micro_batch: int | None = None, stop_after_step: int | None = None
-) -> Any:
+) -> TrainingOptions:
     from scaling.lm.run import LogTo, TrainingOptions
 
     job = jobs[0]

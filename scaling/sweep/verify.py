@@ -228,7 +228,7 @@ def _twenty(sweep: Design, _: Allocating, budget: float) -> Cell:
         before, n_params = n_params, (budget / (flops_per_token_param * TOKENS_PER_PARAM)) ** 0.5
         if abs(n_params - before) < SETTLED * n_params:
             break
-        architecture, n = choose_shape(n_params, spec.shape, spec.corpus, vocab_size=sweep.vocab_size)
+        architecture, n = choose_shape(spec, n_params, vocab_size=sweep.vocab_size)
         counted = count_as(architecture, spec.grid.params)
         flops_per_token_param = flops_of_a_token(spec, architecture, counted) / n
     return Cell(budget, n_params, spec.seeds.first, "total")
