@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 TOOLS = ("wandb", "mlflow", "tensorboard", "hf-trainer", "nanochat")
 SIZES = ("n_params", "n_tokens", "tokens_per_step", "n_steps", "flops")
 WANDB_PROJECT = re.compile(r"[\w.-]+/[\w.-]+")
-OF_LOGS = {
-    "loss", "loss_unit", "bytes_per_token", "params", "params_convention", "tokens", "tokens_per_step", "steps",
-    "flops", "flops_convention", "sizes",
+ARGUMENTS = {  # by the option that gives it
+    "loss_unit": "loss_unit", "bytes_per_token": "bytes_per_token", "params": "n_params", "tokens": "n_tokens",
+    "params_convention": "params_convention", "tokens_per_step": "tokens_per_step", "steps": "n_steps",
+    "flops": "flops", "flops_convention": "flops_convention", "step_key": "step_key", "experiment": "experiment",
 }  # fmt: skip
+OF_LOGS = {*ARGUMENTS, "loss", "sizes"} - {"step_key", "experiment"}
 TAKEN = {
     "wandb": OF_LOGS | {"step_key"},
     "mlflow": OF_LOGS | {"experiment"},
@@ -31,6 +33,7 @@ TAKEN = {
     "hf-trainer": OF_LOGS - {"flops", "flops_convention"},
     "nanochat": OF_LOGS - {"steps", "flops", "flops_convention"},
 }  # options by tool
+LOSSES = {"hf-trainer": None, "nanochat": "val_bpb"}  # where --loss is not given, if not eval/loss
 VALUE = "A number, or the name of a value the runs have logged"
 
 
@@ -81,7 +84,7 @@ def import_(tool: str, source: str, output: Path, force: bool, **options: Any) -
     for name, value in options.items():
         if value is not None and name not in TAKEN[tool]:
             raise UsageError(f"--{name.replace('_', '-')} says nothing about {tool}; leave it out.")
-    runs = _IMPORTERS[tool](source, options)
+    runs = _import(tool, source, options)
     runs.save(output, overwrite=force)
     for text in runs.notes:
         note(text)
@@ -123,76 +126,35 @@ def _read_sizes(path: Path) -> dict[str, dict[str, float]]:
         raise DataError(f"{path}: {error}; sizes are numbers.") from error
 
 
-def _logged(options: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that the importers of metrics share."""
-    return {
-        **_sizes(options),
-        "params_convention": options["params_convention"],
-        "flops_convention": options["flops_convention"],
-        "loss_unit": options["loss_unit"],
-        "bytes_per_token": options["bytes_per_token"],
-    }
+def _import(tool: str, source: str, options: dict[str, Any]) -> Runs:
+    """The table that the importer of the tool makes, which is given what its options say."""
+    from scaling.sweep import importers
 
-
-def _wandb(source: str, options: dict[str, Any]) -> Runs:
-    from scaling.sweep.importers import from_wandb
-
-    runs: Any = source
-    if not Path(source).exists() and WANDB_PROJECT.fullmatch(source):
-        try:
-            import wandb
-        except ImportError as error:
-            raise UsageError("asking W&B needs wandb: pip install 'isoflop[wandb]'.") from error
-        try:
-            runs = wandb.Api().runs(source)
-            len(runs)  # asks for the first page: a wrong name or key shows here
-        except Exception as error:  # wandb raises many kinds: no key, no network, no project
-            raise DataError(f"W&B did not answer for {source}: {str(error).splitlines()[0]}") from error
-    return from_wandb(
-        runs,
-        loss_key=options["loss"] or "eval/loss",
-        step_key=options["step_key"] or "_step",
-        **_logged(options),
+    sizes = _sizes(options)
+    if tool == "hf-trainer" and (name := next((v for v in sizes.values() if isinstance(v, str)), None)):
+        raise UsageError(f"{name!r} is not a number, and a Trainer logs no values by name.")
+    taken = {ARGUMENTS[option]: options[option] for option in TAKEN[tool] & ARGUMENTS.keys()}
+    arguments = {name: sizes.get(name, value) for name, value in taken.items()}
+    loss = options["loss"] or LOSSES.get(tool, "eval/loss")
+    arguments["loss_tag" if tool == "tensorboard" else "loss_key"] = loss
+    read: Callable[..., Runs] = getattr(importers, f"from_{tool.replace('-', '_')}")
+    return read(
+        _wandb_runs(source) if tool == "wandb" else source,
+        **{name: value for name, value in arguments.items() if value is not None},
     )
 
 
-def _mlflow(source: str, options: dict[str, Any]) -> Runs:
-    from scaling.sweep.importers import from_mlflow
-
-    return from_mlflow(
-        source, loss_key=options["loss"] or "eval/loss", experiment=options["experiment"], **_logged(options)
-    )
-
-
-def _tensorboard(source: str, options: dict[str, Any]) -> Runs:
-    from scaling.sweep.importers import from_tensorboard
-
-    return from_tensorboard(source, loss_tag=options["loss"] or "eval/loss", **_logged(options))
-
-
-def _hf_trainer(source: str, options: dict[str, Any]) -> Runs:
-    from scaling.sweep.importers import from_hf_trainer
-
-    sizes = {k: v for k, v in _sizes(options).items() if k != "flops"}
-    for value in sizes.values():
-        if isinstance(value, str):
-            raise UsageError(f"{value!r} is not a number, and a Trainer logs no values by name.")
-    return from_hf_trainer(
-        source, loss_key=options["loss"], params_convention=options["params_convention"],
-        loss_unit=options["loss_unit"], bytes_per_token=options["bytes_per_token"], **sizes,
-    )  # fmt: skip
-
-
-def _nanochat(source: str, options: dict[str, Any]) -> Runs:
-    from scaling.sweep.importers import from_nanochat
-
-    sizes = {k: v for k, v in _sizes(options).items() if k not in ("flops", "n_steps")}
-    return from_nanochat(
-        source, loss_key=options["loss"] or "val_bpb", params_convention=options["params_convention"],
-        loss_unit=options["loss_unit"], bytes_per_token=options["bytes_per_token"], **sizes,
-    )  # fmt: skip
-
-
-_IMPORTERS = {
-    "wandb": _wandb, "mlflow": _mlflow, "tensorboard": _tensorboard, "hf-trainer": _hf_trainer, "nanochat": _nanochat,
-}  # fmt: skip
+def _wandb_runs(source: str) -> Any:
+    """The runs of entity/project, asked of W&B; anything else is a file or folder and stays."""
+    if Path(source).exists() or not WANDB_PROJECT.fullmatch(source):
+        return source
+    try:
+        import wandb
+    except ImportError as error:
+        raise UsageError("asking W&B needs wandb: pip install 'isoflop[wandb]'.") from error
+    try:
+        runs = wandb.Api().runs(source)
+        len(runs)  # asks for the first page: a wrong name or key shows here
+    except Exception as error:  # wandb raises many kinds: no key, no network, no project
+        raise DataError(f"W&B did not answer for {source}: {str(error).splitlines()[0]}") from error
+    return runs

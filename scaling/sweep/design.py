@@ -128,9 +128,6 @@ class Design:
         """What the same runs would cost without shared trunks."""
         return sum(r.work_flops for r in self.runs)
 
-    def run(self, run_id: str) -> PlannedRun | None:
-        return next((r for r in self.runs if r.run_id == run_id), None)
-
 
 class Cell(NamedTuple):
     """One run of the grid, before its shape is known."""

@@ -43,7 +43,6 @@ FREE: tuple[State, ...] = ("pending", "stale", "preempted")
 FINISHED: tuple[State, ...] = ("done", "diverged")
 FAILED: tuple[State, ...] = ("failed", "oom")
 LEASE_TIMEOUT_S = 60.0  # four missed heartbeats
-HEARTBEAT_S = 15.0
 NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # what os.link then says
 ID_DIGITS = 16  # 64 bits: a collision among 10^5 runs has probability 3e-10
 

@@ -9,7 +9,7 @@ of them, Kaplan et al. without embeddings (their section 1.3). The budget is spe
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from scaling.blocks import Block, Blocks, Heading, Shown, Table, Text
@@ -152,12 +152,7 @@ def plan_proof(sweep: Design, law: Allocating, budget: float, *, without: Collec
     if OURS not in designs:
         raise PlanError(f"the model the law asks for cannot be built: {left_out[OURS]}")
     runs = {d.runs[0].run_id: d.runs[0] for d in designs.values()}
-    design = Design(
-        spec=sweep.spec,
-        vocab_size=sweep.vocab_size,
-        n_tokens_unique=sweep.n_tokens_unique,
-        runs=tuple(runs.values()),
-    )
+    design = replace(sweep, runs=tuple(runs.values()))
     return Proof(
         budget=budget,
         design=design,

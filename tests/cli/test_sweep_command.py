@@ -189,3 +189,13 @@ def test_a_share_of_a_gpu_that_cannot_be_had_is_refused(
 def test_status_before_any_run_says_how_to_start(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sweep", "status", str(spec)]) == 1
     assert "scaling sweep run" in capsys.readouterr().err
+
+
+def test_a_missing_file_of_sizes_is_no_mistake_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "logs"
+    log.mkdir()
+    command = ["import", "tensorboard", str(log), "-o", str(tmp_path / "runs.csv"), "--sizes", "absent.csv"]
+    assert run(["sweep", *command]) == 1
+    assert "absent.csv" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from scaling.sweep.design import read_plan
 from scaling.sweep.executors.base import Ended, WorkerCommand
 from scaling.sweep.store import Store
 from scaling.sweep.timing import usable_cores
+from scaling.sweep.train_run import THREADS_OF_A_SLOT
 
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: a checkpoint of a small model takes well under a second
 GPUS_PER_SLOT = 0.25  # models of 1M to 20M parameters leave most of a large GPU idle; not measured on one yet
@@ -37,7 +38,6 @@ class LocalExecutor:
     command: WorkerCommand
     gpus: tuple[str, ...] = ()
     gpus_per_slot: float = GPUS_PER_SLOT
-    threads_per_worker: int = 1
     grace_s: float = GRACE_S
     name: str = "local"
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class LocalExecutor:
                     stderr=log,
                     env={
                         **os.environ,
-                        "OMP_NUM_THREADS": str(self.threads_per_worker),
+                        "OMP_NUM_THREADS": str(THREADS_OF_A_SLOT),
                         **self._device(owner),
                     },
                     start_new_session=True,
