@@ -20,15 +20,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from scaling.sweep.design import Design, design_sweep, grid_cells, with_budgets
-from scaling.sweep.execute import Supervisor
+from scaling.sweep.design import Design, design_sweep, grid_cells, with_budgets, write_plan
 from scaling.sweep.executors import LocalExecutor, WorkerCommand
-from scaling.sweep.files import read_json
-from scaling.sweep.plan_file import write_plan
 from scaling.sweep.results import write_index
+from scaling.sweep.run import Supervisor
 from scaling.sweep.spec import SweepSpec, sweep_from_dict
-from scaling.sweep.store import Store, run_id_of
-from scaling.sweep.worker import measure_rate
+from scaling.sweep.store import Store, read_json, run_id_of
+from scaling.sweep.train_run import measure_rate
 
 BASE = {
     "schema_version": 1,

@@ -16,14 +16,13 @@ from pathlib import Path
 
 from scaling.fitting.isoflop.fit import fit_isoflop
 from scaling.fitting.parametric.fit import fit_parametric
-from scaling.sweep.design import Design, design_sweep
-from scaling.sweep.execute import Supervisor
+from scaling.sweep.design import Design, design_sweep, write_plan
 from scaling.sweep.executors import LocalExecutor, WorkerCommand
-from scaling.sweep.plan_file import write_plan
 from scaling.sweep.results import load_store_runs
+from scaling.sweep.run import Supervisor
 from scaling.sweep.spec import SweepSpec, load_sweep
 from scaling.sweep.store import Store
-from scaling.sweep.worker import describe_corpus
+from scaling.sweep.train_run import describe_corpus
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "sweeps" / "quickstart"
 

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from scaling.cli.output import print_json, warn
+from scaling.blocks import Text
 from scaling.cli.sweep_fit import fit
-from scaling.cli.sweep_hints import command_line, typed
 from scaling.cli.sweep_import import import_
-from scaling.cli.sweep_options import SPEC, STORE
-from scaling.cli.sweep_run import resume, run
-from scaling.cli.sweep_store import design_of, finished_runs, measured_rate, store_of
-from scaling.cli.sweep_verify import verify
+from scaling.cli.sweep_options import (
+    JSON,
+    SPEC,
+    STORE,
+    command_line,
+    design_of,
+    finished_runs,
+    measured_rate,
+    next_command,
+    next_step,
+    on_sweep,
+    store_of,
+)
+from scaling.cli.sweep_run import TimeLeft, resume, run, verify
 from scaling.errors import UsageError
+from scaling.render.terminal import say, show, show_json, warn
+from scaling.translation import tr
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+if TYPE_CHECKING:
+    from scaling.sweep.store import Store
+
 WATCH_S = 2.0
 
 
@@ -32,15 +48,15 @@ def sweep() -> None:
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(path: Path, force: bool) -> None:
     """Write a spec to edit: the five-minute sweep on a synthetic language, every key explained."""
-    from scaling.sweep.template import TEMPLATE
+    from scaling.sweep.spec import template
 
     path = path if path.suffix == ".toml" else path / "sweep.toml"
     if path.exists() and not force:
         raise UsageError(f"{path} exists; give --force to overwrite it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().parent.name).strip("-._")
-    path.write_text(TEMPLATE.format(name=name or "sweep"))
-    click.echo(f"wrote {path}. Next:  {command_line('design', path)}")
+    path.write_text(template(name or "sweep"))
+    say(f"wrote {path}. Next:  {command_line('design', path)}")
 
 
 @sweep.command(epilog="Try: scaling sweep design sweep.toml")
@@ -50,76 +66,68 @@ def init(path: Path, force: bool) -> None:
 @JSON
 def design(spec: Path, slots: int | None, measure: bool, as_json: bool) -> None:
     """Show the grid, its cost in FLOPs and hours on this machine, and what is wrong with it. Trains nothing."""
-    from scaling.cli.sweep_text import design_to_dict, print_design
-    from scaling.sweep.checks import check_design
+    from scaling.sweep.checks import DesignReview, check_design
     from scaling.sweep.timing import usable_cores
-    from scaling.sweep.worker import check_corpus
+    from scaling.sweep.train_run import check_corpus
 
     planned = design_of(spec)
-    n_slots = slots or usable_cores()
     check_corpus(planned)
-    rate = measured_rate(planned) if measure else None
-    findings = check_design(planned)
+    review = DesignReview(
+        design=planned,
+        findings=check_design(planned),
+        rate=measured_rate(planned) if measure else None,
+        n_slots=slots or usable_cores(),
+    )
     if as_json:
-        print_json(design_to_dict(planned, findings, rate, n_slots))
+        show_json(review.to_dict())
     else:
-        print_design(planned, findings, rate, n_slots)
+        show(*review.summary(), Text(""), next_step(tr("Run it:"), "run"))
 
 
-@sweep.command(epilog="Try: scaling sweep show sweep.toml")
-@SPEC
-@STORE
+@sweep.command("show", epilog="Try: scaling sweep show sweep.toml")
+@on_sweep
 @JSON
-def show(spec: Path, store: Path | None, as_json: bool) -> None:
+def show_runs(spec: Path, store: Store, as_json: bool) -> None:
     """List every run of the spec with its state and loss."""
-    from scaling.cli.sweep_text import print_runs, runs_to_list
-    from scaling.sweep.progress import look
+    from scaling.sweep.progress import list_runs
 
-    kept = store_of(spec, store)
-    planned = design_of(spec, kept)
-    rows = runs_to_list(planned, kept, look(kept, planned))
-    if as_json:
-        print_json({"kind": "sweep_runs", "name": planned.spec.name, "store": str(kept.root), "runs": rows})
-    else:
-        print_runs(rows)
+    runs = list_runs(store, design_of(spec, store))
+    show_json(runs.to_dict()) if as_json else show(*runs.summary())
 
 
 @sweep.command(epilog="Try: scaling sweep status sweep.toml")
-@SPEC
-@STORE
+@on_sweep
 @click.option("--watch", is_flag=True, help="Refresh until everything is finished, with the time left.")
 @JSON
-def status(spec: Path, store: Path | None, watch: bool, as_json: bool) -> None:
+def status(spec: Path, store: Store, watch: bool, as_json: bool) -> None:
     """Count runs by state; say why runs failed and how the work goes on. --watch --json prints a line at each look.
 
     Given a store instead of a spec, it counts all runs there, whoever asked for them: quick at any size, from the
     index where there is one.
     """
-    import time
+    from scaling.sweep.progress import look
+    from scaling.sweep.results import indexed_states
+    from scaling.sweep.store import StoreError
 
     if (spec / "runs").is_dir():
         _count_store(spec, as_json)
         return
-    from scaling.cli.sweep_progress import TimeLeft
-    from scaling.cli.sweep_text import status_lines, status_to_dict
-    from scaling.sweep.progress import look
-    from scaling.sweep.results import indexed_states
-
-    kept = store_of(spec, store)
-    planned = design_of(spec, kept)
-    if not kept.root.is_dir():
-        raise UsageError(f"there is no store at {kept.root}; start with:  {typed('run')}")
+    planned = design_of(spec, store)
+    if not store.root.is_dir():
+        raise StoreError(f"there is no store at {store.root}; start with:  {next_command('run')}")
     time_left, started, shown = TimeLeft(), time.monotonic(), None
     while True:
-        found = look(kept, planned, indexed_states(kept))
-        seconds = time_left.seconds(found.fraction, time.monotonic() - started)
+        state = look(store, planned, indexed_states(store))
+        state = replace(state, seconds_left=time_left.seconds(state.fraction, time.monotonic() - started))
+        steps = [next_step(tr("try them again:"), "retry")] if state.n_failed else []
+        if state.n_open and "running" not in state.counts:
+            steps.append(next_step(tr("nothing runs; go on with:"), "run"))
         if as_json:
-            print_json(status_to_dict(found, kept, planned, seconds), one_line=watch)
-        elif (lines := status_lines(found, kept, planned, seconds)) != shown:
-            for line in lines:
-                click.echo(line)
-            shown = lines
-        if not watch or not found.n_open:
+            show_json(state.to_dict(), one_line=watch)
+        elif (blocks := (*state.summary(), *steps)) != shown:
+            show(*blocks)
+            shown = blocks
+        if not watch or not state.n_open:
             return
         time.sleep(WATCH_S)
 
@@ -129,28 +137,27 @@ def _count_store(folder: Path, as_json: bool) -> None:
     from scaling.sweep.store import Store
 
     counts = count_states(Store(folder))
+    n = sum(counts.values())
     if as_json:
-        print_json({"kind": "store_status", "n_runs": sum(counts.values()), "states": counts})
+        show_json({"kind": "store_status", "n_runs": n, "states": counts})
         return
-    listed = ", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()))
-    click.echo(f"{sum(counts.values()):,} runs in {folder}: {listed or 'none'}")
+    listed = ", ".join(f"{n:,} {state}" for state, n in sorted(counts.items())) or tr("none")
+    say(tr("{n:,} runs in {folder}: {listed}", n=n, folder=folder, listed=listed))
 
 
 @sweep.command(epilog="Try: scaling sweep retry sweep.toml")
-@SPEC
-@STORE
-def retry(spec: Path, store: Path | None) -> None:
+@on_sweep
+def retry(spec: Path, store: Store) -> None:
     """Free the runs that failed or ran out of memory, so that the next `run` tries them again."""
-    kept = store_of(spec, store)
-    planned = design_of(spec, kept)
-    broken = [i for r in planned.runs if (i := kept.inspect(r.run_id)).is_broken]
+    planned = design_of(spec, store)
+    broken = [i for r in planned.runs if (i := store.inspect(r.run_id)).is_broken]
     for record in broken:
         warn(f"{record.run_id} cannot be freed: {(record.failure or {})['reason']}")
-    freed = kept.free_failed(run.run_id for run in planned.runs)
+    freed = store.free_failed(run.run_id for run in planned.runs)
     if freed:
-        click.echo(f"{len(freed)} runs are free again. Go on with:  {typed('run')}")
+        say(f"{len(freed)} runs are free again. Go on with:  {next_command('run')}")
     elif not broken:
-        click.echo(f"no run has failed in {kept.root}; nothing to free.")
+        say(f"no run has failed in {store.root}; nothing to free.")
 
 
 @sweep.command(epilog="Try: scaling sweep index store")
@@ -158,37 +165,35 @@ def retry(spec: Path, store: Path | None) -> None:
 def index(store: Path) -> None:
     """Write STORE/runs.csv and runs.parquet from the runs of a store (or of the store in a sweep's folder)."""
     from scaling.sweep.results import write_index
-    from scaling.sweep.store import Store
+    from scaling.sweep.store import Store, StoreError
 
     place = store if (store / "runs").is_dir() else store / "store"
     if not (place / "runs").is_dir():
-        raise UsageError(
+        raise StoreError(
             f"there is no store at {store}; `scaling sweep run SPEC` makes one, beside the spec."
         )
     for path in write_index(Store(place)).values():
-        click.echo(str(path))
+        say(str(path))
 
 
 @sweep.command(epilog="Try: scaling sweep export sweep.toml -o recorded")
-@SPEC
-@STORE
+@on_sweep
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
-def export(spec: Path, store: Path | None, output: Path) -> None:
+def export(spec: Path, store: Store, output: Path) -> None:
     """Write what one commits or sends: results/<run>.json and runs.csv, without checkpoints."""
     from scaling.sweep.recorded import PROOF_FOLDER, export_results
 
-    kept = store_of(spec, store)
-    planned = design_of(spec, kept)
+    planned = design_of(spec, store)
     known = {r.run_id for r in planned.runs}
-    done = export_results(kept, finished_runs(planned, kept), known, output, name=planned.spec.name)
+    done = export_results(store, finished_runs(planned, store), known, output, name=planned.spec.name)
     proof = f", {done.n_proof} of its proof in results/{PROOF_FOLDER}" if done.n_proof else ""
     again = shlex.join(["scaling", "fit", str(done.table), "--method", "isoflop"])
-    click.echo(f"wrote {done.n_results} results{proof} and {done.table}. Fit them:  {again}")
+    say(f"wrote {done.n_results} results{proof} and {done.table}. Fit them:  {again}")
     if others := [p for p in (output / "results").glob("*.json") if p.stem not in known]:
-        click.echo(
+        say(
             f"warning: {len(others)} more files in {output / 'results'} belong to no run of this spec (an older one?), "
             f"{others[0].name} for one; `{command_line('restore', output)}` would bring them back.",
-            err=True,
+            error=True,
         )
 
 
@@ -198,13 +203,14 @@ def export(spec: Path, store: Path | None, output: Path) -> None:
 def restore(folder: Path, store: Path | None) -> None:
     """Put exported results (FOLDER/results) back into a store, to extend a recorded sweep."""
     from scaling.sweep.recorded import import_results
+    from scaling.sweep.store import StoreError
 
     if not (folder / "results").is_dir():
-        raise UsageError(f"there is no folder {folder / 'results'}; `scaling sweep export` writes one.")
-    kept = store_of(folder, store)
-    done = import_results(kept, folder)
+        raise StoreError(f"there is no folder {folder / 'results'}; `scaling sweep export` writes one.")
+    target = store_of(folder, store)
+    done = import_results(target, folder)
     proof = f" and {done.n_proof} of its proof" if done.n_proof else ""
-    click.echo(f"put {done.n_results} results{proof} into {kept.root}")
+    say(f"put {done.n_results} results{proof} into {target.root}")
 
 
 for command in (run, resume, fit, verify, import_):

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from scaling.blocks import Heading
-from scaling.cli.sweep_hints import typed
-from scaling.cli.sweep_options import SPEC, STORE
-from scaling.cli.sweep_store import design_of, finished_runs, store_of, unfinished_finding
+from scaling.cli.sweep_options import SPEC, STORE, design_of, finished_runs, store_of
+from scaling.cli.sweep_options import next_command as sweep_command
 from scaling.errors import PlanError
 from scaling.render.terminal import note, say, show, warn
 from scaling.translation import tr
@@ -48,6 +47,7 @@ def fit(
     Writes runs.csv, law.json and valleys.png, anew each time: the same as `scaling fit` on the table and
     `scaling plan --law` on what that writes.
     """
+    from scaling.sweep.results import unfinished_finding
     from scaling.units import parse_flops
 
     opened = store_of(spec, store)
@@ -63,7 +63,7 @@ def fit(
         _show_plan(law, flops, planned.vocab_size)
     except PlanError as error:  # the law and its picture stand
         note(f"no plan: {error}")
-    say(f"\nlaw: {folder / 'law.json'}\nvalleys: {folder / 'valleys.png'}\nprove it:  {typed('verify')}")
+    say(f"\nlaw: {folder / 'law.json'}\nvalleys: {folder / 'valleys.png'}\nprove it:  {sweep_command('verify')}")
 
 
 def _fit_table(runs: Runs, method: Literal["isoflop", "parametric"], folder: Path) -> Law:
@@ -84,12 +84,11 @@ def _fit_table(runs: Runs, method: Literal["isoflop", "parametric"], folder: Pat
 
 
 def _show_plan(law: Law, flops: float, vocab_size: int) -> None:
-    from scaling.cli.plan_text import print_headline
-    from scaling.planning import Budget, plan_training
-    from scaling.planning.budget import Constraints
+    from scaling.planning import Budget, Constraints, plan_training
+    from scaling.planning.result import headline
 
     plan = plan_training(Budget(flops=flops), law, constraints=Constraints(vocab_size=vocab_size))
-    print_headline(plan, alone=True)
+    show(*headline(plan, alone=True))
     for text in plan.warnings:
         warn(text)
 

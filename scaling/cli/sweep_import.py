@@ -6,21 +6,26 @@ import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.cli.output import note
 from scaling.cli.tables import Number
 from scaling.errors import DataError, UnitError, UsageError
+from scaling.render.terminal import note, say
+
+if TYPE_CHECKING:
+    from scaling.runs import Runs
 
 TOOLS = ("wandb", "mlflow", "tensorboard", "hf-trainer", "nanochat")
 SIZES = ("n_params", "n_tokens", "tokens_per_step", "n_steps", "flops")
 WANDB_PROJECT = re.compile(r"[\w.-]+/[\w.-]+")
-OF_LOGS = {
-    "loss", "loss_unit", "bytes_per_token", "params", "params_convention", "tokens", "tokens_per_step", "steps",
-    "flops", "flops_convention", "sizes",
+ARGUMENTS = {  # by the option that gives it
+    "loss_unit": "loss_unit", "bytes_per_token": "bytes_per_token", "params": "n_params", "tokens": "n_tokens",
+    "params_convention": "params_convention", "tokens_per_step": "tokens_per_step", "steps": "n_steps",
+    "flops": "flops", "flops_convention": "flops_convention", "step_key": "step_key", "experiment": "experiment",
 }  # fmt: skip
+OF_LOGS = {*ARGUMENTS, "loss", "sizes"} - {"step_key", "experiment"}
 TAKEN = {
     "wandb": OF_LOGS | {"step_key"},
     "mlflow": OF_LOGS | {"experiment"},
@@ -28,6 +33,7 @@ TAKEN = {
     "hf-trainer": OF_LOGS - {"flops", "flops_convention"},
     "nanochat": OF_LOGS - {"steps", "flops", "flops_convention"},
 }  # options by tool
+LOSSES = {"hf-trainer": None, "nanochat": "val_bpb"}  # where --loss is not given, if not eval/loss
 VALUE = "A number, or the name of a value the runs have logged"
 
 
@@ -60,7 +66,7 @@ VALUE = "A number, or the name of a value the runs have logged"
 @click.option("--flops-convention", help="How --flops are counted: 6ND, exact, source.")
 @click.option(
     "--sizes",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False),
     help=f"CSV with a column run and any of {', '.join(SIZES)}, where the logs do not say.",
 )
 @click.option("--experiment", help="Of MLflow  [default: all].")
@@ -69,23 +75,23 @@ VALUE = "A number, or the name of a value the runs have logged"
     "--bytes-per-token", type=Number(), help="Of the validation text, where the loss is per byte (nanochat)."
 )
 @click.option("--force", is_flag=True, help="Overwrite the table.")
-def import_(tool: str, source: str, output: Path, force: bool, **told: Any) -> None:
+def import_(tool: str, source: str, output: Path, force: bool, **options: Any) -> None:
     """Make a table of runs from the logs of another tool; unfinished and crashed runs are left out and named.
 
     SOURCE: a folder with offline runs, an exported CSV or entity/project (wandb); a folder, an SQLite file or a URI
     (mlflow); a folder (tensorboard, hf-trainer); results.csv or a folder with training logs (nanochat).
     """
-    for name, value in told.items():
+    for name, value in options.items():
         if value is not None and name not in TAKEN[tool]:
             raise UsageError(f"--{name.replace('_', '-')} says nothing about {tool}; leave it out.")
-    runs = _IMPORTERS[tool](source, told)
+    runs = _import(tool, source, options)
     runs.save(output, overwrite=force)
     for text in runs.notes:
         note(text)
-    click.echo(f"wrote {len(runs)} runs to {output}. Fit them:  scaling fit {output}")
+    say(f"wrote {len(runs)} runs to {output}. Fit them:  scaling fit {output}")
 
 
-def _sizes(told: dict[str, Any]) -> dict[str, Any]:
+def _sizes(options: dict[str, Any]) -> dict[str, Any]:
     """What was said of N, D, C and the steps: by option, else by the column of --sizes."""
     from scaling.units import parse_flops, parse_params, parse_tokens
 
@@ -98,13 +104,13 @@ def _sizes(told: dict[str, Any]) -> dict[str, Any]:
             return text
 
     said: dict[str, Any] = {
-        "n_params": number_or_name(told["params"], parse_params),
-        "n_tokens": number_or_name(told["tokens"], parse_tokens),
-        "tokens_per_step": number_or_name(told["tokens_per_step"], parse_tokens),
-        "n_steps": number_or_name(told["steps"], parse_tokens),
-        "flops": number_or_name(told["flops"], parse_flops),
+        "n_params": number_or_name(options["params"], parse_params),
+        "n_tokens": number_or_name(options["tokens"], parse_tokens),
+        "tokens_per_step": number_or_name(options["tokens_per_step"], parse_tokens),
+        "n_steps": number_or_name(options["steps"], parse_tokens),
+        "flops": number_or_name(options["flops"], parse_flops),
     }
-    table = {} if told["sizes"] is None else _read_sizes(told["sizes"])
+    table = {} if options["sizes"] is None else _read_sizes(options["sizes"])
     return {k: table.get(k) if v is None else v for k, v in said.items()}
 
 
@@ -120,73 +126,35 @@ def _read_sizes(path: Path) -> dict[str, dict[str, float]]:
         raise DataError(f"{path}: {error}; sizes are numbers.") from error
 
 
-def _logged(told: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that the importers of metrics share."""
-    return {
-        **_sizes(told),
-        "params_convention": told["params_convention"],
-        "flops_convention": told["flops_convention"],
-        "loss_unit": told["loss_unit"],
-        "bytes_per_token": told["bytes_per_token"],
-    }
+def _import(tool: str, source: str, options: dict[str, Any]) -> Runs:
+    """The table that the importer of the tool makes, which is given what its options say."""
+    from scaling.sweep import importers
 
-
-def _wandb(source: str, told: dict[str, Any]) -> Any:
-    from scaling.sweep.importers import from_wandb
-
-    runs: Any = source
-    if not Path(source).exists() and WANDB_PROJECT.fullmatch(source):
-        try:
-            import wandb
-        except ImportError as error:
-            raise UsageError("asking W&B needs wandb: pip install 'isoflop[wandb]'.") from error
-        try:
-            runs = wandb.Api().runs(source)
-            len(runs)  # asks for the first page: a wrong name or key shows here
-        except Exception as error:  # wandb raises many kinds: no key, no network, no project
-            raise DataError(f"W&B did not answer for {source}: {str(error).splitlines()[0]}") from error
-    return from_wandb(
-        runs, loss_key=told["loss"] or "eval/loss", step_key=told["step_key"] or "_step", **_logged(told)
+    sizes = _sizes(options)
+    if tool == "hf-trainer" and (name := next((v for v in sizes.values() if isinstance(v, str)), None)):
+        raise UsageError(f"{name!r} is not a number, and a Trainer logs no values by name.")
+    taken = {ARGUMENTS[option]: options[option] for option in TAKEN[tool] & ARGUMENTS.keys()}
+    arguments = {name: sizes.get(name, value) for name, value in taken.items()}
+    loss = options["loss"] or LOSSES.get(tool, "eval/loss")
+    arguments["loss_tag" if tool == "tensorboard" else "loss_key"] = loss
+    read: Callable[..., Runs] = getattr(importers, f"from_{tool.replace('-', '_')}")
+    return read(
+        _wandb_runs(source) if tool == "wandb" else source,
+        **{name: value for name, value in arguments.items() if value is not None},
     )
 
 
-def _mlflow(source: str, told: dict[str, Any]) -> Any:
-    from scaling.sweep.importers import from_mlflow
-
-    return from_mlflow(
-        source, loss_key=told["loss"] or "eval/loss", experiment=told["experiment"], **_logged(told)
-    )
-
-
-def _tensorboard(source: str, told: dict[str, Any]) -> Any:
-    from scaling.sweep.importers import from_tensorboard
-
-    return from_tensorboard(source, loss_tag=told["loss"] or "eval/loss", **_logged(told))
-
-
-def _hf_trainer(source: str, told: dict[str, Any]) -> Any:
-    from scaling.sweep.importers import from_hf_trainer
-
-    sizes = {k: v for k, v in _sizes(told).items() if k != "flops"}
-    for value in sizes.values():
-        if isinstance(value, str):
-            raise UsageError(f"{value!r} is not a number, and a Trainer logs no values by name.")
-    return from_hf_trainer(
-        source, loss_key=told["loss"], params_convention=told["params_convention"], loss_unit=told["loss_unit"],
-        bytes_per_token=told["bytes_per_token"], **sizes,
-    )  # fmt: skip
-
-
-def _nanochat(source: str, told: dict[str, Any]) -> Any:
-    from scaling.sweep.importers import from_nanochat
-
-    sizes = {k: v for k, v in _sizes(told).items() if k not in ("flops", "n_steps")}
-    return from_nanochat(
-        source, loss_key=told["loss"] or "val_bpb", params_convention=told["params_convention"],
-        loss_unit=told["loss_unit"], bytes_per_token=told["bytes_per_token"], **sizes,
-    )  # fmt: skip
-
-
-_IMPORTERS = {
-    "wandb": _wandb, "mlflow": _mlflow, "tensorboard": _tensorboard, "hf-trainer": _hf_trainer, "nanochat": _nanochat,
-}  # fmt: skip
+def _wandb_runs(source: str) -> Any:
+    """The runs of entity/project, asked of W&B; anything else is a file or folder and stays."""
+    if Path(source).exists() or not WANDB_PROJECT.fullmatch(source):
+        return source
+    try:
+        import wandb
+    except ImportError as error:
+        raise UsageError("asking W&B needs wandb: pip install 'isoflop[wandb]'.") from error
+    try:
+        runs = wandb.Api().runs(source)
+        len(runs)  # asks for the first page: a wrong name or key shows here
+    except Exception as error:  # wandb raises many kinds: no key, no network, no project
+        raise DataError(f"W&B did not answer for {source}: {str(error).splitlines()[0]}") from error
+    return runs

@@ -1,70 +1,157 @@
-"""`scaling sweep run` and `resume`: train what the spec asks for and the store lacks."""
+"""`scaling sweep run`, `resume` and `verify`: train what a spec asks for or its law plans, and the store lacks."""
 
 from __future__ import annotations
 
-from contextlib import closing
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
-from scaling.cli.output import note
-from scaling.cli.sweep_hints import command_line, typed, typed_again
-from scaling.cli.sweep_options import RunOptions, run_options
-from scaling.cli.sweep_progress import (
-    EXIT_INTERRUPTED,
-    ProgressLine,
-    interrupted_by_sigterm,
+from scaling.blocks import Blocks, Code
+from scaling.cli.sweep_options import (
+    JSON,
+    RunOptions,
+    command_line,
+    design_of,
+    finished_runs,
+    measured_rate,
+    next_command,
+    next_step,
+    run_options,
+    same_command,
 )
-from scaling.cli.sweep_store import design_of, finished_runs, store_of
+from scaling.errors import Exit
+from scaling.render.terminal import note, render_terminal, say, show, show_json
+from scaling.translation import counted, tr
+from scaling.units import format_duration, format_percent
 
 if TYPE_CHECKING:
+    from scaling.findings import Finding
+    from scaling.sweep.design import Design
     from scaling.sweep.progress import Status
+    from scaling.sweep.run import Report
+    from scaling.sweep.store import Store
 
-EXIT_ALL_DIVERGED = 3
-EXIT_SOME_FAILED = 4
+BAR_WIDTH = 20
+QUIET_FRACTION = 0.1  # a log file gets a line a tenth
+LEAST_DONE = 0.01  # of all FLOPs, before the time left is told
 
 
 @click.command(epilog="Try: scaling sweep run sweep.toml")
 @run_options
-def run(spec: Path, store: Path | None, options: RunOptions) -> int:
+def run(spec: Path, store: Store, options: RunOptions) -> Exit:
     """Train everything the spec asks for and the store lacks. Run it again to go on after any interruption."""
     return check_and_train(spec, store, options)
 
 
 @click.command(epilog="Try: scaling sweep resume sweep.toml")
 @run_options
-def resume(spec: Path, store: Path | None, options: RunOptions) -> int:
+def resume(spec: Path, store: Store, options: RunOptions) -> Exit:
     """Go on with a sweep: another name for `run`, which never repeats what is done."""
     return check_and_train(spec, store, options)
 
 
-def check_and_train(spec: Path, store: Path | None, options: RunOptions) -> int:
+def check_and_train(spec: Path, store: Store, options: RunOptions) -> Exit:
     """Check, train, report; the exit code."""
     from scaling.sweep.checks import check_design
 
-    kept = store_of(spec, store, options.lease_timeout_s)
-    planned = design_of(spec, kept)
-    report = train(planned, kept, options, findings=check_design(planned))
-    return EXIT_INTERRUPTED if report is None else _conclude(report, planned, kept)
+    design = design_of(spec, store)
+    report = train(design, store, options, findings=check_design(design))
+    if report is None:
+        return Exit.INTERRUPTED
+    has_table = bool(report.status.counts.get("done"))
+    show(*report.summary(), *(_table_and_fit(design, store) if has_table else ()))
+    if report.status.n_failed and not report.interrupted:
+        say(
+            f"{counted(report.status.n_failed, 'run')} failed; see why:  {next_command('status')}", error=True
+        )
+    return _end(report)
 
 
-def train(planned: Any, kept: Any, options: RunOptions, *, findings: Any = ()) -> Any:
+@click.command(epilog="Try: scaling sweep verify sweep.toml --budget 1e12 --dry-run")
+@run_options
+@click.option("--budget", metavar="FLOPS", help="Of the proof  [default: 10 times the largest of the sweep].")
+@click.option(
+    "--without",
+    type=click.Choice(["20-tokens", "kaplan"]),
+    multiple=True,
+    help="A rule of thumb not to train.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be trained, and what that costs here.")
+@click.option("--measure/--no-measure", default=True, help="In a dry run: time a few steps, for the hours.")
+@JSON
+def verify(
+    spec: Path,
+    store: Store,
+    options: RunOptions,
+    budget: str | None,
+    without: tuple[str, ...],
+    dry_run: bool,
+    measure: bool,
+    as_json: bool,
+) -> Exit:
+    """Prove the law: train what it plans at a larger budget, beside 20 tokens per parameter and Kaplan's advice."""
+    from scaling.fitting.isoflop.fit import fit_isoflop
+    from scaling.fitting.parametric.fit import fit_parametric
+    from scaling.sweep.recorded import record_proof
+    from scaling.sweep.results import unfinished_finding
+    from scaling.sweep.timing import usable_cores
+    from scaling.sweep.verification import verify_proof
+    from scaling.sweep.verify import EXTRAPOLATION, KAPLAN, TWENTY, ProofPlan, plan_proof
+    from scaling.units import parse_flops
+
+    design = design_of(spec, store)
+    runs = finished_runs(design, store)
+    law, surface = fit_isoflop(runs), fit_parametric(runs)
+    flops = EXTRAPOLATION * design.spec.grid.budgets[-1] if budget is None else parse_flops(budget)
+    names = {"20-tokens": TWENTY, "kaplan": KAPLAN}
+    proof = plan_proof(design, law, flops, without=[names[w] for w in without])
+    unfinished = unfinished_finding(design, store)
+    doubts = (*law.findings, *surface.findings, *((unfinished,) if unfinished else ()))
+    if dry_run:
+        rate = measured_rate(proof.design) if measure else None
+        plan = ProofPlan(proof=proof, law_findings=doubts, rate=rate, n_slots=options.slots or usable_cores())
+        show_json(plan.to_dict()) if as_json else show(*plan.summary())
+        return Exit.DONE
+    if store.is_writable():
+        record_proof(store, proof)  # marked, so that no fit of the sweep takes them
+    report = train(proof.design, store, options)
+    if report is None:
+        return Exit.INTERRUPTED
+    proved = verify_proof(proof, store, runs=runs, valleys=law, surface=surface, law_findings=doubts)
+    if as_json:
+        show_json(proved.to_dict())
+    elif proved.rows:
+        show(*proved.summary())
+    if report.status.reasons:
+        say(render_terminal(report.status.failures()), error=True)
+    return _end(report)
+
+
+def train(
+    design: Design, store: Store, options: RunOptions, *, findings: Sequence[Finding] = ()
+) -> Report | None:
     """The report of a sweep that has run here; None when it was interrupted, which is said."""
     from scaling.sweep.run import nothing_to_do, run_sweep
 
-    if (report := nothing_to_do(kept, planned)) is not None:
+    if (report := nothing_to_do(store, design)) is not None:
         return report
-    _tell_missing_tools(options.logs or planned.spec.log)
+    _tell_missing_tools(options.logs or design.spec.log)
     if not options.quiet:
         _tell_findings(findings)
     line = ProgressLine(enabled=not options.quiet)
     try:
         with closing(line), interrupted_by_sigterm():
             return run_sweep(
-                planned,
-                store=kept,
+                design,
+                store=store,
                 executor=options.executor,
                 n_slots=options.slots,
                 gpus_per_slot=options.gpus_per_slot,
@@ -75,9 +162,7 @@ def train(planned: Any, kept: Any, options: RunOptions, *, findings: Any = ()) -
                 on_progress=line.show,
             )
     except KeyboardInterrupt:
-        click.echo(
-            f"interrupted; every run has kept its last checkpoint. Go on with:  {typed_again()}", err=True
-        )
+        say(f"interrupted; every run has kept its last checkpoint. Go on with:  {same_command()}", error=True)
         return None
 
 
@@ -90,47 +175,109 @@ def _tell_missing_tools(tools: tuple[str, ...]) -> None:
             )
 
 
-def _tell_findings(findings: Any) -> None:
+def _tell_findings(findings: Sequence[Finding]) -> None:
     """Errors in full; warnings counted, with the command that shows them."""
     for finding in findings:
         if finding.severity == "error":
             note(f"{finding.code}: {finding.message}")
     n = sum(finding.severity == "warning" for finding in findings)
     if n:
-        doubt = "1 doubt" if n == 1 else f"{n} doubts"
-        spec = click.get_current_context().params["spec"]
-        click.echo(f"{doubt} about this design; read with:  {command_line('design', spec)}", err=True)
+        design = command_line("design", click.get_current_context().params["spec"])
+        say(f"{counted(n, 'doubt')} about this design; read with:  {design}", error=True)
 
 
-def _conclude(report: Any, planned: Any, kept: Any) -> int:
-    from scaling.cli.sweep_text import print_report
-
-    status = report.status
-    print_report(report, _write_table(planned, kept) if status.counts.get("done") else None)
-    if report.interrupted:
-        click.echo(f"out of time; go on with:  {typed_again()}", err=True)
-        return EXIT_INTERRUPTED
-    if status.n_failed:
-        failed = "1 run" if status.n_failed == 1 else f"{status.n_failed} runs"
-        click.echo(f"{failed} failed; see why:  {typed('status')}", err=True)
-        return EXIT_SOME_FAILED
-    return EXIT_ALL_DIVERGED if all_diverged(status) else 0
-
-
-def all_diverged(status: Status) -> bool:
-    """Whether training never held, which is said with what to change."""
-    if status.counts.get("diverged", 0) < len(status.states):
-        return False
-    click.echo("all runs diverged: lower recipe.learning_rate in the spec, then run it again.", err=True)
-    return True
-
-
-def _write_table(planned: Any, kept: Any) -> Path | None:
-    """STORE/runs.csv anew, with the runs of all sweeps of the store; None where there is nothing to write or to."""
+def _table_and_fit(design: Design, store: Store) -> Blocks:
+    """STORE/runs.csv anew, with the runs of all sweeps of the store, unless it cannot be written; and what is next."""
     from scaling.sweep.results import write_index
 
-    finished_runs(planned, kept)  # says what is left out
-    if not kept.is_writable():
-        note(f"{kept.root} cannot be written: its table of runs stays as it is.")
-        return None
-    return write_index(kept)["csv"]
+    finished_runs(design, store)  # says what is left out
+    fit = next_step(tr("fit it:"), "fit")
+    if not store.is_writable():
+        note(f"{store.root} cannot be written: its table of runs stays as it is.")
+        return (fit,)
+    return (Code(str(write_index(store)["csv"]), label=tr("table of runs:"), indent=1), fit)
+
+
+def _end(report: Report) -> Exit:
+    """The exit code of a sweep that was run; on stderr, what goes on or what to change."""
+    status = report.status
+    if report.interrupted:
+        say(f"out of time; go on with:  {same_command()}", error=True)
+        return Exit.INTERRUPTED
+    if status.n_failed:
+        return Exit.PARTLY
+    if status.counts.get("diverged", 0) < len(status.states):
+        return Exit.DONE
+    say("all runs diverged: lower recipe.learning_rate in the spec, then run it again.", error=True)
+    return Exit.CONTENT
+
+
+# --- the live line, and how it is interrupted ---
+
+
+@dataclass
+class TimeLeft:
+    """Seconds left, from the FLOPs done since the first look; None until there is something to go by."""
+
+    _start_fraction: float | None = None
+
+    def seconds(self, fraction: float, elapsed_s: float) -> float | None:
+        if self._start_fraction is None:
+            self._start_fraction = fraction
+        done = fraction - self._start_fraction
+        return elapsed_s * (1 - fraction) / done if done > LEAST_DONE else None
+
+
+@dataclass
+class ProgressLine:
+    """One line on stderr, rewritten in a terminal; the time left from the FLOPs done so far."""
+
+    enabled: bool
+    time_left: TimeLeft = field(default_factory=TimeLeft)
+    _shown: float = -1.0
+    _told_waiting: bool = False
+
+    def show(self, status: Status, elapsed_s: float) -> None:
+        if not self.enabled:
+            return
+        seconds = self.time_left.seconds(status.fraction, elapsed_s)
+        terminal = sys.stderr.isatty()
+        news = status.is_waiting and not self._told_waiting
+        self._told_waiting = status.is_waiting
+        if not terminal and not news and status.fraction - self._shown < QUIET_FRACTION:
+            return
+        self._shown = status.fraction
+        left = "" if seconds is None else f"{format_duration(seconds)} left"
+        if status.is_waiting:
+            left = "waiting for a worker that is not of this command, or for its lease to run out"
+        bar = "#" * round(status.fraction * BAR_WIDTH)
+        failed = f"  {status.n_failed} failed" if status.n_failed else ""
+        text = (
+            f"[{bar:<{BAR_WIDTH}}] {format_percent(status.fraction)}  {status.n_finished}/{len(status.states)} runs  "
+            f"{status.counts.get('running', 0)} running{failed}  {left}"
+        )
+        sys.stderr.write(f"\r\x1b[K{text}" if terminal else text.rstrip() + "\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        if self.enabled and sys.stderr.isatty():
+            sys.stderr.write("\n")
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """`kill`, a closing terminal and a batch system end a sweep as Ctrl-C does: workers checkpoint and stop."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    names = [n for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    before = {getattr(signal, n): signal.getsignal(getattr(signal, n)) for n in names}
+    asked = {n: h for n, h in before.items() if h != signal.SIG_IGN}  # nohup: the user wants it to go on
+    for number in asked:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in asked.items():
+            signal.signal(number, handler)

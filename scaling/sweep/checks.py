@@ -1,14 +1,26 @@
-"""What is wrong with a design, said before anything is spent."""
+"""What a design would train, what that costs and what is wrong with it, said before anything is spent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
-from scaling.findings import Finding
+from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
+from scaling.findings import Finding, Severity, gravest_first
+from scaling.jsonable import fields_of
 from scaling.sweep.design import Design, PlannedRun, budget_sizes, published_advice
-from scaling.sweep.timing import evaluation_steps, memory_bytes
-from scaling.units import format_bytes, format_flops, format_params, format_percent, format_tokens
+from scaling.sweep.timing import Rate, evaluation_steps, memory_bytes
+from scaling.translation import tr
+from scaling.units import (
+    format_bytes,
+    format_duration,
+    format_flops,
+    format_params,
+    format_percent,
+    format_tokens,
+)
 
 BUDGET_TOLERANCE = 0.01
 BUDGETS_ENOUGH = 4  # a line through three minima has one degree of freedom left
@@ -24,7 +36,111 @@ VOCABULARY_MOST = 0.5  # of the FLOPs
 STATE_BYTES = 16  # a parameter: four float32
 MLP_SPREAD_MOST = 1.5  # widest over narrowest d_ff / d_model
 SHARE_MOST = 0.65  # of the FLOPs of independent runs; six budgets 1.6 apart on six sizes take 0.57
+SAVING_WORTH_TELLING = 1.005  # of shared trunks, as a factor: below, it is rounding
+_NOT_IN_JSON = ("config", "n_params_wanted", "params_wanted", "flops_per_step", "vocabulary_share")
 REPEATS_MOST = 4.0  # Muennighoff et al. 2023: up to 4 epochs are about as good as new data
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignReview(Shown):
+    """A design before it is run. rate: how fast this machine trains; None: not measured."""
+
+    design: Design
+    findings: tuple[Finding, ...]
+    rate: Rate | None
+    n_slots: int
+
+    @property
+    def wall_s(self) -> float | None:
+        """Of the whole sweep on `n_slots` of this machine."""
+        return None if self.rate is None else self.rate.total_seconds(self.design.units, self.n_slots)
+
+    def to_dict(self) -> dict[str, Any]:
+        design = self.design
+        return {
+            "kind": "sweep_design",
+            "name": design.spec.name,
+            "n_runs": len(design.runs),
+            "work_flops": design.work_flops,
+            "independent_flops": design.independent_flops,
+            "n_slots": self.n_slots,
+            "wall_s": self.wall_s,
+            "findings": self.findings,
+            "runs": [
+                fields_of(r, leave_out=_NOT_IN_JSON, also=("n_steps", "architecture", "learning_rate"))
+                for r in design.runs
+            ],
+        }
+
+    def summary(self) -> Blocks:
+        """Grid, cost, findings."""
+        spec, n_runs = self.design.spec, len(self.design.runs)
+        title = tr(
+            "Sweep {name}: {n_runs} runs at {n} budgets",
+            name=spec.name,
+            n_runs=n_runs,
+            n=len(spec.grid.budgets),
+        )
+        return (
+            Heading(title),
+            Table(
+                headers=(
+                    tr("budget"), tr("N"), tr("d x layers"), tr("d_ff"), tr("tokens D"), tr("D/N"), tr("steps"),
+                    tr("batch"), tr("lr"), tr("seed"), tr("missed"), tr("alone"),
+                ),
+                rows=[self._row(run) for run in self.design.runs],
+            ),
+            Heading(tr("Cost")),
+            Fields(self._cost()),
+            Heading(tr("Findings before anything is spent")),
+            *(Text(f"{f.severity}: {f.message} [{f.code}]", indent=2) for f in self.findings),
+            *(() if self.findings else (Text(tr("none"), indent=2),)),
+        )  # fmt: skip
+
+    def _row(self, run: PlannedRun) -> list[str]:
+        shape, batch = (
+            run.architecture,
+            run.config["batch_sequences"] * self.design.spec.corpus.context_length,
+        )
+        return [
+            format_flops(run.budget), format_params(run.n_params), f"{shape['d_model']} x {shape['n_layers']}",
+            str(shape["d_ff"]), format_tokens(run.n_tokens), f"{run.n_tokens / run.n_params:.3g}", str(run.n_steps),
+            format_tokens(batch), f"{run.learning_rate:.2g}", str(run.seed), f"{run.flops / run.budget - 1:+.1%}",
+            "" if self.rate is None else format_duration(self.rate.run_seconds(run)),
+        ]  # fmt: skip
+
+    def _cost(self) -> list[tuple[str, str]]:
+        design, grid = self.design, self.design.spec.grid
+        saved = design.independent_flops / design.work_flops
+        compute = tr("{flops} FLOPs to execute", flops=format_flops(design.work_flops))
+        if saved > SAVING_WORTH_TELLING:
+            compute += tr(
+                "; {share} of the same runs without shared trunks ({saved:.2f} times less)",
+                share=format_percent(1 / saved),
+                saved=saved,
+            )
+        params = grid.params.replace("_", "-")
+        sizes = max(abs(r.n_params / r.n_params_wanted - 1) for r in design.runs)
+        budgets = max(abs(r.flops / r.budget - 1) for r in design.runs)
+        hit = tr(
+            "sizes within {sizes:.1%} of those wanted, budgets within {budgets:.1%}",
+            sizes=sizes,
+            budgets=budgets,
+        )
+        rows = [
+            (tr("compute"), compute),
+            (tr("counted"), tr("C = {flops}, N = {params} parameters", flops=grid.flops, params=params)),
+            (tr("hit"), hit),
+        ]
+        return (
+            rows
+            if self.wall_s is None
+            else [*rows, (tr("time here"), time_on_slots(self.wall_s, self.n_slots))]
+        )
+
+
+def time_on_slots(wall_s: float, n_slots: int) -> str:
+    return tr("{time} on {n} slots, from a few steps timed just now", time=format_duration(wall_s), n=n_slots)
 
 
 def check_design(design: Design) -> tuple[Finding, ...]:
@@ -40,8 +156,7 @@ def check_design(design: Design) -> tuple[Finding, ...]:
         *_evaluation(design),
         *_noise(design),
     ]
-    order = ("error", "warning", "note")
-    return tuple(sorted(found, key=lambda f: order.index(f.severity)))
+    return tuple(gravest_first(found))
 
 
 def _recipe(design: Design) -> Iterator[Finding]:
@@ -58,7 +173,7 @@ def _recipe(design: Design) -> Iterator[Finding]:
         return
     outside = [a for r in design.runs if not (a := published_advice(design.spec, r)).inside]
     if outside:
-        rates = [r.config["optimizer"]["learning_rate"] for r in design.runs]
+        rates = [r.learning_rate for r in design.runs]
         yield _finding(
             "recipe-outside", "warning",
             f"{len(outside)} of {len(design.runs)} runs lie outside the range that {outside[0].name} was fitted on "
@@ -116,10 +231,7 @@ def _valleys(design: Design) -> Iterator[Finding]:
 
 def _shapes(design: Design) -> Iterator[Finding]:
     """The MLP's width is what makes a size hit its N; few widths to choose from leave it much to do."""
-    widths = {
-        r.n_params: r.config["architecture"]["d_ff"] / r.config["architecture"]["d_model"]
-        for r in design.runs
-    }
+    widths = {r.n_params: r.architecture["d_ff"] / r.architecture["d_model"] for r in design.runs}
     low, high = (f(widths, key=widths.__getitem__) for f in (min, max))
     if widths[high] > MLP_SPREAD_MOST * widths[low]:
         yield _finding(
@@ -146,7 +258,7 @@ def _memory(design: Design) -> Iterator[Finding]:
 def check_runs(design: Design) -> Iterator[Finding]:
     """What is wrong with single runs, whatever grid they are of."""
     warmup = design.spec.schedule.warmup_steps
-    tests: tuple[tuple[str, str, Callable[[PlannedRun], bool], Callable[[PlannedRun], str], str], ...] = (
+    tests: tuple[tuple[str, Severity, Callable[[PlannedRun], bool], Callable[[PlannedRun], str], str], ...] = (
         ("budget-missed", "warning", lambda r: abs(r.flops / r.budget - 1) > BUDGET_TOLERANCE,
          lambda r: f"misses its budget by {r.flops / r.budget - 1:+.1%}", "Lower recipe.batch_tokens."),
         ("few-steps", "warning", lambda r: r.n_steps < STEPS_LEAST,
@@ -206,5 +318,5 @@ def _noise(design: Design) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _finding(code: str, severity: str, message: str) -> Finding:
-    return Finding(code=code, severity=severity, message=message)  # type: ignore[arg-type]
+def _finding(code: str, severity: Severity, message: str) -> Finding:
+    return Finding(code=code, severity=severity, message=message)

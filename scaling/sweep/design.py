@@ -5,23 +5,30 @@ that leaves the trunk after (1 - c) of its own steps and decays over the rest. S
 cost (1 - c) D_k + c sum D_i instead of sum D_i. The saving is in the execution only: a branch is an ordinary run whose
 result depends on nothing but its own configuration. Losses of one trunk are not independent: `trunk_id` says so.
 Source: Haegele et al. 2024, arXiv:2405.18392, fig. 4 (1 - sqrt decay over 20 %).
+
+Plans. The spec and what was learned of the corpus are kept in the store, so that a worker needs no other file. A plan
+is named by the hash of its content. Editing the spec makes another plan beside it: workers of the old one finish
+undisturbed, and both share every run they have in common.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from scaling.accounting import count_params, flop_parts, flops_per_token
 from scaling.architecture import Architecture
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
+from scaling.files import write_text
 from scaling.planning.shape import Advice, deepseek_law, step_law
 from scaling.sweep.shapes import choose_shape, count_as, shape_fields
-from scaling.sweep.spec import MOST_SIZES, ParamsConvention, SweepSpec
-from scaling.sweep.store import run_id_of
-from scaling.sweep.typed import SpecError
+from scaling.sweep.spec import MOST_SIZES, ParamsConvention, SpecError, SweepSpec, sweep_from_dict
+from scaling.sweep.store import Store, StoreError, read_json, run_id_of
 
 CONFIG_VERSION = 1
 
@@ -50,6 +57,25 @@ class PlannedRun:
     @property
     def decay_steps(self) -> int:
         return self.n_steps - branch_step(self.config["schedule"])
+
+    @property
+    def work_flops(self) -> float:
+        """To execute (exact_causal), were it trained on its own."""
+        return self.n_steps * self.flops_per_step
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        fields: Mapping[str, Any] = self.config["architecture"]
+        return fields
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.config["optimizer"]["learning_rate"])
+
+    @property
+    def n_params_non_embedding(self) -> int:
+        """What Kaplan et al. count."""
+        return count_params(Architecture.from_dict(dict(self.architecture))).non_embedding
 
     @property
     def unit_id(self) -> str:
@@ -100,10 +126,7 @@ class Design:
     @property
     def independent_flops(self) -> float:
         """What the same runs would cost without shared trunks."""
-        return sum(r.n_steps * r.flops_per_step for r in self.runs)
-
-    def run(self, run_id: str) -> PlannedRun | None:
-        return next((r for r in self.runs if r.run_id == run_id), None)
+        return sum(r.work_flops for r in self.runs)
 
 
 class Cell(NamedTuple):
@@ -145,9 +168,7 @@ def design_sweep(
     for cell in grid_cells(spec) if cells is None else cells:
         wanted = cell.n_params, cell.params or spec.grid.params
         if wanted not in shapes:
-            shapes[wanted], _ = choose_shape(
-                cell.n_params, spec.shape, spec.corpus, vocab_size=vocab_size, params=wanted[1]
-            )
+            shapes[wanted], _ = choose_shape(spec, cell.n_params, vocab_size=vocab_size, params=wanted[1])
         run = plan_run(spec, cell, shapes[wanted])
         runs[run.run_id] = run
     return Design(
@@ -164,8 +185,8 @@ def budget_sizes(spec: SweepSpec, budget: float) -> list[float]:
     if grid.tokens_per_param_range:
         low, high = grid.tokens_per_param_range
         # D / N = C / (6 N^2) falls with N
-        first = math.ceil(math.log(budget / (6 * high)) / 2 / step)
-        last = math.floor(math.log(budget / (6 * low)) / 2 / step)
+        first = math.ceil(math.log(budget / (FLOPS_PER_PARAM_TOKEN * high)) / 2 / step)
+        last = math.floor(math.log(budget / (FLOPS_PER_PARAM_TOKEN * low)) / 2 / step)
         if last < first:
             raise SpecError(
                 f"no size has {low:g} to {high:g} tokens per parameter at {budget:g} FLOPs: sizes lie a factor of "
@@ -193,11 +214,13 @@ def plan_run(spec: SweepSpec, cell: Cell, architecture: Architecture) -> Planned
     n_steps = max(1, round(budget / (per_token * batch_tokens)))
     config: dict[str, Any] = {
         "schema_version": CONFIG_VERSION,
-        "architecture": _fields(architecture, spec),
+        "architecture": shape_fields(
+            spec, architecture.vocab_size, architecture.d_model, architecture.n_layers, architecture.d_ff
+        ),
         "corpus": spec.corpus.name,
         "batch_sequences": batch,
         "optimizer": recipe,
-        "schedule": _schedule(spec, n_steps),
+        "schedule": {**asdict(spec.schedule), "n_steps": n_steps},
         "precision": spec.recipe.precision,
         "seeds": {"weights": seed, "data": seed},
         "evaluation": {"windows": spec.evaluation.windows},
@@ -225,7 +248,6 @@ def plan_run(spec: SweepSpec, cell: Cell, architecture: Architecture) -> Planned
 
 def trunk_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """What the runs of one trunk share: all but the length, the decay, the evaluation, and the names of budgets."""
-    schedule = {k: config["schedule"][k] for k in ("kind", "warmup_steps")}
     shared = (
         "schema_version",
         "architecture",
@@ -235,25 +257,15 @@ def trunk_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "precision",
         "seeds",
     )
+    schedule = {k: config["schedule"][k] for k in ("kind", "warmup_steps")}
     return {**{k: config[k] for k in shared}, "schedule": schedule}
 
 
 def flops_of_a_token(spec: SweepSpec, architecture: Architecture, n_params: int) -> float:
     """Training FLOPs of a token in the sweep's convention."""
     if spec.grid.flops == "6ND":
-        return 6.0 * n_params
+        return FLOPS_PER_PARAM_TOKEN * n_params
     return flops_per_token(architecture, convention=spec.grid.flops)
-
-
-def _schedule(spec: SweepSpec, n_steps: int) -> dict[str, Any]:
-    s = spec.schedule
-    return {
-        "kind": s.kind,
-        "n_steps": n_steps,
-        "warmup_steps": s.warmup_steps,
-        "decay_fraction": s.decay_fraction,
-        "final_fraction": s.final_fraction,
-    }
 
 
 def branch_step(schedule: Mapping[str, Any]) -> int:
@@ -269,10 +281,8 @@ def _recipe(
 ) -> dict[str, Any]:
     """Optimiser settings. On a trunk they may not depend on the budget, since its runs share them."""
     r = spec.recipe
-    rate, batch = (
-        r.learning_rate * (n_params / r.reference_params) ** r.learning_rate_exponent,
-        r.batch_tokens,
-    )
+    rate = r.learning_rate * (n_params / r.reference_params) ** r.learning_rate_exponent
+    batch = r.batch_tokens
     if r.name != "fixed":
         flops = _budget_of_size(spec, n_params) if spec.schedule.kind == "wsd" else budget
         n_tokens = flops / per_token
@@ -289,10 +299,7 @@ def _recipe(
     return {
         "name": r.optimizer,
         "learning_rate": float(f"{rate:.4g}"),
-        "beta1": r.beta1,
-        "beta2": r.beta2,
-        "weight_decay": r.weight_decay,
-        "clip": r.clip,
+        **{name: getattr(r, name) for name in ("beta1", "beta2", "weight_decay", "clip")},
         "batch_sequences": max(1, round(batch / spec.corpus.context_length)),
     }
 
@@ -312,11 +319,6 @@ def _budget_of_size(spec: SweepSpec, n_params: float) -> float:
     return float(1e12 * (n_params / at_1) ** (1 / exponent))
 
 
-def _fields(architecture: Architecture, spec: SweepSpec) -> dict[str, Any]:
-    a = architecture
-    return shape_fields(a.d_model, a.n_layers, a.d_ff, spec.shape, spec.corpus, a.vocab_size)
-
-
 def with_budgets(spec: SweepSpec, budgets: Sequence[float]) -> SweepSpec:
     """The same sweep with other budgets; cells of budgets that are gone are not repeated."""
     kept = tuple(b for b in spec.seeds.replicate_budgets if b in budgets)
@@ -325,3 +327,64 @@ def with_budgets(spec: SweepSpec, budgets: Sequence[float]) -> SweepSpec:
         grid=replace(spec.grid, budgets=tuple(budgets)),
         seeds=replace(spec.seeds, replicate_budgets=kept, replicates=spec.seeds.replicates if kept else 1),
     )
+
+
+def write_plan(store: Store, design: Design) -> Path:
+    """Write STORE/plans/<hash>.json unless it is there, and return its path."""
+    plan: dict[str, Any] = {
+        "schema_version": 1,
+        "kind": "sweep_plan",
+        "spec": design.spec.to_dict(),
+        "vocab_size": design.vocab_size,
+        "n_tokens_unique": design.n_tokens_unique,
+        "cells": [_cell(r, design.spec.grid.params) for r in design.runs],
+    }
+    path = store.root / "plans" / f"{run_id_of(plan)}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(plan, indent=1, sort_keys=True) + "\n")
+    return path
+
+
+def read_plan(path: Path) -> Design:
+    """The design of a plan file.
+
+    Raises:
+        StoreError: the file is missing, damaged, or of another kind.
+    """
+    if not path.exists():
+        raise StoreError(f"there is no plan {path}; start with `scaling sweep run SPEC`.")
+    plan = read_json(path)
+    if plan.get("kind") != "sweep_plan" or plan.get("schema_version") != 1:
+        raise StoreError(
+            f"{path} is not a sweep plan of schema version 1. Start again with `scaling sweep run`."
+        )
+    return design_sweep(
+        sweep_from_dict(plan["spec"]),
+        vocab_size=plan["vocab_size"],
+        n_tokens_unique=plan["n_tokens_unique"],
+        cells=[
+            Cell(float(budget), float(n_params), int(seed), *params)
+            for budget, n_params, seed, *params in plan["cells"]
+        ],
+    )
+
+
+def known_corpus(store: Store, name: str) -> tuple[int, float | None] | None:
+    """Vocabulary and number of distinct tokens of a corpus, as a plan of this store says; the vocabulary alone where
+    only its runs are here (restored ones). None: the store knows no run on it."""
+    for path in sorted((store.root / "plans").glob("*.json")):
+        plan = read_json(path)
+        if plan["spec"]["corpus"]["name"] == name:
+            return plan["vocab_size"], plan["n_tokens_unique"]
+    for run_id in store.run_ids():
+        config = store.inspect(run_id).config
+        if config.get("corpus") == name:
+            return config["architecture"]["vocab_size"], None
+    return None
+
+
+def _cell(run: PlannedRun, params: ParamsConvention) -> list[Any]:
+    """How N is counted is said only where it differs from the spec."""
+    cell = [run.budget, run.n_params_wanted, run.seed]
+    return cell if run.params_wanted == params else [*cell, run.params_wanted]

@@ -1,33 +1,39 @@
-"""Where a sweep stands: runs by state, work done in FLOPs, time left."""
+"""Where a sweep stands: runs by state, work done in FLOPs, time left, and each run with its loss."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scaling.blocks import Blocks, Shown, Table, Text
+from scaling.jsonable import fields_of
 from scaling.sweep.design import Design, PlannedRun, Unit
-from scaling.sweep.pieces import Piece, can_start_alone, trunk_steps
-from scaling.sweep.store import State, Store
+from scaling.sweep.queue import WorkItem, can_start_alone, trunk_steps
+from scaling.sweep.store import FAILED, FINISHED, FREE, State, Store
+from scaling.translation import tr
+from scaling.units import format_duration, format_flops, format_params, format_percent, format_tokens
 
-FREE = ("pending", "stale", "preempted")
-FINISHED = ("done", "diverged")
 UNDER_WAY = ("running", "stale", "preempted")  # at work, or left with a checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
+class Status(Shown):
     """Runs by state; work as a fraction of the design's FLOPs, the running ones with the steps they have done.
 
+    reasons: why runs failed, by their ids.
     is_waiting: all that is left is held by workers of somebody else, or of a dead one whose lease has not run out.
     """
 
     states: dict[str, State]  # run_id → state
     work_flops: float
     done_flops: float
+    name: str = ""  # of the sweep
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    seconds_left: float | None = None
     is_waiting: bool = False
 
     @property
@@ -45,48 +51,143 @@ class Status:
 
     @property
     def n_failed(self) -> int:
-        return self.counts.get("failed", 0) + self.counts.get("oom", 0)
+        return sum(self.counts.get(s, 0) for s in FAILED)
 
     @property
     def fraction(self) -> float:
         return self.done_flops / self.work_flops if self.work_flops else 1.0
 
+    @property
+    def counts_in_words(self) -> str:
+        """'6 done, 1 failed'."""
+        return ", ".join(f"{n} {state}" for state, n in sorted(self.counts.items()))
+
     def to_dict(self) -> dict[str, Any]:
+        failures = [{"run_id": i, "state": self.states[i], "reason": why} for i, why in self.reasons.items()]
         return {
+            "kind": "sweep_status",
+            "name": self.name,
             "n_runs": len(self.states),
             "states": self.counts,
-            "work_flops": self.work_flops,
-            "done_flops": self.done_flops,
+            **fields_of(self, leave_out=("states", "name", "reasons", "is_waiting", "seconds_left")),
             "fraction_done": self.fraction,
+            "seconds_left": self.seconds_left,
+            "failures": failures,
         }
+
+    def summary(self) -> Blocks:
+        """Counts, and why runs failed."""
+        is_told = "running" in self.counts and self.seconds_left is not None
+        line = tr(
+            "{name}: {counts}; {percent} of the work done{left}",
+            name=self.name,
+            counts=self.counts_in_words,
+            percent=format_percent(self.fraction),
+            left=tr("; {time} left", time=format_duration(self.seconds_left or 0.0)) if is_told else "",
+        )
+        return (Text(line), *self.failures())
+
+    def failures(self) -> Blocks:
+        """A line a run that failed: why."""
+        return tuple(Text(f"{run_id} {self.states[run_id]}: {why}") for run_id, why in self.reasons.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """One run of a sweep; its loss and the excess over the corpus's own entropy where it is finished."""
+
+    run_id: str
+    budget: float
+    n_params: int
+    n_tokens: int
+    seed: int
+    state: State
+    loss: float | None
+    loss_standard_error: float | None
+    excess: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStates(Shown):
+    """Every run of a sweep, as `scaling sweep show` lists them."""
+
+    name: str
+    store: Path
+    runs: tuple[RunState, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "sweep_runs", **fields_of(self)}
+
+    def summary(self) -> Blocks:
+        headers = (
+            tr("run"), tr("budget"), tr("N"), tr("tokens D"), tr("seed"), tr("state"), tr("loss"), tr("excess"),
+        )  # fmt: skip
+        rows = [
+            [
+                r.run_id, format_flops(r.budget), format_params(r.n_params), format_tokens(r.n_tokens), str(r.seed),
+                r.state, *("" if value is None else f"{value:.4f}" for value in (r.loss, r.excess)),
+            ]
+            for r in self.runs
+        ]  # fmt: skip
+        return (Table(headers=headers, rows=rows),)
+
+
+def list_runs(store: Store, design: Design) -> RunStates:
+    """Every run of a design with its state and loss."""
+    status, rows = look(store, design), []
+    for run in design.runs:
+        result = store.inspect(run.run_id).result or {}
+        rows.append(
+            RunState(
+                run_id=run.run_id,
+                budget=run.budget,
+                n_params=run.n_params,
+                n_tokens=run.n_tokens,
+                seed=run.seed,
+                state=status.states[run.run_id],
+                loss=result.get("loss"),
+                loss_standard_error=result.get("loss_standard_error"),
+                excess=result.get("excess"),
+            )
+        )
+    return RunStates(name=design.spec.name, store=store.root, runs=tuple(rows))
 
 
 def look(store: Store, design: Design, known: dict[str, State] | None = None) -> Status:
     """The status of a design. `known` remembers finished runs between calls, so that they are not read again."""
     known = {} if known is None else known
     states: dict[str, State] = {}
+    reasons: dict[str, str] = {}
     now = None
     for run in design.runs:
         if known.get(run.run_id) in FINISHED:
             states[run.run_id] = known[run.run_id]
             continue
         now = store.reading_time() if now is None else now
-        state = store.inspect(run.run_id, now=now).state
-        states[run.run_id] = known[run.run_id] = state
+        record = store.inspect(run.run_id, now=now)
+        states[run.run_id] = known[run.run_id] = record.state
+        if record.state in FAILED:
+            reasons[run.run_id] = str((record.failure or {}).get("reason", "unknown"))
     done = sum(_done_flops(store, unit, states) for unit in design.units)
-    return Status(states=states, work_flops=design.work_flops, done_flops=done)
+    return Status(
+        states=states,
+        work_flops=design.work_flops,
+        done_flops=done,
+        name=design.spec.name,
+        reasons=reasons,
+    )
 
 
-def free_pieces(store: Store, pieces: Iterable[Piece], status: Status) -> Iterator[Piece]:
-    """Pieces of which a run could be claimed now; looked for one by one, as it reads the store."""
-    return (p for p in pieces if any(_is_free(store, p, run, status) for run in p.runs))
+def free_items(store: Store, queue: Iterable[WorkItem], status: Status) -> Iterator[WorkItem]:
+    """Items of which a run could be claimed now; looked for one by one, as it reads the store."""
+    return (item for item in queue if any(_is_free(store, item, run, status) for run in item.runs))
 
 
-def _is_free(store: Store, piece: Piece, run: PlannedRun, status: Status) -> bool:
+def _is_free(store: Store, item: WorkItem, run: PlannedRun, status: Status) -> bool:
     if status.states[run.run_id] not in FREE:
         return False
     alone = can_start_alone(store, run)
-    if piece.index is not None or run.trunk_id is None:
+    if item.index is not None or run.trunk_id is None:
         return alone
     return not alone and store.trunks.inspect(run.trunk_id).state != "running"
 

@@ -18,8 +18,7 @@ from typing import Any
 
 from scaling.files import write_text
 from scaling.runs import Runs
-from scaling.sweep.files import StoreError, check_result, read_json
-from scaling.sweep.store import Store, run_id_of
+from scaling.sweep.store import Store, StoreError, check_result, read_json, run_id_of
 from scaling.sweep.verify import Proof
 
 PROOF_FOLDER = "proof"

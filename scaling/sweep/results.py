@@ -14,11 +14,12 @@ import numpy as np
 
 from scaling.accounting import count_params, flops_per_token
 from scaling.architecture import Architecture
-from scaling.errors import DataError, is_fault_of_storage
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
+from scaling.errors import DataError, Exit, is_fault_of_storage
+from scaling.findings import Finding
 from scaling.runs import Convention, Runs
 from scaling.sweep.design import Design
-from scaling.sweep.files import StoreError, read_json
-from scaling.sweep.store import RunRecord, State, Store, as_store
+from scaling.sweep.store import RunRecord, State, Store, StoreError, as_store, read_json
 
 FLOPS_NAMES = {"6ND": "6ND", "exact_causal": "exact", "palm": "palm"}
 _EXTRAS = (
@@ -32,6 +33,12 @@ class NothingFinishedError(DataError):
     """A sweep of which no run is finished yet."""
 
 
+class NoStoreError(NothingFinishedError):
+    """There is no store where the runs should be."""
+
+    exit_code = Exit.CANNOT
+
+
 def load_store_runs(
     store: Store | Path | str, design: Design | None = None, *, run_ids: Iterable[str] | None = None
 ) -> Runs:
@@ -42,12 +49,13 @@ def load_store_runs(
         design: take the runs of this sweep. A store may hold others, of an earlier spec or another one.
         run_ids: take these runs; without it and a design, all but those of proofs, which no fit may see.
     Raises:
-        NothingFinishedError: no run is finished, or there is no such store.
+        NothingFinishedError: no run is finished.
+        NoStoreError: there is no such store.
         DataError: the runs count N or C in different ways.
     """
     store = as_store(store)
     if not store.root.is_dir():
-        raise NothingFinishedError(f"there is no store at {store.root}. Run the sweep first.")
+        raise NoStoreError(f"there is no store at {store.root}. Run the sweep first.")
     if run_ids is None and design is not None:
         run_ids = [run.run_id for run in design.runs]
     wanted = _own_run_ids(store) if run_ids is None else list(run_ids)
@@ -81,6 +89,18 @@ def load_store_runs(
     return _to_runs(rows, source=str(store.root), notes=tuple(notes))
 
 
+def unfinished_finding(design: Design, store: Store) -> Finding | None:
+    """What a fit must say of a sweep that is not finished; None where it is."""
+    n_left = sum(not (store.run_dir(run.run_id) / "result.json").exists() for run in design.runs)
+    if not n_left:
+        return None
+    return Finding(
+        code="unfinished-sweep",
+        severity="warning",
+        message=f"{n_left} of {len(design.runs)} runs of this sweep are not finished: its law may still move.",
+    )
+
+
 def _own_run_ids(store: Store) -> list[str]:
     """All but the runs of proofs (see `recorded`)."""
     proofs = {path.stem for path in (store.root / "proofs").glob("*.json")}
@@ -109,7 +129,7 @@ def run_row(record: RunRecord) -> dict[str, Any]:
     batch_tokens = config["batch_sequences"] * config["architecture"]["context_length"]
     n_tokens = schedule["n_steps"] * batch_tokens
     if conventions["flops"] == "6ND":
-        flops = 6.0 * n_params * n_tokens
+        flops = FLOPS_PER_PARAM_TOKEN * n_params * n_tokens
     else:
         architecture = Architecture.from_dict(config["architecture"])
         flops = flops_per_token(architecture, convention=conventions["flops"]) * n_tokens

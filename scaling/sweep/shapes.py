@@ -7,12 +7,13 @@ that change smoothly and hit their N, down to a few thousand parameters, so here
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from scaling.accounting import count_params
 from scaling.architecture import Architecture
-from scaling.sweep.spec import MOST_PARAMS, CorpusSpec, ParamsConvention, ShapeSpec
-from scaling.sweep.typed import SpecError
+from scaling.sweep.spec import MOST_PARAMS, ParamsConvention, ShapeSpec, SpecError, SweepSpec
 
 TOLERANCE = 0.02  # of N
 FAMILY: dict[str, Any] = {  # Llama's block; [shape.architecture] changes any of it
@@ -25,25 +26,19 @@ FAMILY: dict[str, Any] = {  # Llama's block; [shape.architecture] changes any of
     "tie_embeddings": True,
 }
 LEAST_ASPECT = 8.0
-REFERENCE_PARAMS = (
-    3e7  # where the spec's aspect_ratio holds; it grows as N^(1/4), as in scaling.planning.shape
-)
+REFERENCE_PARAMS = 3e7  # where the spec's aspect_ratio holds; it grows as N^(1/4), as in planning.shape
 NARROWEST_FF, WIDEST_FF = 0.4, 10.0  # d_ff / d_model
 
 
 def choose_shape(
-    n_params: float,
-    shape: ShapeSpec,
-    corpus: CorpusSpec,
-    *,
-    vocab_size: int,
-    params: ParamsConvention = "total",
+    spec: SweepSpec, n_params: float, *, vocab_size: int, params: ParamsConvention = "total"
 ) -> tuple[Architecture, int]:
     """The architecture nearest the rule whose N (counted as `params` says) is within 2 %, and that N.
 
     Raises:
         SpecError: no width and depth gives this N, mostly since the vocabulary alone is larger.
     """
+    shape = spec.shape
     if n_params > MOST_PARAMS:  # its list of widths would have no end
         raise SpecError(
             f"a size of {n_params:.4g} parameters is above {MOST_PARAMS:g}; lower the largest budget, "
@@ -52,12 +47,14 @@ def choose_shape(
     best: tuple[float, Architecture, int] | None = None
     for d_model in _widths(n_params, shape):
         for n_layers in range(1, 129) if shape.n_layers is None else (shape.n_layers,):
-            exact = _exact_ff(n_params, d_model, n_layers, shape, corpus, vocab_size, params)
+            build = partial(_architecture, spec, vocab_size, d_model, n_layers)
+            first, second = (count_as(build(d_ff), params) for d_ff in (1, 2))
+            exact = 1 + (n_params - first) / (second - first)  # N is linear in d_ff
             if exact < NARROWEST_FF * d_model:
                 break  # deeper ones are narrower still
             if exact > WIDEST_FF * d_model:
                 continue
-            architecture, n = _round_ff(exact, n_params, d_model, n_layers, shape, corpus, vocab_size, params)
+            architecture, n = _round_ff(exact, n_params, build, params)
             penalty = _penalty(architecture, n / n_params - 1, n_params, shape)
             if abs(n / n_params - 1) <= TOLERANCE and (best is None or penalty < best[0]):
                 best = penalty, architecture, n
@@ -86,55 +83,33 @@ def _aspect(n_params: float, shape: ShapeSpec) -> float:
     return float(max(LEAST_ASPECT, min(128.0, shape.aspect_ratio * (n_params / REFERENCE_PARAMS) ** 0.25)))
 
 
-def _exact_ff(
-    n_params: float,
-    d_model: int,
-    n_layers: int,
-    shape: ShapeSpec,
-    corpus: CorpusSpec,
-    vocab: int,
-    params: str,
-) -> float:
-    """The real MLP width that hits N: N is linear in d_ff, so two counts give it."""
-    first, second = (
-        count_as(Architecture.from_dict(shape_fields(d_model, n_layers, w, shape, corpus, vocab)), params)
-        for w in (1, 2)
-    )
-    return 1 + (n_params - first) / (second - first)
-
-
 def _round_ff(
-    exact: float,
-    n_params: float,
-    d_model: int,
-    n_layers: int,
-    shape: ShapeSpec,
-    corpus: CorpusSpec,
-    vocab: int,
-    params: str,
+    exact: float, n_params: float, build: Callable[[int], Architecture], params: ParamsConvention
 ) -> tuple[Architecture, int]:
-    """The roundest width that still hits N within a quarter of the tolerance, else the nearest whole one."""
+    """The roundest MLP width that still hits N within a quarter of the tolerance, else the nearest whole one."""
     for step in (64, 16, 8, 4, 2, 1):
-        d_ff = max(step, round(exact / step) * step)
-        a = Architecture.from_dict(shape_fields(d_model, n_layers, d_ff, shape, corpus, vocab))
-        if step == 1 or abs(count_as(a, params) / n_params - 1) <= TOLERANCE / 4:
-            return a, count_as(a, params)
+        architecture = build(max(step, round(exact / step) * step))
+        n = count_as(architecture, params)
+        if step == 1 or abs(n / n_params - 1) <= TOLERANCE / 4:
+            return architecture, n
     raise AssertionError(exact)
 
 
-def shape_fields(
-    d_model: int, n_layers: int, d_ff: int, shape: ShapeSpec, corpus: CorpusSpec, vocab: int
-) -> dict[str, Any]:
+def _architecture(spec: SweepSpec, vocab_size: int, d_model: int, n_layers: int, d_ff: int) -> Architecture:
+    return Architecture.from_dict(shape_fields(spec, vocab_size, d_model, n_layers, d_ff))
+
+
+def shape_fields(spec: SweepSpec, vocab_size: int, d_model: int, n_layers: int, d_ff: int) -> dict[str, Any]:
     """The fields of the architecture that the sweep sets; they are part of a run's identity, defaults are not."""
     return {
         "n_layers": n_layers,
         "d_model": d_model,
-        "n_heads": shape.n_heads or d_model // shape.d_head,
+        "n_heads": spec.shape.n_heads or d_model // spec.shape.d_head,
         "d_ff": d_ff,
-        "vocab_size": vocab,
-        "context_length": corpus.context_length,
+        "vocab_size": vocab_size,
+        "context_length": spec.corpus.context_length,
         **FAMILY,
-        **shape.architecture,
+        **spec.shape.architecture,
     }
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from scaling.errors import UnknownNameError, UsageError
-from scaling.sweep.typed import SpecError, build
-from scaling.units import parse_flops, parse_params
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
+from scaling.errors import Exit, UnknownNameError, UsageError
+from scaling.units import parse_flops, parse_params, parse_tokens
 
 SCHEMA_VERSION = 1
 ScheduleKind = Literal["wsd", "cosine", "linear"]
@@ -32,6 +34,16 @@ SET_BY_SWEEP = {  # fields of the architecture → the keys that say them
     "d_ff": "grid: the MLP is what makes a size hit its N",
 }
 LOG_TOOLS = ("tensorboard", "wandb", "mlflow")
+
+
+class SpecError(UsageError):
+    """The spec of a sweep says what cannot be read, or asks for something that cannot be run."""
+
+
+class NoSpecError(SpecError):
+    """The file of a spec is not there, or cannot be opened."""
+
+    exit_code = Exit.CANNOT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +96,8 @@ class GridSpec:
         if len(set(budgets)) < len(budgets):
             raise SpecError("grid.budgets names one budget twice; each budget once.")
         object.__setattr__(self, "budgets", budgets)
-        if not 1 <= self.sizes_per_budget <= MOST_SIZES:
-            raise SpecError(
-                f"grid.sizes_per_budget must lie between 1 and {MOST_SIZES}, got {self.sizes_per_budget}."
-            )
-        if not 1.05 <= self.size_ratio <= 16:
-            raise SpecError(f"grid.size_ratio must lie between 1.05 and 16, got {self.size_ratio}.")
+        _between("grid.sizes_per_budget", self.sizes_per_budget, 1, MOST_SIZES)
+        _between("grid.size_ratio", self.size_ratio, 1.05, 16)
         if self.optimum_flops is not None:
             object.__setattr__(self, "optimum_flops", parse_flops(self.optimum_flops))
         if self.optimum_params is not None:
@@ -103,8 +111,8 @@ class GridSpec:
                 "optimum_flops and optimum_params (one point on the line of optima); got "
                 f"{'both' if point else 'neither'}."
             )
-        if self.tokens_per_param is not None and not self.tokens_per_param > 0:
-            raise SpecError(f"grid.tokens_per_param must be > 0, got {self.tokens_per_param}.")
+        if self.tokens_per_param is not None:
+            _require("grid.tokens_per_param", self.tokens_per_param, "be > 0", self.tokens_per_param > 0)
         if not 0 <= self.optimum_exponent < 2:
             raise SpecError(
                 f"grid.optimum_exponent must lie in [0, 2), about 0.5; got {self.optimum_exponent:g}."
@@ -126,7 +134,7 @@ class GridSpec:
     def _check_optimum(self, budget: float) -> None:
         """Refuse an expected optimum that is no model; by logarithms, which do not overflow."""
         if self.tokens_per_param is not None:
-            log_n = (math.log(budget) - math.log(6 * self.tokens_per_param)) / 2
+            log_n = (math.log(budget) - math.log(FLOPS_PER_PARAM_TOKEN * self.tokens_per_param)) / 2
         else:
             assert self.optimum_params is not None
             assert self.optimum_flops is not None
@@ -141,7 +149,7 @@ class GridSpec:
     def expected_optimum(self, flops: float) -> float:
         """N* we expect at this budget."""
         if self.tokens_per_param is not None:
-            return math.sqrt(flops / (6 * self.tokens_per_param))
+            return math.sqrt(flops / (FLOPS_PER_PARAM_TOKEN * self.tokens_per_param))
         assert self.optimum_params is not None
         assert self.optimum_flops is not None
         return float(self.optimum_params * (flops / self.optimum_flops) ** self.optimum_exponent)
@@ -154,9 +162,7 @@ class ShapeSpec:
     aspect_ratio: float = 32.0  # d_model / n_layers at 30M, scaled as in scaling.planning.shape
     n_layers: int | None = None  # the same depth for all sizes: below 100k parameters depth would jump with N
     d_head: int = 16
-    n_heads: int | None = (
-        None  # the same number for all sizes, instead of d_head: widths then change in finer steps
-    )
+    n_heads: int | None = None  # the same for all sizes, instead of d_head: widths then change in finer steps
     architecture: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -164,8 +170,7 @@ class ShapeSpec:
         for name in ("n_layers", "n_heads"):
             if getattr(self, name) is not None:
                 _at_least(f"shape.{name}", getattr(self, name), 1)
-        if not 1 <= self.aspect_ratio <= 1024:
-            raise SpecError(f"shape.aspect_ratio must lie between 1 and 1024, got {self.aspect_ratio}.")
+        _between("shape.aspect_ratio", self.aspect_ratio, 1, 1024)
         for key in sorted(set(self.architecture) & set(SET_BY_SWEEP)):
             raise SpecError(f"shape.architecture.{key} is the sweep's to set: use {SET_BY_SWEEP[key]}.")
         kind = self.architecture.get("kind", "decoder")
@@ -197,23 +202,17 @@ class RecipeSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "reference_params", parse_params(self.reference_params))
         for name in ("batch_tokens", "learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise SpecError(f"recipe.{name} must be > 0, got {getattr(self, name)}.")
-        if self.learning_rate > MOST_LEARNING_RATE:
-            raise SpecError(
-                f"recipe.learning_rate must be at most {MOST_LEARNING_RATE:g}, got {self.learning_rate:g}."
-            )
-        if not -2 <= self.learning_rate_exponent <= 2:
-            raise SpecError(
-                f"recipe.learning_rate_exponent must lie between -2 and 2, got {self.learning_rate_exponent:g}."
-            )
-        if not float(self.batch_tokens).is_integer():
-            raise SpecError(f"recipe.batch_tokens must be a whole number, got {self.batch_tokens}.")
+            _require(f"recipe.{name}", getattr(self, name), "be > 0", getattr(self, name) > 0)
+        rate, most, exponent = self.learning_rate, MOST_LEARNING_RATE, self.learning_rate_exponent
+        _require("recipe.learning_rate", f"{rate:g}", f"be at most {most:g}", rate <= most)
+        _require(
+            "recipe.learning_rate_exponent", f"{exponent:g}", "lie between -2 and 2", -2 <= exponent <= 2
+        )
+        is_whole = float(self.batch_tokens).is_integer()
+        _require("recipe.batch_tokens", self.batch_tokens, "be a whole number", is_whole)
         for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SpecError(f"recipe.{name} must lie in [0, 1), got {getattr(self, name)}.")
-        if not self.weight_decay >= 0:
-            raise SpecError(f"recipe.weight_decay must be >= 0, got {self.weight_decay}.")
+            _require(f"recipe.{name}", getattr(self, name), "lie in [0, 1)", 0 <= getattr(self, name) < 1)
+        _require("recipe.weight_decay", self.weight_decay, "be >= 0", self.weight_decay >= 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,10 +229,9 @@ class ScheduleSpec:
 
     def __post_init__(self) -> None:
         _at_least("schedule.warmup_steps", self.warmup_steps, 0)
-        if not 0 < self.decay_fraction <= 1:
-            raise SpecError(f"schedule.decay_fraction must lie in (0, 1], got {self.decay_fraction}.")
-        if not 0 <= self.final_fraction <= 1:
-            raise SpecError(f"schedule.final_fraction must lie in [0, 1], got {self.final_fraction}.")
+        decay, final = self.decay_fraction, self.final_fraction
+        _require("schedule.decay_fraction", decay, "lie in (0, 1]", 0 < decay <= 1)
+        _require("schedule.final_fraction", final, "lie in [0, 1]", 0 <= final <= 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,16 +301,17 @@ class SweepSpec:
         return {"schema_version": SCHEMA_VERSION, **values}
 
 
-_SECTIONS: dict[str, type] = {
-    "corpus": CorpusSpec, "grid": GridSpec, "shape": ShapeSpec, "recipe": RecipeSpec, "schedule": ScheduleSpec,
-    "seeds": SeedSpec, "evaluation": EvaluationSpec,
-}  # fmt: skip
+def template(name: str) -> str:
+    """The spec that `scaling sweep init` writes: the quick start, with every key explained."""
+    text = Path(__file__).with_name("template.toml").read_text(encoding="utf-8")
+    return text.replace("{name}", name)
 
 
 def load_sweep(path: str | Path) -> SweepSpec:
     """Read a sweep.toml, or the one in a folder.
 
     Raises:
+        NoSpecError: there is no such file.
         SpecError: the file, the key, what is wrong with it and what is allowed.
     """
     path = Path(path)
@@ -323,11 +322,11 @@ def load_sweep(path: str | Path) -> SweepSpec:
         with path.open("rb") as file:
             values = tomllib.load(file)
     except FileNotFoundError as error:
-        raise SpecError(
+        raise NoSpecError(
             f"there is no spec {path}; `scaling sweep init {shlex.quote(str(path))}` writes one to edit."
         ) from error
     except OSError as error:
-        raise SpecError(
+        raise NoSpecError(
             f"{path} cannot be read: {error.strerror}. Give a sweep.toml or its folder."
         ) from error
     except ValueError as error:  # also not UTF-8, or a number of thousands of digits
@@ -346,17 +345,117 @@ def sweep_from_dict(values: Mapping[str, Any]) -> SweepSpec:
         raise SpecError(f"schema_version = {SCHEMA_VERSION} is missing; a sweep's spec begins with it.")
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise SpecError(f"schema_version is {version!r}; this version reads {SCHEMA_VERSION}.")
-    given = {k: _section(k, _SECTIONS[k], v) if k in _SECTIONS else v for k, v in values.items()}
-    spec: SweepSpec = build("", SweepSpec, given)
+    spec: SweepSpec = build("", SweepSpec, values)
     return spec
 
 
-def _section(name: str, cls: type, values: Any) -> Any:
-    if not isinstance(values, Mapping):
-        raise SpecError(f"[{name}] must be a table, got {values!r}.")
-    return build(f"{name}.", cls, values)
+def _require(name: str, value: float | str, rule: str, holds: bool) -> None:
+    if not holds:
+        raise SpecError(f"{name} must {rule}, got {value}.")
 
 
 def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise SpecError(f"{name} must be at least {least}, got {value}.")
+    _require(name, value, f"be at least {least}", value >= least)
+
+
+def _between(name: str, value: float, low: float, high: float) -> None:
+    _require(name, value, f"lie between {low} and {high}", low <= value <= high)
+
+
+def build(prefix: str, cls: type, values: Mapping[str, Any]) -> Any:
+    """The dataclass `cls` from a table; `prefix` is where the table stands, for errors ("grid.").
+
+    Raises:
+        UnknownNameError: a key that the dataclass has not.
+        SpecError: a key is missing, or a value does not fit.
+    """
+    known = {f.name: f for f in fields(cls)}
+    for key in values:
+        if key not in known:
+            raise UnknownNameError("key", f"{prefix}{key}", [f"{prefix}{k}" for k in known])
+    missing = [
+        k for k, f in known.items()
+        if k not in values and f.default is MISSING and f.default_factory is MISSING
+    ]  # fmt: skip
+    if missing:
+        raise SpecError(f"{', '.join(prefix + m for m in missing)} must be given.")
+    hints = get_type_hints(cls)
+    checked = {k: _typed(f"{prefix}{k}", hints[k], v) for k, v in values.items()}
+    return cls(**checked)
+
+
+def _typed(name: str, hint: Any, value: Any) -> Any:
+    """`value` as the field's type wants it.
+
+    Raises:
+        SpecError: it does not fit.
+        TypeError: a field of a type that is not read here, a mistake of ours.
+    """
+    if get_origin(hint) is UnionType:
+        if value is None:
+            return None
+        (hint,) = (h for h in get_args(hint) if h is not type(None))
+    kind: Any = get_origin(hint) or hint
+    if kind is Literal:
+        if value not in get_args(hint):
+            raise UnknownNameError(name, str(value), get_args(hint))
+        return value
+    if kind is int:
+        return _whole(name, value)
+    if kind is float:
+        return _number(name, value)
+    if kind is tuple:
+        if not isinstance(value, list | tuple):
+            raise SpecError(f"{name} must be a list, got {value!r}.")
+        return tuple(_item(name, get_args(hint)[0], item) for item in value)
+    if isinstance(kind, type) and is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise SpecError(f"[{name}] must be a table, got {value!r}.")
+        return build(f"{name}.", kind, value)
+    if kind not in (str, Mapping):
+        raise TypeError(f"{name} is annotated {hint}, which no spec can hold")
+    if not isinstance(value, kind):
+        raise SpecError(f"{name} must be {'text' if kind is str else 'a table'}, got {value!r}.")
+    return value
+
+
+def _item(name: str, hint: Any, item: Any) -> Any:
+    """One of a list. A quantity written as text is read by the dataclass, which knows what it counts."""
+    if isinstance(item, str):
+        return item
+    if hint is str:
+        raise SpecError(f"{name} must be a list of names in quotes; it holds {item!r}.")
+    return _number(f"each of {name}", item)
+
+
+def _whole(name: str, value: Any) -> int:
+    _refuse_huge(name, value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
+        raise SpecError(f"{name} must be a whole number, got {value!r}.")
+    return int(value)
+
+
+def _number(name: str, value: Any) -> float:
+    """A number; a quantity may be written as text: "1e18", "20M"."""
+    if isinstance(value, str):
+        for ending, parse in (("flops", parse_flops), ("params", parse_params), ("tokens", parse_tokens)):
+            if name.endswith(ending):
+                return parse(value)
+        if name == "corpus.n_tokens_unique":
+            return parse_tokens(value)
+        try:
+            return _number(name, float(value))
+        except ValueError as error:
+            raise SpecError(f"{name} must be a plain number such as 0.01, got {value!r}.") from error
+    _refuse_huge(name, value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise SpecError(f"{name} must be a number, got {value!r}.")
+    if not math.isfinite(value):
+        raise SpecError(f"{name} must be finite, got {value}.")
+    return float(value)
+
+
+def _refuse_huge(name: str, value: Any) -> None:
+    """TOML has whole numbers of any length; beyond the largest float nothing can be computed with them."""
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise SpecError(f"{name} must be below 1e308; it has {len(hex(value))} hexadecimal digits.")

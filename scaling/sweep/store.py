@@ -25,6 +25,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import socket
 import uuid
@@ -33,16 +34,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from scaling.errors import is_fault_of_storage
+from scaling.errors import ScalingError, is_fault_of_storage
 from scaling.files import link_text, write_text
-from scaling.sweep.files import StoreError, read_json, read_result
 
 State = Literal["pending", "running", "stale", "done", "diverged", "failed", "oom", "preempted"]
 
+FREE: tuple[State, ...] = ("pending", "stale", "preempted")
+FINISHED: tuple[State, ...] = ("done", "diverged")
+FAILED: tuple[State, ...] = ("failed", "oom")
 LEASE_TIMEOUT_S = 60.0  # four missed heartbeats
-HEARTBEAT_S = 15.0
 NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # what os.link then says
 ID_DIGITS = 16  # 64 bits: a collision among 10^5 runs has probability 3e-10
+
+
+class StoreError(ScalingError):
+    """The store cannot be read or written, or holds something else than its rules allow."""
 
 
 class LeaseLostError(StoreError):
@@ -351,6 +357,37 @@ class Store:
                 self.fail(lease, "preempted", reason, stderr_tail)
                 released.append(run_id)
         return released
+
+
+def read_json(path: Path | str) -> dict[str, Any]:
+    """A JSON object from a file of the store."""
+    try:
+        with open(path, "rb") as file:
+            value = json.loads(file.read())
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {error}. Move it away; the run will be done again.") from error
+    if not isinstance(value, dict):
+        raise StoreError(
+            f"{path} is damaged: expected a JSON object. Move it away; the run will be done again."
+        )
+    return value
+
+
+def read_result(path: Path | str) -> dict[str, Any]:
+    """The result of a run: a status, and a loss where it is done."""
+    result = read_json(path)
+    check_result(result, path)
+    return result
+
+
+def check_result(result: Mapping[str, Any], path: Path | str) -> None:
+    """Refuse what is no result of a finished run."""
+    status, loss = result.get("status"), result.get("loss")
+    is_number = isinstance(loss, (int, float)) and math.isfinite(loss) and loss > 0
+    if status != "diverged" and not (status == "done" and is_number):
+        raise StoreError(
+            f"{path} is no result: status {status!r}, loss {loss!r}. Move it away; the run will be done again."
+        )
 
 
 def as_store(store: Store | Path | str) -> Store:

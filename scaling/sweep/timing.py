@@ -12,8 +12,7 @@ from statistics import median
 from typing import Any
 
 from scaling.sweep.design import Design, PlannedRun, Unit
-from scaling.sweep.files import StoreError, read_json
-from scaling.sweep.store import Store
+from scaling.sweep.store import Store, StoreError, read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +40,16 @@ class Rate:
         return cls(points=medians, startup_s=median(list(startups) or [0.0])) if medians else None
 
     @classmethod
-    def from_store(cls, store: Store, design: Design, known: dict[str, Took] | None = None) -> Rate | None:
+    def from_store(
+        cls, store: Store, design: Design, known: dict[str, RunTiming] | None = None
+    ) -> Rate | None:
         """From the finished runs of the design. `known` remembers what they took between calls."""
         known = {} if known is None else known
         for run in design.runs:
             path = f"{store.runs_dir}{os.sep}{run.run_id}{os.sep}result.json"
             if run.run_id not in known and os.path.exists(path):
                 with suppress(StoreError, OSError):
-                    known[run.run_id] = Took.of(run, read_json(path))
+                    known[run.run_id] = RunTiming.of(run, read_json(path))
         found = [(r.flops_per_step, known[r.run_id]) for r in design.runs if r.run_id in known]
         startups = [took.startup_s for _, took in found if took.startup_s is not None]
         return cls.from_points(((flops, took.seconds_per_step) for flops, took in found), startups)
@@ -74,7 +75,7 @@ class Rate:
         return self.startup_s + self.seconds(steps + evaluation_steps(run), run.flops_per_step)
 
     def total_seconds(self, units: Sequence[Unit], n_slots: int) -> float:
-        """Wall time of the units on slots that each take the longest piece that is there, as the workers do."""
+        """Wall time of the units on slots that each take the longest item that is there, as the workers do."""
         slots = [0.0] * max(1, n_slots)  # when each is free
         coming: list[tuple[float, float]] = []  # branches: when they can start, and how long they take
         there = [(-self.run_seconds(unit.runs[-1]), i) for i, unit in enumerate(units)]  # longest first
@@ -94,14 +95,14 @@ class Rate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Took:
+class RunTiming:
     """What a finished run took. startup_s: None where its result does not say (a pack, an earlier version)."""
 
     seconds_per_step: float
     startup_s: float | None
 
     @classmethod
-    def of(cls, run: PlannedRun, result: Mapping[str, Any]) -> Took:
+    def of(cls, run: PlannedRun, result: Mapping[str, Any]) -> RunTiming:
         """From its result: all its time less its steps and its evaluation."""
         per_step = result.get("seconds_per_step") or 0.0
         if "first_step" not in result or "n_packed" in result:

@@ -8,20 +8,24 @@ of them, Kaplan et al. without embeddings (their section 1.3). The budget is spe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+from scaling.blocks import Block, Blocks, Heading, Shown, Table, Text
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import PlanError, UsageError
-from scaling.findings import Finding
+from scaling.findings import Finding, gravest_first
 from scaling.laws.base import Allocation
 from scaling.reference.published import find_law
 from scaling.runs import Runs
 from scaling.sweep.checks import check_runs
-from scaling.sweep.design import Cell, Design, design_sweep, flops_of_a_token
+from scaling.sweep.design import Cell, Design, PlannedRun, design_sweep, flops_of_a_token
 from scaling.sweep.shapes import choose_shape, count_as
-from scaling.sweep.typed import SpecError
-from scaling.units import format_flops, format_params
+from scaling.sweep.spec import SpecError
+from scaling.sweep.timing import Rate
+from scaling.translation import tr
+from scaling.units import format_duration, format_flops, format_params, format_tokens
 
 EXTRAPOLATION = 10.0  # times the largest budget of the sweep
 TOKENS_PER_PARAM = 20.0
@@ -49,6 +53,72 @@ class Proof:
     run_ids: Mapping[str, str]
     left_out: Mapping[str, str]
     findings: tuple[Finding, ...]
+
+    def advised(self) -> list[tuple[str, PlannedRun]]:
+        """Each advice with the run that follows it."""
+        runs = {run.run_id: run for run in self.design.runs}
+        return [(name, runs[run_id]) for name, run_id in self.run_ids.items()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProofPlan(Shown):
+    """What a proof would train, and what that costs.
+
+    law_findings: what is doubtful about the law to be proved.
+    rate: how fast this machine trains; None: not measured.
+    """
+
+    proof: Proof
+    law_findings: tuple[Finding, ...]
+    rate: Rate | None
+    n_slots: int
+
+    @property
+    def wall_s(self) -> float | None:
+        """Of all runs on `n_slots` of this machine."""
+        return None if self.rate is None else self.rate.total_seconds(self.proof.design.units, self.n_slots)
+
+    def to_dict(self) -> dict[str, Any]:
+        names = ("run_id", "n_params", "n_params_non_embedding", "n_tokens", "n_steps", "flops", "work_flops")
+        return {
+            "kind": "sweep_proof_plan",
+            "budget": self.proof.budget,
+            "work_flops": self.proof.design.work_flops,
+            "n_slots": self.n_slots,
+            "wall_s": self.wall_s,
+            "runs": [
+                {"advice": advice, **{k: getattr(run, k) for k in names}, "seconds": self._seconds(run)}
+                for advice, run in self.proof.advised()
+            ],
+            "left_out": self.proof.left_out,
+            "findings": by_subject(self.law_findings, self.proof.findings),
+        }
+
+    def summary(self) -> Blocks:
+        rows = []
+        for name, run in self.proof.advised():
+            sizes = [format_params(run.n_params), format_tokens(run.n_tokens), str(run.n_steps)]
+            alone = "" if (seconds := self._seconds(run)) is None else format_duration(seconds)
+            rows.append([name, *sizes, format_flops(run.work_flops), alone])
+        cost = tr("In all {flops} FLOPs to execute", flops=format_flops(self.proof.design.work_flops))
+        if self.wall_s is not None:
+            time = format_duration(self.wall_s)
+            cost += tr(
+                "; {time} on {n} slots here, from a few steps timed just now", time=time, n=self.n_slots
+            )
+        headers = (
+            tr("advice"), tr("N"), tr("tokens D"), tr("steps"), tr("FLOPs to execute"), tr("alone"),
+        )  # fmt: skip
+        return (
+            Heading(tr("The proof at {budget} FLOPs would train", budget=format_flops(self.proof.budget))),
+            Table(headers=headers, rows=rows),
+            Text(f"{cost}."),
+            *what_to_know(self.proof, self.law_findings),
+        )
+
+    def _seconds(self, run: PlannedRun) -> float | None:
+        """Alone on this machine."""
+        return None if self.rate is None else self.rate.run_seconds(run)
 
 
 def plan_proof(sweep: Design, law: Allocating, budget: float, *, without: Collection[str] = ()) -> Proof:
@@ -82,12 +152,7 @@ def plan_proof(sweep: Design, law: Allocating, budget: float, *, without: Collec
     if OURS not in designs:
         raise PlanError(f"the model the law asks for cannot be built: {left_out[OURS]}")
     runs = {d.runs[0].run_id: d.runs[0] for d in designs.values()}
-    design = Design(
-        spec=sweep.spec,
-        vocab_size=sweep.vocab_size,
-        n_tokens_unique=sweep.n_tokens_unique,
-        runs=tuple(runs.values()),
-    )
+    design = replace(sweep, runs=tuple(runs.values()))
     return Proof(
         budget=budget,
         design=design,
@@ -95,6 +160,34 @@ def plan_proof(sweep: Design, law: Allocating, budget: float, *, without: Collec
         left_out=left_out,
         findings=(*check_runs(design), *_very_long(design, sweep)),
     )
+
+
+def by_subject(of_law: Iterable[Finding], of_proof: Iterable[Finding]) -> dict[str, list[Finding]]:
+    """Of the law (its valleys and its surface, which find some alike) and of the runs that prove it."""
+    law = {(f.code, f.message): f for f in of_law}
+    return {"law": gravest_first(law.values()), "proof": gravest_first(of_proof)}
+
+
+def what_to_know(proof: Proof, of_law: Iterable[Finding]) -> Iterator[Block]:
+    """How Kaplan's size is counted, what is left out, and the doubts; notes stand in the JSON."""
+    kaplan = dict(proof.advised()).get(KAPLAN)
+    if kaplan is not None:
+        yield Text(
+            tr(
+                "Kaplan et al. count parameters without embeddings and ask for {wanted}: this model has {counted} of "
+                "them.",
+                wanted=format_params(kaplan.n_params_wanted),
+                counted=format_params(kaplan.n_params_non_embedding),
+            )
+        )
+    for name, why in proof.left_out.items():
+        yield Text(tr("note: {name} is left out: {why}", name=name, why=why))
+    subjects = by_subject(of_law, proof.findings)
+    doubts = [(about, f) for about, findings in subjects.items() for f in findings if f.severity != "note"]
+    if doubts:
+        yield Heading(tr("Doubts"))
+    for about, f in doubts:
+        yield Text(f"{about}, {f.severity}: {f.message} [{f.code}]", indent=2)
 
 
 def true_entropy(runs: Runs) -> float | None:
@@ -125,12 +218,12 @@ def _twenty(sweep: Design, _: Allocating, budget: float) -> Cell:
 
     k is 6 by rule; counted exactly it depends on the shape, hence on N: so repeat until N stays.
     """
-    spec, n_params, flops_per_token_param = sweep.spec, 0.0, 6.0
+    spec, n_params, flops_per_token_param = sweep.spec, 0.0, FLOPS_PER_PARAM_TOKEN
     for _round in range(ROUNDS):
         before, n_params = n_params, (budget / (flops_per_token_param * TOKENS_PER_PARAM)) ** 0.5
         if abs(n_params - before) < SETTLED * n_params:
             break
-        architecture, n = choose_shape(n_params, spec.shape, spec.corpus, vocab_size=sweep.vocab_size)
+        architecture, n = choose_shape(spec, n_params, vocab_size=sweep.vocab_size)
         counted = count_as(architecture, spec.grid.params)
         flops_per_token_param = flops_of_a_token(spec, architecture, counted) / n
     return Cell(budget, n_params, spec.seeds.first, "total")

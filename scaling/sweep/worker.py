@@ -1,325 +1,361 @@
-"""The worker process: `python -m scaling.sweep.worker --store STORE --plan PLAN`. The one place that trains.
+"""The worker: `python -m scaling.sweep.worker --store STORE --plan PLAN`.
 
-It needs only the store and the plan (the spec as JSON, kept in the store), so any scheduler can start it anywhere; a
-second start of the same command does no harm.
+It takes the longest item of the work that is free, trains it, writes what came of it; then the next. It needs only the
+store and the plan (the spec as JSON, kept in the store), so any scheduler can start it anywhere, and a second start of
+the same command does no harm. It knows nothing of the others but the store. It can be killed at any moment: its leases
+go stale (or are given back by whoever started it), and the next worker resumes from the last checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import socket
 import sys
+import threading
 import time
-import uuid
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scaling.architecture import Architecture
-from scaling.errors import ChangedCorpusError, DataError, ScalingError
-from scaling.sweep.design import Design, branch_step
-from scaling.sweep.loop import Job, Worker
-from scaling.sweep.pieces import trunk_checkpoint, trunk_steps
-from scaling.sweep.plan_file import read_plan
-from scaling.sweep.store import LEASE_TIMEOUT_S, Store
-from scaling.sweep.timing import Rate
-from scaling.sweep.typed import SpecError
+from scaling.errors import ScalingError, is_fault_of_storage
+from scaling.sweep.design import Design, PlannedRun, Unit, branch_step, read_plan, trunk_config
+from scaling.sweep.queue import WorkItem, can_start_alone, steps_left, work_queue
+from scaling.sweep.store import FAILED, FINISHED, LEASE_TIMEOUT_S, Lease, Store, StoreError, run_id_of
+from scaling.sweep.timing import Rate, RunTiming
+from scaling.sweep.train_run import THREADS_OF_A_SLOT, Job, train_job, train_pack
 
-if TYPE_CHECKING:
-    from scaling.lm.run import RunResult
+STDERR_TAIL = 4000  # characters of a traceback kept in the store
+GATHERING_S = 0.5  # to claim all runs of a pack takes some milliseconds each
 
-CHECKPOINT, RESULT = "checkpoint.safetensors", "result.json"
-CHECKPOINT_EVERY_S = 15.0
-GUESSED_FLOPS_PER_S = 5e9  # one slow CPU core on tiny models; only decides how often a checkpoint is written
-MEASURED_STEPS = 12
-SAME_CORPUS = 0.01  # a number in a spec may be rounded
-THREADS_OF_A_SLOT = 1  # slots side by side beat threads inside a small model
+Trainer = Callable[[Job], Mapping[str, Any]]
+"""Trains or resumes a run and returns its result; `status` is done, diverged, oom or preempted (stopped, resumable)."""
+PackTrainer = Callable[[Sequence[Job]], Sequence[Mapping[str, Any]]]
+"""The same for several runs of one shape and length."""
+Claim = tuple[Lease, Job]
 
 
-def train_job(job: Job) -> dict[str, Any]:
-    """Train one run: from its own checkpoint or its trunk's newest one, whichever is further, else from the start."""
-    while True:
-        folder = _folder(job)
+@dataclass
+class Heartbeat:
+    """Keeps leases alive from a thread; interrupts the training when one of them was taken over.
+
+    parent: the process that started this one and has to outlive it; when it is gone, the training is interrupted too.
+    """
+
+    store: Store
+    interval_s: float
+    leases: dict[str, tuple[Store, Lease]] = field(default_factory=dict)
+    parent: int | None = None
+    lost: bool = False
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self) -> None:
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    @contextmanager
+    def keep(self, store: Store, lease: Lease) -> Iterator[None]:
+        """Keep `lease` alive inside the block."""
+        key = f"{store.folder}/{lease.run_id}"
+        with self._lock:
+            self.leases[key] = store, lease
         try:
-            return _train([job])[0]
-        except ChangedCorpusError:  # started over, it would be a run of another text under the same name
-            raise
-        except DataError as error:
-            # something damaged costs the time since the checkpoint before, nothing else
-            suspect = _newest_of_trunk(job)
-            if not any(folder.iterdir()) and suspect is None:
+            yield
+        finally:
+            with self._lock:
+                self.leases.pop(key, None)  # a run of a pack is kept twice when it is tried alone
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self.interval_s):
+            with self._lock:
+                held = list(self.leases.values())
+            if self.parent is not None and os.getppid() != self.parent:
+                self.parent = None  # said once
+                os.kill(os.getpid(), signal.SIGTERM)
+            for store, lease in held:
+                try:
+                    store.heartbeat(lease)
+                except StoreError:
+                    self.lost = True
+                    os.kill(os.getpid(), signal.SIGTERM)  # the trainer checkpoints and returns
+                except OSError:
+                    continue  # a file system that hiccups; the lease times out if it stays away
+
+
+@dataclass
+class Worker:
+    """One worker's work on a design. `stopped` says that it was told to stop (or its time is up).
+
+    pack: most runs of one shape and length that are trained as one stacked model, by `train_pack`.
+    parent: the supervisor's process, without which the worker stops; None: it goes on by itself.
+    trouble: why a run could not be claimed though its folder looks usable; raised when all else is done.
+    """
+
+    store: Store
+    design: Design
+    train: Trainer
+    owner: str
+    train_pack: PackTrainer | None = None
+    pack: int = 1
+    deadline: float | None = None  # on time.monotonic
+    parent: int | None = None
+    stopped: bool = False
+    trouble: OSError | None = None
+    _over: set[str] = field(default_factory=set)
+    _rate: Rate | None = None  # as of the last look; only where there is a deadline
+    _timings: dict[str, RunTiming] = field(default_factory=dict)
+
+    def work(self) -> int:
+        """Take items, longest first, until none is left that could be taken; the number of runs finished."""
+        heartbeat = Heartbeat(store=self.store, interval_s=self.store.lease_timeout_s / 4, parent=self.parent)
+        heartbeat.start()
+        queue = work_queue(self.design.units, self.pack)
+        n_done = 0
+        try:
+            while not self.stopped:
+                n_more = self._take_longest(queue, heartbeat)
+                if n_more is None:
+                    break
+                n_done += n_more
+        finally:
+            heartbeat.stop()
+        if self.trouble is not None:
+            raise self.trouble
+        return n_done
+
+    def _take_longest(self, queue: list[WorkItem], heartbeat: Heartbeat) -> int | None:
+        """Train the first item of which something can be claimed; None: there is none, or no time is left.
+
+        Those that are over go.
+        """
+        if self.deadline is not None:
+            if self.deadline <= time.monotonic():
+                return None
+            self._rate = Rate.from_store(self.store, self.design, self._timings)
+        for item in list(reversed(queue) if self._knows_no_times else queue):
+            if all(self._is_over(run) for run in item.runs):
+                queue.remove(item)
+                continue
+            take = self._trunks if item.index is None else self._branches
+            n_done = take(item, heartbeat)
+            if n_done is not None:
+                return n_done
+        return None
+
+    @property
+    def _knows_no_times(self) -> bool:
+        """Whether there is a deadline, and no run yet to judge by: then the shortest first, the likeliest to end."""
+        return self.deadline is not None and self._rate is None
+
+    def _branches(self, item: WorkItem, heartbeat: Heartbeat) -> int | None:
+        """Runs of one length that can start by themselves."""
+        ready = [run for run in item.runs if not self._is_over(run) and can_start_alone(self.store, run)]
+        return self._runs([(run, ()) for run in ready], heartbeat)
+
+    def _trunks(self, item: WorkItem, heartbeat: Heartbeat) -> int | None:
+        """Trunks of one shape, each under its lease, with the longest run that is left and can end in time."""
+        wanted = [unit for unit in item.units if any(self._needs_trunk(run) for run in unit.runs)]
+        with ExitStack() as leases:
+            held = []
+            for unit in wanted:
+                if self._hold_trunk(unit, heartbeat, leases):
+                    held.append(unit)
+                elif not held and len(wanted) > 1:
+                    time.sleep(GATHERING_S)  # another worker is taking this pack just now: leave it whole
+            by_length = list(zip(*(unit.runs for unit in held)))
+            for runs in by_length if self._knows_no_times else reversed(by_length):
+                stops = branching_points(held, last=branch_step(runs[0].config["schedule"]))
+                mine = [(run, stops) for run in runs if self._needs_trunk(run)]
+                n_done = self._runs(mine, heartbeat)
+                if n_done is not None:
+                    return n_done
+        return None
+
+    def _needs_trunk(self, run: PlannedRun) -> bool:
+        return not self._is_over(run) and not can_start_alone(self.store, run)
+
+    def _hold_trunk(self, unit: Unit, heartbeat: Heartbeat, leases: ExitStack) -> bool:
+        """Claim a unit's trunk, and keep it alive until `leases` closes; False where another worker has it."""
+        trunks = self.store.trunks
+        lease = self._claim(trunks, trunk_config(unit.runs[0].config))
+        if lease is None:
+            return False
+        leases.callback(trunks.release, lease, "the worker has done what it could of this trunk")
+        leases.enter_context(heartbeat.keep(trunks, lease))
+        return True
+
+    def _claim(self, store: Store, config: Mapping[str, Any]) -> Lease | None:
+        """Claim a run or trunk, whose folder is made anew if somebody has removed it."""
+        try:
+            _add(store, config)
+            run_id = run_id_of(config)
+            lease = store.claim(run_id, owner=self.owner)
+            if lease is None and store.inspect(run_id).state in FAILED:
+                self._over.add(run_id)
+            return lease
+        except OSError as error:
+            if is_fault_of_storage(error):
                 raise
-            print(f"run {job.run.run_id}: {error} Starting it over.", file=sys.stderr)
-            shutil.rmtree(folder)
-            if suspect is not None and job.trunk_folder is not None:
-                trunk_checkpoint(job.trunk_folder, suspect).unlink(missing_ok=True)
+            self.trouble = error
+            return None
+
+    def _runs(self, runs: Sequence[tuple[PlannedRun, tuple[int, ...]]], heartbeat: Heartbeat) -> int | None:
+        """Claim runs of one length (each with the steps where its trunk is to be kept) and train them together.
+
+        Returns how many were finished; None where none could be claimed.
+        """
+        left = None if self.deadline is None else self.deadline - time.monotonic()
+        claims: list[Claim] = []
+        for run, stops in runs:
+            if left is not None and left < self._seconds(run):
+                continue  # it could not end in time; a shorter one may
+            lease = self._claim(self.store, run.config)
+            if lease is not None:
+                job = Job(
+                    run=run,
+                    folder=self.store.run_dir(run.run_id),
+                    trunk_folder=self._trunk_folder(run),
+                    deadline=self.deadline,
+                    should_stop=lambda: self.stopped,
+                    stops=stops,
+                    log=self.design.spec.log,
+                    project=self.design.spec.name,
+                )
+                claims.append((lease, job))
+            elif not claims and len(runs) > 1:
+                time.sleep(GATHERING_S)
+        return self._train(claims, heartbeat) if claims else None
+
+    def _trunk_folder(self, run: PlannedRun) -> Path | None:
+        if run.trunk_id is None or self.store.trunks.inspect(run.trunk_id).is_broken:
+            return None
+        return self.store.trunks.run_dir(run.trunk_id)
+
+    def _train(self, claims: Sequence[Claim], heartbeat: Heartbeat) -> int:
+        known = known_micro_batch(self.store, self.design, claims[0][1].run, n_packed=len(claims))
+        jobs = [replace(job, micro_batch=known) for _, job in claims]
+        heartbeat.lost = False
+        with ExitStack() as kept:
+            for lease, _ in claims:
+                kept.enter_context(heartbeat.keep(self.store, lease))
+            try:
+                results = [self.train(jobs[0])] if len(jobs) == 1 else self._train_packed(jobs)
+            except (KeyboardInterrupt, SystemExit):
+                self._release(claims, "the worker was told to stop")
+                raise
+            except Exception as error:
+                if isinstance(error, ImportError) or is_fault_of_storage(error):
+                    # a full disk, a lost mount, no torch: no fault of the run, which stays free; this worker ends
+                    with suppress(OSError):
+                        self._release(claims, "its worker could not read, write or import")
+                    raise
+                # a run may fail in any other way, its own files included: the store says why, the others go on
+                if len(claims) > 1:
+                    return self._one_by_one(claims, heartbeat)
+                self.store.fail(
+                    claims[0][0], "failed", _one_line(error), traceback.format_exc()[-STDERR_TAIL:]
+                )
+                return 0
+            if len(claims) > 1 and any(r["status"] == "oom" for r in results):
+                return self._one_by_one(claims, heartbeat)
+            lost = heartbeat.lost
+        return sum(self._conclude(lease, r, lost=lost) for (lease, _), r in zip(claims, results))
+
+    def _train_packed(self, jobs: Sequence[Job]) -> Sequence[Mapping[str, Any]]:
+        assert self.train_pack is not None
+        return self.train_pack(jobs)
+
+    def _one_by_one(self, claims: Sequence[Claim], heartbeat: Heartbeat) -> int:
+        """A pack that failed, or did not fit: each run has its own end."""
+        n_done = 0
+        for claim in claims:
+            if self.stopped:
+                self._release([claim], "the worker was told to stop")
+            else:
+                n_done += self._train([claim], heartbeat)
+        return n_done
+
+    def _release(self, claims: Sequence[Claim], reason: str) -> None:
+        for lease, _ in claims:
+            self.store.release(lease, reason)
+
+    def _conclude(self, lease: Lease, result: Mapping[str, Any], *, lost: bool) -> int:
+        status = result["status"]
+        if status in FINISHED:
+            try:
+                self.store.finish(lease, result)
+            except OSError as error:
+                if is_fault_of_storage(error):
+                    raise
+                self.store.fail(lease, "failed", _one_line(error), traceback.format_exc()[-STDERR_TAIL:])
+                return 0
+            return 1
+        if status == "preempted":
+            self.stopped = self.stopped or not lost  # not lost: told to stop, or out of time
+            self.store.release(lease, str(result.get("reason") or "stopped"))
+            return 0
+        self.store.fail(lease, "oom", str(result.get("reason") or "out of memory"))
+        return 0
+
+    def _is_over(self, run: PlannedRun) -> bool:
+        """Whether there is nothing left to do for a run: it has a result, or has failed."""
+        if run.run_id not in self._over and os.path.exists(self.store.run_dir(run.run_id) / "result.json"):
+            self._over.add(run.run_id)
+        return run.run_id in self._over
+
+    def _seconds(self, run: PlannedRun) -> float:
+        """Predicted from the runs done so far; 0 while nothing is known."""
+        if self._rate is None:
+            return 0.0
+        return self._rate.run_seconds(run, steps_left(self.store, run))
 
 
-def train_pack(jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """Train runs of one shape and length as one stacked model; those that resume from other steps, as another one."""
-    results: dict[str, dict[str, Any]] = {}
-    for pack in _resumable_together(jobs):
-        if pack[0].should_stop() or any(r["status"] == "preempted" for r in results.values()):
-            trained = [{"status": "preempted", "reason": "the worker was told to stop"} for _ in pack]
-        else:
-            trained = _train(pack)
-        results |= {job.run.run_id: result for job, result in zip(pack, trained)}
-    return [results[job.run.run_id] for job in jobs]
+def branching_points(units: Sequence[Unit], *, last: int) -> tuple[int, ...]:
+    """The steps up to `last` where runs of these units leave their trunks, rising."""
+    steps = {branch_step(run.config["schedule"]) for unit in units for run in unit.runs}
+    return tuple(sorted(step for step in steps if step <= last))
 
 
-def _resumable_together(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Packs whose runs all hold a checkpoint of one step (or all have none, or all are trained already)."""
-    from scaling.lm.checkpoint import checkpoint_steps
-
-    packs: list[tuple[set[int], list[Job]]] = []
-    for job in jobs:
-        folder = _folder(job)
-        _begin(job)
-        trained = (folder / RESULT).exists()
-        steps = {-1} if trained else set(checkpoint_steps(folder).values()) or {0}
-        for shared, pack in packs:
-            if shared & steps:
-                shared &= steps
-                pack.append(job)
-                break
-        else:
-            packs.append((steps, [job]))
-    return [pack for _, pack in packs]
+def known_micro_batch(store: Store, design: Design, run: PlannedRun, *, n_packed: int) -> int | None:
+    """The smallest micro-batch to which finished runs of this shape were halved, packed alike; None: none was."""
+    halved = []
+    for other in design.runs:
+        if all(other.config[k] == run.config[k] for k in ("architecture", "batch_sequences", "precision")):
+            result = store.inspect(other.run_id).result or {}
+            micro_batch = result.get("micro_batch") or run.config["batch_sequences"]
+            if micro_batch < run.config["batch_sequences"] and result.get("n_packed", 1) == n_packed:
+                halved.append(int(micro_batch))
+    return min(halved, default=None)
 
 
-def _folder(job: Job) -> Path:
-    """Where the trainer keeps its files."""
-    folder = job.folder / "training"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-def _begin(job: Job) -> int:
-    """The step a run will go on from, its trunk's newest checkpoint put in place where that is further than its own."""
-    folder = _folder(job)
-    if (folder / RESULT).exists():
-        return int(job.run.n_steps)
-    at = _checkpoint_step(folder / CHECKPOINT) or 0
-    best = _newest_of_trunk(job)
-    if best is None or best <= at or job.trunk_folder is None:
-        return at
-    _link(trunk_checkpoint(job.trunk_folder, best), folder / CHECKPOINT)
-    return best
-
-
-def _train(jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """One run, or several stacked: from stop to stop, where the trunks get a checkpoint; then to the end."""
-    started = time.perf_counter()
-    from scaling.lm.training import train_packed
-
-    specs, folders = [to_run_spec(job.run.config) for job in jobs], [_folder(job) for job in jobs]
-    first_step = min(_begin(job) for job in jobs)
-    micro_batch = jobs[0].micro_batch if first_step == 0 else None  # a checkpoint says it itself
-    for stop in (s for s in jobs[0].stops if s > first_step):
-        options = _options(jobs, micro_batch=micro_batch, stop_after_step=stop)
-        results = train_packed(specs, folders, options=options)
-        for job, folder, result in zip(jobs, folders, results):
-            if result.status == "preempted" and result.step == stop and job.trunk_folder is not None:
-                _link(folder / CHECKPOINT, trunk_checkpoint(job.trunk_folder, stop))
-        at_stop = all(str(r.reason).startswith("stop_after_step") for r in results)
-        if not at_stop or jobs[0].should_stop():
-            return [_record(r, job, len(jobs), first_step, started) for r, job in zip(results, jobs)]
-        micro_batch = None
-    results = train_packed(specs, folders, options=_options(jobs, micro_batch=micro_batch))
-    return [_record(r, job, len(jobs), first_step, started) for r, job in zip(results, jobs)]
-
-
-def _record(trained: RunResult, job: Job, n_packed: int, first_step: int, started: float) -> dict[str, Any]:
-    """The trainer's result under the store's names, with the step it was begun at here and the seconds it took since
-    (a pack: all its runs together)."""
-    result = trained.to_dict()
-    rate = result.get("tokens_per_s")
-    tokens_per_step = result["n_tokens"] / max(1, result["step"])
-    return {
-        **result,
-        "run_id": job.run.run_id,
-        "trunk_id": job.run.trunk_id,
-        "seconds_per_step": tokens_per_step / rate if rate else None,
-        "first_step": first_step,
-        "worker_s": time.perf_counter() - started,
-        **({"n_packed": n_packed} if n_packed > 1 else {}),
-    }
-
-
-def to_run_spec(config: Mapping[str, Any]) -> Any:
-    """The trainer's description of a run, from the configuration in the store."""
-    from scaling.lm.recipes import Recipe, Schedule
-    from scaling.lm.run import RunSpec
-
-    o, s = config["optimizer"], config["schedule"]
-    return RunSpec(
-        architecture=Architecture.from_dict(config["architecture"]),
-        corpus=config["corpus"],
-        recipe=Recipe(
-            learning_rate=o["learning_rate"],
-            batch_size=config["batch_sequences"],
-            optimizer=o["name"],
-            beta1=o["beta1"],
-            beta2=o["beta2"],
-            weight_decay=o["weight_decay"],
-            clip_norm=o["clip"],
-        ),
-        schedule=Schedule(
-            kind=s["kind"],
-            warmup_steps=s["warmup_steps"],
-            final_fraction=s["final_fraction"],
-            decay_fraction=s["decay_fraction"],
-        ),
-        n_steps=s["n_steps"],
-        init_seed=config["seeds"]["weights"],
-        data_seed=config["seeds"]["data"],
-        n_eval_windows=config["evaluation"]["windows"],
-        precision=config["precision"],
-    )
-
-
-def _options(
-    jobs: Sequence[Job], *, micro_batch: int | None = None, stop_after_step: int | None = None
-) -> Any:
-    from scaling.lm.run import LogTo, TrainingOptions
-
-    job = jobs[0]
-    steps = int(CHECKPOINT_EVERY_S * GUESSED_FLOPS_PER_S / job.run.flops_per_step)
-    store = job.folder.parent.parent
-    names = tuple(j.run.run_id for j in jobs)
-    return TrainingOptions(
-        device=os.environ.get("SCALING_DEVICE", "auto"),
-        micro_batch=micro_batch,
-        checkpoint_every=max(20, steps),
-        stop_after_step=stop_after_step,
-        deadline_s=None if job.deadline is None else job.deadline - time.monotonic(),
-        log_every=max(1, min(50, job.run.n_steps // 20)),
-        log_to=LogTo(tools=job.log, folder=str(store), project=job.project, names=names) if job.log else None,
-        exclusive=False,  # the claim of the store is the lock, and it can be taken back from a lost machine
-    )
-
-
-# --- trunks: checkpoints that runs share ---
-
-
-def _newest_of_trunk(job: Job) -> int | None:
-    """The step of the trunk's newest checkpoint that is not beyond the branch; None where there is none."""
-    branch = branch_step(job.run.config["schedule"])
-    steps = [] if job.trunk_folder is None else trunk_steps(job.trunk_folder)
-    return max((s for s in steps if s <= branch), default=None)
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name for the file (checkpoints are replaced, never written into), under its final name at once."""
-    temporary = target.with_name(
-        f".{target.name}.{uuid.uuid4().hex}.tmp"
-    )  # hosts share a store, and process ids
-    os.link(source, temporary)
-    os.replace(temporary, target)
-    temporary.unlink(missing_ok=True)  # to rename one name of a file to another name of it does nothing
-
-
-def _checkpoint_step(path: Path) -> int | None:
-    """The step of a checkpoint; None where there is none that can be read."""
-    import json
-
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return int(json.loads((file.metadata() or {})["state"])["step"])
-    except (SafetensorError, OSError, KeyError, ValueError):
-        path.unlink(missing_ok=True)  # damaged: the run goes on from the trunk or from the start
-        return None
-
-
-# --- before a sweep: what is the corpus, how fast is this machine ---
-
-
-def describe_corpus(name: str) -> tuple[int, float | None]:
-    """Vocabulary size and number of distinct training tokens (None: unlimited)."""
-    from scaling.lm.corpus import load_corpus
-
-    corpus = load_corpus(name)
-    return corpus.vocab_size, corpus.n_tokens_unique
-
-
-def check_corpus(design: Design) -> None:
-    """Compare what a spec says of its corpus with the corpus, where it is here.
-
-    Raises:
-        SpecError: the vocabulary or the number of distinct tokens is another one.
-    """
-    said = design.spec.corpus
-    if said.vocab_size is None and said.n_tokens_unique is None:
-        return  # they were read from it
-    try:
-        vocab_size, unique = describe_corpus(said.name)
-    except DataError:
-        return  # it is where the workers are, or nowhere: they say so
-    pairs = {"vocab_size": (said.vocab_size, vocab_size), "n_tokens_unique": (said.n_tokens_unique, unique)}
-    for key, (value, found) in pairs.items():
-        if value is not None and found is not None and abs(value / found - 1) > SAME_CORPUS:
-            raise SpecError(
-                f"corpus.{key} is {value:g} in the spec, and {said.name} has {found:g}. Leave it out, or mend it."
-            )
-
-
-def refuse_other_corpus(store: Store, design: Design) -> None:
-    """Refuse to add runs to finished ones of another text: a corpus prepared anew keeps its name, not its content."""
-    from scaling.lm.corpus import load_corpus
-
-    name = design.spec.corpus.name
-    now = None
+def add_runs(store: Store, design: Design) -> None:
+    """Record every run and trunk of the design in the store; those there already stay as they are."""
     for run in design.runs:
-        record = store.finished(run.run_id)
-        before = record.result.get("corpus") if record is not None and record.result else None
-        if before is None:  # not finished, or recorded by an earlier version
-            continue
-        now = now or load_corpus(name).fingerprint
-        if before != now:
-            raise ChangedCorpusError(
-                f"the corpus {name} is not the one that run {run.run_id} of this sweep was trained on: it was prepared "
-                "anew. Bring that one back, or give this sweep another --store."
-            )
+        _add(store, run.config)
+        if run.trunk_id is not None:
+            _add(store.trunks, trunk_config(run.config))
 
 
-def measure_rate(design: Design) -> Rate | None:
-    """Seconds per step of the smallest, a middle and the largest model, a few steps each, and of a start.
+def _add(store: Store, config: Mapping[str, Any]) -> None:
+    """Record a run; a folder of that name which cannot be used is left to `Store.inspect`."""
+    try:
+        store.add(config)
+    except OSError as error:
+        if is_fault_of_storage(error) or not os.path.lexists(store.run_dir(run_id_of(config))):
+            raise
 
-    On one CPU thread from here on, as a slot trains.
 
-    Raises:
-        DataError: the corpus is not here.
-    """
-    import tempfile
-
-    from scaling.lm.device import use_threads
-    from scaling.lm.run import TrainingOptions
-    from scaling.lm.training import train
-
-    use_threads(THREADS_OF_A_SLOT)
-    by_size = sorted({r.flops_per_step: r for r in design.runs}.items())
-    chosen = {0, len(by_size) // 2, len(by_size) - 1}
-    points, startups = [], []
-    for i in sorted(chosen):
-        flops, run = by_size[i]
-        spec = to_run_spec(run.config)
-        seconds = []
-        for steps in (2, 2 + MEASURED_STEPS):  # the difference of two runs leaves start-up out
-            started = time.perf_counter()
-            with tempfile.TemporaryDirectory() as folder:
-                options = TrainingOptions(stop_after_step=min(steps, spec.n_steps), log_every=100)
-                seconds.append(train(spec, Path(folder), options=options).wall_s)
-        points.append((flops, max(seconds[1] - seconds[0], 1e-6) / MEASURED_STEPS))
-        startups.append(max(0.0, time.perf_counter() - started - (2 + MEASURED_STEPS) * points[-1][1]))
-    return Rate.from_points(points, startups)
+def _one_line(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return text.splitlines()[0][:500]
 
 
 # --- the process ---

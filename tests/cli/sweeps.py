@@ -44,7 +44,7 @@ def invoke(*arguments: str) -> str:
 def planted(folder: Path) -> Any:
     """The template's sweep in `folder` with the losses of a planted law, 20 tokens per parameter throughout: the design
     and the store."""
-    from scaling.cli.sweep_store import design_of, store_of
+    from scaling.cli.sweep_options import design_of, store_of
 
     invoke("init", str(folder))
     design, store = design_of(folder), store_of(folder, None)

@@ -127,15 +127,15 @@ def test_an_interrupt_leaves_a_resumable_sweep_and_prints_the_command(spec: Path
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["design", "absent.toml"], 2, "scaling sweep init"),
-        (["run", "absent.toml"], 2, "scaling sweep init"),
-        (["verify", "absent.toml"], 2, "scaling sweep init"),
+        (["design", "absent.toml"], 1, "scaling sweep init"),
+        (["run", "absent.toml"], 1, "scaling sweep init"),
+        (["verify", "absent.toml"], 1, "scaling sweep init"),
         (["run", "absent.toml", "--executor", "kubernetes"], 2, "'slurm', 'ray'"),
         (["run", "absent.toml", "--lease-timeout", "1s"], 2, "at least 4 s"),
         (["run", "absent.toml", "--deadline", "soon"], 2, "90min"),
-        (["retry", "absent.toml"], 2, "scaling sweep init"),
-        (["index", "absent"], 2, "no store at absent"),
-        (["restore", "absent"], 2, "scaling sweep export"),
+        (["retry", "absent.toml"], 1, "scaling sweep init"),
+        (["index", "absent"], 1, "no store at absent"),
+        (["restore", "absent"], 1, "scaling sweep export"),
         (["import", "nanochat", "x.csv", "-o", "y.csv"], 3, "x.csv cannot be read as a CSV"),
         (["import", "tensorboard", "x", "-o", "y.csv"], 2, "--params"),
         (["import", "hf-trainer", "x", "-o", "y.csv"], 3, "trainer_state.json"),
@@ -187,5 +187,15 @@ def test_a_share_of_a_gpu_that_cannot_be_had_is_refused(
 
 
 def test_status_before_any_run_says_how_to_start(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["sweep", "status", str(spec)]) == 2
+    assert run(["sweep", "status", str(spec)]) == 1
     assert "scaling sweep run" in capsys.readouterr().err
+
+
+def test_a_missing_file_of_sizes_is_no_mistake_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "logs"
+    log.mkdir()
+    command = ["import", "tensorboard", str(log), "-o", str(tmp_path / "runs.csv"), "--sizes", "absent.csv"]
+    assert run(["sweep", *command]) == 1
+    assert "absent.csv" in capsys.readouterr().err

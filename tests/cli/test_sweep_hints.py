@@ -14,7 +14,7 @@ import pytest
 
 from scaling.cli import run
 from scaling.cli.sweep import sweep
-from scaling.cli.sweep_progress import TimeLeft
+from scaling.cli.sweep_run import TimeLeft
 from sweeps import SPEC, planted
 
 HINT = re.compile(r"(scaling sweep [^`\n]+)")
@@ -88,20 +88,21 @@ def test_errors_of_a_design_are_said_in_full_before_a_run(
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "code", "says"),
     [
-        ("nodir/", "there is no spec nodir; `scaling sweep init nodir` writes one to edit."),
-        ("no dir", "there is no spec no dir; `scaling sweep init 'no dir'` writes one to edit."),
-        ("empty", "there is no spec empty/sweep.toml; `scaling sweep init empty/sweep.toml` writes one to edit."),
-        ("store", "store is a store of runs; give the sweep.toml they were asked for by."),
-        ("note.txt", "note.txt: schema_version = 1 is missing; a sweep's spec begins with it."),
-        ("note.txt/sweep.toml", "note.txt/sweep.toml cannot be read: Not a directory. Give a sweep.toml or its folder."),
+        ("nodir/", 1, "there is no spec nodir; `scaling sweep init nodir` writes one to edit."),
+        ("no dir", 1, "there is no spec no dir; `scaling sweep init 'no dir'` writes one to edit."),
+        ("empty", 1, "there is no spec empty/sweep.toml; `scaling sweep init empty/sweep.toml` writes one to edit."),
+        ("store", 2, "store is a store of runs; give the sweep.toml they were asked for by."),
+        ("note.txt", 2, "note.txt: schema_version = 1 is missing; a sweep's spec begins with it."),
+        ("note.txt/sweep.toml", 1, "note.txt/sweep.toml cannot be read: Not a directory. Give a sweep.toml or its folder."),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["run", "show"])
 def test_a_wrong_path_is_one_line_that_says_what_to_do(
     command: str,
     given: str,
+    code: int,
     says: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -111,15 +112,15 @@ def test_a_wrong_path_is_one_line_that_says_what_to_do(
     Path("empty").mkdir()
     Path("store/runs").mkdir(parents=True)
     Path("note.txt").write_text("")
-    assert run(["sweep", command, given]) == 2
+    assert run(["sweep", command, given]) == code
     assert capsys.readouterr().err == f"error: {says}\n"
 
 
 def test_an_interrupted_sweep_says_how_to_go_on_and_a_running_one_does_not(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from scaling.cli.sweep_store import design_of, store_of
-    from scaling.sweep.loop import add_runs
+    from scaling.cli.sweep_options import design_of, store_of
+    from scaling.sweep.worker import add_runs
 
     design, store = design_of(Path("my sweep")), store_of(Path("my sweep"), None)
     store.root.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_runs_of_a_proof_are_recorded_apart_and_never_trained_again(
 def test_a_sweep_whose_runs_all_diverged_says_what_to_lower_and_is_no_success(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from scaling.cli.sweep_store import design_of, store_of
+    from scaling.cli.sweep_options import design_of, store_of
 
     invoke("init", str(tmp_path))
     design, store = design_of(tmp_path), store_of(tmp_path, None)
@@ -100,15 +101,19 @@ def test_a_sweep_whose_runs_all_diverged_says_what_to_lower_and_is_no_success(
 
 
 def test_a_proof_tells_a_winner_from_a_tie() -> None:
-    from scaling.cli.sweep_verify_text import verdict
     from scaling.fitting.parametric.seed_noise import SeedNoise
+    from scaling.sweep.verification import ProofRow, verdict
 
     noise = SeedNoise(standard_deviation=0.01, dof=2, source="repeated cells", level=0.95)  # gap 0.125 at 2.0
     losses = {"law": 2.0, "twenty": 2.1, "kaplan": 2.3}
-    rows = [{"advice": name, "run_id": name, "loss": loss} for name, loss in losses.items()]
+    size = {"n_params": 1e6, "n_params_non_embedding": 1e6, "n_tokens": 2e7}
+    rows = [
+        ProofRow(advice=name, run_id=name, loss=loss, predicted_loss=loss, prediction_interval=None, **size)
+        for name, loss in losses.items()
+    ]
     assert "A tie of law and twenty: they differ by 0.1000 nats/token; two seeds" in verdict(rows, noise)
     assert "Lowest: law, by 0.3000 nats/token over kaplan" in verdict(rows[::2], noise)
-    same = [rows[0], {**rows[0], "advice": "twenty"}]
+    same = [rows[0], replace(rows[0], advice="twenty")]
     assert verdict(same, noise) == "law and twenty ask for the same model."
 
 
@@ -212,7 +217,7 @@ def test_a_store_is_counted_without_its_spec(tmp_path: Path) -> None:
 
 
 def test_models_of_a_few_hundred_parameters_are_no_mistaken_unit(tmp_path: Path) -> None:
-    from scaling.cli.sweep_store import design_of, store_of
+    from scaling.cli.sweep_options import design_of, store_of
     from scaling.errors import ScalingError
 
     (tmp_path / "sweep.toml").write_text(SPEC.replace("optimum_params = 2000", "optimum_params = 900"))

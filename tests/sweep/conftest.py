@@ -14,9 +14,9 @@ from scaling.sweep.design import Design
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Supervisors of this process look at their store as often as `poll_s` says, on a slow disk too: tests that act
     at a look would come too late otherwise."""
-    from scaling.sweep import execute
+    from scaling.sweep import run
 
-    monkeypatch.setattr(execute, "POLL_SHARE", 1.0)
+    monkeypatch.setattr(run, "POLL_SHARE", 1.0)
 
 
 @pytest.fixture

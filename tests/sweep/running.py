@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scaling.sweep.design import Design, design_sweep
-from scaling.sweep.execute import Report, Supervisor
+from scaling.sweep.design import Design, design_sweep, write_plan
 from scaling.sweep.executors import Ended, InlineExecutor, WorkerCommand
-from scaling.sweep.plan_file import write_plan
 from scaling.sweep.progress import Status
+from scaling.sweep.run import Report, Supervisor
 from scaling.sweep.spec import SweepSpec
 from scaling.sweep.store import Store
 

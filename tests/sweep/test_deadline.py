@@ -9,9 +9,9 @@ import pytest
 from running import ForkExecutor, losses, run_forked, run_inline
 
 from scaling.sweep.design import Design
-from scaling.sweep.execute import Supervisor
 from scaling.sweep.executors import Ended
 from scaling.sweep.progress import look
+from scaling.sweep.run import Supervisor
 from scaling.sweep.store import Store
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'isoflop[train]'")
@@ -37,9 +37,9 @@ def test_workers_that_still_queue_when_all_is_done_are_cancelled(
             super().stop()
             self.queued = 0
 
-    from scaling.sweep import execute
+    from scaling.sweep import run
 
-    monkeypatch.setattr(execute, "LAST_WORKERS_S", 0.1)
+    monkeypatch.setattr(run, "LAST_WORKERS_S", 0.1)
     design, expected = undisturbed
     store = Store(tmp_path)
     executor = Crowded(store, design)

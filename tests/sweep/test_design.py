@@ -15,9 +15,7 @@ from scaling.architecture import Architecture
 from scaling.runs import load_runs
 from scaling.sweep.checks import check_design
 from scaling.sweep.design import Design, design_sweep, grid_cells, with_budgets
-from scaling.sweep.spec import SweepSpec, load_sweep, sweep_from_dict
-from scaling.sweep.template import TEMPLATE
-from scaling.sweep.typed import SpecError
+from scaling.sweep.spec import SpecError, SweepSpec, load_sweep, sweep_from_dict, template
 
 SWEEPS = Path(__file__).resolve().parents[2] / "sweeps"
 
@@ -88,7 +86,7 @@ def test_a_trunk_costs_its_longest_run_and_the_other_decays() -> None:
 
 
 def test_the_template_costs_at_most_065_of_independent_runs() -> None:
-    spec = sweep_from_dict(tomllib.loads(TEMPLATE.format(name="first")))
+    spec = sweep_from_dict(tomllib.loads(template("first")))
     design = design_sweep(spec, vocab_size=256)
     assert design.work_flops / design.independent_flops < 0.65
     assert "little-sharing" not in {f.code for f in check_design(design)}

@@ -16,10 +16,9 @@ import pytest
 from running import ForkExecutor, losses, plan, run_forked, run_inline
 
 from scaling.sweep.design import Design, with_budgets
-from scaling.sweep.execute import Supervisor
-from scaling.sweep.files import StoreError
 from scaling.sweep.progress import look
-from scaling.sweep.store import Store
+from scaling.sweep.run import Supervisor
+from scaling.sweep.store import Store, StoreError
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'isoflop[train]'")
 
@@ -112,7 +111,7 @@ def test_two_hosts_that_link_one_checkpoint_at_once_do_not_meet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other host, whose process has our number, does all of its linking inside ours."""
-    from scaling.sweep.worker import _link
+    from scaling.sweep.train_run import _link
 
     source, target = tmp_path / "checkpoint", tmp_path / "step-5"
     source.write_text("weights")

@@ -13,10 +13,10 @@ from running import ForkExecutor, losses, n_calls, plan, run_forked, run_inline
 from tiny_sweeps import tiny_spec
 
 from scaling.sweep.design import Design, with_budgets
-from scaling.sweep.execute import Report, Supervisor
 from scaling.sweep.progress import look
 from scaling.sweep.recorded import export_results, import_results
 from scaling.sweep.results import count_states, load_store_runs, write_index
+from scaling.sweep.run import Report, Supervisor
 from scaling.sweep.store import Store
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'isoflop[train]'")

@@ -12,12 +12,11 @@ import pytest
 from engines import REPOSITORY, need
 from tiny_sweeps import tiny_spec
 
-from scaling.sweep.design import Design, design_sweep
-from scaling.sweep.execute import Supervisor
+from scaling.sweep.design import Design, design_sweep, write_plan
 from scaling.sweep.executors import InlineExecutor, LocalExecutor, WorkerCommand
-from scaling.sweep.plan_file import write_plan
 from scaling.sweep.progress import Status, look
 from scaling.sweep.results import load_store_runs
+from scaling.sweep.run import Supervisor
 from scaling.sweep.store import Store
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'isoflop[train]'")

@@ -17,14 +17,12 @@ from tiny_sweeps import tiny_spec
 
 from scaling.errors import ChangedCorpusError
 from scaling.sweep.design import Design, with_budgets
-from scaling.sweep.execute import Supervisor
 from scaling.sweep.executors import Ended
-from scaling.sweep.files import StoreError
-from scaling.sweep.loop import Job
 from scaling.sweep.progress import look
 from scaling.sweep.results import load_store_runs
-from scaling.sweep.store import Store
-from scaling.sweep.worker import refuse_other_corpus
+from scaling.sweep.run import Supervisor
+from scaling.sweep.store import Store, StoreError
+from scaling.sweep.train_run import Job, refuse_other_corpus
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'isoflop[train]'")
 

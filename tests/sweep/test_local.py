@@ -16,13 +16,12 @@ from typing import Any
 import pytest
 from tiny_sweeps import tiny_spec
 
-from scaling.sweep.design import design_sweep
+from scaling.sweep.design import design_sweep, write_plan
 from scaling.sweep.executors import LocalExecutor, WorkerCommand
 from scaling.sweep.executors.local import visible_gpus
-from scaling.sweep.loop import add_runs
-from scaling.sweep.plan_file import write_plan
 from scaling.sweep.store import Store
 from scaling.sweep.timing import usable_cores
+from scaling.sweep.worker import add_runs
 
 
 def torch_has_version(version: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,14 +15,13 @@ import pytest
 from running import ForkExecutor, run_inline
 from tiny_sweeps import tiny_spec
 
-from scaling.sweep.design import Design, design_sweep, with_budgets
-from scaling.sweep.execute import Supervisor
+from scaling.sweep.design import Design, design_sweep, with_budgets, write_plan
 from scaling.sweep.executors import InlineExecutor, WorkerCommand
-from scaling.sweep.loop import Job
-from scaling.sweep.packs import pack_units
-from scaling.sweep.plan_file import write_plan
 from scaling.sweep.progress import Status
+from scaling.sweep.queue import pack_units
+from scaling.sweep.run import Supervisor
 from scaling.sweep.store import Store
+from scaling.sweep.train_run import Job
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'isoflop[train]'")
 
@@ -34,10 +33,12 @@ MEASURED_ANEW = {"first_step", "worker_s", "wall_s", "seconds_per_step", "tokens
 @pytest.fixture(autouse=True)
 def stacked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Packs are stacked as on a GPU; on a CPU their members would take turns, which is quicker there."""
-    from scaling.sweep import worker
+    from scaling.sweep import train_run
 
-    options = worker._options
-    monkeypatch.setattr(worker, "_options", lambda *a, **k: dataclasses.replace(options(*a, **k), stack=True))
+    options = train_run._options
+    monkeypatch.setattr(
+        train_run, "_options", lambda *a, **k: dataclasses.replace(options(*a, **k), stack=True)
+    )
 
 
 def make_design(kind: str = "wsd") -> Design:
@@ -126,11 +127,11 @@ def test_packed_runs_give_the_result_files_of_single_runs(
 def test_packed_runs_that_are_not_stacked_equal_single_runs_bit_for_bit(
     tmp_path: Path, alone: tuple[Design, dict[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scaling.sweep import worker
+    from scaling.sweep import train_run
 
-    options = worker._options
+    options = train_run._options
     monkeypatch.setattr(
-        worker, "_options", lambda *a, **k: dataclasses.replace(options(*a, **k), stack=False)
+        train_run, "_options", lambda *a, **k: dataclasses.replace(options(*a, **k), stack=False)
     )
     design, expected = alone
     store = Store(tmp_path)

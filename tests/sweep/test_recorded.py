@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scaling.sweep.files import StoreError
 from scaling.sweep.recorded import import_results
-from scaling.sweep.store import Store, run_id_of
+from scaling.sweep.store import Store, StoreError, run_id_of
 
 
 def exported(folder: Path, learning_rate: float) -> Path:

@@ -27,7 +27,7 @@ def test_every_recorded_result_is_a_row_of_the_table_and_the_reverse(folder: Pat
 def test_a_recorded_sweep_is_planned_as_it_was_where_its_corpus_is_absent(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scaling.cli.sweep_store import design_of
+    from scaling.cli.sweep_options import design_of
 
     monkeypatch.chdir(tmp_path)
     recorded = {p.stem for p in (folder / "results").glob("*.json")}

@@ -10,9 +10,8 @@ import pytest
 
 from scaling.errors import UsageError
 from scaling.sweep.executors.base import WorkerCommand
-from scaling.sweep.files import StoreError
 from scaling.sweep.run import _make_executor
-from scaling.sweep.store import Store
+from scaling.sweep.store import Store, StoreError
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])

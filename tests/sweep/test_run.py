@@ -10,11 +10,10 @@ from tiny_sweeps import TINY, tiny_spec, tiny_values, write_toml
 
 import scaling
 from scaling.errors import DataError, UnknownNameError, UsageError
-from scaling.sweep.design import design_sweep
-from scaling.sweep.loop import add_runs
-from scaling.sweep.plan_file import write_plan
+from scaling.sweep.design import design_sweep, write_plan
 from scaling.sweep.results import NothingFinishedError
 from scaling.sweep.store import Store
+from scaling.sweep.worker import add_runs
 
 GONE = "corpora/gone"  # a corpus that is not on this machine
 

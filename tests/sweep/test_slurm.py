@@ -13,16 +13,14 @@ import pytest
 from engines import REPOSITORY, need
 from tiny_sweeps import tiny_spec
 
-from scaling.sweep.design import Design, design_sweep
-from scaling.sweep.execute import Supervisor
+from scaling.sweep.design import Design, design_sweep, write_plan
 from scaling.sweep.executors import InlineExecutor, WorkerCommand
 from scaling.sweep.executors.base import ExecutorError
 from scaling.sweep.executors.slurm import SlurmExecutor
-from scaling.sweep.files import read_json
-from scaling.sweep.plan_file import write_plan
 from scaling.sweep.progress import Status
 from scaling.sweep.results import load_store_runs
-from scaling.sweep.store import Store
+from scaling.sweep.run import Supervisor
+from scaling.sweep.store import Store, read_json
 
 
 @pytest.fixture(scope="module")

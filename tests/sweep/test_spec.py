@@ -11,9 +11,7 @@ import pytest
 from tiny_sweeps import TINY, tiny_spec, tiny_values, write_toml
 
 from scaling.errors import UsageError
-from scaling.sweep.spec import load_sweep, sweep_from_dict
-from scaling.sweep.template import TEMPLATE
-from scaling.sweep.typed import SpecError, build
+from scaling.sweep.spec import SpecError, build, load_sweep, sweep_from_dict, template
 
 ONE_POINT = {"optimum_flops": 4e7, "optimum_params": 1e4, "tokens_per_param": None}
 
@@ -25,7 +23,7 @@ def test_a_spec_survives_the_round_trip_through_its_dictionary() -> None:
 
 def test_the_template_is_a_valid_spec(tmp_path: Path) -> None:
     path = tmp_path / "sweep.toml"
-    path.write_text(TEMPLATE.format(name="first"))
+    path.write_text(template("first"))
     spec = load_sweep(path)
     assert spec.name == "first"
     assert len(spec.grid.budgets) >= 4

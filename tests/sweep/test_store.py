@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling.sweep.files import StoreError, read_json
-from scaling.sweep.store import LeaseLostError, Store, canonical_json, run_id_of
+from scaling.sweep.store import LeaseLostError, Store, StoreError, canonical_json, read_json, run_id_of
 
 CONFIG = {"n": 1, "rate": 0.5}
 fork = multiprocessing.get_context("fork")

@@ -12,12 +12,13 @@ from tiny_sweeps import tiny_spec
 
 from scaling.sweep.checks import check_design
 from scaling.sweep.design import Design, PlannedRun, design_sweep
-from scaling.sweep.execute import pause_s
-from scaling.sweep.loop import Job, Worker, add_runs
-from scaling.sweep.pieces import cut_pieces, steps_left, trunk_checkpoint
-from scaling.sweep.progress import free_pieces, look
+from scaling.sweep.progress import free_items, look
+from scaling.sweep.queue import steps_left, trunk_checkpoint, work_queue
+from scaling.sweep.run import pause_s
 from scaling.sweep.store import Store
-from scaling.sweep.timing import Rate, Took
+from scaling.sweep.timing import Rate, RunTiming
+from scaling.sweep.train_run import Job
+from scaling.sweep.worker import Worker, add_runs
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_seconds_per_step_are_interpolated_in_the_logarithms() -> None:
 def test_rates_are_measured_on_one_thread_as_a_slot_trains(design: Design) -> None:
     """With all threads a busy machine showed hours for a sweep of minutes."""
     torch = pytest.importorskip("torch")
-    from scaling.sweep.worker import measure_rate
+    from scaling.sweep.train_run import measure_rate
 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -128,11 +129,11 @@ def test_a_branch_is_free_when_its_trunk_has_come_to_it_whoever_holds_the_trunk(
     store = Store(tmp_path)
     add_runs(store, design)
     unit = next(u for u in design.units if len(u.runs) > 1)
-    pieces = [p for p in cut_pieces([u] for u in design.units) if p.units == (unit,)]
-    assert [p.index for p in pieces] == [None, 1, 0]  # longest first
+    queue = [item for item in work_queue(design.units) if item.units == (unit,)]
+    assert [item.index for item in queue] == [None, 1, 0]  # longest first
 
     def free() -> list[int | None]:
-        return [p.index for p in free_pieces(store, pieces, look(store, design))]
+        return [item.index for item in free_items(store, queue, look(store, design))]
 
     assert free() == [None]
     trunk = store.trunks.claim(unit.unit_id)
@@ -215,7 +216,7 @@ def test_a_worker_short_of_time_reads_each_result_once_and_nothing_past_its_dead
 def test_looking_at_a_large_store_takes_a_twentieth_of_the_time_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scaling.sweep.execute.POLL_SHARE", 0.05)
+    monkeypatch.setattr("scaling.sweep.run.POLL_SHARE", 0.05)
     assert pause_s(0.001, None, 0.25) == 0.25
     assert pause_s(0.1, None, 0.25) == pytest.approx(1.9)
     assert pause_s(100.0, None, 0.25) == 10.0
@@ -259,10 +260,10 @@ def test_the_start_of_a_run_is_what_its_result_leaves_beside_steps_and_evaluatio
     run = design.runs[0]
     evaluation = 8 / (3 * run.config["batch_sequences"])  # windows, forward only, in steps
     result = {"seconds_per_step": 0.5, "step": 20, "first_step": 4, "worker_s": 9.0 + 0.5 * evaluation}
-    assert Took.of(run, result).startup_s == pytest.approx(9.0 - 16 * 0.5)
+    assert RunTiming.of(run, result).startup_s == pytest.approx(9.0 - 16 * 0.5)
     for unsaid in ({"first_step": None}, {"n_packed": 2}):
         other = {k: v for k, v in {**result, **unsaid}.items() if v is not None}
-        assert Took.of(run, other).startup_s is None
+        assert RunTiming.of(run, other).startup_s is None
 
 
 def test_predicted_times_hold_the_start_of_a_run(tmp_path: Path, design: Design) -> None:

@@ -13,8 +13,7 @@ from scaling.architecture import Architecture
 from scaling.errors import UsageError
 from scaling.laws.frontier import FrontierLaw
 from scaling.runs import Runs
-from scaling.sweep.design import design_sweep
-from scaling.sweep.plan_file import read_plan, write_plan
+from scaling.sweep.design import design_sweep, read_plan, write_plan
 from scaling.sweep.store import Store
 from scaling.sweep.verify import KAPLAN, OURS, TWENTY, plan_proof, true_entropy
 

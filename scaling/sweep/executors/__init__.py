@@ -9,7 +9,6 @@ All of them start the same worker; what it does is decided by the store alone.
 """
 
 from scaling.sweep.executors.base import Ended, Executor, WorkerCommand
-from scaling.sweep.executors.inline import InlineExecutor
-from scaling.sweep.executors.local import LocalExecutor
+from scaling.sweep.executors.local import InlineExecutor, LocalExecutor
 
 __all__ = ["Ended", "Executor", "InlineExecutor", "LocalExecutor", "WorkerCommand"]

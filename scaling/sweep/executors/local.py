@@ -1,4 +1,6 @@
-"""Workers as processes of this machine: one CPU thread each, or several sharing each GPU."""
+"""Workers on this machine: as processes, one CPU thread each or several sharing each GPU; or in this very process, for
+debugging (tracebacks, breakpoints) and for tests.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,12 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 
+from scaling.sweep import worker
+from scaling.sweep.design import read_plan
 from scaling.sweep.executors.base import Ended, WorkerCommand
+from scaling.sweep.store import Store
 from scaling.sweep.timing import usable_cores
+from scaling.sweep.train_run import THREADS_OF_A_SLOT
 
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: a checkpoint of a small model takes well under a second
 GPUS_PER_SLOT = 0.25  # models of 1M to 20M parameters leave most of a large GPU idle; not measured on one yet
@@ -32,7 +38,6 @@ class LocalExecutor:
     command: WorkerCommand
     gpus: tuple[str, ...] = ()
     gpus_per_slot: float = GPUS_PER_SLOT
-    threads_per_worker: int = 1
     grace_s: float = GRACE_S
     name: str = "local"
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -56,7 +61,7 @@ class LocalExecutor:
                     stderr=log,
                     env={
                         **os.environ,
-                        "OMP_NUM_THREADS": str(self.threads_per_worker),
+                        "OMP_NUM_THREADS": str(THREADS_OF_A_SLOT),
                         **self._device(owner),
                     },
                     start_new_session=True,
@@ -95,6 +100,38 @@ class LocalExecutor:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
+
+
+@dataclass
+class InlineExecutor:
+    """`start` returns when the work is done; Ctrl-C interrupts the run, which resumes from its last checkpoint."""
+
+    command: WorkerCommand
+    name: str = "inline"
+    _ended: list[Ended] = field(default_factory=list)
+
+    def default_slots(self) -> int:
+        return 1
+
+    def start(self, n_workers: int, deadline_s: float | None) -> None:
+        deadline = None if deadline_s is None else time.monotonic() + deadline_s
+        store = Store(self.command.store, lease_timeout_s=self.command.lease_timeout_s)
+        code = 1
+        try:
+            plan = read_plan(self.command.plan)
+            code = worker.run_worker(store, plan, owner="inline", deadline=deadline, pack=self.command.pack)
+        finally:  # also after Ctrl-C: what it held is given back
+            self._ended.append(Ended(owner="inline", exit_code=code))
+
+    def n_alive(self) -> int:
+        return 0
+
+    def ended(self) -> list[Ended]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def stop(self) -> None:
+        """Nothing runs outside `start`."""
 
 
 def visible_gpus() -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from scaling.errors import UsageError
 from scaling.sweep.executors.base import STDERR_TAIL_BYTES, Ended, ExecutorError, WorkerCommand
+from scaling.sweep.worker import main
 
 CPUS_PER_WORKER = 1
 GRACE_S = 30.0  # from the request to stop to the kill
@@ -144,7 +145,6 @@ def connect() -> Any:
 
 def _work(arguments: list[str], log: str, *, on_cpu: bool) -> int:
     """The body of a task: one worker. ray.cancel arrives as SIGINT; what the worker knows is SIGTERM: checkpoint."""
-    from scaling.sweep.worker import main
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -18,6 +18,7 @@ from typing import Any
 
 from scaling.sweep.executors.base import Ended, ExecutorError, WorkerCommand, read_tail
 from scaling.sweep.store import Store
+from scaling.sweep.worker import main
 
 DAY_MIN = 24 * 60
 DEFAULT_JOBS = 4  # a polite number on a cluster others use too
@@ -48,8 +49,6 @@ class WorkerTask:
     deadline_at: float | None
 
     def __call__(self) -> int:
-        from scaling.sweep.worker import main
-
         job = os.environ.get("SLURM_ARRAY_JOB_ID")
         task = os.environ.get("SLURM_ARRAY_TASK_ID")
         owner = f"slurm-{job}_{task}" if job else f"slurm-{os.environ['SLURM_JOB_ID']}"
