@@ -85,10 +85,9 @@ def _fit_table(runs: Runs, method: Literal["isoflop", "parametric"], folder: Pat
 
 def _show_plan(law: Law, flops: float, vocab_size: int) -> None:
     from scaling.planning import Budget, Constraints, plan_training
-    from scaling.planning.result import headline
 
     plan = plan_training(Budget(flops=flops), law, constraints=Constraints(vocab_size=vocab_size))
-    show(*headline(plan, alone=True))
+    show(*plan.headline(alone=True))
     for text in plan.warnings:
         warn(text)
 
