@@ -45,8 +45,8 @@ class MetricsLog:
         if path is None:
             return
         if path.exists():
-            kept = [line for line in read_metrics(path) if line["step"] <= resume_step]
-            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+            before = [line for line in read_metrics(path) if line["step"] <= resume_step]
+            write_text(path, "".join(json.dumps(line) + "\n" for line in before))
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, **values: Any) -> None:
@@ -167,9 +167,9 @@ class TrainingMetrics:
 
     def restore(self, tensors: Sequence[Mapping[str, Tensor]]) -> None:
         """Put back what a checkpoint of every run kept: the next line of the metrics is then as without the stop."""
-        for k, kept in enumerate(tensors):
-            if _FIRST in kept:
-                self._first_loss[k] = float(kept[_FIRST])
+        for k, stored in enumerate(tensors):
+            if _FIRST in stored:
+                self._first_loss[k] = float(stored[_FIRST])
         if tensors and all(_LOSSES in t for t in tensors):
             device = self.device.device
             self._losses = list(torch.stack([t[_LOSSES] for t in tensors], 1).to(device))

@@ -165,7 +165,7 @@ class OneGraph:
         return [task() for task in tasks]
 
     def _evaluate(self, ids: Tensor, scale: float) -> Tensor:
-        """The loss; a compiler that fails (no C++ compiler, a damaged cache) is left aside, and that is kept."""
+        """The loss; a compiler that fails (no C++ compiler, a damaged cache) is left aside, and that is remembered."""
         try:
             loss: Tensor = self.loss(ids, scale)
         except Exception as error:

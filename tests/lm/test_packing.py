@@ -105,7 +105,7 @@ def test_two_threads_change_rounding_only_and_the_same_way_each_time(
         np.testing.assert_allclose(step_losses(once), step_losses(one), atol=2e-4)
 
 
-def test_an_error_in_a_lane_is_raised_when_all_have_ended(two_threads: None) -> None:
+def test_an_error_in_a_thread_is_raised_when_all_have_ended(two_threads: None) -> None:
     ended = []
 
     def fail() -> None:
