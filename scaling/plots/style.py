@@ -7,6 +7,7 @@ dark = large, so that a grey print keeps the order.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from scaling.units import format_params, format_tokens
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 INK = "#22252a"
 MUTED = "#878d96"
@@ -89,6 +92,35 @@ def axes_or_new(ax: Axes | None, *, width: float = WIDTH, height: float = HEIGHT
 
             _, ax = plt.subplots(figsize=(width, height), layout="constrained")
         yield ax
+
+
+def new_drawing(width: float = WIDTH, height: float = HEIGHT) -> Figure:
+    """A bare figure, not one of pyplot's: no window, no global list of open figures."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def marks(
+    ax: Axes, x: Any, y: Any, marker: str = "D", *, colour: str = ACCENT, edge: float = 0.6, **look: Any
+) -> Line2D:
+    """What was measured or found: filled marks with a white rim, so that they part where they crowd."""
+    (drawn,) = ax.plot(x, y, marker, color=colour, markeredgecolor="white", markeredgewidth=edge, **look)
+    return drawn
+
+
+def band(ax: Axes, x: Any, low: Any, high: Any, *, colour: str = FIT, **look: Any) -> None:
+    """A stated interval around a line; NaN leaves a gap."""
+    ax.fill_between(x, low, high, color=colour, alpha=BAND_ALPHA, linewidth=0, **look)
+
+
+def known_then_beyond(ax: Axes, x: Any, y: Any, last: float, *, colour: str = FIT, **look: Any) -> None:
+    """A fitted line over rising x: solid up to `last`, where there were runs, dashed beyond."""
+    n_known = bisect_right(x, last)
+    joint = max(n_known - 1, 0)
+    ax.plot(x[:n_known], y[:n_known], color=colour, **look)
+    if n_known < len(x):
+        ax.plot(x[joint:], y[joint:], color=colour, linestyle=EXTRAPOLATED, **{**look, "label": None})
 
 
 def budget_colours(n: int) -> list[str]:
