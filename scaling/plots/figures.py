@@ -87,19 +87,21 @@ def _for_a_page(svg: str) -> str:
 def _compute_optimal(ax: Axes, data: Data) -> None:
     """N*(C) with its band; dashed beyond `fitted_flops` (the ends of the runs' compute) where that is told."""
     flops, n_params = data["flops"], data["n_params"]
+    points = data.get("point_n_params", n_params[:0])
+    low, high = (clipped(data.get(end, n_params[:0])) for end in ("n_params_low", "n_params_high"))
     ax.set_yscale("log")
     style.flops_axis(ax.xaxis)
-    if "n_params_low" in data and "n_params_high" in data:
-        low, high = clipped(data["n_params_low"]), clipped(data["n_params_high"])
-        if np.isfinite(low * high).any():
-            label = f"{100 * data['level'][0]:g} % band" if "level" in data else "band"
-            style.band(ax, flops, low, high, label=label)
+    if np.isfinite(low).any() and np.isfinite(high).any():
+        style.band(
+            ax, flops, low, high, label=f"{100 * data['level'][0]:g} % band" if "level" in data else "band"
+        )
     last = data["fitted_flops"][-1] if "fitted_flops" in data else np.inf
     style.known_then_beyond(ax, flops, n_params, last, label="N*")
-    points = data.get("point_n_params", n_params[:0])
-    if "point_flops" in data and len(points):
+    if len(points):
         style.marks(ax, data["point_flops"], points, label="minima of the runs", zorder=4)
-    keep_near(ax, np.concatenate([n_params, points]))
+    shown = np.concatenate([n_params, points, low, high])
+    shown = np.clip(shown, np.nanmin(n_params) / ROOM, np.nanmax(n_params) * ROOM)
+    ax.set_ylim(np.nanmin(shown) / 1.2, np.nanmax(shown) * 1.2)
     style.params_axis(ax.yaxis, "optimal parameters N*")
     ax.set_title("Optimal size")
     ax.legend(loc="upper left")
@@ -108,14 +110,6 @@ def _compute_optimal(ax: Axes, data: Data) -> None:
 def clipped(ends: Values) -> Values:
     """Ends of a band for a log axis: one at 0 or infinity leaves the picture, an undefined one leaves a gap."""
     return np.clip(ends, 1e-3, 1e30)
-
-
-def keep_near(ax: Axes, values: Values) -> None:
-    """End a log axis a factor ROOM beyond the values, so that an infinite end of a band does not flatten them."""
-    shown = values[np.isfinite(values) & (values > 0)]
-    if len(shown):
-        bottom, top = ax.get_ylim()
-        ax.set_ylim(max(bottom, shown.min() / ROOM), min(top, shown.max() * ROOM))
 
 
 def _off_optimum(ax: Axes, data: Data) -> None:

@@ -26,23 +26,22 @@ from scaling.render.terminal import printable
 
 # the second and third class are those by which MathJax is told to leave a part alone
 _CLASSES = "scaling-blocks tex2jax_ignore mathjax_ignore"
-_LONGEST_NUMBER = 40  # characters of a cell that is kept on one line
+_SHORT_CELL = 40  # characters of a cell under the headers: it stays on one line
 _STYLE = """\
 .scaling-blocks{line-height:1.45;max-width:60rem;overflow-wrap:anywhere}
-.scaling-blocks p,.scaling-blocks dl,.scaling-blocks figure,.scaling-blocks .box{margin:.5em 0;padding:0}
+.scaling-blocks :is(p,dl,figure,.box){margin:.5em 0;padding:0}
 .scaling-blocks :is(h1,h2,h3,h4,h5,h6){line-height:1.25;margin:1.1em 0 .4em}
-.scaling-blocks .faint,.scaling-blocks figcaption,.scaling-blocks caption{opacity:.75}
-.scaling-blocks .warning b{color:#c1502e}
+.scaling-blocks :is(.faint,figcaption){opacity:.75}
+.scaling-blocks :is(.warning,.error) b{color:#c1502e}
 .scaling-blocks .indented{padding-left:1.2em}
 .scaling-blocks dl{display:grid;grid-template-columns:fit-content(38%) minmax(0,1fr);gap:.15em 1.2em}
 .scaling-blocks dt{grid-column:1;font-weight:600;margin:0}
 .scaling-blocks dd{grid-column:2;margin:0;text-align:left}
 .scaling-blocks .box{overflow-x:auto;max-width:100%}
 .scaling-blocks table{border-collapse:collapse;border:0;margin:0;font-size:.95em;font-variant-numeric:tabular-nums}
-.scaling-blocks caption{text-align:left;caption-side:top;padding:0 0 .3em}
-.scaling-blocks :is(th,td){border:0;border-bottom:1px solid rgba(128,128,128,.3);padding:.25em 1.1em .25em 0;\
+.scaling-blocks :is(th,td){border:0;border-bottom:1px solid rgba(128,128,128,.3);padding:.25em 1em .25em 0;\
 text-align:right;vertical-align:top;max-width:24em;min-width:3em;white-space:normal}
-.scaling-blocks thead th{border-bottom-color:currentColor;vertical-align:bottom}
+.scaling-blocks thead th{border-bottom-color:currentColor;vertical-align:bottom;overflow-wrap:break-word}
 .scaling-blocks tbody th{font-weight:inherit}
 .scaling-blocks .left{text-align:left}
 .scaling-blocks .whole{white-space:nowrap}
@@ -138,16 +137,19 @@ def _fields(block: Fields) -> Iterator[str]:
 
 
 def _table(block: Table) -> Iterator[str]:
+    """The caption stands outside the box in which a wide table scrolls, or a narrow screen would cut it too."""
     named = f' role="region" aria-label="{_attribute(block.caption)}"' if block.caption else ""
-    yield f'<div class="box" tabindex="0"{named}>\n<table>'
     if block.caption:
-        yield f"<caption>{escaped(block.caption)}</caption>"
+        yield f"<figure>\n<figcaption>{escaped(block.caption)}</figcaption>"
+    yield f'<div class="box" tabindex="0"{named}>\n<table>'
     if any(block.headers):
         yield f"<thead>{_row(block.headers, block.left, scope='col', n_headers=len(block.headers))}</thead>"
     yield "<tbody>"
     for row in block.rows:
         yield _row(row, block.left, scope="row", n_headers=min(1, block.left))
     yield "</tbody>\n</table>\n</div>"
+    if block.caption:
+        yield "</figure>"
 
 
 def _row(cells: Sequence[str], left: int, *, scope: str, n_headers: int) -> str:
@@ -156,7 +158,7 @@ def _row(cells: Sequence[str], left: int, *, scope: str, n_headers: int) -> str:
     for i, cell in enumerate(cells):
         tag = "th" if i < n_headers and cell.strip() else "td"
         named = f' scope="{scope}"' if tag == "th" else ""
-        classes = ["left"] * (i < left) + ["whole"] * (len(cell) <= _LONGEST_NUMBER)
+        classes = ["left"] * (i < left) + ["whole"] * (scope == "row" and len(cell) <= _SHORT_CELL)
         shown = f' class="{" ".join(classes)}"' if classes else ""
         parts.append(f"<{tag}{named}{shown}>{escaped(cell)}</{tag}>")
     return f"<tr>{''.join(parts)}</tr>"

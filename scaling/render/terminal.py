@@ -105,7 +105,12 @@ def _fields(block: Fields, colour: bool) -> Iterator[str]:
 
 
 def _table(block: Table, colour: bool) -> Iterator[str]:
-    headers, *rows = [[_cell(c) for c in row] for row in (block.headers, *block.rows)]
+    # a last column of text may be as long as it likes: nothing stands behind it
+    n_cut = len(block.headers) - (block.left == len(block.headers))
+    headers, *rows = [
+        [_cell(c) if i < n_cut else _one_line(c) for i, c in enumerate(row)]
+        for row in (block.headers, *block.rows)
+    ]
     widths = [max(map(_columns, column)) for column in zip(headers, *rows, strict=True)]
 
     def line(row: Iterable[str]) -> str:
@@ -123,8 +128,12 @@ def _table(block: Table, colour: bool) -> Iterator[str]:
 
 def _cell(text: str) -> str:
     """Text on one line, cut where it would widen every row beyond use."""
-    plain = printable(text).replace("\n", " ").replace("\t", " ")
+    plain = _one_line(text)
     return plain if len(plain) <= LONGEST_CELL else plain[: LONGEST_CELL - 1] + "…"
+
+
+def _one_line(text: str) -> str:
+    return printable(text).replace("\n", " ").replace("\t", " ")
 
 
 def _padded(text: str, width: int, *, right: bool = False) -> str:
