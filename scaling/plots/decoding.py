@@ -141,15 +141,13 @@ def _box(node: BeamNode) -> dict[str, Any]:
 
 def draw_explanation(seen: Explanation, tokenizer: Any) -> Figure:
     """The distributions side by side, and the beam tree below."""
-    from matplotlib.figure import Figure
-
     n_panels, n_steps = len(seen.next_token), len(seen.tree.steps)
     n_rows = -(-n_panels // PANELS_A_ROW)
     bars_inches = n_rows * (ROW_INCHES * len(seen.next_token[0].bars) + 1.0) + 0.35
     tree_inches = NODE_INCHES * (1 + max(_rows(seen.tree).values())) + 0.85
     with style.context():
         width = max(style.WIDTH, STEP_INCHES * (n_steps + 1))
-        figure = Figure(figsize=(width, bars_inches + tree_inches), layout="constrained")
+        figure = style.new_drawing(width, bars_inches + tree_inches)
         grid_spec = figure.add_gridspec(2, 1, height_ratios=(bars_inches, tree_inches))
         bars: Any = figure.add_subfigure(grid_spec[0])
         columns = min(n_panels, PANELS_A_ROW)

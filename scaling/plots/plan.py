@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from scaling.planning.plan import Plan
 from scaling.plots import style
-from scaling.units import format_flops, format_params
+from scaling.plots.figures import draw_extra_compute, finish_costs, mark_optimum
+from scaling.units import format_flops
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-HIGHEST = 100.0  # per cent; beyond that no one would go
 
 
 def plot_plan(plan: Plan, *, ax: Axes | None = None) -> Axes:
@@ -24,12 +23,8 @@ def plot_plan(plan: Plan, *, ax: Axes | None = None) -> Axes:
     with style.axes_or_new(ax, width=6.4, height=4.0) as ax:
         reached = [a for a in plan.alternatives if a.extra_compute is not None]
         _band(ax, plan)
-        ax.plot(
-            [a.n_params for a in reached],
-            [100 * (a.extra_compute or 0.0) for a in reached],
-            color=style.FIT,
-            label="extra compute at equal loss",
-        )
+        extra = [100 * (a.extra_compute or 0.0) for a in reached]
+        draw_extra_compute(ax, [a.n_params for a in reached], extra)
         wasted = [
             (a.n_params, 100 * a.wasted_compute) for a in plan.alternatives if a.wasted_compute is not None
         ]
@@ -37,13 +32,9 @@ def plot_plan(plan: Plan, *, ax: Axes | None = None) -> Axes:
             x, y = zip(*wasted, strict=True)
             ax.plot(x, y, color=style.ACCENT, linestyle="-.", label="wasted at equal compute")
         _mark_optimum(ax, plan)
-        ax.set_ylim(0, HIGHEST)
-        if plan.alternatives:
-            ax.set_xlim(plan.alternatives[0].n_params, plan.alternatives[-1].n_params)
-        style.params_axis(ax.xaxis)
+        finish_costs(ax, [a.n_params for a in plan.alternatives])
         ax.set_ylabel("lifetime compute (%)" if plan.inference else "training compute (%)")
         ax.set_title(f"The cost of leaving the optimum of {format_flops(plan.optimum.flops)} FLOPs")
-        ax.legend(loc="upper center", frameon=True, framealpha=0.9, edgecolor="none")
         return ax
 
 
@@ -53,18 +44,12 @@ def _band(ax: Axes, plan: Plan) -> None:
     if banded:
         ends = [a.extra_compute_interval or (0.0, 0.0) for a in banded]
         low, high = ([100 * min(e[i], 10.0) for e in ends] for i in (0, 1))
-        ax.fill_between(
-            [a.n_params for a in banded], low, high, color=style.FIT, alpha=style.BAND_ALPHA, linewidth=0
-        )
+        style.band(ax, [a.n_params for a in banded], low, high)
 
 
 def _mark_optimum(ax: Axes, plan: Plan) -> None:
     best = plan.optimum.n_params
-    ax.axvline(best, color=style.INK, linewidth=0.8)
-    ax.annotate(
-        f" N* = {format_params(best)}", (best, 0.5), xycoords=("data", "axes fraction"), fontsize=8, rotation=90,
-        ha="right", va="center",
-    )  # fmt: skip
+    mark_optimum(ax, best)
     ends = plan.intervals.n_params
     if ends is not None and plan.is_optimum and math.isfinite(ends[1]) and ends[0] > 0:
         level = 100 * (plan.intervals.level or 0.0)

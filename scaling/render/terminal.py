@@ -149,7 +149,7 @@ def _columns(text: str) -> int:
 
     return sum(
         0
-        if unicodedata.combining(c) or c == "\ufe0f"
+        if unicodedata.combining(c) or c in "\u200c\u200d\ufe0f"
         else 2
         if unicodedata.east_asian_width(c) in "WF"
         else 1

@@ -1,4 +1,4 @@
-"""Approach 2 as pictures: the valleys, and what their minima say."""
+"""Approaches 1 and 2 as pictures: training curves with their envelope, and valleys with their minima."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit
 from scaling.plots import style
+from scaling.runs import Runs
+from scaling.runs.table import group_index
+from scaling.units import format_params
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVE_POINTS = 160
+MOST_CURVES = 400
+POINTS_PER_CURVE = 300
 
 
 def plot_isoflop(
@@ -29,8 +35,8 @@ def plot_isoflop(
         for budget, colour in zip(fit.budgets, colours, strict=True):
             _valley(ax, budget, colour, x)
         _minima(ax, fit, x)
-        (style.params_axis if x == "n_params" else style.tokens_axis)(ax.xaxis)
-        ax.set_ylabel(style.loss_label(style.loss_unit(fit)))
+        style.quantity_axis(ax.xaxis, x)
+        ax.set_ylabel(style.loss_label(fit))
         ax.set_title(f"IsoFLOP valleys ({fit.valley})")
         _legend(ax, fit, colours)
         return ax
@@ -80,10 +86,7 @@ def _minima(ax: Axes, fit: IsoflopFit, x: str) -> None:
                 ax.plot([end], [loss.value], arrow, color=style.ACCENT, markersize=5, zorder=5)
         line: Any = "-" if estimate.interval.bounded and low > 0 else style.UNBOUNDED
         ax.plot(ends, [loss.value] * 2, color=style.ACCENT, linewidth=1.6, linestyle=line, zorder=5)
-        ax.plot(
-            [estimate.value], [loss.value], "D", color=style.ACCENT, markersize=4.6, markeredgecolor="white",
-            markeredgewidth=0.6, zorder=6,
-        )  # fmt: skip
+        style.marks(ax, [estimate.value], [loss.value], markersize=4.6, zorder=6)
 
 
 def _legend(ax: Axes, fit: IsoflopFit, colours: list[str]) -> None:
@@ -111,3 +114,56 @@ def _legend(ax: Axes, fit: IsoflopFit, colours: list[str]) -> None:
         handles.append(Line2D([], [], color=style.ACCENT, marker=">", markersize=5, linestyle=""))
         labels.append("goes on beyond the runs")
     ax.legend(handles, labels, title="budget (FLOPs)", loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def plot_envelope(fit: EnvelopeFit, curves: Runs | None = None, *, ax: Axes | None = None) -> Axes:
+    """The lower envelope of the training curves, coloured by the size that wins, and where the best size changes.
+
+    `curves` are drawn thin behind it, thinned to 400 curves of 300 points. Conclude: does every size win somewhere
+    between two others, or do the curves end before they cross?
+    """
+    with style.axes_or_new(ax) as ax:
+        ax.set_xscale("log")
+        sizes = np.unique(fit.n_params)
+        if curves is not None:
+            _curves(ax, curves)
+        for size, colour in zip(sizes, style.budget_colours(len(sizes)), strict=True):
+            won = np.where(fit.n_params == size, fit.loss, np.nan)
+            ax.plot(fit.flops, won, color=colour, linewidth=2.4, solid_capstyle="butt", zorder=3)
+        height = np.interp(fit.crossing_flops, fit.flops, fit.loss)
+        style.marks(ax, fit.crossing_flops, height, markersize=4.4, zorder=4, label="the best size changes")
+        style.flops_axis(ax.xaxis)
+        ax.set_ylim(fit.loss.min() / 1.03, fit.loss.max() * 1.06)
+        style.loss_axis(ax.yaxis, fit)
+        ax.set_title(f"Envelope of {fit.n_runs} training curves")
+        _size_legend(ax, sizes)
+        return ax
+
+
+def _curves(ax: Axes, curves: Runs) -> None:
+    from matplotlib.collections import LineCollection
+
+    run = group_index(curves.run_id)
+    order = np.lexsort((curves.flops, run))
+    starts = np.flatnonzero(np.diff(run[order], prepend=-1))
+    segments = []
+    for rows in np.split(order, starts[1:])[:: max(1, len(starts) // MOST_CURVES)]:
+        thin = rows[np.linspace(0, len(rows) - 1, min(len(rows), POINTS_PER_CURVE)).astype(int)]
+        segments.append(np.column_stack([curves.flops[thin], curves.loss[thin]]))
+    ax.add_collection(LineCollection(segments, colors="0.72", linewidths=0.8, zorder=1))
+
+
+def _size_legend(ax: Axes, sizes: np.ndarray) -> None:
+    """A few of the sizes, smallest on top as their stretches are."""
+    from matplotlib.lines import Line2D
+
+    shown = np.unique(np.linspace(0, len(sizes) - 1, min(len(sizes), 7)).astype(int))
+    colours = style.budget_colours(len(sizes))
+    handles = [Line2D([], [], color=colours[i], linewidth=2.4) for i in shown]
+    mark = Line2D([], [], color=style.ACCENT, marker="D", linestyle="", markersize=4.4)
+    ax.legend(
+        [*handles, mark],
+        [*(format_params(float(sizes[i])) for i in shown), "best size changes"],
+        title="best size (parameters)",
+        loc="upper right",
+    )
