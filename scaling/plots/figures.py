@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Data = Mapping[str, Values]
 
 ROOM = 8.0  # an axis ends this far beyond its values
+FEW = 20  # sizes, which are then marked: the line between them is no curve
 HIGHEST = 100.0  # per cent of extra compute; beyond that no one would go
 
 
@@ -86,7 +87,7 @@ def _for_a_page(svg: str) -> str:
 
 def _compute_optimal(ax: Axes, data: Data) -> None:
     """N*(C) with its band; dashed beyond `fitted_flops` (the ends of the runs' compute) where that is told."""
-    flops, n_params = data["flops"], data["n_params"]
+    flops, n_params = data["flops"], data["n_params"]  # by rising compute
     points = data.get("point_n_params", n_params[:0])
     low, high = (clipped(data.get(end, n_params[:0])) for end in ("n_params_low", "n_params_high"))
     ax.set_yscale("log")
@@ -99,9 +100,11 @@ def _compute_optimal(ax: Axes, data: Data) -> None:
     style.known_then_beyond(ax, flops, n_params, last, label="N*")
     if len(points):
         style.marks(ax, data["point_flops"], points, label="minima of the runs", zorder=4)
-    shown = np.concatenate([n_params, points, low, high])
-    shown = np.clip(shown, np.nanmin(n_params) / ROOM, np.nanmax(n_params) * ROOM)
-    ax.set_ylim(np.nanmin(shown) / 1.2, np.nanmax(shown) * 1.2)
+    known = n_params[np.isfinite(n_params)]
+    if len(known):
+        shown = np.concatenate([n_params, points, low, high])
+        shown = np.clip(shown, known.min() / ROOM, known.max() * ROOM)
+        ax.set_ylim(np.nanmin(shown) / 1.2, np.nanmax(shown) * 1.2)
     style.params_axis(ax.yaxis, "optimal parameters N*")
     ax.set_title("Optimal size")
     ax.legend(loc="upper left")
@@ -114,19 +117,18 @@ def clipped(ends: Values) -> Values:
 
 def _off_optimum(ax: Axes, data: Data) -> None:
     """The cost of leaving the optimum, in per cent, over model size."""
-    n_params = data["n_params"]
-    draw_extra_compute(ax, n_params, 100 * data["extra_compute"])
-    mark_optimum(ax, float(data["optimum"][0]))
-    finish_costs(ax, n_params)
-    ax.set_ylabel("extra compute (%)")
+    best = data["optimum"][:1]
+    n_params, extra = np.append(data["n_params"], best), np.append(data["extra_compute"], 0 * best)
+    order = np.argsort(n_params)
+    n_params, percent = n_params[order], 100 * extra[order]
+    ax.plot(n_params, percent, color=style.FIT)
+    if len(n_params) <= FEW:
+        style.marks(ax, n_params, percent, "o", colour=style.FIT, zorder=3)
+    for size in best:
+        mark_optimum(ax, float(size))
+    finish_costs(ax, list(n_params))
+    ax.set_ylabel("extra compute at equal loss (%)")
     ax.set_title("The cost of leaving the optimum")
-
-
-def draw_extra_compute(
-    ax: Axes, n_params: Sequence[float] | Values, percent: Sequence[float] | Values
-) -> None:
-    """The line of what a model of another size needs more to reach the same loss."""
-    ax.plot(n_params, percent, color=style.FIT, label="extra compute at equal loss")
 
 
 def mark_optimum(ax: Axes, n_params: float) -> None:
@@ -138,13 +140,12 @@ def mark_optimum(ax: Axes, n_params: float) -> None:
     )  # fmt: skip
 
 
-def finish_costs(ax: Axes, n_params: Sequence[float] | Values) -> None:
+def finish_costs(ax: Axes, n_params: Sequence[float]) -> None:
     """Axes of costs over size: from nothing to twice the compute, over the sizes drawn."""
     ax.set_ylim(0, HIGHEST)
-    if len(n_params):
-        ax.set_xlim(n_params[0], n_params[-1])
+    if n_params:
+        ax.set_xlim(min(n_params), max(n_params))
     style.params_axis(ax.xaxis)
-    ax.legend(loc="upper center", frameon=True, framealpha=0.9, edgecolor="none")
 
 
 _KINDS: dict[str, tuple[tuple[str, ...], Callable[[Axes, Data], None]]] = {

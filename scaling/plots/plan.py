@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scaling.planning.plan import Plan
 from scaling.plots import style
-from scaling.plots.figures import draw_extra_compute, finish_costs, mark_optimum
+from scaling.plots.figures import finish_costs, mark_optimum
 from scaling.units import format_flops
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def plot_plan(plan: Plan, *, ax: Axes | None = None) -> Axes:
         reached = [a for a in plan.alternatives if a.extra_compute is not None]
         _band(ax, plan)
         extra = [100 * (a.extra_compute or 0.0) for a in reached]
-        draw_extra_compute(ax, [a.n_params for a in reached], extra)
+        label = "extra compute at equal loss"
+        ax.plot([a.n_params for a in reached], extra, color=style.FIT, label=label)
         wasted = [
             (a.n_params, 100 * a.wasted_compute) for a in plan.alternatives if a.wasted_compute is not None
         ]
@@ -35,6 +36,7 @@ def plot_plan(plan: Plan, *, ax: Axes | None = None) -> Axes:
         finish_costs(ax, [a.n_params for a in plan.alternatives])
         ax.set_ylabel("lifetime compute (%)" if plan.inference else "training compute (%)")
         ax.set_title(f"The cost of leaving the optimum of {format_flops(plan.optimum.flops)} FLOPs")
+        ax.legend(loc="upper center", frameon=True, framealpha=0.9, edgecolor="none")
         return ax
 
 
