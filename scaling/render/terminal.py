@@ -160,12 +160,13 @@ def _columns(text: str) -> int:
 def _code(block: Code, colour: bool) -> Iterator[str]:
     """A command is not wrapped; a long one breaks behind && only, where a shell reads on."""
     first, _, second = block.text.partition(" && ")
-    lead = len(block.label) + block.indent
+    label = _one_line(block.label)
+    lead = _columns(label) + block.indent
     whole = not second or lead + len(block.text) < WIDTH
     lines = [block.text] if whole else [f"{first} &&", f"    {second}"]
     for i, line in enumerate(lines):
-        label = _styled(block.label, "faint", colour) + " " * block.indent if i == 0 else " " * lead
-        yield label + printable(line)
+        before = _styled(label, "faint", colour) + " " * block.indent if i == 0 else " " * lead
+        yield before + printable(line)
 
 
 def wrap(text: str, indent: str = "", first: str | None = None) -> str:
