@@ -11,12 +11,15 @@ from __future__ import annotations
 from scaling.lazy import lazy_names
 
 _PUBLIC = {
+    "draw_figure": "scaling.plots.figures",
     "draw_fit": "scaling.plots.panels",
+    "figure_svg": "scaling.plots.figures",
     "fit_figure": "scaling.plots.panels",
     "plot_comparison": "scaling.plots.extrapolation",
     "plot_envelope": "scaling.plots.approaches",
     "plot_exponent_drift": "scaling.plots.extrapolation",
     "plot_extrapolation": "scaling.plots.extrapolation",
+    "plot_first_figure": "scaling.plots.figures",
     "plot_frontier": "scaling.plots.frontier",
     "plot_isoflop": "scaling.plots.approaches",
     "plot_parametric": "scaling.plots.fitted_law",
