@@ -23,7 +23,7 @@ _PUBLIC = {
     "plot_frontier": "scaling.plots.frontier",
     "plot_isoflop": "scaling.plots.approaches",
     "plot_parametric": "scaling.plots.fitted_law",
-    "plot_plan": "scaling.plots.plan",
+    "plot_plan": "scaling.plots.figures",
     "plot_power_law": "scaling.plots.fitted_law",
     "plot_residuals": "scaling.plots.fitted_law",
     "plot_slices": "scaling.plots.fitted_law",

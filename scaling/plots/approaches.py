@@ -93,27 +93,26 @@ def _legend(ax: Axes, fit: IsoflopFit, colours: list[str]) -> None:
     """Budgets beside the axes, in the order of their valleys from top to bottom."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=style.ACCENT, marker="D", markersize=4.6, markeredgecolor="white")]
-    labels = [f"minimum, {100 * fit.level:g} %"]
+    minimum: Any = {"color": style.ACCENT, "marker": "D", "markersize": 4.6, "markeredgecolor": "white"}
+    signs: list[tuple[str, Any]] = [(f"minimum, {100 * fit.level:g} %", minimum)]
     for budget, colour in zip(fit.budgets, colours, strict=True):
-        refused = budget.refused is not None
-        face = "white" if refused else colour
-        handles.append(
-            Line2D([], [], color=colour, marker="o", markerfacecolor=face, linestyle=":" if refused else "-")
-        )
-        labels.append(style.power_of_ten(budget.flops) + (" refused" if refused else ""))
+        look = {"color": colour, "marker": "o", "linestyle": "-"}
+        if budget.refused is not None:
+            look |= {"markerfacecolor": "white", "linestyle": ":"}
+        name = style.power_of_ten(budget.flops) + (" refused" if budget.refused is not None else "")
+        signs.append((name, look))
     if any(b.refused and b.refused.next_run for b in fit.budgets):
-        handles.append(
-            Line2D([], [], color=style.INK, marker="x", linestyle="", markersize=6, markeredgewidth=1.4)
-        )
-        labels.append("a run to add")
+        cross = {"marker": "x", "linestyle": "", "markersize": 6, "markeredgewidth": 1.4}
+        signs.append(("a run to add", {"color": style.INK, **cross}))
     if any(not b.n_params.interval.bounded for b in fit.used if b.n_params and b.n_params.interval):
-        handles.append(Line2D([], [], color=style.ACCENT, linestyle=style.UNBOUNDED, linewidth=1.6))
-        labels.append("interval without an end")
+        open_end = {"color": style.ACCENT, "linestyle": style.UNBOUNDED, "linewidth": 1.6}
+        signs.append(("interval without an end", open_end))
     if any(b.ends_beyond for b in fit.used):
-        handles.append(Line2D([], [], color=style.ACCENT, marker=">", markersize=5, linestyle=""))
-        labels.append("goes on beyond the runs")
-    ax.legend(handles, labels, title="budget (FLOPs)", loc="center left", bbox_to_anchor=(1.0, 0.5))
+        arrow = {"color": style.ACCENT, "marker": ">", "markersize": 5, "linestyle": ""}
+        signs.append(("goes on beyond the runs", arrow))
+    handles = [Line2D([], [], **look) for _, look in signs]
+    beside: Any = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    ax.legend(handles, [name for name, _ in signs], title="budget (FLOPs)", **beside)
 
 
 def plot_envelope(fit: EnvelopeFit, curves: Runs | None = None, *, ax: Axes | None = None) -> Axes:

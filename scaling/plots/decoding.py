@@ -175,11 +175,8 @@ def _legend(figure: Any, seen: Explanation) -> None:
     if any(panel.n_nucleus < len(panel.bars) for panel in panels):
         signs[f"nucleus, p = {seen.top_p:g}"] = Line2D([], [], **_NUCLEUS)
     shown = {bar.in_top_k + bar.in_nucleus for panel in panels for bar in panel.bars}
-    for n_cuts, name, fill in (
-        (2, "kept by both", _BOTH),
-        (1, "kept by one", _ONE),
-        (0, "by none", _NEITHER),
-    ):
+    fills = ((2, "kept by both", _BOTH), (1, "kept by one", _ONE), (0, "by none", _NEITHER))
+    for n_cuts, name, fill in fills:
         if n_cuts in shown:
             signs[name] = Patch(facecolor=fill, edgecolor=_BOTH, linewidth=0.5)
     narrow: Any = {"ncols": len(signs), "columnspacing": 1.2, "handlelength": 1.6}

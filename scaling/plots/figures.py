@@ -1,6 +1,6 @@
-"""Figures of blocks: from a kind and its arrays to a drawing.
+"""Figures of blocks and of a plan, on axes, as SVG or in a file.
 
-`scaling.blocks.Figure` says which arrays; each kind here says which keys it reads. A value that is missing, infinite or
+A block's figure is a kind and its arrays; each kind here says which keys it reads. A value that is infinite or
 undefined leaves a gap.
 """
 
@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scaling.blocks import Block, Figure
 from scaling.errors import UsageError
+from scaling.files import whole_file
 from scaling.plots import style
-from scaling.units import format_params
+from scaling.units import format_flops, format_params
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
     from numpy.typing import NDArray
+
+    from scaling.planning.plan import Plan
 
     Values = NDArray[np.float64]
     Data = Mapping[str, Values]
@@ -85,6 +91,31 @@ def _for_a_page(svg: str) -> str:
     return re.sub(r'(url\(#|href="#)', rf"\g<1>{own}-", svg).strip()
 
 
+def check_picture(path: str | Path) -> None:
+    """Refuse a file name whose suffix is no picture format, before any work.
+
+    Raises:
+        UsageError: it is none.
+    """
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    if suffix not in style.new_drawing().canvas.get_supported_filetypes():
+        raise UsageError(f"a picture is a .png, .pdf or .svg file; got {Path(path).name!r}.")
+
+
+def save_picture(figure: Drawing, path: str | Path) -> None:
+    """Write the figure; the suffix (png, pdf, svg) is the format.
+
+    Raises:
+        UsageError: a suffix that is no picture format, or a file that cannot be written.
+    """
+    check_picture(path)
+    try:
+        with style.context(), whole_file(Path(path)) as beside:  # resolution and fonts are settings of saving
+            figure.savefig(beside)
+    except OSError as error:
+        raise UsageError(f"the picture {path} could not be written: {error.strerror}.") from error
+
+
 def _compute_optimal(ax: Axes, data: Data) -> None:
     """N*(C) with its band; dashed beyond `fitted_flops` (the ends of the runs' compute) where that is told."""
     flops, n_params = data["flops"], data["n_params"]  # by rising compute
@@ -146,6 +177,55 @@ def finish_costs(ax: Axes, n_params: Sequence[float]) -> None:
     if n_params:
         ax.set_xlim(min(n_params), max(n_params))
     style.params_axis(ax.xaxis)
+
+
+def plot_plan(plan: Plan, *, ax: Axes | None = None) -> Axes:
+    """Extra compute at equal loss, and waste at equal compute, against N.
+
+    Draws the rows of `plan.alternatives`; make the plan with `ratios=CURVE` for a smooth line. Shaded: the interval of
+    N*; ticks at the foot: N* of the other published laws at the same compute.
+    """
+    with style.axes_or_new(ax, width=6.4, height=4.0) as ax:
+        reached = [a for a in plan.alternatives if a.extra_compute is not None]
+        _extra_compute_band(ax, plan)
+        extra = [100 * (a.extra_compute or 0.0) for a in reached]
+        label = "extra compute at equal loss"
+        ax.plot([a.n_params for a in reached], extra, color=style.FIT, label=label)
+        wasted = [
+            (a.n_params, 100 * a.wasted_compute) for a in plan.alternatives if a.wasted_compute is not None
+        ]
+        if wasted and plan.inference is None:
+            x, y = zip(*wasted, strict=True)
+            ax.plot(x, y, color=style.ACCENT, linestyle="-.", label="wasted at equal compute")
+        _mark_optimum(ax, plan)
+        finish_costs(ax, [a.n_params for a in plan.alternatives])
+        ax.set_ylabel("lifetime compute (%)" if plan.inference else "training compute (%)")
+        ax.set_title(f"The cost of leaving the optimum of {format_flops(plan.optimum.flops)} FLOPs")
+        ax.legend(loc="upper center", frameon=True, framealpha=0.9, edgecolor="none")
+        return ax
+
+
+def _extra_compute_band(ax: Axes, plan: Plan) -> None:
+    """The interval of the extra compute, where the law has one."""
+    banded = [a for a in plan.alternatives if a.extra_compute is not None and a.extra_compute_interval]
+    if banded:
+        ends = [a.extra_compute_interval or (0.0, 0.0) for a in banded]
+        low, high = ([100 * min(e[i], 10.0) for e in ends] for i in (0, 1))
+        style.band(ax, [a.n_params for a in banded], low, high)
+
+
+def _mark_optimum(ax: Axes, plan: Plan) -> None:
+    best = plan.optimum.n_params
+    mark_optimum(ax, best)
+    ends = plan.intervals.n_params
+    if ends is not None and plan.is_optimum and math.isfinite(ends[1]) and ends[0] > 0:
+        level = 100 * (plan.intervals.level or 0.0)
+        ax.axvspan(
+            ends[0], ends[1], color=style.MUTED, alpha=0.25, linewidth=0, label=f"{level:g} % interval of N*"
+        )
+    others = [a.n_params for a in plan.spread.answers if abs(a.n_params / best - 1) > 1e-6]
+    ax.plot(others, [0.015] * len(others), "|", color=style.INK, transform=ax.get_xaxis_transform(),
+            label="N* of other published laws", clip_on=True)  # fmt: skip
 
 
 _KINDS: dict[str, tuple[tuple[str, ...], Callable[[Axes, Data], None]]] = {

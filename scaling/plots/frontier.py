@@ -85,8 +85,7 @@ def draw_optimum(
 
 def _range(law: Law) -> tuple[float, float]:
     known = law.provenance.fitted_range.get("flops") if law.provenance else None
-    low, high = known if known else (1e18, 1e21)
-    return low, high
+    return known or (1e18, 1e21)
 
 
 def _values(law: Law, quantity: Quantity, flops: np.ndarray) -> np.ndarray:

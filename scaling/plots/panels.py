@@ -12,6 +12,7 @@ from scaling.fitting.isoflop.result import IsoflopFit
 from scaling.fitting.parametric.result import ParametricFit
 from scaling.plots import style
 from scaling.plots.approaches import plot_envelope, plot_isoflop
+from scaling.plots.figures import check_picture, save_picture
 from scaling.plots.fitted_law import (
     plot_parametric,
     plot_power_law,
@@ -20,7 +21,6 @@ from scaling.plots.fitted_law import (
     reads_one_quantity,
 )
 from scaling.plots.frontier import plot_frontier
-from scaling.plots.picture import check_picture, save_picture
 from scaling.runs import Runs
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from scaling.units import format_params, format_tokens
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 INK = "#22252a"
 MUTED = "#878d96"
@@ -103,10 +102,9 @@ def new_drawing(width: float = WIDTH, height: float = HEIGHT) -> Figure:
 
 def marks(
     ax: Axes, x: Any, y: Any, marker: str = "D", *, colour: str = ACCENT, edge: float = 0.6, **look: Any
-) -> Line2D:
+) -> None:
     """What was measured or found: filled marks with a white rim, so that they part where they crowd."""
-    (drawn,) = ax.plot(x, y, marker, color=colour, markeredgecolor="white", markeredgewidth=edge, **look)
-    return drawn
+    ax.plot(x, y, marker, color=colour, markeredgecolor="white", markeredgewidth=edge, **look)
 
 
 def band(ax: Axes, x: Any, low: Any, high: Any, *, colour: str = FIT, **look: Any) -> None:
