@@ -20,6 +20,7 @@ from scaling.blocks import Block, Figure
 from scaling.errors import UsageError
 from scaling.files import whole_file
 from scaling.plots import style
+from scaling.translation import tr
 from scaling.units import format_flops, format_params
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _for_a_page(svg: str) -> str:
     svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
     svg = svg.replace("<svg ", '<svg style="stroke-linejoin: round; stroke-linecap: butt" ', 1)
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-    own = hashlib.sha256(svg.encode()).hexdigest()[:8]
+    own = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{own}-{m[1]}"' if m[1] in used else "", svg)
     return re.sub(r'(url\(#|href="#)', rf"\g<1>{own}-", svg).strip()
 
@@ -122,22 +123,21 @@ def _compute_optimal(ax: Axes, data: Data) -> None:
     points = data.get("point_n_params", n_params[:0])
     low, high = (clipped(data.get(end, n_params[:0])) for end in ("n_params_low", "n_params_high"))
     ax.set_yscale("log")
-    style.flops_axis(ax.xaxis)
+    style.flops_axis(ax.xaxis, tr("training compute (FLOPs)"))
     if np.isfinite(low).any() and np.isfinite(high).any():
-        style.band(
-            ax, flops, low, high, label=f"{100 * data['level'][0]:g} % band" if "level" in data else "band"
-        )
+        level = tr("{percent:g} % band", percent=100 * data["level"][0]) if "level" in data else tr("band")
+        style.band(ax, flops, low, high, label=level)
     last = data["fitted_flops"][-1] if "fitted_flops" in data else np.inf
     style.known_then_beyond(ax, flops, n_params, last, label="N*")
     if len(points):
-        style.marks(ax, data["point_flops"], points, label="minima of the runs", zorder=4)
+        style.marks(ax, data["point_flops"], points, label=tr("minima of the runs"), zorder=4)
     known = n_params[np.isfinite(n_params)]
     if len(known):
         shown = np.concatenate([n_params, points, low, high])
         shown = np.clip(shown, known.min() / ROOM, known.max() * ROOM)
         ax.set_ylim(np.nanmin(shown) / 1.2, np.nanmax(shown) * 1.2)
-    style.params_axis(ax.yaxis, "optimal parameters N*")
-    ax.set_title("Optimal size")
+    style.params_axis(ax.yaxis, tr("optimal parameters N*"))
+    ax.set_title(tr("Optimal size"))
     ax.legend(loc="upper left")
 
 
@@ -158,8 +158,8 @@ def _off_optimum(ax: Axes, data: Data) -> None:
     for size in best:
         mark_optimum(ax, float(size))
     finish_costs(ax, list(n_params))
-    ax.set_ylabel("extra compute at equal loss (%)")
-    ax.set_title("The cost of leaving the optimum")
+    ax.set_ylabel(tr("extra compute at equal loss (%)"))
+    ax.set_title(tr("The cost of leaving the optimum"))
 
 
 def mark_optimum(ax: Axes, n_params: float) -> None:
@@ -176,7 +176,7 @@ def finish_costs(ax: Axes, n_params: Sequence[float]) -> None:
     ax.set_ylim(0, HIGHEST)
     if n_params:
         ax.set_xlim(min(n_params), max(n_params))
-    style.params_axis(ax.xaxis)
+    style.params_axis(ax.xaxis, tr("parameters"))
 
 
 def plot_plan(plan: Plan, *, ax: Axes | None = None) -> Axes:

@@ -15,6 +15,7 @@ import pytest
 from scaling.blocks import Blocks, Figure, Shown, Text
 from scaling.errors import UsageError
 from scaling.plots import draw_figure, figure_svg, plot_first_figure
+from scaling.translation import translated
 
 FLOPS = [1e18, 1e19, 1e20, 1e21]
 OPTIMAL = Figure(
@@ -92,6 +93,13 @@ def test_the_cost_of_leaving_the_optimum_is_nothing_at_the_optimum() -> None:
     assert [t.get_text() for t in ax.texts] == [" N* = 3B"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("parameters", "extra compute at equal loss (%)")
     assert ax.get_xlim() == (1e9, 4e9)
+
+
+def test_the_words_of_a_figure_are_translated() -> None:
+    with translated({"Optimal size": "Tamaño óptimo", "{percent:g} % band": "banda del {percent:g} %"}):
+        ax = draw_figure(OPTIMAL)
+    assert ax.get_title(loc="left") == "Tamaño óptimo"
+    assert ax.get_legend().get_texts()[0].get_text() == "banda del 95 %"
 
 
 def test_a_figure_is_drawn_on_the_axes_given() -> None:
