@@ -50,6 +50,10 @@ _PUBLIC: dict[str, str] = {  # name → module that defines it
     "plan_training": "scaling.planning.plan",
     "choose_architecture": "scaling.planning.shape",
     "audit_model": "scaling.planning.audit",
+    # summaries as text
+    "render_terminal": "scaling.render.terminal",
+    "render_markdown": "scaling.render.markdown",
+    "render_html": "scaling.render.html",
 }
 
 RENDERERS |= {

@@ -24,7 +24,7 @@ def jsonable(value: Any) -> Any:
         return value
     if hasattr(value, "to_dict"):
         return jsonable(value.to_dict())
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return fields_of(value)
     if hasattr(value, "_asdict"):
         return jsonable(value._asdict())
@@ -32,7 +32,9 @@ def jsonable(value: Any) -> Any:
         return {str(k): jsonable(v) for k, v in value.items()}
     if hasattr(value, "tolist"):  # an array or one of its numbers
         return jsonable(value.tolist())
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (set, frozenset)):  # in an order that stays from run to run
+        return [jsonable(v) for v in sorted(value, key=str)]
+    if isinstance(value, (list, tuple)):
         return [jsonable(v) for v in value]
     if isinstance(value, PurePath):
         return str(value)
@@ -42,4 +44,5 @@ def jsonable(value: Any) -> Any:
 def fields_of(value: Any, *, leave_out: Iterable[str] = (), also: Iterable[str] = ()) -> dict[str, Any]:
     """The fields of a dataclass or named tuple as JSON, without some and with some properties beside them."""
     fields = getattr(value, "_fields", None) or [f.name for f in dataclasses.fields(value)]
-    return {name: jsonable(getattr(value, name)) for name in (*fields, *also) if name not in set(leave_out)}
+    left_out = set(leave_out)
+    return {name: jsonable(getattr(value, name)) for name in (*fields, *also) if name not in left_out}

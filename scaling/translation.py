@@ -10,14 +10,14 @@ from typing import Any
 _CATALOGUE: ContextVar[Mapping[str, str] | None] = ContextVar("catalogue", default=None)
 
 
-def tr(sentence: str, **values: Any) -> str:
+def tr(sentence: str, /, **values: Any) -> str:
     """The sentence in the language of the catalogue in use, its {fields} filled in; English without one."""
     catalogue = _CATALOGUE.get()
     told = sentence if catalogue is None else catalogue.get(sentence, sentence)
     return told.format(**values) if values else told
 
 
-def tr_n(one: str, many: str, n: int, **values: Any) -> str:
+def tr_n(one: str, many: str, n: int, /, **values: Any) -> str:
     """As `tr`, by number: tr_n("{n} run", "{n} runs", 5)."""
     return tr(one if n == 1 else many, n=n, **values)
 

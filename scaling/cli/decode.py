@@ -63,7 +63,7 @@ def explain(
         raise UsageError("this needs torch: pip install 'isoflop[train]'.") from error
     require_utf8(prompt)
     if figure is not None:
-        from scaling.plots.picture import check_picture
+        from scaling.plots.figures import check_picture
 
         check_picture(figure)
         refuse_overwrite(force, figure)
@@ -84,7 +84,7 @@ def explain(
 
 def _draw(seen: Explanation, tokenizer: Any, figure: Path) -> None:
     from scaling.plots.decoding import draw_explanation
-    from scaling.plots.picture import save_picture
+    from scaling.plots.figures import save_picture
 
     save_picture(draw_explanation(seen, tokenizer), figure)
     click.echo(f"wrote {figure}", err=True)

@@ -289,7 +289,7 @@ def _draw(result: Plan, path: str) -> None:
         raise PlanError(
             "this law knows only its optimum, so there is no curve to draw: plan with --law besiroglu."
         )
-    from scaling.plots.plan import plot_plan
+    from scaling.plots import plot_plan
 
     with whole_file(Path(path)) as beside:
         figure: Any = plot_plan(result).figure

@@ -11,19 +11,22 @@ from __future__ import annotations
 from scaling.lazy import lazy_names
 
 _PUBLIC = {
+    "draw_figure": "scaling.plots.figures",
     "draw_fit": "scaling.plots.panels",
+    "figure_svg": "scaling.plots.figures",
     "fit_figure": "scaling.plots.panels",
     "plot_comparison": "scaling.plots.extrapolation",
-    "plot_envelope": "scaling.plots.envelope",
+    "plot_envelope": "scaling.plots.approaches",
     "plot_exponent_drift": "scaling.plots.extrapolation",
     "plot_extrapolation": "scaling.plots.extrapolation",
+    "plot_first_figure": "scaling.plots.figures",
     "plot_frontier": "scaling.plots.frontier",
-    "plot_isoflop": "scaling.plots.isoflop",
-    "plot_parametric": "scaling.plots.parametric",
-    "plot_plan": "scaling.plots.plan",
-    "plot_power_law": "scaling.plots.power_law",
-    "plot_residuals": "scaling.plots.parametric",
-    "plot_slices": "scaling.plots.parametric",
+    "plot_isoflop": "scaling.plots.approaches",
+    "plot_parametric": "scaling.plots.fitted_law",
+    "plot_plan": "scaling.plots.figures",
+    "plot_power_law": "scaling.plots.fitted_law",
+    "plot_residuals": "scaling.plots.fitted_law",
+    "plot_slices": "scaling.plots.fitted_law",
 }
 
 __all__ = sorted(_PUBLIC)

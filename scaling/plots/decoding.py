@@ -141,15 +141,13 @@ def _box(node: BeamNode) -> dict[str, Any]:
 
 def draw_explanation(seen: Explanation, tokenizer: Any) -> Figure:
     """The distributions side by side, and the beam tree below."""
-    from matplotlib.figure import Figure
-
     n_panels, n_steps = len(seen.next_token), len(seen.tree.steps)
     n_rows = -(-n_panels // PANELS_A_ROW)
     bars_inches = n_rows * (ROW_INCHES * len(seen.next_token[0].bars) + 1.0) + 0.35
     tree_inches = NODE_INCHES * (1 + max(_rows(seen.tree).values())) + 0.85
     with style.context():
         width = max(style.WIDTH, STEP_INCHES * (n_steps + 1))
-        figure = Figure(figsize=(width, bars_inches + tree_inches), layout="constrained")
+        figure = style.new_drawing(width, bars_inches + tree_inches)
         grid_spec = figure.add_gridspec(2, 1, height_ratios=(bars_inches, tree_inches))
         bars: Any = figure.add_subfigure(grid_spec[0])
         columns = min(n_panels, PANELS_A_ROW)
@@ -177,11 +175,8 @@ def _legend(figure: Any, seen: Explanation) -> None:
     if any(panel.n_nucleus < len(panel.bars) for panel in panels):
         signs[f"nucleus, p = {seen.top_p:g}"] = Line2D([], [], **_NUCLEUS)
     shown = {bar.in_top_k + bar.in_nucleus for panel in panels for bar in panel.bars}
-    for n_cuts, name, fill in (
-        (2, "kept by both", _BOTH),
-        (1, "kept by one", _ONE),
-        (0, "by none", _NEITHER),
-    ):
+    fills = ((2, "kept by both", _BOTH), (1, "kept by one", _ONE), (0, "by none", _NEITHER))
+    for n_cuts, name, fill in fills:
         if n_cuts in shown:
             signs[name] = Patch(facecolor=fill, edgecolor=_BOTH, linewidth=0.5)
     narrow: Any = {"ncols": len(signs), "columnspacing": 1.2, "handlelength": 1.6}

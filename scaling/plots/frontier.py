@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import UsageError
 from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.fitting.isoflop.result import IsoflopFit
 from scaling.laws.base import Law, OptimumBand
 from scaling.plots import style
+from scaling.plots.figures import ROOM, clipped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Quantity = Literal["n_params", "n_tokens", "loss"]
-LABELS = {"n_params": "optimal parameters N*", "n_tokens": "optimal tokens D*", "loss": "loss at the optimum"}
+LABELS = {"n_params": "optimal parameters N*", "n_tokens": "optimal tokens D*"}
 TITLES = {"n_params": "Optimal size", "n_tokens": "Optimal tokens", "loss": "Loss at the optimum"}
 BEYOND = 1000.0  # how far past the runs the line goes, unless told
 GRID_POINTS = 60
 ASKED_POINTS = 13  # a fit is asked for its interval at so many budgets: 5 ms each
-ROOM = 8.0
 STUB = 2.5  # times a minimum: how far an interval without an end is drawn
 
 
@@ -48,40 +49,43 @@ def plot_frontier(
     end = BEYOND * high if to_flops is None else to_flops
     if not end > low:
         raise UsageError(f"the frontier is drawn from {low:.3g} FLOPs upwards; got to_flops={end:.3g}.")
+    whole = np.geomspace(low, end, GRID_POINTS)
     with style.axes_or_new(ax) as ax:
         style.flops_axis(ax.xaxis)
         if quantity != "loss":
             ax.set_yscale("log")
-        _band(ax, fit, law, quantity, np.geomspace(low, end, GRID_POINTS))
-        inside = np.geomspace(low, min(high, end), GRID_POINTS)
-        ax.plot(inside, _values(law, quantity, inside), color=style.FIT, label=_label(fit, quantity))
-        if end > high:
-            beyond = np.geomspace(high, end, GRID_POINTS)
-            ax.plot(beyond, _values(law, quantity, beyond), color=style.FIT, linestyle=style.EXTRAPOLATED)
+        draw_band(ax, fit, quantity, whole)
+        draw_optimum(ax, law, (low, high, end), quantity=quantity, label=_label(fit, quantity))
         for other, shade in zip(others, ("0.35", "0.5", "0.62", "0.72"), strict=False):
-            whole = np.geomspace(low, end, GRID_POINTS)
             name = other.provenance.name if other.provenance else other.family.name
             ax.plot(whole, _values(other, quantity, whole), color=shade, linewidth=0.9, label=name)
-        _limit(ax, law, quantity, low, end)
+        if quantity != "loss":  # else an infinite end of a band would flatten the line
+            line = _values(law, quantity, whole[[0, -1]])
+            bottom, top = ax.get_ylim()
+            ax.set_ylim(max(bottom, line.min() / ROOM), min(top, line.max() * ROOM))
         _points(ax, fit, quantity)
-        if quantity != "loss":
-            (style.params_axis if quantity == "n_params" else style.tokens_axis)(ax.yaxis, LABELS[quantity])
+        if quantity == "loss":
+            ax.set_ylabel(f"{style.loss_label(fit)} at the optimum")
         else:
-            ax.set_ylabel(f"{style.loss_label(style.loss_unit(fit))} at the optimum")
+            style.quantity_axis(ax.yaxis, quantity, LABELS[quantity])
         ax.set_xlim(low / 1.6, end)
-        ax.set_title(
-            {"n_params": "Optimal size", "n_tokens": "Optimal tokens", "loss": "Loss at the optimum"}[
-                quantity
-            ]
-        )
+        ax.set_title(TITLES[quantity])
         ax.legend(loc="upper left" if quantity != "loss" else "upper right")
         return ax
 
 
+def draw_optimum(
+    ax: Axes, law: Law, flops: tuple[float, float, float], *, quantity: Quantity = "n_params", **look: Any
+) -> None:
+    """The line of a law from the first budget: solid to the second, where there were runs, dashed to the last."""
+    low, high, end = flops
+    x = style.points_along(low, high, end, GRID_POINTS)
+    style.known_then_beyond(ax, x, _values(law, quantity, x), high, **look)
+
+
 def _range(law: Law) -> tuple[float, float]:
     known = law.provenance.fitted_range.get("flops") if law.provenance else None
-    low, high = known if known else (1e18, 1e21)
-    return low, high
+    return known or (1e18, 1e21)
 
 
 def _values(law: Law, quantity: Quantity, flops: np.ndarray) -> np.ndarray:
@@ -93,8 +97,9 @@ def _values(law: Law, quantity: Quantity, flops: np.ndarray) -> np.ndarray:
     return np.array(values, dtype=np.float64)
 
 
-def _band(ax: Axes, fit: Any, law: Law, quantity: Quantity, flops: np.ndarray) -> None:
+def draw_band(ax: Axes, fit: Any, quantity: Quantity, flops: np.ndarray, **look: Any) -> None:
     """The stated band: of the fit where it answers for any budget, else the law's own, interpolated in log C."""
+    law: Law = fit if isinstance(fit, Law) else fit.law
     if getattr(fit, "spread", None) is not None:
         flops = np.geomspace(flops[0], flops[-1], ASKED_POINTS)
         intervals = [fit.interval(quantity, flops=float(c)) for c in flops]
@@ -106,21 +111,10 @@ def _band(ax: Axes, fit: Any, law: Law, quantity: Quantity, flops: np.ndarray) -
     else:
         return
     if quantity != "loss":
-        low, high = (
-            np.maximum(low, 1e-3),
-            np.minimum(high, 1e30),
-        )  # an end at 0 or infinity leaves the picture
+        low, high = clipped(low), clipped(high)
     elif np.isinf(low).any() or np.isinf(high).any():
         return
-    ax.fill_between(
-        flops,
-        low,
-        high,
-        color=style.FIT,
-        alpha=style.BAND_ALPHA,
-        linewidth=0,
-        label=f"{100 * level:g} % band",
-    )
+    style.band(ax, flops, low, high, label=f"{100 * level:g} % band", **look)
 
 
 def _law_band(band: OptimumBand, quantity: Quantity, flops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,29 +128,18 @@ def _law_band(band: OptimumBand, quantity: Quantity, flops: np.ndarray) -> tuple
         return at(band.loss_low), at(band.loss_high)
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = np.exp(at(np.log(band.n_params_low))), np.exp(at(np.log(band.n_params_high)))
-        return (low, high) if quantity == "n_params" else (flops / (6 * high), flops / (6 * low))
-
-
-def _limit(ax: Axes, law: Law, quantity: Quantity, low: float, end: float) -> None:
-    """Log axes end a decade beyond the line, so that an infinite end of a band does not flatten it."""
-    if quantity == "loss":
-        return
-    line = _values(law, quantity, np.array([low, end]))
-    bottom, top = ax.get_ylim()
-    ax.set_ylim(max(bottom, line.min() / ROOM), min(top, line.max() * ROOM))
+        if quantity == "n_params":
+            return low, high
+        return flops / (FLOPS_PER_PARAM_TOKEN * high), flops / (FLOPS_PER_PARAM_TOKEN * low)
 
 
 def _points(ax: Axes, fit: Any, quantity: Quantity) -> None:
-    look: dict[str, Any] = {
-        "color": style.ACCENT,
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.5,
-        "zorder": 4,
-    }
+    look: dict[str, Any] = {"edge": 0.5, "zorder": 4}
     if isinstance(fit, EnvelopeFit) and quantity != "loss":
         y = fit.crossing_n_params if quantity == "n_params" else fit.crossing_n_tokens
-        x = 6 * fit.crossing_n_params * fit.crossing_n_tokens  # the law's C, whatever the table counts
-        ax.plot(x, y, "D", label="change of the best size", **look)
+        # the law's C, whatever the table counts
+        x = FLOPS_PER_PARAM_TOKEN * fit.crossing_n_params * fit.crossing_n_tokens
+        style.marks(ax, x, y, label="change of the best size", **look)
     if not isinstance(fit, IsoflopFit):
         return
     low_edge, high_edge = ax.get_ylim()
@@ -166,9 +149,9 @@ def _points(ax: Axes, fit: Any, quantity: Quantity) -> None:
         estimate = getattr(budget, quantity)
         assert budget.n_params is not None
         assert budget.n_tokens is not None
-        flops = 6 * budget.n_params.value * budget.n_tokens.value  # the law's C, whatever the table counts
-        bounded = estimate.interval.low > 0 and math.isfinite(estimate.interval.high)
+        flops = FLOPS_PER_PARAM_TOKEN * budget.n_params.value * budget.n_tokens.value  # the law's C, as above
         ends = [estimate.interval.low, estimate.interval.high]
+        bounded = ends[0] > 0 and math.isfinite(ends[1])
         if quantity == "loss":
             ends = [max(ends[0], low_edge), min(ends[1], high_edge)]
         else:  # an interval without an end as a stub, or it would cross the whole picture
@@ -180,7 +163,7 @@ def _points(ax: Axes, fit: Any, quantity: Quantity) -> None:
         told = told or not bounded
         ax.plot([flops] * 2, ends, color=style.ACCENT, linewidth=1.2, linestyle=line, zorder=3, label=name)
         label = f"minima, {100 * fit.level:g} % each" if i == 0 else None
-        ax.plot([flops], [estimate.value], "D", label=label, **look)
+        style.marks(ax, [flops], [estimate.value], label=label, **look)
     margin = 1.0 if quantity == "loss" else 1.08
     ax.set_ylim(min(low_edge, min(drawn) / margin), max(high_edge, max(drawn) * margin))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +11,20 @@ from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.fitting.isoflop.result import IsoflopFit
 from scaling.fitting.parametric.result import ParametricFit
 from scaling.plots import style
-from scaling.plots.envelope import plot_envelope
+from scaling.plots.approaches import plot_envelope, plot_isoflop
+from scaling.plots.figures import check_picture, save_picture
+from scaling.plots.fitted_law import (
+    plot_parametric,
+    plot_power_law,
+    plot_residuals,
+    plot_slices,
+    reads_one_quantity,
+)
 from scaling.plots.frontier import plot_frontier
-from scaling.plots.isoflop import plot_isoflop
-from scaling.plots.parametric import plot_parametric, plot_residuals, plot_slices
-from scaling.plots.picture import check_picture, save_picture
-from scaling.plots.power_law import plot_power_law, reads_one_quantity
 from scaling.runs import Runs
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PANEL = (5.6, 3.9)  # inches
@@ -30,29 +37,25 @@ def fit_figure(fit: Any, runs: Runs) -> Figure:
 
     `fit` is an IsoflopFit, EnvelopeFit, ParametricFit or LawFit of `runs`.
     """
+    panels = _panels(fit, runs)
+    rows, columns = (2, 2) if len(panels) == 4 else (1, len(panels))
     with style.context():
-        if isinstance(fit, IsoflopFit):
-            figure, axes = _panels(1, 2)
-            plot_isoflop(fit, ax=axes[0])
-            plot_frontier(fit, ax=axes[1])
-        elif isinstance(fit, EnvelopeFit):
-            figure, axes = _panels(1, 2)
-            plot_envelope(fit, runs, ax=axes[0])
-            plot_frontier(fit, ax=axes[1])
-        elif isinstance(fit, ParametricFit):
-            figure, axes = _panels(2, 2)
-            plot_parametric(fit, ax=axes[0])
-            plot_slices(fit, ax=axes[1])
-            plot_frontier(fit, quantity="loss", ax=axes[2])
-            plot_residuals(fit, ax=axes[3])
-        elif reads_one_quantity(fit):
-            figure, axes = _panels(1, 2)
-            plot_power_law(fit, runs, ax=axes[0])
-            plot_residuals(fit, runs, ax=axes[1])
-        else:
-            figure, axes = _panels(1, 1)
-            plot_residuals(fit, runs, ax=axes[0])
+        figure = style.new_drawing(PANEL[0] * columns, PANEL[1] * rows)
+        for draw, ax in zip(panels, figure.subplots(rows, columns, squeeze=False).ravel(), strict=True):
+            draw(ax=ax)
     return figure
+
+
+def _panels(fit: Any, runs: Runs) -> list[Callable[..., Axes]]:
+    if isinstance(fit, IsoflopFit):
+        return [partial(plot_isoflop, fit), partial(plot_frontier, fit)]
+    if isinstance(fit, EnvelopeFit):
+        return [partial(plot_envelope, fit, runs), partial(plot_frontier, fit)]
+    if isinstance(fit, ParametricFit):
+        loss = partial(plot_frontier, fit, quantity="loss")
+        return [partial(plot_parametric, fit), partial(plot_slices, fit), loss, partial(plot_residuals, fit)]
+    residuals = partial(plot_residuals, fit, runs)
+    return [partial(plot_power_law, fit, runs), residuals] if reads_one_quantity(fit) else [residuals]
 
 
 def draw_fit(fit: Any, runs: Runs, path: str | Path) -> None:
@@ -63,12 +66,3 @@ def draw_fit(fit: Any, runs: Runs, path: str | Path) -> None:
     """
     check_picture(path)
     save_picture(fit_figure(fit, runs), path)
-
-
-def _panels(rows: int, columns: int) -> tuple[Figure, list[Any]]:
-    # a bare Figure, not pyplot: no window, no global list of open figures
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, list(axes.ravel())

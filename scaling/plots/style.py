@@ -7,6 +7,7 @@ dark = large, so that a grey print keeps the order.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from scaling.units import format_params, format_tokens
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK = "#22252a"
 MUTED = "#878d96"
@@ -91,6 +93,42 @@ def axes_or_new(ax: Axes | None, *, width: float = WIDTH, height: float = HEIGHT
         yield ax
 
 
+def new_drawing(width: float = WIDTH, height: float = HEIGHT) -> Figure:
+    """A bare figure, not one of pyplot's: no window, no global list of open figures."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def marks(
+    ax: Axes, x: Any, y: Any, marker: str = "D", *, colour: str = ACCENT, edge: float = 0.6, **look: Any
+) -> None:
+    """What was measured or found: filled marks with a white rim, so that they part where they crowd."""
+    ax.plot(x, y, marker, color=colour, markeredgecolor="white", markeredgewidth=edge, **look)
+
+
+def band(ax: Axes, x: Any, low: Any, high: Any, *, colour: str = FIT, **look: Any) -> None:
+    """A stated interval around a line; NaN leaves a gap."""
+    ax.fill_between(x, low, high, color=colour, alpha=BAND_ALPHA, linewidth=0, **look)
+
+
+def known_then_beyond(ax: Axes, x: Any, y: Any, last: float, *, colour: str = FIT, **look: Any) -> None:
+    """A fitted line over rising x: solid up to `last`, where there were runs, dashed beyond."""
+    n_known = bisect_right(x, last)
+    joint = max(n_known - 1, 0)
+    ax.plot(x[:n_known], y[:n_known], color=colour, **look)
+    if n_known < len(x):
+        ax.plot(x[joint:], y[joint:], color=colour, linestyle=EXTRAPOLATED, **{**look, "label": None})
+
+
+def points_along(low: float, joint: float, high: float, n: int) -> Any:
+    """n points from `low` to `joint` at equal ratios, and n more from there to `high`, if that lies beyond."""
+    import numpy as np
+
+    known = np.geomspace(low, min(joint, high), n)
+    return np.concatenate([known, np.geomspace(joint, high, n)[1:]]) if high > joint else known
+
+
 def budget_colours(n: int) -> list[str]:
     """n colours from light (small compute) to dark (large), of steadily falling lightness."""
     import matplotlib
@@ -112,18 +150,14 @@ def flops_axis(axis: Any, label: str = "training compute (FLOPs)") -> None:
     axis.set_label_text(label)
 
 
-def loss_unit(fit: Any) -> str:
-    """The unit a fit's law predicts in, as its table says."""
+def loss_label(fit: Any) -> str:
+    """'loss (nats/token)', the unit a fit's law predicts in; 'loss' alone where nobody knows it."""
     origin = fit.law.provenance if hasattr(fit, "law") else fit.provenance
-    return origin.loss_unit if origin else "nats/token"
-
-
-def loss_label(unit: str) -> str:
-    """'loss (nats/token)', and 'loss' alone where nobody knows the unit."""
+    unit = origin.loss_unit if origin else "nats/token"
     return f"loss ({unit})" if "/" in unit else "loss"
 
 
-def loss_axis(axis: Any, unit: str) -> None:
+def loss_axis(axis: Any, fit: Any) -> None:
     """A log axis of loss, with some round numbers on it however short it is."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
@@ -135,7 +169,7 @@ def loss_axis(axis: Any, unit: str) -> None:
     axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if few else FixedLocator(shown[::every]))
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.set_minor_locator(NullLocator())
-    axis.set_label_text(loss_label(unit))
+    axis.set_label_text(loss_label(fit))
 
 
 def params_axis(axis: Any, label: str = "parameters") -> None:
@@ -148,9 +182,9 @@ def tokens_axis(axis: Any, label: str = "training tokens") -> None:
     _counted(axis, format_tokens, label)
 
 
-def quantity_axis(axis: Any, name: str) -> None:
+def quantity_axis(axis: Any, name: str, *label: str) -> None:
     """The axis of n_params, n_tokens or flops."""
-    {"n_params": params_axis, "n_tokens": tokens_axis, "flops": flops_axis}[name](axis)
+    {"n_params": params_axis, "n_tokens": tokens_axis, "flops": flops_axis}[name](axis, *label)
 
 
 def _counted(axis: Any, formatter: Callable[[float], str], label: str) -> None:

@@ -29,10 +29,13 @@ from scaling.blocks import (
 from scaling.jsonable import jsonable
 
 WIDTH = 100
+LONGEST_CELL = (
+    80  # columns of a table's cell or of a name: what is longer is cut, or it would widen every row
+)
 SCHEMA_VERSION = 1
 MARKS = {"error": "!!", "warning": " !", "note": "  "}
 _ANSI = {"": "", "strong": "1", "faint": "2", "warning": "33"}
-_RANGE = re.compile(r"(\d\S*) to (?=\S*\d)")
+_RANGE = re.compile(r"(?<!\S)(?=\S*\d)(\S++) to (?=\S*\d)")  # possessive: linear in a word of any length
 _IN_PYTHON = re.compile(r" \(in\s+Python (?:[^()]|\([^()]*\))*\)")
 _PERCENT = re.compile(r"(?<=\d) %")
 
@@ -93,40 +96,77 @@ def _lines(block: Block, colour: bool) -> Iterator[str]:
 
 
 def _fields(block: Fields, colour: bool) -> Iterator[str]:
-    width = max([block.width, *(len(name) for name, _ in block.rows)])
-    for name, value in block.rows:
-        lead = f"{' ' * block.indent}{printable(name).ljust(width)}  "
-        said = wrap(value, " " * len(lead), lead)
+    names = [_cell(name) for name, _ in block.rows]
+    width = max([block.width, *map(_columns, names)])
+    for name, (_, value) in zip(names, block.rows, strict=True):
+        lead = f"{' ' * block.indent}{_padded(name, width)}  "
+        said = wrap(value, " " * _columns(lead), lead) or lead.rstrip()
         yield _styled(said[: len(lead)], block.style, colour) + said[len(lead) :]
 
 
 def _table(block: Table, colour: bool) -> Iterator[str]:
-    cells = [[printable(c) for c in row] for row in block.rows]
-    widths = [max([len(h)] + [len(r[i]) for r in cells]) for i, h in enumerate(block.headers)]
+    # a last column of text may be as long as it likes: nothing stands behind it
+    n_cut = len(block.headers) - (block.left == len(block.headers))
+    headers, *rows = [
+        [_cell(c) if i < n_cut else _one_line(c) for i, c in enumerate(row)]
+        for row in (block.headers, *block.rows)
+    ]
+    widths = [max(map(_columns, column)) for column in zip(headers, *rows, strict=True)]
 
     def line(row: Iterable[str]) -> str:
         parts = [
-            c.ljust(w) if i < block.left else c.rjust(w)
-            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            _padded(c, w, right=i >= block.left) for i, (c, w) in enumerate(zip(row, widths, strict=True))
         ]
         return (" " * block.indent + "  ".join(parts)).rstrip()
 
     if block.caption:
         yield wrap(block.caption, " " * block.indent)
-    if any(block.headers):
-        yield _styled(line(block.headers), "faint", colour)
-    yield from map(line, cells)
+    if any(headers):
+        yield _styled(line(headers), "faint", colour)
+    yield from map(line, rows)
+
+
+def _cell(text: str) -> str:
+    """Text on one line, cut where it would widen every row beyond use."""
+    plain = _one_line(text)
+    return plain if len(plain) <= LONGEST_CELL else plain[: LONGEST_CELL - 1] + "…"
+
+
+def _one_line(text: str) -> str:
+    return printable(text).replace("\n", " ").replace("\t", " ")
+
+
+def _padded(text: str, width: int, *, right: bool = False) -> str:
+    room = " " * (width - _columns(text))
+    return room + text if right else text + room
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal the text takes: East Asian characters and emoji two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0
+        if unicodedata.combining(c) or c in "\u200c\u200d\ufe0f"
+        else 2
+        if unicodedata.east_asian_width(c) in "WF"
+        else 1
+        for c in text
+    )
 
 
 def _code(block: Code, colour: bool) -> Iterator[str]:
     """A command is not wrapped; a long one breaks behind && only, where a shell reads on."""
     first, _, second = block.text.partition(" && ")
-    lead = len(block.label) + block.indent
+    label = _one_line(block.label)
+    lead = _columns(label) + block.indent
     whole = block.one_line or not second or lead + len(block.text) < WIDTH
     lines = [block.text] if whole else [f"{first} &&", second]
     for i, line in enumerate(lines):
-        label = _styled(block.label, "faint", colour) + " " * block.indent if i == 0 else " " * (lead or 4)
-        yield label + printable(line)
+        before = _styled(label, "faint", colour) + " " * block.indent if i == 0 else " " * (lead or 4)
+        yield before + printable(line)
 
 
 def wrap(text: str, indent: str = "", first: str | None = None) -> str:
@@ -148,13 +188,22 @@ def wrap(text: str, indent: str = "", first: str | None = None) -> str:
 
 
 def printable(text: object) -> str:
-    """Text with its control characters shown but for line ends, so that no name in a file can command a terminal."""
+    """Text with its control characters shown but for line ends, so that no name in a file can command a terminal.
+
+    Shown are also marks that turn the direction of writing, and half characters, which no encoding can print.
+    """
     plain = str(text)
     if plain.isprintable():
         return plain
     return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in plain
+        c if c.isprintable() or c in "\n\t" or _joins(plain, i) else c.encode("unicode_escape").decode()
+        for i, c in enumerate(plain)
     )
+
+
+def _joins(text: str, i: int) -> bool:
+    """Whether a joiner stands between two characters beyond ASCII, as Persian, Hindi and families of emoji need it."""
+    return text[i] in "\u200c\u200d" and all(c > "\x7f" for c in (text[i - 1 : i], text[i + 1 : i + 2]))
 
 
 def for_command_line(text: str) -> str:

@@ -16,7 +16,7 @@ from scaling.fitting.isoflop.budgets import ValleyKind
 from scaling.fitting.isoflop.fit import fit_isoflop
 from scaling.fitting.isoflop.result import IsoflopFit
 from scaling.laws import ChinchillaLaw, law_from_dict
-from scaling.plots.isoflop import plot_isoflop
+from scaling.plots import plot_isoflop
 from scaling.runs import Runs, load_runs
 
 SYMMETRIC = ChinchillaLaw(E=1.69, A=400, B=400, alpha=0.31, beta=0.31)

@@ -6,7 +6,7 @@ import pytest
 
 from scaling.planning.alternatives import CURVE
 from scaling.planning.plan import plan_training
-from scaling.plots.plan import plot_plan
+from scaling.plots import plot_plan
 
 matplotlib = pytest.importorskip("matplotlib")
 

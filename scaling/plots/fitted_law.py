@@ -1,4 +1,5 @@
-"""Approach 3 as pictures: the fitted surface as a map, as slices at fixed compute, and what it misses."""
+"""A fitted law as pictures: a surface as a map and as slices at fixed compute (Approach 3), a law of one quantity as a
+line, and what they miss."""
 
 from __future__ import annotations
 
@@ -7,12 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import UsageError
 from scaling.fitting.generic.result import LawFit
 from scaling.fitting.named_fit import predicted_loss
 from scaling.fitting.parametric.result import ParametricFit
+from scaling.fitting.prediction import loss_band
 from scaling.plots import style
+from scaling.plots.frontier import draw_band, draw_optimum
 from scaling.runs import Runs, cluster_budgets
+from scaling.runs.table import QUANTITIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,10 +27,11 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 MAP_POINTS = 140
-ASKED_POINTS = 13  # budgets at which the fit is asked for its interval: 5 ms each
 N_CONTOURS = 13
 MOST_SLICES = 10
 EDGE = 0.045  # of the panel: a contour's label nearer to its edge would be cut
+BEYOND = 30.0  # times the largest compute or value of the runs
+LINE_POINTS = 80
 SLICE_TOLERANCE = 0.12  # runs this near a budget share its colour
 
 
@@ -36,27 +42,31 @@ def plot_parametric(fit: ParametricFit, *, ax: Axes | None = None) -> Axes:
     runs; dashed: beyond.
     """
     n_params, n_tokens, _ = fitted_runs(fit)
-    flops = 6 * n_params * n_tokens
+    flops = FLOPS_PER_PARAM_TOKEN * n_params * n_tokens
     with style.axes_or_new(ax, height=4.2) as ax:
-        end = 30 * flops.max()
+        end = BEYOND * flops.max()
         x = np.geomspace(flops.min() / 1.8, end, MAP_POINTS)
         best = np.array([fit.law.allocate(float(c)).n_params for c in (x[0], end)])
         y = np.geomspace(
             min(n_params.min(), best.min()) / 1.8, max(n_params.max(), best.max()) * 1.8, MAP_POINTS
         )
         C, N = np.meshgrid(x, y)
-        loss = fit.law.loss(N, C / (6 * N))
+        loss = fit.law.loss(N, C / (FLOPS_PER_PARAM_TOKEN * N))
         labels = _contours(ax, C, N, loss, fit.law.loss_floor)
         style.flops_axis(ax.xaxis)
-        _frontier(ax, fit, flops, end)
-        ax.plot(n_params * 6 * n_tokens, n_params, "o", color=style.INK, markersize=2.6, markeredgecolor="white",
-                markeredgewidth=0.3, zorder=4, label=f"{len(n_params)} runs")  # fmt: skip
+        exponent = rf"$N^* \propto C^{{{fit.params_exponent.value:.3f}}}$"
+        ends = (flops.min(), flops.max(), end)
+        draw_optimum(ax, fit.law, ends, colour=style.ACCENT, linewidth=1.9, zorder=5, label=exponent)
+        if fit.spread is not None:
+            draw_band(ax, fit, "n_params", np.array([flops.min(), end]), colour=style.ACCENT, zorder=1.5)
+        style.marks(ax, flops, n_params, "o", colour=style.INK, edge=0.3, markersize=2.6, zorder=4,
+                    label=f"{len(n_params)} runs")  # fmt: skip
         ax.set_xlim(x[0], end)
         ax.set_ylim(y[0], y[-1])
         style.params_axis(ax.yaxis)
         _leave_out_cut(ax, labels)
         ax.grid(visible=False)
-        ax.set_title(f"Fitted {style.loss_label(style.loss_unit(fit))} and compute-optimal size")
+        ax.set_title(f"Fitted {style.loss_label(fit)} and compute-optimal size")
         ax.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
         return ax
 
@@ -67,7 +77,7 @@ def plot_slices(fit: ParametricFit, *, ax: Axes | None = None) -> Axes:
     Conclude: does the surface follow the runs at every budget, or drift away at the small or the large ones?
     """
     n_params, n_tokens, loss = fitted_runs(fit)
-    clusters = cluster_budgets(6 * n_params * n_tokens, SLICE_TOLERANCE)
+    clusters = cluster_budgets(FLOPS_PER_PARAM_TOKEN * n_params * n_tokens, SLICE_TOLERANCE)
     sizes = np.array([len(clusters.members(i)) for i in range(len(clusters))])
     shown = np.sort(np.argsort(-sizes, kind="stable")[:MOST_SLICES])
     labels = _budget_labels([float(clusters.flops[i]) for i in shown])
@@ -75,15 +85,13 @@ def plot_slices(fit: ParametricFit, *, ax: Axes | None = None) -> Axes:
         ax.set_xscale("log")
         for i, colour, label in zip(shown, style.budget_colours(len(shown)), labels, strict=True):
             rows, budget = clusters.members(int(i)), float(clusters.flops[i])
-            ax.plot(n_params[rows], loss[rows], "o", color=colour, markeredgecolor="white", markeredgewidth=0.4,
-                    label=label)  # fmt: skip
+            style.marks(ax, n_params[rows], loss[rows], "o", colour=colour, edge=0.4, label=label)
             N = np.geomspace(n_params[rows].min(), n_params[rows].max() * 1.0001, MAP_POINTS)
-            ax.plot(N, fit.law.loss(N, budget / (6 * N)), color=colour, linewidth=1.3)
+            ax.plot(N, fit.law.loss(N, budget / (FLOPS_PER_PARAM_TOKEN * N)), color=colour, linewidth=1.3)
             best = fit.law.allocate(budget)
-            ax.plot([best.n_params], [best.loss or math.nan], "D", color=style.ACCENT, markersize=4.6,
-                    markeredgecolor="white", markeredgewidth=0.6, zorder=5)  # fmt: skip
+            style.marks(ax, [best.n_params], [best.loss or math.nan], markersize=4.6, zorder=5)
         style.params_axis(ax.xaxis)
-        ax.set_ylabel(style.loss_label(style.loss_unit(fit)))
+        ax.set_ylabel(style.loss_label(fit))
         ax.set_title("Runs and the fitted law at equal compute")
         ax.legend(title="FLOPs, about", loc="center left", bbox_to_anchor=(1.0, 0.5))
         return ax
@@ -98,6 +106,41 @@ def _budget_labels(budgets: list[float]) -> list[str]:
     return labels
 
 
+def reads_one_quantity(fit: LawFit) -> bool:
+    """Whether the law is a function of n_params, n_tokens or flops alone."""
+    inputs = fit.law.family.inputs
+    return len(inputs) == 1 and inputs[0].name in QUANTITIES
+
+
+def plot_power_law(fit: LawFit, runs: Runs, *, ax: Axes | None = None) -> Axes:
+    """Measured losses over the fitted line: solid where there were runs, dashed beyond, with the stated band.
+
+    Conclude: does the line follow the runs at both ends, and how wide is the band where you extrapolate?
+    """
+    if not reads_one_quantity(fit):
+        raise UsageError(
+            f"the {fit.law.family.name} law reads several quantities; draw plot_residuals instead."
+        )
+    name = fit.law.family.inputs[0].name
+    values = np.asarray(getattr(runs, name))
+    low, high = float(values.min()), float(values.max())
+    with style.axes_or_new(ax) as ax:
+        style.quantity_axis(ax.xaxis, name)
+        ax.plot(values, runs.loss, "o", color=style.INK, markersize=3.4, label=f"{len(runs)} runs", zorder=4)
+        x = style.points_along(low, high, BEYOND * high, LINE_POINTS)
+        loss = fit.law.predict({name: x})["loss"]
+        style.known_then_beyond(ax, x, loss, high, label=fit.law.family.formula)
+        x = np.geomspace(low, BEYOND * high, LINE_POINTS)
+        band = loss_band(fit.law, {name: x})
+        if band is not None:
+            style.band(ax, x, band[:, 0], band[:, 1], label=f"{100 * fit.level:g} % band")
+        style.quantity_axis(ax.xaxis, name)  # again: its ticks follow the range drawn
+        style.loss_axis(ax.yaxis, fit)
+        ax.set_title("Runs and the fitted law")
+        ax.legend(loc="upper right")
+        return ax
+
+
 def plot_residuals(fit: ParametricFit | LawFit, runs: Runs | None = None, *, ax: Axes | None = None) -> Axes:
     """Measured over fitted loss, per cent, against compute; colour is tokens per parameter, dark = many.
 
@@ -106,11 +149,8 @@ def plot_residuals(fit: ParametricFit | LawFit, runs: Runs | None = None, *, ax:
     with compute or with the ratio means the law's form is wrong here, and its intervals too narrow. The band holds
     95 % of the runs if the noise is Gaussian with the fit's robust scale.
     """
-    one = (
-        None
-        if isinstance(fit, ParametricFit) or len(fit.law.family.inputs) > 1
-        else fit.law.family.inputs[0].name
-    )
+    several = isinstance(fit, ParametricFit) or len(fit.law.family.inputs) > 1
+    one = None if several else fit.law.family.inputs[0].name
     if runs is None:
         if not isinstance(fit, ParametricFit):
             raise UsageError("this fit does not carry its runs; pass them: plot_residuals(fit, runs).")
@@ -119,10 +159,9 @@ def plot_residuals(fit: ParametricFit | LawFit, runs: Runs | None = None, *, ax:
     else:
         n_params, n_tokens, loss = runs.n_params, runs.n_tokens, runs.loss
         fitted = predicted_loss(fit.law, runs)
-    percent = 100 * (loss / fitted - 1)
+    flops, percent = FLOPS_PER_PARAM_TOKEN * n_params * n_tokens, 100 * (loss / fitted - 1)
     robust = fit.residuals.robust_scale if isinstance(fit, ParametricFit) else fit.residual_sd
     scale = 196 * robust
-    import matplotlib
 
     with style.axes_or_new(ax, height=3.2) as ax:
         ax.axhspan(-scale, scale, color=style.FIT, alpha=style.BAND_ALPHA / 1.6, linewidth=0)
@@ -135,8 +174,10 @@ def plot_residuals(fit: ParametricFit | LawFit, runs: Runs | None = None, *, ax:
             style.quantity_axis(ax.xaxis, one)
             return ax
         ratio = np.log10(n_tokens / n_params)
-        colours = matplotlib.colors.LinearSegmentedColormap.from_list("tokens", style.budget_colours(16))
-        drawn = ax.scatter(6 * n_params * n_tokens, percent, c=ratio, cmap=colours, s=17, linewidth=0.3,
+        from matplotlib.colors import LinearSegmentedColormap
+
+        colours = LinearSegmentedColormap.from_list("tokens", style.budget_colours(16))
+        drawn = ax.scatter(flops, percent, c=ratio, cmap=colours, s=17, linewidth=0.3,
                            edgecolor="white", zorder=3)  # fmt: skip
         style.flops_axis(ax.xaxis)
         bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0.0, 0.025, 1.0)))
@@ -176,19 +217,3 @@ def _leave_out_cut(ax: Axes, labels: list[Text]) -> None:
         x, y = ax.transAxes.inverted().transform(ax.transData.transform(label.get_position()))
         if not (EDGE < x < 1 - EDGE and EDGE < y < 1 - EDGE):
             label.remove()
-
-
-def _frontier(ax: Axes, fit: ParametricFit, flops: Array, end: float) -> None:
-    inside, beyond = np.geomspace(flops.min(), flops.max(), 40), np.geomspace(flops.max(), end, 20)
-    for part, linestyle in ((inside, "-"), (beyond, style.EXTRAPOLATED)):
-        best = [fit.law.allocate(float(c)).n_params for c in part]
-        label = rf"$N^* \propto C^{{{fit.params_exponent.value:.3f}}}$" if linestyle == "-" else None
-        ax.plot(part, best, color=style.ACCENT, linestyle=linestyle, linewidth=1.9, zorder=5, label=label)
-    if fit.spread is None:
-        return
-    at = np.geomspace(flops.min(), end, ASKED_POINTS)
-    intervals = [fit.interval("n_params", flops=float(c)) for c in at]
-    low = np.array([max(i.low, 1.0) for i in intervals])
-    high = np.array([min(i.high, 1e18) if math.isfinite(i.high) else 1e18 for i in intervals])
-    ax.fill_between(at, low, high, color=style.ACCENT, alpha=style.BAND_ALPHA, linewidth=0, zorder=1.5,
-                    label=f"{100 * fit.level:g} % band")  # fmt: skip

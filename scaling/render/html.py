@@ -1,0 +1,191 @@
+"""Blocks as HTML: a fragment for a notebook or a whole page, without scripts.
+
+Everything that is text goes through `escaped`. The style stays inside its class and takes the colour of the text around
+it, so that a dark notebook needs no second set; nothing a notebook typesets (formulas between dollar signs) is typeset.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from scaling.blocks import (
+    Block,
+    Callout,
+    Code,
+    Equation,
+    Fields,
+    Figure,
+    Heading,
+    Table,
+    Text,
+)
+from scaling.render.markdown import severity_word
+from scaling.render.terminal import printable
+
+# the second and third class are those by which MathJax is told to leave a part alone
+_CLASSES = "scaling-blocks tex2jax_ignore mathjax_ignore"
+_SHORT_CELL = 40  # characters of a cell under the headers: it stays on one line
+_STYLE = """\
+.scaling-blocks{line-height:1.45;max-width:60rem;overflow-wrap:anywhere}
+.scaling-blocks :is(p,dl,figure,.box){margin:.5em 0;padding:0}
+.scaling-blocks :is(h1,h2,h3,h4,h5,h6){line-height:1.25;margin:1.1em 0 .4em}
+.scaling-blocks :is(.faint,figcaption){opacity:.75}
+.scaling-blocks :is(.warning,.error) b{color:#c1502e}
+.scaling-blocks .indented{padding-left:1.2em}
+.scaling-blocks dl{display:grid;grid-template-columns:fit-content(38%) minmax(0,1fr);gap:.15em 1.2em}
+.scaling-blocks dt{grid-column:1;font-weight:600;margin:0}
+.scaling-blocks dd{grid-column:2;margin:0;text-align:left}
+.scaling-blocks .box{overflow-x:auto;max-width:100%}
+.scaling-blocks table{border-collapse:collapse;table-layout:auto;width:auto;border:0;margin:0;\
+font-size:.95em;font-variant-numeric:tabular-nums}
+.scaling-blocks :is(th,td){border:0;border-bottom:1px solid rgba(128,128,128,.3);padding:.25em 1em .25em 0;\
+text-align:right;vertical-align:top;max-width:24em;min-width:3em;white-space:normal}
+.scaling-blocks thead th{border-bottom-color:currentColor;vertical-align:bottom;overflow-wrap:break-word}
+.scaling-blocks tbody th{font-weight:inherit}
+.scaling-blocks .left{text-align:left}
+.scaling-blocks .whole{white-space:nowrap}
+.scaling-blocks .callout{border-left:3px solid rgba(128,128,128,.6);padding:.1em 0 .1em .8em;margin:.5em 0}
+.scaling-blocks :is(.callout.warning,.callout.error){border-left-color:#c1502e}
+.scaling-blocks .callout cite{font-style:normal;opacity:.75}
+.scaling-blocks :is(cite,code,dd,b){unicode-bidi:isolate}
+.scaling-blocks :is(pre,code){font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.92em;color:inherit;\
+background:none;border:0;padding:0}
+.scaling-blocks pre{background:rgba(128,128,128,.12);border-radius:4px;padding:.6em .8em;overflow-x:auto;margin:.3em 0;\
+white-space:pre;overflow-wrap:normal}
+.scaling-blocks svg{display:block;max-width:100%;height:auto}
+"""
+_PAGE_STYLE = """\
+:root{color-scheme:light dark}
+body{margin:0 auto;max-width:60rem;padding:1.2rem;font:16px/1.45 system-ui,sans-serif;color:#22252a;background:#fff}
+@media (prefers-color-scheme:dark){body{color:#e6e8eb;background:#16181c}}
+"""
+
+
+def render_html(
+    blocks: Iterable[Block], *, whole_page: bool = False, title: str = "", language: str = "en"
+) -> str:
+    """The HTML of blocks: a `div` with its style, or with `whole_page` a document of its own.
+
+    Args:
+        title: of the page, in the browser's tab.
+        language: of the text, as a tag such as "en" or "es"; only a whole page states it.
+    """
+    first_level = 1 if whole_page else 3  # below the headings of a notebook
+    body = "\n".join(part for block in blocks for part in _parts(block, first_level - 1))
+    fragment = f'<div class="{_CLASSES}" dir="ltr">\n<style>\n{_STYLE}</style>\n{body}\n</div>\n'
+    if not whole_page:
+        return fragment
+    return (
+        f'<!DOCTYPE html>\n<html lang="{_attribute(language)}">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_attribute(title)}</title>\n<style>\n{_PAGE_STYLE}</style>\n</head>\n<body>\n{fragment}</body>\n</html>\n"
+    )
+
+
+def escaped(text: str) -> str:
+    """The text as HTML that shows it, whatever it holds; a line break in it is one."""
+    return html.escape(printable(text)).replace("\n", "<br>")
+
+
+def _attribute(text: str) -> str:
+    return html.escape(" ".join(printable(text).split()))
+
+
+def _parts(block: Block, levels_above: int) -> Iterator[str]:
+    match block:
+        case Heading(text=text, level=level):
+            tag = f"h{min(level + levels_above, 6)}"
+            yield f"<{tag}>{escaped(text)}</{tag}>"
+        case Text():
+            yield from _text(block)
+        case Fields():
+            yield from _fields(block)
+        case Table():
+            yield from _table(block)
+        case Figure():
+            yield from _figure(block)
+        case Equation(text=text):
+            yield f'<p class="indented"><code>{escaped(text)}</code></p>'
+        case Callout(text=text, severity=severity, code=code, source=source):
+            named = f"<code>{escaped(code)}</code>: " if code else ""
+            cited = f" <cite>[{escaped(source)}]</cite>" if source else ""
+            said = f"<b>{escaped(severity_word(severity))}</b> {named}{escaped(text)}{cited}"
+            yield f'<div class="callout {severity}" role="note">{said}</div>'
+        case Code(text=text, label=label):
+            if label.strip():
+                yield f'<p class="faint">{escaped(label)}</p>'
+            yield f'<pre tabindex="0"><code>{html.escape(printable(text))}</code></pre>'
+
+
+def _text(block: Text) -> Iterator[str]:
+    if not block.text.strip():
+        return  # paragraphs stand apart as they are
+    classes = " ".join(name for name in (block.style, "indented" if block.indent else "") if name)
+    said = f"<b>{escaped(block.text)}</b>" if block.style in ("strong", "warning") else escaped(block.text)
+    yield f'<p class="{classes}">{said}</p>' if classes else f"<p>{said}</p>"
+
+
+def _fields(block: Fields) -> Iterator[str]:
+    """A row without a name is another value of the name above."""
+    yield "<dl>"
+    for i, (name, value) in enumerate(block.rows):
+        if name.strip() or i == 0:
+            yield f"<dt>{escaped(name)}</dt>"
+        yield f"<dd>{escaped(value)}</dd>"
+    yield "</dl>"
+
+
+def _table(block: Table) -> Iterator[str]:
+    """The caption stands outside the box in which a wide table scrolls, or a narrow screen would cut it too."""
+    named = f' role="region" aria-label="{_attribute(block.caption)}"' if block.caption else ""
+    if block.caption:
+        yield f"<figure>\n<figcaption>{escaped(block.caption)}</figcaption>"
+    yield f'<div class="box" tabindex="0"{named}>\n<table>'
+    if any(block.headers):
+        yield f"<thead>{_row(block.headers, block.left, scope='col', n_headers=len(block.headers))}</thead>"
+    yield "<tbody>"
+    for row in block.rows:
+        yield _row(row, block.left, scope="row", n_headers=min(1, block.left))
+    yield "</tbody>\n</table>\n</div>"
+    if block.caption:
+        yield "</figure>"
+
+
+def _row(cells: Sequence[str], left: int, *, scope: str, n_headers: int) -> str:
+    """Cells of a row, the first `n_headers` of which name their column or row."""
+    parts = []
+    for i, cell in enumerate(cells):
+        tag = "th" if i < n_headers and cell.strip() else "td"
+        named = f' scope="{scope}"' if tag == "th" else ""
+        classes = ["left"] * (i < left) + ["whole"] * (scope == "row" and len(cell) <= _SHORT_CELL)
+        shown = f' class="{" ".join(classes)}"' if classes else ""
+        parts.append(f"<{tag}{named}{shown}>{escaped(cell)}</{tag}>")
+    return f"<tr>{''.join(parts)}</tr>"
+
+
+def _figure(block: Figure) -> Iterator[str]:
+    caption = f"\n<figcaption>{escaped(block.caption)}</figcaption>" if block.caption else ""
+    yield f'<figure>\n<div role="img" aria-label="{_attribute(block.alt)}">{_picture(block)}</div>{caption}\n</figure>'
+
+
+def _picture(block: Figure) -> str:
+    """The drawing in colours that are seen on light and on dark; its description where matplotlib is missing."""
+    try:
+        from scaling.plots.figures import figure_svg
+    except ImportError:
+        return escaped(block.alt)
+    from scaling.plots import style
+
+    svg = figure_svg(block)
+    colours: dict[str, Any] = {
+        style.INK: "currentColor",
+        style.GRID: "rgba(128,128,128,.25)",
+        style.FIT: "#3a82c4",
+        style.ACCENT: "#d2603b",
+        "#ffffff": "none",  # paper
+    }
+    for colour, instead in colours.items():
+        svg = svg.replace(colour, instead)
+    return svg

@@ -1,0 +1,59 @@
+"""Names and renderers that load on first use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import scaling
+from scaling.lazy import RENDERERS, lazy_call, lazy_names
+
+
+def loaded_after(code: str, *modules: str) -> list[str]:
+    shown = f"import sys\n{code}\nprint(*[m for m in {modules!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_a_name_is_found_in_its_module_and_an_unknown_one_is_an_attribute_error() -> None:
+    load = lazy_names("scaling", {"format_flops": "units", "ScalingError": "scaling.errors"})
+    assert load("format_flops") is scaling.units.format_flops
+    assert load("ScalingError") is scaling.ScalingError
+    with pytest.raises(AttributeError, match="module 'scaling' has no attribute 'absent'"):
+        load("absent")
+
+
+def test_a_call_imports_its_module_and_passes_everything_on() -> None:
+    assert lazy_call("json", "dumps")({"a": 1}, indent=None) == '{"a": 1}'
+    later = lazy_call("scaling.no_such_module", "name")
+    with pytest.raises(ModuleNotFoundError):
+        later()
+
+
+def test_importing_the_package_loads_no_renderer_and_no_library() -> None:
+    heavy = ("dataclasses", "numpy", "html", "scaling.blocks", "scaling.render.html", "scaling.plots.figures")
+    assert loaded_after("import scaling", *heavy) == []
+
+
+def test_the_terminal_does_without_the_other_renderers() -> None:
+    absent = ("html", "matplotlib", "numpy", "scaling.render.html", "scaling.render.markdown")
+    assert loaded_after("import scaling.render.terminal", *absent) == []
+
+
+def test_every_renderer_that_a_result_uses_is_bound() -> None:
+    assert set(RENDERERS) == {"html", "markdown", "plot"}
+    assert RENDERERS["markdown"]([]) == "\n"
+    assert "scaling-blocks" in RENDERERS["html"]([])
+
+
+def test_a_result_imported_alone_can_show_itself() -> None:
+    """The package binds its renderers whichever of its modules is imported first."""
+    code = (
+        "from scaling.blocks import Shown, Text\n"
+        "class Result(Shown):\n"
+        "    def summary(self): return (Text('said'),)\n"
+        "assert '<p>said</p>' in Result()._repr_html_()\n"
+    )
+    assert loaded_after(code, "matplotlib") == []
