@@ -87,7 +87,9 @@ class Code(NamedTuple):
     text: str
     label: str = ""
     indent: int = 0  # columns of a terminal between the label and the text
-    one_line: bool = False  # in a terminal too, however long; else it breaks behind &&, where a shell reads on
+    one_line: bool = (
+        False  # in a terminal too, however long; else it breaks behind &&, where a shell reads on
+    )
 
 
 Block: TypeAlias = Heading | Text | Fields | Table | Figure | Equation | Callout | Code

@@ -63,7 +63,9 @@ def fit(
         _show_plan(law, flops, planned.vocab_size)
     except PlanError as error:  # the law and its picture stand
         note(f"no plan: {error}")
-    say(f"\nlaw: {folder / 'law.json'}\nvalleys: {folder / 'valleys.png'}\nprove it:  {sweep_command('verify')}")
+    say(
+        f"\nlaw: {folder / 'law.json'}\nvalleys: {folder / 'valleys.png'}\nprove it:  {sweep_command('verify')}"
+    )
 
 
 def _fit_table(runs: Runs, method: Literal["isoflop", "parametric"], folder: Path) -> Law:

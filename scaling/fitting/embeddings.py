@@ -17,8 +17,8 @@ from scaling.errors import ScalingError
 from scaling.findings import Finding
 from scaling.fitting.parametric.fit import fit_parametric
 from scaling.runs import Runs
-from scaling.runs.rows import extra_numbers
 from scaling.runs.names import fold
+from scaling.runs.rows import extra_numbers
 
 Array = NDArray[np.float64]
 

@@ -20,8 +20,8 @@ from click.testing import CliRunner
 
 from scaling.cli import cli
 from scaling.cli.fit_options import OPTION, TAKEN_BY
-from scaling.render.terminal import for_command_line
 from scaling.errors import ScalingError
+from scaling.render.terminal import for_command_line
 
 Arguments = tuple[str, ...]
 _OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-o)(?:[ =]('[^']*'|\"[^\"]*\"|[^\s,;)('`]+))?")
