@@ -36,7 +36,7 @@ _STYLE = """\
 .scaling-blocks :is(.warning,.error) b{color:#c1502e}
 .scaling-blocks .indented{padding-left:1.2em}
 .scaling-blocks dl{display:grid;grid-template-columns:fit-content(38%) minmax(0,1fr);gap:.15em 1.2em}
-.scaling-blocks dt{grid-column:1;font-weight:600;margin:0}
+.scaling-blocks dt{grid-column:1;font-weight:600;margin:0;min-width:6em}
 .scaling-blocks dd{grid-column:2;margin:0;text-align:left}
 .scaling-blocks .box{overflow-x:auto;max-width:100%}
 .scaling-blocks table{border-collapse:collapse;table-layout:auto;width:auto;border:0;margin:0;\
