@@ -45,11 +45,12 @@ class Fields(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows under headers. The first `left` columns are text, the others numbers, aligned right."""
+    """Rows under headers. The first `left` columns and the last `remarks` are text; numbers align right."""
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
     left: int = 1
+    remarks: int = 0
     indent: int = 2
     caption: str = ""
 
@@ -90,6 +91,11 @@ class Code(NamedTuple):
     one_line: bool = (
         False  # in a terminal too, however long; else it breaks behind &&, where a shell reads on
     )
+
+
+def is_text(block: Table, column: int) -> bool:
+    """Whether a column of the table is text, which aligns left."""
+    return column < block.left or column >= len(block.headers) - block.remarks
 
 
 Block: TypeAlias = Heading | Text | Fields | Table | Figure | Equation | Callout | Code

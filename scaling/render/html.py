@@ -20,6 +20,7 @@ from scaling.blocks import (
     Heading,
     Table,
     Text,
+    is_text,
 )
 from scaling.render.markdown import severity_word
 from scaling.render.terminal import printable
@@ -35,7 +36,7 @@ _STYLE = """\
 .scaling-blocks :is(.warning,.error) b{color:#c1502e}
 .scaling-blocks .indented{padding-left:1.2em}
 .scaling-blocks dl{display:grid;grid-template-columns:fit-content(38%) minmax(0,1fr);gap:.15em 1.2em}
-.scaling-blocks dt{grid-column:1;font-weight:600;margin:0}
+.scaling-blocks dt{grid-column:1;font-weight:600;margin:0;min-width:6em}
 .scaling-blocks dd{grid-column:2;margin:0;text-align:left}
 .scaling-blocks .box{overflow-x:auto;max-width:100%}
 .scaling-blocks table{border-collapse:collapse;table-layout:auto;width:auto;border:0;margin:0;\
@@ -144,24 +145,25 @@ def _table(block: Table) -> Iterator[str]:
         yield f"<figure>\n<figcaption>{escaped(block.caption)}</figcaption>"
     yield f'<div class="box" tabindex="0"{named}>\n<table>'
     if any(block.headers):
-        yield f"<thead>{_row(block.headers, block.left, scope='col', n_headers=len(block.headers))}</thead>"
+        yield f"<thead>{_row(block, block.headers, n_headers=len(block.headers))}</thead>"
     yield "<tbody>"
     for row in block.rows:
-        yield _row(row, block.left, scope="row", n_headers=min(1, block.left))
+        yield _row(block, row, n_headers=min(1, block.left))
     yield "</tbody>\n</table>\n</div>"
     if block.caption:
         yield "</figure>"
 
 
-def _row(cells: Sequence[str], left: int, *, scope: str, n_headers: int) -> str:
-    """Cells of a row, the first `n_headers` of which name their column or row."""
+def _row(table: Table, cells: Sequence[str], *, n_headers: int) -> str:
+    """Cells of a row, the first `n_headers` of which name their column (of the row of headers) or their row."""
+    of_headers = cells is table.headers
     parts = []
     for i, cell in enumerate(cells):
-        tag = "th" if i < n_headers and cell.strip() else "td"
-        named = f' scope="{scope}"' if tag == "th" else ""
-        classes = ["left"] * (i < left) + ["whole"] * (scope == "row" and len(cell) <= _SHORT_CELL)
+        named = i < n_headers and cell.strip()
+        tag, scope = ("th", f' scope="{"col" if of_headers else "row"}"') if named else ("td", "")
+        classes = ["left"] * is_text(table, i) + ["whole"] * (not of_headers and len(cell) <= _SHORT_CELL)
         shown = f' class="{" ".join(classes)}"' if classes else ""
-        parts.append(f"<{tag}{named}{shown}>{escaped(cell)}</{tag}>")
+        parts.append(f"<{tag}{scope}{shown}>{escaped(cell)}</{tag}>")
     return f"<tr>{''.join(parts)}</tr>"
 
 

@@ -20,6 +20,7 @@ from scaling.blocks import (
     Heading,
     Table,
     Text,
+    is_text,
 )
 from scaling.findings import Severity
 from scaling.render.terminal import printable
@@ -100,7 +101,7 @@ def _table(block: Table) -> Iterator[str]:
     """Markdown has no table without headers: they are empty where the block has none."""
     if block.caption:
         yield escaped(block.caption)
-    ends = [":---" if i < block.left else "---:" for i in range(len(block.headers))]
+    ends = [":---" if is_text(block, i) else "---:" for i in range(len(block.headers))]
     rows = [[escaped(h) for h in block.headers], ends, *([escaped(c) for c in row] for row in block.rows)]
     yield "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from scaling.blocks import (
@@ -25,6 +25,7 @@ from scaling.blocks import (
     Style,
     Table,
     Text,
+    is_text,
 )
 from scaling.jsonable import jsonable
 
@@ -35,6 +36,10 @@ LONGEST_CELL = (
 SCHEMA_VERSION = 1
 MARKS = {"error": "!!", "warning": " !", "note": "  "}
 _ANSI = {"": "", "strong": "1", "faint": "2", "warning": "33"}
+LONGEST_NAME = 300  # characters of a name in an error: a path of a deep folder stays whole
+LONGEST_LINE = 4_000  # characters of an error: more than any says, were it not for a name in it
+KEPT_START, KEPT_END = 120, 60
+_LONG_NAME = re.compile(rf"'[^']{{{LONGEST_NAME},}}'|\"[^\"]{{{LONGEST_NAME},}}\"|\S{{{LONGEST_NAME},}}")
 _RANGE = re.compile(r"(?<!\S)(?=\S*\d)(\S++) to (?=\S*\d)")  # possessive: linear in a word of any length
 _IN_PYTHON = re.compile(r" \(in\s+Python (?:[^()]|\([^()]*\))*\)")
 _PERCENT = re.compile(r"(?<=\d) %")
@@ -66,6 +71,25 @@ def warn(text: str) -> None:
 def say(text: str, *, error: bool = False) -> None:
     """One line as it is, not wrapped: what was done, what goes on; on stderr with `error`."""
     print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def show_error(message: str, *, try_: Sequence[str] = ()) -> None:
+    """An error in one line on stderr; `try_` are commands, each of which would mend it."""
+    told = f"{message} Try: {', or: '.join(try_)}" if try_ else message
+    say(f"error: {one_line(for_command_line(told))}", error=True)
+
+
+def one_line(text: str) -> str:
+    """Text whose names cannot break the line or fill the screen: what is too long is told by its two ends."""
+    cut = _LONG_NAME.sub(lambda name: f"{name[0][:KEPT_START]}…{name[0][-KEPT_END:]}", text)
+    if len(cut) > LONGEST_LINE:  # a name without quotes and with spaces
+        cut = f"{cut[: LONGEST_LINE // 2]}…{cut[-LONGEST_LINE // 2 :]}"
+    return cut.replace("\n", "\\n")
+
+
+def stream(text: str, *, end: str = "") -> None:
+    """A model's text as it comes: as it is into a file or pipe; to a terminal, nothing that could command it."""
+    print(printable(text) if sys.stdout.isatty() else text, end=end, flush=True)
 
 
 def render_terminal(blocks: Iterable[Block], *, colour: bool = False) -> str:
@@ -106,16 +130,17 @@ def _fields(block: Fields, colour: bool) -> Iterator[str]:
 
 def _table(block: Table, colour: bool) -> Iterator[str]:
     # a last column of text may be as long as it likes: nothing stands behind it
-    n_cut = len(block.headers) - (block.left == len(block.headers))
+    n_cut = len(block.headers) - is_text(block, len(block.headers) - 1)
     headers, *rows = [
-        [_cell(c) if i < n_cut else _one_line(c) for i, c in enumerate(row)]
+        [_cell(c) if i < n_cut else _flat(c) for i, c in enumerate(row)]
         for row in (block.headers, *block.rows)
     ]
     widths = [max(map(_columns, column)) for column in zip(headers, *rows, strict=True)]
 
     def line(row: Iterable[str]) -> str:
         parts = [
-            _padded(c, w, right=i >= block.left) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            _padded(c, w, right=not is_text(block, i))
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
         ]
         return (" " * block.indent + "  ".join(parts)).rstrip()
 
@@ -128,11 +153,11 @@ def _table(block: Table, colour: bool) -> Iterator[str]:
 
 def _cell(text: str) -> str:
     """Text on one line, cut where it would widen every row beyond use."""
-    plain = _one_line(text)
+    plain = _flat(text)
     return plain if len(plain) <= LONGEST_CELL else plain[: LONGEST_CELL - 1] + "…"
 
 
-def _one_line(text: str) -> str:
+def _flat(text: str) -> str:
     return printable(text).replace("\n", " ").replace("\t", " ")
 
 
@@ -160,9 +185,9 @@ def _columns(text: str) -> int:
 def _code(block: Code, colour: bool) -> Iterator[str]:
     """A command is not wrapped; a long one breaks behind && only, where a shell reads on."""
     first, _, second = block.text.partition(" && ")
-    label = _one_line(block.label)
+    label = _flat(block.label)
     lead = _columns(label) + block.indent
-    whole = block.one_line or not second or lead + len(block.text) < WIDTH
+    whole = block.one_line or not second or "\n" in block.text or lead + len(block.text) < WIDTH
     lines = [block.text] if whole else [f"{first} &&", second]
     for i, line in enumerate(lines):
         before = _styled(label, "faint", colour) + " " * block.indent if i == 0 else " " * (lead or 4)

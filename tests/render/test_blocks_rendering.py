@@ -118,6 +118,20 @@ def test_block_as_html(case: tuple[Block, str, str, str]) -> None:
     assert body(render_html([case[0]])) == case[3]
 
 
+def test_the_last_columns_of_a_table_may_be_remarks() -> None:
+    table = Table(("part", "N", "why"), (("a", "1", "x"), ("b", "20", "longer")), remarks=1)
+    assert render_terminal([table]) == "  part   N  why\n  a      1  x\n  b     20  longer"
+    assert "| :--- | ---: | :--- |" in render_markdown([table])
+    assert '<td class="whole">1</td><td class="left whole">x</td>' in render_html([table])
+
+
+def test_a_long_command_breaks_where_a_shell_reads_on() -> None:
+    first, second = "scaling fit " + "a" * 60, "scaling plan " + "b" * 60
+    assert render_terminal([Code(f"{first} && {second}", "next", 2)]) == f"next  {first} &&\n      {second}"
+    assert render_terminal([Code(f"{first} && {second}")]) == f"{first} &&\n    {second}"
+    assert render_terminal([Code(f"{first} && {second}", one_line=True)]) == f"{first} && {second}"
+
+
 def test_markdown_shows_a_picture_that_the_caller_wrote() -> None:
     shown = render_markdown([FIGURE], figures=lambda figure: f"{figure.kind} (1).svg")
     assert shown == "![the cost](off-optimum%20%281%29.svg)\n\nStay near.\n"
