@@ -27,7 +27,14 @@ from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.files import write_text
 from scaling.planning.shape import Advice, deepseek_law, step_law
 from scaling.sweep.shapes import choose_shape, count_as, shape_fields
-from scaling.sweep.spec import MOST_SIZES, ParamsConvention, SpecError, SweepSpec, sweep_from_dict
+from scaling.sweep.spec import (
+    MOST_SIZES,
+    FlopsConvention,
+    ParamsConvention,
+    SpecError,
+    SweepSpec,
+    sweep_from_dict,
+)
 from scaling.sweep.store import Store, StoreError, read_json, run_id_of
 
 CONFIG_VERSION = 1
@@ -207,7 +214,7 @@ def budget_sizes(spec: SweepSpec, budget: float) -> list[float]:
 def plan_run(spec: SweepSpec, cell: Cell, architecture: Architecture) -> PlannedRun:
     """One cell of the grid: recipe, number of steps, and the configuration that says it all."""
     budget, seed, n_params = cell.budget, cell.seed, count_as(architecture, spec.grid.params)
-    per_token = flops_of_a_token(spec, architecture, n_params)
+    per_token = flops_of_a_token(spec.grid.flops, architecture, n_params)
     recipe = _recipe(spec, architecture, n_params, budget, per_token)
     batch = int(recipe.pop("batch_sequences"))
     batch_tokens = batch * spec.corpus.context_length
@@ -261,11 +268,11 @@ def trunk_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**{k: config[k] for k in shared}, "schedule": schedule}
 
 
-def flops_of_a_token(spec: SweepSpec, architecture: Architecture, n_params: int) -> float:
-    """Training FLOPs of a token in the sweep's convention."""
-    if spec.grid.flops == "6ND":
+def flops_of_a_token(convention: FlopsConvention, architecture: Architecture, n_params: int) -> float:
+    """Training FLOPs of a token, counted as a sweep says; n_params as it counts them."""
+    if convention == "6ND":
         return FLOPS_PER_PARAM_TOKEN * n_params
-    return flops_per_token(architecture, convention=spec.grid.flops)
+    return flops_per_token(architecture, convention=convention)
 
 
 def branch_step(schedule: Mapping[str, Any]) -> int:

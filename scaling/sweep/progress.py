@@ -13,7 +13,7 @@ from scaling.blocks import Blocks, Shown, Table, Text
 from scaling.jsonable import fields_of
 from scaling.sweep.design import Design, PlannedRun, Unit
 from scaling.sweep.queue import WorkItem, can_start_alone, trunk_steps
-from scaling.sweep.store import FAILED, FINISHED, FREE, State, Store
+from scaling.sweep.store import FAILED, FINISHED, FREE, State, Store, read_tail
 from scaling.translation import tr
 from scaling.units import format_duration, format_flops, format_params, format_percent, format_tokens
 
@@ -211,14 +211,7 @@ def _done_flops(store: Store, unit: Unit, states: dict[str, State]) -> float:
 
 def _last_step(metrics: Path) -> int:
     """The step of the last whole line of a metrics file; 0 without one."""
-    try:
-        with metrics.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - 2048))
-            lines = file.read().splitlines()
-    except OSError:
-        return 0
-    for line in reversed(lines):
+    for line in reversed(read_tail(metrics).splitlines()):
         try:
             return int(json.loads(line)["step"])
         except (ValueError, KeyError, TypeError):

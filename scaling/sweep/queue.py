@@ -97,6 +97,12 @@ def trunk_steps(folder: Path) -> list[int]:
     return sorted(int(p.stem.removeprefix("step-")) for p in folder.glob("step-*.safetensors"))
 
 
+def newest_of_trunk(folder: Path, run: PlannedRun) -> int | None:
+    """The step of the trunk's newest checkpoint that is not beyond the run's branch; None where there is none."""
+    branch = branch_step(run.config["schedule"])
+    return max((step for step in trunk_steps(folder) if step <= branch), default=None)
+
+
 def can_start_alone(store: Store, run: PlannedRun) -> bool:
     """Whether a run needs no trunk to be trained on first: it shares none, or its own branching point is there.
 
@@ -114,6 +120,4 @@ def steps_left(store: Store, run: PlannedRun) -> int:
     """Steps of a run from the nearest checkpoint of its trunk on."""
     if run.trunk_id is None or store.trunks.inspect(run.trunk_id).is_broken:
         return run.n_steps
-    branch = branch_step(run.config["schedule"])
-    reached = [s for s in trunk_steps(store.trunks.run_dir(run.trunk_id)) if s <= branch]
-    return run.n_steps - max(reached, default=0)
+    return run.n_steps - (newest_of_trunk(store.trunks.run_dir(run.trunk_id), run) or 0)

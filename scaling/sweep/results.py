@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from scaling.accounting import count_params, flops_per_token
+from scaling.accounting.params import ParamCounts
 from scaling.architecture import Architecture
-from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, Exit, is_fault_of_storage
 from scaling.findings import Finding
 from scaling.runs import Convention, Runs
-from scaling.sweep.design import Design
+from scaling.sweep.design import Design, flops_of_a_token
 from scaling.sweep.store import RunRecord, State, Store, StoreError, as_store, read_json
 
 FLOPS_NAMES = {"6ND": "6ND", "exact_causal": "exact", "palm": "palm"}
@@ -123,47 +123,38 @@ def _several_recipes(store: Store) -> list[str]:
 def run_row(record: RunRecord) -> dict[str, Any]:
     """One finished run: what it cost in the conventions of its sweep, and what it reached."""
     config, result = record.config, record.result or {}
-    counts, exact = _counts(json.dumps(config["architecture"], sort_keys=True))
+    architecture, counts, exact = _counted(json.dumps(config["architecture"], sort_keys=True))
     conventions, schedule = config["conventions"], config["schedule"]
-    n_params = counts["total"] if conventions["params"] == "total" else counts["non_embedding"]
+    n_params = counts.total if conventions["params"] == "total" else counts.non_embedding
     batch_tokens = config["batch_sequences"] * config["architecture"]["context_length"]
     n_tokens = schedule["n_steps"] * batch_tokens
-    if conventions["flops"] == "6ND":
-        flops = FLOPS_PER_PARAM_TOKEN * n_params * n_tokens
-    else:
-        architecture = Architecture.from_dict(config["architecture"])
-        flops = flops_per_token(architecture, convention=conventions["flops"]) * n_tokens
     return {
         "run_id": record.run_id,
         "n_params": n_params,
         "n_tokens": n_tokens,
-        "flops": flops,
+        "flops": flops_of_a_token(conventions["flops"], architecture, n_params) * n_tokens,
         "budget": config["budget"],
         "loss": result.get("loss"),
         "trunk_id": config.get("trunk_id") or record.run_id,
-        "step": schedule["n_steps"],
         "params_convention": conventions["params"],
         "flops_convention": FLOPS_NAMES[conventions["flops"]],
-        "n_params_total": counts["total"],
-        "n_params_non_embedding": counts["non_embedding"],
+        "n_params_total": counts.total,
+        "n_params_non_embedding": counts.non_embedding,
         "flops_exact": exact * n_tokens,
         "n_steps": schedule["n_steps"],
         "batch_tokens": batch_tokens,
         "learning_rate": config["optimizer"]["learning_rate"],
         "warmup_steps": schedule["warmup_steps"],
         "seed": config["seeds"]["weights"],
-        "status": record.state,
         **{k: result.get(k) for k in _EXTRAS if k in result and k not in ("n_params_non_embedding",)},
     }
 
 
 @lru_cache(maxsize=4096)
-def _counts(architecture_json: str) -> tuple[dict[str, int], float]:
-    """Parameters, and exact training FLOPs of a token."""
-    architecture = Architecture.from_dict(json.loads(architecture_json))
-    counts = count_params(architecture)
-    sizes = {"total": counts.total, "non_embedding": counts.non_embedding}
-    return sizes, flops_per_token(architecture, convention="exact_causal")
+def _counted(architecture_json: str) -> tuple[Architecture, ParamCounts, float]:
+    """A shape with its parameters and exact training FLOPs of a token; a store of 10^5 runs has few."""
+    shape = Architecture.from_dict(json.loads(architecture_json))
+    return shape, count_params(shape), flops_per_token(shape, convention="exact_causal")
 
 
 def _to_runs(rows: list[dict[str, Any]], *, source: str, notes: tuple[str, ...]) -> Runs:

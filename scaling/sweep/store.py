@@ -42,6 +42,7 @@ State = Literal["pending", "running", "stale", "done", "diverged", "failed", "oo
 FREE: tuple[State, ...] = ("pending", "stale", "preempted")
 FINISHED: tuple[State, ...] = ("done", "diverged")
 FAILED: tuple[State, ...] = ("failed", "oom")
+TAIL_BYTES = 4000  # of what a worker said, or of its metrics
 LEASE_TIMEOUT_S = 60.0  # four missed heartbeats
 NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # what os.link then says
 ID_DIGITS = 16  # 64 bits: a collision among 10^5 runs has probability 3e-10
@@ -388,6 +389,17 @@ def check_result(result: Mapping[str, Any], path: Path | str) -> None:
         raise StoreError(
             f"{path} is no result: status {status!r}, loss {loss!r}. Move it away; the run will be done again."
         )
+
+
+def read_tail(path: Path, n_bytes: int = TAIL_BYTES) -> str:
+    """The end of a log; nothing where there is none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - n_bytes))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def as_store(store: Store | Path | str) -> Store:

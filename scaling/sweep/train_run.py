@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.architecture import Architecture
 from scaling.errors import ChangedCorpusError, DataError
-from scaling.sweep.design import Design, PlannedRun, branch_step
-from scaling.sweep.queue import trunk_checkpoint, trunk_steps
+from scaling.sweep.design import Design, PlannedRun
+from scaling.sweep.queue import newest_of_trunk, trunk_checkpoint
 from scaling.sweep.spec import SpecError
 from scaling.sweep.store import Store
 from scaling.sweep.timing import Rate
@@ -215,10 +215,7 @@ def _options(
 
 
 def _newest_of_trunk(job: Job) -> int | None:
-    """The step of the trunk's newest checkpoint that is not beyond the branch; None where there is none."""
-    branch = branch_step(job.run.config["schedule"])
-    steps = [] if job.trunk_folder is None else trunk_steps(job.trunk_folder)
-    return max((s for s in steps if s <= branch), default=None)
+    return None if job.trunk_folder is None else newest_of_trunk(job.trunk_folder, job.run)
 
 
 def _link(source: Path, target: Path) -> None:

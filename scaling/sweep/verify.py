@@ -225,7 +225,7 @@ def _twenty(sweep: Design, _: Allocating, budget: float) -> Cell:
             break
         architecture, n = choose_shape(spec, n_params, vocab_size=sweep.vocab_size)
         counted = count_as(architecture, spec.grid.params)
-        flops_per_token_param = flops_of_a_token(spec, architecture, counted) / n
+        flops_per_token_param = flops_of_a_token(spec.grid.flops, architecture, counted) / n
     return Cell(budget, n_params, spec.seeds.first, "total")
 
 

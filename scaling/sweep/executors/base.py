@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scaling.errors import ScalingError
-from scaling.sweep.store import Store
-
-STDERR_TAIL_BYTES = 4000
+from scaling.sweep.store import Store, read_tail
 
 
 class ExecutorError(ScalingError):
@@ -81,14 +79,3 @@ class Executor(Protocol):
 
     def stop(self) -> None:
         """Ask all workers to checkpoint and stop, wait a little, then end them."""
-
-
-def read_tail(path: Path, n_bytes: int = STDERR_TAIL_BYTES) -> str:
-    """The end of a log file."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - n_bytes))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""

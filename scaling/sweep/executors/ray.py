@@ -17,7 +17,8 @@ from types import FrameType
 from typing import Any
 
 from scaling.errors import UsageError
-from scaling.sweep.executors.base import STDERR_TAIL_BYTES, Ended, ExecutorError, WorkerCommand
+from scaling.sweep.executors.base import Ended, ExecutorError, WorkerCommand
+from scaling.sweep.store import TAIL_BYTES
 from scaling.sweep.worker import main
 
 CPUS_PER_WORKER = 1
@@ -104,7 +105,7 @@ class RayExecutor:
         except errors.RayError as error:  # its node is gone
             said = str(error)
         return Ended(
-            owner=owner, exit_code=code, stderr_tail=self.command.take_log(owner) or said[-STDERR_TAIL_BYTES:]
+            owner=owner, exit_code=code, stderr_tail=self.command.take_log(owner) or said[-TAIL_BYTES:]
         )
 
     def _asked(self) -> dict[str, float]:

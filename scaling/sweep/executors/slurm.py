@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaling.sweep.executors.base import Ended, ExecutorError, WorkerCommand, read_tail
-from scaling.sweep.store import Store
+from scaling.sweep.executors.base import Ended, ExecutorError, WorkerCommand
+from scaling.sweep.store import Store, read_tail
 from scaling.sweep.worker import main
 
 DAY_MIN = 24 * 60
