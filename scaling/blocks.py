@@ -49,11 +49,12 @@ class Fields:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headers. The first `left` columns are text, the others numbers, aligned right."""
+    """Rows under headers. The first `left` columns and the last `remarks` are text; numbers align right."""
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
     left: int = 1
+    remarks: int = 0
     indent: int = 2
     caption: str = ""
 

@@ -102,11 +102,12 @@ def _fields(block: Fields, colour: bool) -> Iterator[str]:
 
 def _table(block: Table, colour: bool) -> Iterator[str]:
     cells = [[printable(c) for c in row] for row in block.rows]
+    first_remark = len(block.headers) - block.remarks
     widths = [max([len(h)] + [len(r[i]) for r in cells]) for i, h in enumerate(block.headers)]
 
     def line(row: Iterable[str]) -> str:
         parts = [
-            c.ljust(w) if i < block.left else c.rjust(w)
+            c.ljust(w) if i < block.left or i >= first_remark else c.rjust(w)
             for i, (c, w) in enumerate(zip(row, widths, strict=True))
         ]
         return (" " * block.indent + "  ".join(parts)).rstrip()

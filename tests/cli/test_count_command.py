@@ -42,9 +42,9 @@ def test_text_fits_100_columns(args: list[str]) -> None:
 
 def test_text_shows_exact_counts_with_separators() -> None:
     output = CliRunner().invoke(count, ["gpt2"]).output
-    assert "token embedding          38,597,376     31 %  also the head" in output
-    assert "total                   124,439,808     124M" in output
-    assert "non-embedding            85,056,000    85.1M  Kaplan et al.'s N" in output
+    assert "token embedding   38,597,376     31 %  also the head" in output
+    assert "total            124,439,808     124M" in output
+    assert "non-embedding     85,056,000    85.1M  Kaplan et al.'s N" in output
     assert "chinchilla       Hoffmann et al., appendix F                 1.09e9" in output
 
 
