@@ -1,7 +1,6 @@
-"""The errors a user can meet. Each is one sentence: the rule, the value, where it came from, what to do next.
+"""The errors a user can meet, and the exit codes of the command line.
 
-`exit_code` is what the command line returns: 1 cannot do it, 2 wrong usage, 3 the data is not good enough,
-4 a sweep partly failed, 130 interrupted and resumable.
+Each error is one sentence: the rule, the value, where it came from, what to do next.
 """
 
 from __future__ import annotations
@@ -9,8 +8,30 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterable, Mapping
+from enum import IntEnum
 
 MOST_LISTED = 12  # names in a message
+
+
+class Exit(IntEnum):
+    """What every command returns; the class of an error says which.
+
+    | code | when |
+    | --- | --- |
+    | DONE 0 | it is done |
+    | CANNOT 1 | it cannot be done: a file that is not there or cannot be written, no plan, a diverged run, a fault |
+    | USAGE 2 | the command is wrong: an option, a unit, a name, two budgets |
+    | CONTENT 3 | what a file holds is damaged, or not good enough for what was asked |
+    | PARTLY 4 | a sweep is done in part: some of its runs failed |
+    | INTERRUPTED 130 | stopped by a signal (128 + SIGINT, as shells say); --resume goes on |
+    """
+
+    DONE = 0
+    CANNOT = 1
+    USAGE = 2
+    CONTENT = 3
+    PARTLY = 4
+    INTERRUPTED = 130
 
 
 class ScalingError(Exception):
@@ -20,7 +41,7 @@ class ScalingError(Exception):
     them behind the command that was given.
     """
 
-    exit_code = 1
+    exit_code = Exit.CANNOT
 
     def __init__(self, message: str = "", *, remedies: Iterable[str] = ()) -> None:
         super().__init__(message)
@@ -30,7 +51,7 @@ class ScalingError(Exception):
 class UsageError(ScalingError):
     """An argument or option is wrong: a unit of another kind, two budgets, an unknown name."""
 
-    exit_code = 2
+    exit_code = Exit.USAGE
 
 
 class UnitError(UsageError):
@@ -64,7 +85,7 @@ class UnknownNameError(UsageError):
 class DataError(ScalingError):
     """A table of runs cannot be read or holds impossible values."""
 
-    exit_code = 3
+    exit_code = Exit.CONTENT
 
 
 class ChangedCorpusError(DataError):

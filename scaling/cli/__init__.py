@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "decode": ("decode", "decode", "See what sampling and beam search see."),
     "demo": ("demo", "demo", "Fit and plan on example runs whose true law is known."),
     "doctor": ("doctor", "doctor", "Check this installation and say what is missing."),
-    "completion": ("completion", "completion", "Print the shell completion script."),
+    "completion": ("doctor", "completion", "Print the shell completion script."),
 }
 
 
