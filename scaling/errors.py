@@ -88,6 +88,12 @@ class DataError(ScalingError):
     exit_code = Exit.CONTENT
 
 
+class MissingFileError(DataError):
+    """There is no such file or folder. A DataError too: it cannot be read either."""
+
+    exit_code = Exit.CANNOT
+
+
 class ChangedCorpusError(DataError):
     """A run was begun on another text than is there now: to go on would mix them, to start over would lose it."""
 

@@ -65,6 +65,11 @@ def say(text: str, *, error: bool = False) -> None:
     print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
+def stream(text: str, *, end: str = "") -> None:
+    """A model's text as it comes: as it is into a file or pipe; to a terminal, nothing that could command it."""
+    print(printable(text) if sys.stdout.isatty() else text, end=end, flush=True)
+
+
 def render_terminal(blocks: Iterable[Block], *, colour: bool = False) -> str:
     """The text of blocks, without the last line end."""
     return "\n".join(line for block in blocks for line in _lines(block, colour))
@@ -123,7 +128,7 @@ def _code(block: Code, colour: bool) -> Iterator[str]:
     """A command is not wrapped; a long one breaks behind && only, where a shell reads on."""
     first, _, second = block.text.partition(" && ")
     lead = len(block.label) + block.indent
-    whole = not second or lead + len(block.text) < WIDTH
+    whole = not second or "\n" in block.text or lead + len(block.text) < WIDTH
     lines = [block.text] if whole else [f"{first} &&", f"    {second}"]
     for i, line in enumerate(lines):
         label = _styled(block.label, "faint", colour) + " " * block.indent if i == 0 else " " * lead
