@@ -16,7 +16,7 @@ from scaling.cli.sweep_options import SPEC, STORE
 from scaling.cli.sweep_run import resume, run
 from scaling.cli.sweep_store import design_of, finished_runs, measured_rate, store_of
 from scaling.cli.sweep_verify import verify
-from scaling.errors import UsageError
+from scaling.errors import MissingFileError, UsageError
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 WATCH_S = 2.0
@@ -108,7 +108,7 @@ def status(spec: Path, store: Path | None, watch: bool, as_json: bool) -> None:
     kept = store_of(spec, store)
     planned = design_of(spec, kept)
     if not kept.root.is_dir():
-        raise UsageError(f"there is no store at {kept.root}; start with:  {typed('run')}")
+        raise MissingFileError(f"there is no store at {kept.root}; start with:  {typed('run')}")
     time_left, started, shown = TimeLeft(), time.monotonic(), None
     while True:
         found = look(kept, planned, indexed_states(kept))
@@ -162,7 +162,7 @@ def index(store: Path) -> None:
 
     place = store if (store / "runs").is_dir() else store / "store"
     if not (place / "runs").is_dir():
-        raise UsageError(
+        raise MissingFileError(
             f"there is no store at {store}; `scaling sweep run SPEC` makes one, beside the spec."
         )
     for path in write_index(Store(place)).values():
@@ -200,7 +200,7 @@ def restore(folder: Path, store: Path | None) -> None:
     from scaling.sweep.recorded import import_results
 
     if not (folder / "results").is_dir():
-        raise UsageError(f"there is no folder {folder / 'results'}; `scaling sweep export` writes one.")
+        raise MissingFileError(f"there is no folder {folder / 'results'}; `scaling sweep export` writes one.")
     kept = store_of(folder, store)
     done = import_results(kept, folder)
     proof = f" and {done.n_proof} of its proof" if done.n_proof else ""

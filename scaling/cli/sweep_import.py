@@ -60,7 +60,7 @@ VALUE = "A number, or the name of a value the runs have logged"
 @click.option("--flops-convention", help="How --flops are counted: 6ND, exact, source.")
 @click.option(
     "--sizes",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path),
     help=f"CSV with a column run and any of {', '.join(SIZES)}, where the logs do not say.",
 )
 @click.option("--experiment", help="Of MLflow  [default: all].")

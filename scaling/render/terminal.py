@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from scaling.blocks import (
@@ -32,6 +32,10 @@ WIDTH = 100
 SCHEMA_VERSION = 1
 MARKS = {"error": "!!", "warning": " !", "note": "  "}
 _ANSI = {"": "", "strong": "1", "faint": "2", "warning": "33"}
+LONGEST_NAME = 300  # characters of a name in an error: a path of a deep folder stays whole
+LONGEST_LINE = 4_000  # characters of an error: more than any says, were it not for a name in it
+KEPT_START, KEPT_END = 120, 60
+_LONG_NAME = re.compile(rf"'[^']{{{LONGEST_NAME},}}'|\"[^\"]{{{LONGEST_NAME},}}\"|\S{{{LONGEST_NAME},}}")
 _RANGE = re.compile(r"(\d\S*) to (?=\S*\d)")
 _IN_PYTHON = re.compile(r" \(in\s+Python (?:[^()]|\([^()]*\))*\)")
 _PERCENT = re.compile(r"(?<=\d) %")
@@ -63,6 +67,20 @@ def warn(text: str) -> None:
 def say(text: str, *, error: bool = False) -> None:
     """One line as it is, not wrapped: what was done, what goes on; on stderr with `error`."""
     print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def show_error(message: str, *, try_: Sequence[str] = ()) -> None:
+    """An error in one line on stderr; `try_` are commands, each of which would mend it."""
+    told = f"{message} Try: {', or: '.join(try_)}" if try_ else message
+    say(f"error: {one_line(for_command_line(told))}", error=True)
+
+
+def one_line(text: str) -> str:
+    """Text whose names cannot break the line or fill the screen: what is too long is told by its two ends."""
+    cut = _LONG_NAME.sub(lambda name: f"{name[0][:KEPT_START]}…{name[0][-KEPT_END:]}", text)
+    if len(cut) > LONGEST_LINE:  # a name without quotes and with spaces
+        cut = f"{cut[: LONGEST_LINE // 2]}…{cut[-LONGEST_LINE // 2 :]}"
+    return cut.replace("\n", "\\n")
 
 
 def stream(text: str, *, end: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from scaling.errors import DataError
+from scaling.errors import DataError, MissingFileError
 
 TIMEOUT_S = 30
 
@@ -34,10 +34,10 @@ def fetch(url: str, folder: Path, name: str, *, sha256: str | None = None) -> Pa
     except requests.exceptions.HTTPError as error:
         status = "an error" if error.response is None else error.response.status_code
         why = "has the repository moved?" if sha256 else "check the address, and whether it needs a login."
-        raise DataError(f"{url} answers {status}; {why} Nothing was kept.") from error
+        raise MissingFileError(f"{url} answers {status}; {why} Nothing was kept.") from error
     except requests.exceptions.RequestException as error:
         instead = f"put it at {folder / name}" if sha256 else "give the file"
-        raise DataError(
+        raise MissingFileError(
             f"{url} cannot be reached ({type(error).__name__}); check the network, or fetch the file elsewhere and "
             f"{instead}."
         ) from error

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from scaling.errors import UnknownNameError, UsageError
+from scaling.errors import DataError, MissingFileError, UnknownNameError, UsageError
 from scaling.sweep.typed import SpecError, build
 from scaling.units import parse_flops, parse_params
 
@@ -313,7 +313,8 @@ def load_sweep(path: str | Path) -> SweepSpec:
     """Read a sweep.toml, or the one in a folder.
 
     Raises:
-        SpecError: the file, the key, what is wrong with it and what is allowed.
+        SpecError: the key, what is wrong with it and what is allowed.
+        MissingFileError, DataError: there is no such file; it is not TOML.
     """
     path = Path(path)
     if path.is_dir() and (path / "runs").is_dir() and not (path / "sweep.toml").exists():
@@ -323,7 +324,7 @@ def load_sweep(path: str | Path) -> SweepSpec:
         with path.open("rb") as file:
             values = tomllib.load(file)
     except FileNotFoundError as error:
-        raise SpecError(
+        raise MissingFileError(
             f"there is no spec {path}; `scaling sweep init {shlex.quote(str(path))}` writes one to edit."
         ) from error
     except OSError as error:
@@ -331,7 +332,7 @@ def load_sweep(path: str | Path) -> SweepSpec:
             f"{path} cannot be read: {error.strerror}. Give a sweep.toml or its folder."
         ) from error
     except ValueError as error:  # also not UTF-8, or a number of thousands of digits
-        raise SpecError(f"{path} is not TOML: {error}.") from error
+        raise DataError(f"{path} is not TOML: {error}.") from error
     try:
         return sweep_from_dict(values)
     except UsageError as error:

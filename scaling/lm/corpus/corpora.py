@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.lm.corpus.digests import check_ids_of_file, hash_file, hash_parts, verify_shards
 from scaling.lm.corpus.documents import open_documents, stdlib_documents
 from scaling.lm.corpus.hashing import derive_key
@@ -303,7 +303,7 @@ def load_corpus(name: str | Path) -> Corpus:
     if name == "stdlib":
         return ShardCorpus(folder=prepare_stdlib())
     if not Path(name).is_dir():
-        raise DataError(
+        raise MissingFileError(
             f"no corpus {name!r}: give 'synthetic', 'stdlib', a folder made by scaling corpus prepare, "
             f"or {TOKENS_FORM}."
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 
 DEFAULT_DATASET = "HuggingFaceFW/fineweb-edu:sample-10BT"  # ODC-By; streamed, never downloaded whole
 
@@ -44,7 +44,7 @@ def open_documents(source: str, *, field: str = "text", revision: str | None = N
         return huggingface_documents(source[3:], field=field, revision=revision)
     path = Path(source)
     if not path.exists():
-        raise DataError(
+        raise MissingFileError(
             f"no such text source: {source}. Give a file, a folder, 'stdlib', or 'hf:owner/name'."
         )
     return _path_documents(path, field)

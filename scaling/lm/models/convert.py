@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scaling.architecture import Architecture
 from scaling.architecture.huggingface import read_huggingface
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.files import whole_file, write_text
 from scaling.lm.files import write_tensors
 from scaling.lm.models.build import WEIGHTS_FILE, load_weights, read_safetensors
@@ -182,7 +182,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
-        raise DataError(
+        raise MissingFileError(
             f"{path} does not exist; a checkpoint folder has {CONFIG_FILE} and {WEIGHTS_FILE}."
         ) from error
     except (ValueError, TypeError) as error:

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any, Unpack
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut
 from scaling.sweep.importers.moments import Point, at_last_step
@@ -51,7 +51,7 @@ def _logs(folder: Path, loss_tag: str, sizes: Sizes, again: list[str]) -> list[L
         raise UsageError("reading event files needs tensorboard: pip install 'isoflop[logs]'.") from error
     places = sorted({p.parent for p in folder.rglob("*tfevents*")})
     if not places:
-        raise DataError(f"no event files below {folder}.")
+        raise MissingFileError(f"no event files below {folder}.")
     logs: list[Log | LeftOut] = []
     found: set[str] = set()
     for place in places:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import DataError
+from scaling.errors import DataError, MissingFileError
 from scaling.sweep.importers.logged import LeftOut, as_number
 from scaling.sweep.importers.moments import Point, at_last_step
 from scaling.sweep.importers.sizes import Log, Sizes, listed
@@ -67,7 +67,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
             rows = [{k: v for k, v in row.items() if k is not None and v} for row in reader]
             return header, rows
     except FileNotFoundError as error:
-        raise DataError(f"there is no W&B folder or CSV at {path}.") from error
+        raise MissingFileError(f"there is no W&B folder or CSV at {path}.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV exported from W&B ({error}).") from error
 
