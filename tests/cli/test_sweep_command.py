@@ -187,5 +187,5 @@ def test_a_share_of_a_gpu_that_cannot_be_had_is_refused(
 
 
 def test_status_before_any_run_says_how_to_start(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["sweep", "status", str(spec)]) == 2
+    assert run(["sweep", "status", str(spec)]) == 1
     assert "scaling sweep run" in capsys.readouterr().err

@@ -20,12 +20,12 @@ HEADER = "n_params,n_tokens,loss\n"
 GOOD = "1e8,2e9,3.1\n"
 
 
-def refusal(path: Path) -> str:
+def refusal(path: Path, exit_code: int = 3) -> str:
     with pytest.raises(DataError) as caught:
         load_runs(path)
     message = str(caught.value)
     assert str(path) in message
-    assert caught.value.exit_code == 3
+    assert caught.value.exit_code == exit_code
     return message
 
 
