@@ -96,7 +96,7 @@ def test_what_is_no_table_is_refused(tmp_path):
     write(tmp_path, HEADER + GOOD, "mine.csv")
     assert "is a folder; name one table of runs" in refusal(tmp_path)
     assert "It holds mine.csv" in refusal(tmp_path)
-    assert "does not exist" in refusal(tmp_path / "absent.csv")
+    assert "does not exist" in refusal(tmp_path / "absent.csv", exit_code=1)
     assert "has column names but no runs" in refusal(write(tmp_path, b"PK", "t.xlsx"))
     assert "damaged or cut-off gzip" in refusal(
         write(tmp_path, gzip.compress(HEADER.encode() * 99)[:-9], "t.csv.gz")
