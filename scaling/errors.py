@@ -88,6 +88,15 @@ class DataError(ScalingError):
     exit_code = Exit.CONTENT
 
 
+class MissingFileError(DataError):
+    """There is no such file, folder or address, or it may not be opened: nothing was read, so nothing is damaged.
+
+    A DataError still, for whoever catches what cannot be read.
+    """
+
+    exit_code = Exit.CANNOT
+
+
 class ChangedCorpusError(DataError):
     """A run was begun on another text than is there now: to go on would mix them, to start over would lose it."""
 
@@ -122,7 +131,13 @@ def is_fault_of_storage(error: BaseException) -> bool:
 
 
 class LawError(ScalingError):
-    """A law cannot answer: no interior optimum, a loss below its floor, a damaged law file."""
+    """A law cannot answer: no interior optimum, a loss below its floor, no such law file."""
+
+
+class DamagedLawError(LawError):
+    """A law file holds no law that this version can read."""
+
+    exit_code = Exit.CONTENT
 
 
 class PlanError(ScalingError):

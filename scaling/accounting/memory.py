@@ -24,10 +24,11 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, get_args
 
 from scaling.accounting.activations import FLOAT32_BYTES, LayerBytes, Precision, Recomputation
-from scaling.accounting.lengths import whole_lengths
+from scaling.accounting.flops import whole_lengths
 from scaling.accounting.params import ParamCounts, count_params
 from scaling.architecture import Architecture
 from scaling.errors import UnknownNameError, UsageError
+from scaling.jsonable import fields_of
 
 Strategy = Literal["ddp", "zero1", "zero2", "fsdp"]
 Attention = Literal["flash", "materialised"]
@@ -82,7 +83,7 @@ class Memory(NamedTuple):
 
     def to_dict(self) -> dict[str, int]:
         """Every line and the total, ready for JSON."""
-        return {**self._asdict(), "total_bytes": self.total_bytes}
+        return fields_of(self, also=("total_bytes",))
 
 
 def estimate_memory(

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from scaling.architecture import Architecture
+from scaling.jsonable import fields_of
 
 
 class ParamCounts(NamedTuple):
@@ -80,10 +81,7 @@ class ParamCounts(NamedTuple):
 
     def to_dict(self) -> dict[str, int]:
         """The kinds, the sums and the total, ready for JSON."""
-        return {
-            "total": self.total, "active": self.active, "embedding": self.embedding,
-            "non_embedding": self.non_embedding, "active_non_embedding": self.active_non_embedding, **self._asdict()
-        }  # fmt: skip
+        return fields_of(self, also=("total", "active", "embedding", "non_embedding", "active_non_embedding"))
 
 
 def count_params(architecture: Architecture) -> ParamCounts:

@@ -1,4 +1,4 @@
-"""Everything `scaling count` prints, in one result: parameters, FLOPs in every convention, memory in every strategy."""
+"""What a model costs, in one result, and how it reads: parameters, FLOPs in every convention, memory by strategy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from scaling.accounting.flops import (
     Phase,
     flop_parts,
     flops_per_token,
+    whole_lengths,
 )
-from scaling.accounting.lengths import whole_lengths
 from scaling.accounting.memory import (
     STRATEGIES,
     Memory,
@@ -26,13 +26,17 @@ from scaling.accounting.memory import (
 )
 from scaling.accounting.params import ParamCounts, count_params
 from scaling.architecture import Architecture
+from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
 from scaling.errors import UsageError
+from scaling.jsonable import fields_of
+from scaling.translation import tr
+from scaling.units import format_bytes, format_flops, format_params, format_percent, format_tokens
 
 PLAIN_STACK_ONLY: tuple[Convention, ...] = ("deepseek", "chinchilla", "chinchilla_head", "chinchilla_body")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryRow:
+class TrainingMemory:
     """Training memory of one device in one set-up."""
 
     n_devices: int
@@ -40,17 +44,23 @@ class MemoryRow:
     recomputation: Recomputation
     memory: Memory
 
+    def to_dict(self) -> dict[str, Any]:
+        return fields_of(self, leave_out=("memory",)) | self.memory.to_dict()
+
 
 @dataclass(frozen=True, kw_only=True)
-class ModelCost:
+class ModelCost(Shown):
     """What a model costs.
 
     Args:
+        name: of a preset or file; None for sizes given by hand.
         flops_per_token: convention → phase → FLOPs of a token, averaged over a sequence.
         flops: convention → training FLOPs of `n_tokens`; empty without them.
         kv_cache_numbers_per_token: keys and values that one more token adds, of one sequence.
+        notes: what its file leaves out or leaves to be known.
     """
 
+    name: str | None = None
     architecture: Architecture
     context_length: int
     batch_size: int
@@ -61,35 +71,30 @@ class ModelCost:
     flops_per_token: dict[Convention, dict[Phase, float]]
     train_parts: FlopParts
     flops: dict[Convention, float]
-    training: tuple[MemoryRow, ...]
+    training: tuple[TrainingMemory, ...]
     inference: Memory
     kv_cache_numbers_per_token: int
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The contract of `scaling count --json`; every number unrounded, bytes on one device."""
-        rows = [
-            {
-                "n_devices": r.n_devices,
-                "strategy": r.strategy,
-                "recomputation": r.recomputation,
-                **r.memory.to_dict(),
-            }
-            for r in self.training
-        ]
-        return {
-            "architecture": self.architecture.to_dict(),
-            "context_length": self.context_length,
-            "batch_size": self.batch_size,
-            "n_tokens": self.n_tokens,
-            "precision": self.precision,
-            "tensor_parallel": self.tensor_parallel,
-            "params": self.params.to_dict(),
-            "flops_per_token": self.flops_per_token,
-            "train_flops_per_token_by_part": {**self.train_parts._asdict(), "total": self.train_parts.total},
-            "flops": self.flops,
-            "memory": {"training": rows, "inference": self.inference.to_dict()},
-            "kv_cache_numbers_per_token": self.kv_cache_numbers_per_token,
+        return fields_of(self, leave_out=("train_parts", "training", "inference")) | {
+            "train_flops_per_token_by_part": fields_of(self.train_parts, also=("total",)),
+            "memory": {
+                "training": [row.to_dict() for row in self.training],
+                "inference": self.inference.to_dict(),
+            },
         }
+
+    def summary(self) -> Blocks:
+        """The model in a line, then its parameters, FLOPs and memory."""
+        return (
+            Text(f"{self.name or tr('model')}: {_describe(self.architecture)}"),
+            *_params_blocks(self.params, self.architecture),
+            *_flops_blocks(self),
+            *_training_blocks(self),
+            *_inference_blocks(self),
+        )
 
 
 def summarize_cost(
@@ -101,6 +106,8 @@ def summarize_cost(
     n_devices: int = 8,
     precision: str = "bf16_mixed",
     tensor_parallel: int = 1,
+    name: str | None = None,
+    notes: tuple[str, ...] = (),
 ) -> ModelCost:
     """Count everything at once.
 
@@ -121,7 +128,7 @@ def summarize_cost(
         for c in covered
     }
 
-    def row(devices: int, strategy: Strategy, recomputation: Recomputation) -> MemoryRow:
+    def row(devices: int, strategy: Strategy, recomputation: Recomputation) -> TrainingMemory:
         memory = estimate_memory(
             a,
             batch_size=batch_size,
@@ -132,13 +139,17 @@ def summarize_cost(
             precision=precision,
             recomputation=recomputation,
         )
-        return MemoryRow(n_devices=devices, strategy=strategy, recomputation=recomputation, memory=memory)
+        return TrainingMemory(
+            n_devices=devices, strategy=strategy, recomputation=recomputation, memory=memory
+        )
 
     rows = [row(tensor_parallel, "ddp", "none"), row(tensor_parallel, "ddp", "full")]
     if n_devices > tensor_parallel:
         rows += [row(n_devices, strategy, "none") for strategy in STRATEGIES]
         rows += [row(n_devices, "fsdp", "full")]
     return ModelCost(
+        name=name,
+        notes=notes,
         architecture=a,
         context_length=context,
         batch_size=batch_size,
@@ -155,4 +166,211 @@ def summarize_cost(
         ),
         kv_cache_numbers_per_token=count_kv_cache(a, context_length=1)
         // (2 if a.kind == "encoder_decoder" else 1),
+    )
+
+
+# --- how it reads ---
+
+
+def _describe(a: Architecture) -> str:
+    """Kind, sizes, what is special."""
+    n_layers = f"{a.n_layers} + {a.n_decoder_layers}" if a.n_decoder_layers else f"{a.n_layers}"
+    groups = tr(" ({n} for keys and values)", n=a.n_kv_heads) if a.n_kv_heads != a.n_heads else ""
+    if a.d_latent_kv:
+        groups = tr(" (latent of {n:,})", n=a.d_latent_kv)
+    window = ""
+    if a.attention_window:
+        window = tr(" ({n} layers see {window:,} tokens)", n=a.n_window_layers, window=a.attention_window)
+    return tr(
+        "{kind}, {n_layers} layers of width {d_model:,}, {n_heads} heads of {d_head}{groups}, {mlp}, "
+        "{positions} positions{window}, vocabulary {vocab_size:,}",
+        kind=a.kind.replace("_", "-"),
+        n_layers=n_layers,
+        d_model=a.d_model,
+        n_heads=a.n_heads,
+        d_head=a.d_head,
+        groups=groups,
+        mlp=_describe_mlp(a),
+        positions=a.positions,
+        window=window,
+        vocab_size=a.vocab_size,
+    )
+
+
+def _describe_mlp(a: Architecture) -> str:
+    if not a.n_experts:
+        return tr("{activation} MLP of {d_ff:,}", activation=a.activation, d_ff=a.d_ff)
+    shared = tr(" and {n} shared of {d_ff:,}", n=a.n_shared_experts, d_ff=a.d_ff_shared)
+    dense = tr(", MLP of {d_ff:,} in {n} layers", n=a.n_dense_layers, d_ff=a.d_ff)
+    return tr(
+        "{used} of {n} {activation} experts of {d_ff:,}{shared} a token{dense}",
+        used=a.n_experts_per_token,
+        n=a.n_experts,
+        activation=a.activation,
+        d_ff=a.d_ff_expert,
+        shared=shared if a.n_shared_experts else "",
+        dense=dense if a.n_dense_layers else "",
+    )
+
+
+def _params_blocks(p: ParamCounts, a: Architecture) -> Blocks:
+    used = tr("{used} of {n} used a token", used=a.n_experts_per_token, n=a.n_experts)
+    parts = [
+        (
+            tr("token embedding"),
+            p.token_embedding,
+            tr("also the head") if a.tie_embeddings and a.heads else "",
+        ),
+        (tr("positions"), p.position_embedding, ""),
+        (tr("segments"), p.segment_embedding, ""),
+        (tr("embedding projection"), p.embedding_projection, ""),
+        (tr("attention"), p.attention, ""),
+        (tr("cross-attention"), p.cross_attention, ""),
+        (tr("MLP and shared experts") if a.n_experts else tr("MLP"), p.mlp, ""),
+        (tr("experts"), p.experts, used),
+        (tr("router"), p.router, ""),
+        (tr("norms"), p.norm, ""),
+        (tr("heads: {names}", names=", ".join(a.heads)), p.head, ""),
+    ]
+    sums = [(tr("total"), p.total, tr("what memory holds") if a.n_experts else "")]
+    if a.n_experts:
+        sums.append((tr("active"), p.active, tr("what a token passes: N of 6ND")))
+    name = tr("active non-embedding") if a.n_experts else tr("non-embedding")
+    sums.append((name, p.active_non_embedding, tr("Kaplan et al.'s N")))
+    sums.append((tr("matmul weights"), p.matmul, tr("multiply every token")))
+    rows = [(name, f"{n:,}", format_percent(n / p.total), remark) for name, n, remark in parts if n]
+    rows += [(name, f"{n:,}", format_params(n), remark) for name, n, remark in sums]
+    table = Table(headers=("", "", "", ""), rows=rows, remarks=1)
+    return (Heading(tr("Parameters")), table, *(_mixture_blocks(p) if a.n_experts else ()))
+
+
+def _mixture_blocks(p: ParamCounts) -> Blocks:
+    """Which of the two counts is meant where."""
+    said = tr(
+        "A mixture of experts: FLOPs are of the {active} active parameters; weights, gradients and optimizer of all "
+        "{total}; activations of what a token passes.",
+        active=format_params(p.active),
+        total=format_params(p.total),
+    )
+    return (Text(said, indent=2),)
+
+
+def _flops_blocks(cost: ModelCost) -> Blocks:
+    phases = list(next(iter(cost.flops_per_token.values())))
+    run = [] if cost.n_tokens is None else [tr("{n} tokens", n=format_tokens(cost.n_tokens))]
+    meaning = _meaning(cost.architecture)
+    rows = [
+        [name, meaning[name], *(format_flops(by_phase[p]) for p in phases)]
+        + [format_flops(cost.flops[name]) for _ in run]
+        for name, by_phase in cost.flops_per_token.items()
+    ]
+    said = tr(
+        "Of exact_causal: {shares}. Train is forward and backward without recomputation.",
+        shares=_shares(cost.train_parts),
+    )
+    two_stacks = tr(
+        "A token passes one of the two stacks (prefill: the encoder; decode: the decoder); six_n and six_n_head "
+        "count both and so about twice."
+    )
+    return (
+        Heading(tr("FLOPs per token, context {n:,}", n=cost.context_length)),
+        Table(headers=[tr("convention"), "", *phases, *run], rows=rows, left=2),
+        Text(said, indent=2),
+        *((Text(two_stacks, indent=2),) if cost.architecture.kind == "encoder_decoder" else ()),
+    )
+
+
+def _meaning(a: Architecture) -> dict[Convention, str]:
+    return {
+        "exact_causal": tr("matmul weights, attention pairs that exist"),
+        "palm": tr("the same with masked pairs, 12 L a T"),
+        "kaplan": tr("weights of the blocks only"),
+        "six_n": tr("6 x active parameters") if a.n_experts else tr("6 x all parameters"),
+        "six_n_head": tr("6 x (non-embedding + head matrix)"),
+        "deepseek": "72 L d^2 + 12 L d T",
+        "chinchilla": tr("Hoffmann et al., appendix F"),
+        "chinchilla_head": tr("the same without the embedding"),
+        "chinchilla_body": tr("and without the head"),
+    }
+
+
+def _shares(parts: FlopParts) -> str:
+    values = {
+        tr("attention projections"): parts.attention_projections,
+        tr("attention scores"): parts.attention_scores,
+        tr("MLP"): parts.mlp,
+        tr("embedding projection"): parts.embedding_projection,
+        tr("heads"): parts.head,
+    }
+    return ", ".join(f"{name} {format_percent(n / parts.total)}" for name, n in values.items() if n)
+
+
+def _training_blocks(cost: ModelCost) -> Blocks:
+    columns = {
+        "weights_bytes": tr("weights"),
+        "gradients_bytes": tr("gradients"),
+        "optimizer_bytes": tr("optimizer"),
+        "activations_bytes": tr("activ."),
+        "logits_bytes": tr("logits"),
+        "communication_bytes": tr("buffers"),
+        "framework_bytes": tr("framework"),
+        "total_bytes": tr("total"),
+    }
+    rows = [
+        [_setup(row, cost.tensor_parallel), *(_bytes(getattr(row.memory, line)) for line in columns)]
+        for row in cost.training
+    ]
+    split = tr(", tensor-parallel {n:,}", n=cost.tensor_parallel) if cost.tensor_parallel > 1 else ""
+    said = tr(
+        "{precision}, AdamW, flash attention{split}. Full recomputation (recomp.) keeps one state a block and computes "
+        "the rest again, a third more FLOPs. The framework line is assumed; fragmentation is not counted, leave 10 %.",
+        precision=cost.precision,
+        split=split,
+    )
+    return (
+        Heading(
+            tr(
+                "Training memory of one device, micro-batch {batch:,} x {context:,}",
+                batch=cost.batch_size,
+                context=cost.context_length,
+            )
+        ),
+        Table(headers=[tr("devices"), *columns.values()], rows=rows),
+        Text(said, indent=2),
+    )
+
+
+def _setup(row: TrainingMemory, tensor_parallel: int) -> str:
+    where = f"{row.n_devices:,}" if row.n_devices == tensor_parallel else f"{row.n_devices:,} {row.strategy}"
+    return tr("{where}, recomp.", where=where) if row.recomputation == "full" else where
+
+
+def _bytes(value: int) -> str:
+    return format_bytes(value) if value else "-"
+
+
+def _inference_blocks(cost: ModelCost) -> Blocks:
+    m = cost.inference
+    cache = tr(
+        "{size}  ({per_token} a token)",
+        size=format_bytes(m.kv_cache_bytes),
+        per_token=format_bytes(2 * cost.kv_cache_numbers_per_token),
+    )
+    lines = [
+        (tr("weights"), m.weights_bytes, ""),
+        (tr("KV cache"), m.kv_cache_bytes, cache),
+        (tr("activations"), m.activations_bytes, ""),
+        (tr("logits"), m.logits_bytes, ""),
+        (tr("framework"), m.framework_bytes, ""),
+        (tr("total"), m.total_bytes, ""),
+    ]
+    return (
+        Heading(
+            tr(
+                "Inference memory of one device, 16 bits, batch {batch:,} x {context:,}",
+                batch=cost.batch_size,
+                context=cost.context_length,
+            )
+        ),
+        Fields([(name, said or format_bytes(n)) for name, n, said in lines if n]),
     )

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scaling.architecture.huggingface import is_huggingface_config, read_huggingface
 from scaling.architecture.spec import Architecture
-from scaling.errors import UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 
 COUNTED = {"n_params", "n_params_total", "n_params_wanted", "relative_error", "vocabulary_share", "notes"}
 _IN_A_FOLDER = ("architecture.json", "config.json")  # of a saved model; of a Hugging Face checkpoint
@@ -26,18 +27,21 @@ def describe_architecture(path: str | Path) -> tuple[Architecture, tuple[str, ..
     What a plan says about its shape beside the fields (COUNTED) is left unread, since the fields decide.
 
     Raises:
-        UsageError: no such file, no JSON object, or fields that make no architecture.
-        DataError: a Hugging Face config without a size it needs.
+        MissingFileError: no such file, or a folder without one.
+        DataError: no JSON object, fields that make no architecture, a Hugging Face config that is not understood.
     """
     path = _file(Path(path))
-    stored = _read(path)
+    try:
+        return _described(_read(path), str(path))
+    except UsageError as error:  # what a file says is its content, not the usage of a command
+        raise DataError(str(error)) from error
+
+
+def _described(stored: Mapping[str, Any], source: str) -> tuple[Architecture, tuple[str, ...]]:
     if isinstance(stored.get("architecture"), Mapping):
         stored = stored["architecture"]
-    else:
-        from scaling.architecture.huggingface import is_huggingface_config, read_huggingface
-
-        if is_huggingface_config(stored):
-            return read_huggingface(stored, source=str(path))
+    elif is_huggingface_config(stored):
+        return read_huggingface(stored, source=source)
     return Architecture.from_dict({k: v for k, v in stored.items() if k not in COUNTED}), ()
 
 
@@ -46,7 +50,7 @@ def _file(path: Path) -> Path:
         return path
     found = next((path / name for name in _IN_A_FOLDER if (path / name).is_file()), None)
     if found is None:
-        raise UsageError(
+        raise MissingFileError(
             f"the folder {str(path)!r} holds no {' or '.join(_IN_A_FOLDER)}; give the JSON file itself."
         )
     return found
@@ -56,11 +60,13 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UsageError(f"cannot read the architecture file {str(path)!r}: {error.strerror}.") from error
+        raise MissingFileError(
+            f"cannot read the architecture file {str(path)!r}: {error.strerror}."
+        ) from error
     except ValueError as error:
-        raise UsageError(f"{str(path)!r} is not JSON: {error}.") from error
+        raise DataError(f"{str(path)!r} is not JSON: {error}.") from error
     if not isinstance(stored, Mapping) or not isinstance(stored.get("architecture", {}), Mapping):
-        raise UsageError(
+        raise DataError(
             f"{str(path)!r} holds no architecture: expected an object of fields such as n_layers."
         )
     return stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import re
 import shlex
 import sys
@@ -11,7 +12,8 @@ from typing import NoReturn
 import click
 
 from scaling import __version__
-from scaling.errors import ScalingError, near_names
+from scaling.errors import Exit, ScalingError, near_names
+from scaling.render.terminal import one_line, say, show_error
 
 # name → (module, attribute, one line of help); the help stands here so that `scaling --help` imports no command.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -31,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "decode": ("decode", "decode", "See what sampling and beam search see."),
     "demo": ("demo", "demo", "Fit and plan on example runs whose true law is known."),
     "doctor": ("doctor", "doctor", "Check this installation and say what is missing."),
-    "completion": ("completion", "completion", "Print the shell completion script."),
+    "completion": ("doctor", "completion", "Print the shell completion script."),
 }
 
 
@@ -77,7 +79,7 @@ def cli(ctx: click.Context, verbose: bool) -> None:
 
 
 def main() -> NoReturn:
-    """Entry point. Errors are one line on stderr; exit codes stand in `scaling.errors`."""
+    """Entry point. Errors are one line on stderr; exit codes are `scaling.errors.Exit`."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -88,49 +90,46 @@ def run(args: list[str]) -> int:
         result = cli.main(
             args=args, prog_name="scaling", complete_var="_SCALING_COMPLETE", standalone_mode=False
         )
-        return result if isinstance(result, int) else 0
+        return result if isinstance(result, int) else Exit.DONE
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        if isinstance(error, click.NoSuchOption) and error.ctx:  # click proposes --help for --flop
-            options = [o for p in error.ctx.command.params if isinstance(p, click.Option) for o in p.opts]
-            near = near_names(error.option_name, options)
-            click.NoSuchOption(error.option_name, possibilities=near, ctx=error.ctx).show()
-        else:
-            error.show()
-        if decimal := re.search(r"'(-?\d*),(\d+)' is not a valid float", error.message):
-            click.echo(f"Write a decimal point: {decimal[1] or 0}.{decimal[2]}", err=True)
+        _show_usage(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        return 130
+        say("interrupted", error=True)
+        return Exit.INTERRUPTED
     except ScalingError as error:
         if verbose:
             raise
-        from scaling.cli.output import for_command_line, printable
-
-        ready = [f"scaling {shlex.join(args)} {remedy}" for remedy in error.remedies]
-        told = f"{error} Try: {', or: '.join(ready)}" if ready else str(error)
-        click.echo(f"error: {for_command_line(printable(told))}", err=True)
+        show_error(str(error), try_=[f"scaling {shlex.join(args)} {remedy}" for remedy in error.remedies])
         return error.exit_code
     except BrokenPipeError:  # `scaling ... | head`: the reader has what it wants
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115  the interpreter flushes stdout once more at exit
-        return 0
+        return Exit.DONE
     except OSError as error:
         if verbose:
             raise
         where = f" {error.filename!r}" if error.filename else ""
-        click.echo(
-            f"error: {error.strerror or error}{where}. Check the path, its permissions and the free space.",
-            err=True,
-        )
-        return 1
+        show_error(f"{error.strerror or error}{where}. Check the path, its permissions and the free space.")
+        return Exit.CANNOT
     except Exception as error:
         if verbose:
             raise
         what = f"{type(error).__name__}: {error}"
-        click.echo(
-            f"error: a fault of scaling, not of yours ({what}). Run `scaling --verbose ...` and report it.",
-            err=True,
-        )
-        return 1
+        show_error(f"a fault of scaling, not of yours ({what}). Run `scaling --verbose ...` and report it.")
+        return Exit.CANNOT
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """What click says of a wrong command, and what it leaves out."""
+    if isinstance(error, click.NoSuchOption) and error.ctx:  # click proposes --help for --flop
+        options = [o for p in error.ctx.command.params if isinstance(p, click.Option) for o in p.opts]
+        near = near_names(error.option_name, options)
+        error = click.NoSuchOption(error.option_name, possibilities=near, ctx=error.ctx)
+    text = io.StringIO()
+    error.show(file=text)
+    for line in text.getvalue().splitlines():
+        say(one_line(line), error=True)
+    if decimal := re.search(r"'(-?\d*),(\d+)' is not a valid float", error.message):
+        say(f"Write a decimal point: {decimal[1] or 0}.{decimal[2]}", error=True)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.cli.output import note, print_json, print_table
+from scaling.blocks import Block, Table, Text
 from scaling.errors import UsageError
+from scaling.jsonable import fields_of
+from scaling.render.terminal import note, say, show, show_json
+from scaling.translation import tr
+
+if TYPE_CHECKING:
+    from scaling.lm.corpus.mixture import MixtureShare, PrintedShare
 
 
 @click.group(epilog="Example: scaling corpus prepare stdlib --vocab-size 4096 --out data/stdlib")
@@ -73,13 +80,13 @@ def prepare(
         n_tokens_max=int(parse_tokens(max_tokens)) if max_tokens else None,
         force=options["force"],
     )
-    _print_index(str(out), index)
+    _show_index(str(out), index)
 
 
 @corpus.command("show", epilog="Example: scaling corpus show synthetic:bits=7,seed=0")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True)
-def show(name: str, as_json: bool) -> None:
+def show_corpus(name: str, as_json: bool) -> None:
     """What the corpus NAME holds: tokens and bytes, or, for a synthetic language, its entropy."""
     from scaling.lm.corpus import ShardCorpus, SyntheticCorpus, load_corpus
 
@@ -95,23 +102,15 @@ def show(name: str, as_json: bool) -> None:
             "entropy_standard_error": entropy.standard_error,
             "fresh_entropy_nats_per_token": loaded.language.word_entropy / 2,
         }
-        _print_facts(facts, as_json=as_json)
     elif isinstance(loaded, ShardCorpus):
-        print_json(dict(loaded.index)) if as_json else _print_index(name, dict(loaded.index))
+        show_json(loaded.index) if as_json else _show_index(name, loaded.index)
+        return
     else:
-        facts = {
-            "name": loaded.name,
-            "vocab_size": loaded.vocab_size,
-            "n_tokens_unique": loaded.n_tokens_unique,
-        }
-        _print_facts(facts, as_json=as_json)
-
-
-def _print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
+        facts = {n: getattr(loaded, n) for n in ("name", "vocab_size", "n_tokens_unique")}
     if as_json:
-        print_json(facts)
+        show_json(facts)
     else:
-        print_table(("", ""), [(k, f"{v:.6g}" if isinstance(v, float) else str(v)) for k, v in facts.items()])
+        show(Table(("", ""), [(k, f"{v:.6g}" if isinstance(v, float) else str(v)) for k, v in facts.items()]))
 
 
 @corpus.command("check", epilog="Example: scaling corpus check data/stdlib")
@@ -125,7 +124,7 @@ def check(folder: Path) -> None:
         folder = stdlib_folder()
     index = check_corpus(folder)
     n_shards = sum(len(s["shards"]) for s in index["splits"].values())
-    click.echo(f"{folder}: {n_shards} shards are as they were prepared")
+    say(tr("{folder}: {n} shards are as they were prepared", folder=folder, n=n_shards))
 
 
 @corpus.command(
@@ -138,32 +137,16 @@ def check(folder: Path) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def mixture(shares: tuple[str, ...], tokens: str, as_json: bool) -> None:
     """How many epochs of each source a mixture sees. Without --share: GPT-3's mixture, printed and recomputed."""
-    from dataclasses import asdict
-
     from scaling.lm.corpus import count_epochs, gpt3_mixture
     from scaling.lm.corpus.mixture import normalise
-    from scaling.units import format_tokens, parse_tokens
+    from scaling.units import parse_tokens
 
     if not shares:
         rows = gpt3_mixture()
         if as_json:
-            print_json({"mixture": [asdict(r) | {"agrees": r.agrees} for r in rows]})
+            show_json({"mixture": [fields_of(r, also=("agrees",)) for r in rows]})
             return
-        table = [
-            (
-                r.name,
-                format_tokens(r.n_tokens_unique),
-                f"{r.weight:.0%}",
-                f"{r.epochs_printed:g}",
-                f"{r.epochs:.3g}",
-                f"{r.epochs_low:.2f} to {r.epochs_high:.2f}",
-                "yes" if r.agrees else "NO",
-            )
-            for r in rows
-        ]
-        print_table(
-            ("GPT-3 source", "tokens", "weight", "printed", "epochs", "with rounding", "agrees"), table
-        )
+        show(_printed_mixture(rows))
         note(f"the printed weights sum to {sum(r.weight for r in rows):.2f} (Brown et al. 2020, table 2.2).")
         return
     parsed = [s.split(":") for s in shares]
@@ -175,42 +158,68 @@ def mixture(shares: tuple[str, ...], tokens: str, as_json: bool) -> None:
         raise UsageError(f"the weight of a share is a number: {error}.") from error
     sizes = [parse_tokens(p[2]) for p in parsed]
     drawn = count_epochs(weights, sizes, parse_tokens(tokens), names=[p[0] for p in parsed])
-    if as_json:
-        print_json({"mixture": [asdict(s) for s in drawn]})
-        return
-    print_table(
-        ("source", "weight", "tokens drawn", "tokens unique", "epochs"),
-        [
-            (
-                s.name,
-                f"{s.weight:.1%}",
-                format_tokens(s.n_tokens_drawn),
-                format_tokens(s.n_tokens_unique),
-                f"{s.epochs:.3g}",
-            )
-            for s in drawn
-        ],
-    )
+    show_json({"mixture": drawn}) if as_json else show(_mixture(drawn))
 
 
-def _print_index(name: str, index: dict[str, Any]) -> None:
-    click.echo(
-        f"{name}: {index['vocab_size']} entries, tokenizer {index['tokenizer']['hash']}, source {index['source']}"
+def _printed_mixture(rows: Iterable[PrintedShare]) -> Block:
+    from scaling.units import format_tokens
+
+    headers = (
+        tr("GPT-3 source"), tr("tokens"), tr("weight"), tr("printed"), tr("epochs"), tr("with rounding"), tr("agrees")
+    )  # fmt: skip
+    table = [
+        (
+            r.name,
+            format_tokens(r.n_tokens_unique),
+            f"{r.weight:.0%}",
+            f"{r.epochs_printed:g}",
+            f"{r.epochs:.3g}",
+            tr("{low:.2f} to {high:.2f}", low=r.epochs_low, high=r.epochs_high),
+            tr("yes") if r.agrees else tr("NO"),
+        )
+        for r in rows
+    ]
+    return Table(headers, table)
+
+
+def _mixture(drawn: Iterable[MixtureShare]) -> Block:
+    from scaling.units import format_tokens
+
+    headers = (tr("source"), tr("weight"), tr("tokens drawn"), tr("tokens unique"), tr("epochs"))
+    table = [
+        (
+            s.name,
+            f"{s.weight:.1%}",
+            format_tokens(s.n_tokens_drawn),
+            format_tokens(s.n_tokens_unique),
+            f"{s.epochs:.3g}",
+        )
+        for s in drawn
+    ]
+    return Table(headers, table)
+
+
+def _show_index(name: str, index: Mapping[str, Any]) -> None:
+    described = tr(
+        "{name}: {n} entries, tokenizer {hash}, source {source}",
+        name=name,
+        n=index["vocab_size"],
+        hash=index["tokenizer"]["hash"],
+        source=index["source"],
     )
-    print_table(
-        ("split", "tokens", "documents", "bytes", "bytes/token", "shards"),
-        [
-            (
-                split,
-                f"{e['n_tokens']:,}",
-                f"{e['n_documents']:,}",
-                f"{e['n_bytes']:,}",
-                f"{e['bytes_per_token']:.2f}",
-                str(len(e["shards"])),
-            )
-            for split, e in index["splits"].items()
-        ],
-    )
+    headers = (tr("split"), tr("tokens"), tr("documents"), tr("bytes"), tr("bytes/token"), tr("shards"))
+    rows = [
+        (
+            split,
+            f"{e['n_tokens']:,}",
+            f"{e['n_documents']:,}",
+            f"{e['n_bytes']:,}",
+            f"{e['bytes_per_token']:.2f}",
+            str(len(e["shards"])),
+        )
+        for split, e in index["splits"].items()
+    ]
+    show(Text(described), Table(headers, rows))
     if "cut" in index:
         cut = index["cut"]
         note(

@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
+from scaling.accounting import count_params
 from scaling.accounting.summary import summarize_cost
 from scaling.architecture import PRESETS, Architecture, describe_architecture, find_preset
-from scaling.cli.count_text import print_cost, print_presets
-from scaling.cli.output import note, print_json
+from scaling.blocks import Table
 from scaling.errors import UnitError, UsageError
+from scaling.render.terminal import note, show, show_json
+from scaling.translation import tr
 from scaling.units import parse_number, parse_tokens
 
 SIZES = {  # option → help; each sets the field of that name
@@ -79,7 +81,7 @@ def count(
     parameters in all are counted, which memory holds, and the active ones, which FLOPs are of.
     """
     if list_presets:
-        print_presets(as_json)
+        _show_presets(as_json)
         return
     changes: dict[str, Any] = {k: _whole(k, v) for k, v in sizes.items() if v is not None}
     changes |= dict(_field(text) for text in fields)
@@ -94,13 +96,38 @@ def count(
         n_devices=_whole("devices", devices or "8"),
         precision=precision,
         tensor_parallel=_whole("tensor-parallel", tensor_parallel or "1"),
+        name=model,
+        notes=notes,
     )
-    if as_json:
-        print_json({"name": model, **cost.to_dict(), "notes": list(notes)})
-    else:
-        print_cost(cost, model)
+    show_json(cost.to_dict()) if as_json else show(*cost.summary())
     for text in notes:
         note(f"{text}.")
+
+
+def _show_presets(as_json: bool) -> None:
+    """The presets with their exact counts."""
+    counts = {name: count_params(a) for name, a in PRESETS.items()}
+    if as_json:
+        rows = [
+            {"name": n, **a.to_dict(), "n_params": counts[n].total, "n_params_active": counts[n].active}
+            for n, a in PRESETS.items()
+        ]
+        show_json({"presets": rows})
+        return
+    headers = (
+        tr("preset"), tr("kind"), tr("layers"), tr("width"), tr("heads"), "d_ff", tr("vocab"), tr("context"),
+        tr("parameters"),
+    )  # fmt: skip
+    table = [
+        (
+            name, a.kind.replace("encoder_decoder", "enc-dec"),
+            f"{a.n_layers}+{a.n_decoder_layers}" if a.n_decoder_layers else f"{a.n_layers}",
+            f"{a.d_model:,}", f"{a.n_heads}", f"{a.n_experts}x{a.d_ff_expert}" if a.n_experts else f"{a.d_ff:,}",
+            f"{a.vocab_size:,}", f"{a.context_length:,}", f"{counts[name].total:,}",
+        )
+        for name, a in PRESETS.items()
+    ]  # fmt: skip
+    show(Table(headers, table, left=2, indent=0))
 
 
 def _architecture(model: str | None, changes: dict[str, Any]) -> tuple[Architecture, tuple[str, ...]]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
-from scaling.cli.output import heading, note, paragraph, print_fields, print_json, print_table
+from scaling.blocks import Code, Fields, Heading, Table, Text
+from scaling.render.terminal import note, show, show_json
 from scaling.runs.public_tables import PUBLIC_TABLES, PublicTable, find_table
+from scaling.translation import tr
 
 
 @click.group()
@@ -37,14 +39,18 @@ def _row(table: PublicTable) -> dict[str, object]:
 def list_tables(as_json: bool) -> None:
     """List the public tables that `scaling data get` can fetch."""
     if as_json:
-        print_json({"tables": [_row(t) for t in PUBLIC_TABLES]})
+        show_json({"tables": [_row(t) for t in PUBLIC_TABLES]})
         return
-    print_table(["id", "runs", "what"], [[t.id, str(t.n_runs), t.about] for t in PUBLIC_TABLES], left=3)
-    heading("Sources")
     sources: dict[str, PublicTable] = {f"{t.repository} @ {t.commit[:8]}": t for t in reversed(PUBLIC_TABLES)}
-    print_fields([(s, f"licence {t.licence}") for s, t in sorted(sources.items())])
-    click.echo()
-    paragraph("Fetch one:  scaling data get epoch-chinchilla")
+    rows = [(t.id, str(t.n_runs), t.about) for t in PUBLIC_TABLES]
+    licences = [(s, tr("licence {licence}", licence=t.licence)) for s, t in sorted(sources.items())]
+    show(
+        Table(["id", tr("runs"), tr("what")], rows, left=3),
+        Heading(tr("Sources")),
+        Fields(licences),
+        Text(""),
+        Code("scaling data get epoch-chinchilla", label=tr("Fetch one:"), indent=2),
+    )
 
 
 @data.command("get", epilog="Try: scaling data get epoch-chinchilla -o runs.csv")
@@ -70,21 +76,28 @@ def get_table(
     path = runs.save(output or folder / f"{table.id}.csv", overwrite=force or output is None)
     if as_json:
         convention = {"params": runs.convention.params, "flops": runs.convention.flops}
-        print_json({**_row(table), "n_runs": len(runs), "path": str(path), "convention": convention})
+        show_json({**_row(table), "n_runs": len(runs), "path": str(path), "convention": convention})
         return
-    print_fields(
-        [
-            ("table", f"{table.id}: {len(runs)} runs, {table.about}"),
-            ("file", str(path)),
-            (
-                "counts",
-                f"N {runs.convention.params}, C {runs.convention.flops}, loss {runs.convention.loss_unit}",
-            ),
-            ("source", f"{table.repository} @ {table.commit[:8]}, licence {table.licence}, SHA-256 verified"),
-            ("cite", table.cite),
-        ]
+    held = tr(
+        "{id}: {n} runs, {about}",
+        id=table.id,
+        n=len(runs),
+        about=table.about,
     )
+    counts = tr(
+        "N {params}, C {flops}, loss {unit}",
+        params=runs.convention.params,
+        flops=runs.convention.flops,
+        unit=runs.convention.loss_unit,
+    )
+    source = tr(
+        "{repository} @ {commit}, licence {licence}, SHA-256 verified",
+        repository=table.repository,
+        commit=table.commit[:8],
+        licence=table.licence,
+    )
+    fields = [(tr("table"), held), (tr("file"), str(path)), (tr("counts"), counts), (tr("source"), source)]
+    show(Fields([*fields, (tr("cite"), table.cite)]))
     for line in runs.notes:
         note(line)
-    click.echo()
-    paragraph(f"Next:  scaling fit {path}")
+    show(Text(""), Code(f"scaling fit {path}", label=tr("Next:"), indent=2))

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.cli.output import heading, paragraph, print_fields, print_json, print_table
+from scaling.blocks import Blocks, Code, Fields, Heading, Table, Text
+from scaling.render.terminal import say, show, show_json
+from scaling.translation import tr
 from scaling.units import format_flops, format_params, format_tokens, round_by_error
 
 if TYPE_CHECKING:
@@ -32,12 +34,12 @@ def demo(path: Path | None, force: bool, as_json: bool) -> None:
     if path is not None:
         write_file(path, example_runs_text(), force)
         if as_json:
-            print_json({"kind": "demo", "path": str(path)})
+            show_json({"kind": "demo", "path": path})
         else:
-            click.echo(f"wrote {path}: example runs from a planted law. Next: scaling fit {path}")
+            say(tr("wrote {path}: example runs from a planted law. Next: scaling fit {path}", path=path))
         return
-    found = _fit_all()
-    print_json(_as_dict(found)) if as_json else _print(found)
+    fits = _fit_all()
+    show_json(fits.to_dict()) if as_json else show(*fits.summary())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,62 @@ class Demo:
     n_runs: int
     surface: ParametricFit
     exponents: dict[str, Estimate]  # by method
+
+    def to_dict(self) -> dict[str, Any]:
+        from scaling.reference.example import NOISE_SD, PLANTED_LAW
+
+        best = PLANTED_LAW.allocate(TARGET_FLOPS)
+        at = {q: self.surface.estimate(q, flops=TARGET_FLOPS) for q in ("n_params", "n_tokens", "loss")}
+        return {
+            "kind": "demo",
+            "n_runs": self.n_runs,
+            "noise_sd_ln": NOISE_SD,
+            "coefficients": {
+                name: _beside(e, getattr(PLANTED_LAW, name)) for name, e in self.surface.estimates.items()
+            },
+            "params_exponent": {
+                method: _beside(e, PLANTED_LAW.params_exponent) for method, e in self.exponents.items()
+            },
+            "plan": {"flops": TARGET_FLOPS} | {q: _beside(e, getattr(best, q)) for q, e in at.items()},
+        }
+
+    def summary(self) -> Blocks:
+        """The fitted law and its plan, each number beside the planted one."""
+        from scaling.reference.example import NOISE_SD, PLANTED_LAW
+
+        truth = PLANTED_LAW
+        planted = tr(
+            "{n} example runs, generated (not trained) from L = {law.E} + {law.A:g} / N^{law.alpha} + {law.B:g} / "
+            "D^{law.beta} with {percent:g} % noise. Everything below is fitted as if that were unknown.",
+            n=self.n_runs,
+            law=truth,
+            percent=100 * NOISE_SD,
+        )
+        names = {
+            "envelope": tr("Approach 1: envelope of training curves"),
+            "isoflop": tr("Approach 2: IsoFLOP valleys"),
+            "parametric": tr("Approach 3: the surface"),
+        }
+        interval = tr("95 % interval")
+        coefficients = [_row(name, e, getattr(truth, name)) for name, e in self.surface.estimates.items()]
+        exponents = [_row(names[m], e, truth.params_exponent) for m, e in self.exponents.items()]
+        target = format_flops(TARGET_FLOPS)
+        return (
+            Text(planted),
+            Heading(tr("the law (Approach 3), beside the truth")),
+            Table(("", tr("fitted"), interval, tr("truth"), ""), coefficients),
+            Heading(tr("the exponent of N*, three ways")),
+            Table(("", "a", interval, tr("truth"), ""), exponents),
+            Heading(tr("the plan for {flops} FLOPs, 30 times the largest run", flops=target)),
+            Fields(_plan(self.surface)),
+            Text(""),
+            Code(
+                "scaling demo --write runs.csv && scaling fit runs.csv -o fit.json",
+                label=tr("next"),
+                indent=2,
+            ),
+            Code(f"scaling plan --flops {target} --law fit.json", indent=6),
+        )
 
 
 def _fit_all() -> Demo:
@@ -66,80 +124,44 @@ def _fit_all() -> Demo:
     return Demo(n_runs=len(runs), surface=surface, exponents=exponents)
 
 
-def _as_dict(found: Demo) -> dict[str, Any]:
-    from scaling.reference.example import NOISE_SD, PLANTED_LAW
-
-    best = PLANTED_LAW.allocate(TARGET_FLOPS)
-    at = {q: found.surface.estimate(q, flops=TARGET_FLOPS) for q in ("n_params", "n_tokens", "loss")}
-    return {
-        "kind": "demo",
-        "n_runs": found.n_runs,
-        "noise_sd_ln": NOISE_SD,
-        "coefficients": {
-            name: _beside(e, getattr(PLANTED_LAW, name)) for name, e in found.surface.estimates.items()
-        },
-        "params_exponent": {
-            method: _beside(e, PLANTED_LAW.params_exponent) for method, e in found.exponents.items()
-        },
-        "plan": {"flops": TARGET_FLOPS} | {q: _beside(e, getattr(best, q)) for q, e in at.items()},
-    }
-
-
 def _beside(estimate: Estimate, truth: float) -> dict[str, Any]:
     inside = None if estimate.interval is None else estimate.interval.contains(truth)
     return {**estimate.to_dict(), "truth": truth, "inside": inside}
 
 
-def _print(found: Demo) -> None:
-    from scaling.reference.example import NOISE_SD, PLANTED_LAW
-
-    truth, surface = PLANTED_LAW, found.surface
-    paragraph(
-        f"{found.n_runs} example runs, generated (not trained) from L = {truth.E} + {truth.A:g} / N^{truth.alpha} + "
-        f"{truth.B:g} / D^{truth.beta} with {100 * NOISE_SD:g} % noise. Everything below is fitted "
-        "as if that were unknown."
-    )
-    heading("the law (Approach 3), beside the truth")
-    rows = [_row(name, estimate, getattr(truth, name)) for name, estimate in surface.estimates.items()]
-    print_table(["", "fitted", "95 % interval", "truth", ""], rows)
-    heading("the exponent of N*, three ways")
-    names = {
-        "envelope": "Approach 1: envelope of training curves",
-        "isoflop": "Approach 2: IsoFLOP valleys",
-        "parametric": "Approach 3: the surface",
-    }
-    rows = [_row(names[m], e, truth.params_exponent) for m, e in found.exponents.items()]
-    print_table(["", "a", "95 % interval", "truth", ""], rows)
-    _plan(surface)
-    click.echo()
-    click.echo("next  scaling demo --write runs.csv && scaling fit runs.csv -o fit.json")
-    click.echo(f"      scaling plan --flops {format_flops(TARGET_FLOPS)} --law fit.json")
-
-
-def _plan(surface: ParametricFit) -> None:
+def _plan(surface: ParametricFit) -> list[tuple[str, str]]:
     from scaling.reference.example import PLANTED_LAW
 
     best = PLANTED_LAW.allocate(TARGET_FLOPS)
-    heading(f"the plan for {format_flops(TARGET_FLOPS)} FLOPs, 30 times the largest run")
     fields = []
     assert best.loss is not None  # a law of the loss, not a frontier
-    for name, true, show in (
+    for name, true, form in (
         ("n_params", best.n_params, format_params),
         ("n_tokens", best.n_tokens, format_tokens),
-        ("loss", best.loss, lambda x: f"{x:.4f}"),
+        ("loss", best.loss, "{:.4f}".format),
     ):
         estimate = surface.estimate(name, flops=TARGET_FLOPS)
         assert estimate.interval is not None
-        low, high = show(estimate.interval.low), show(estimate.interval.high)
-        fields.append((name, f"{show(estimate.value)} (95 %: {low} to {high}); truth {show(true)}"))
-    print_fields(fields)
+        said = tr(
+            "{value} (95 %: {low} to {high}); truth {truth}",
+            value=form(estimate.value),
+            low=form(estimate.interval.low),
+            high=form(estimate.interval.high),
+            truth=form(true),
+        )
+        fields.append((name, said))
+    return fields
 
 
 def _row(name: str, estimate: Estimate, truth: float) -> tuple[str, str, str, str, str]:
     interval = estimate.interval
     if interval is None:
-        return name, f"{estimate.value:.4g}", "none", f"{truth:g}", ""
+        return name, f"{estimate.value:.4g}", tr("none"), f"{truth:g}", ""
     error = interval.half_width / 2
-    ends = f"{round_by_error(interval.low, error)} to {round_by_error(interval.high, error)}"
-    verdict = "inside" if interval.contains(truth) else "outside"
+    ends = tr(
+        "{low} to {high}",
+        low=round_by_error(interval.low, error),
+        high=round_by_error(interval.high, error),
+    )
+    verdict = tr("inside") if interval.contains(truth) else tr("outside")
     return name, round_by_error(estimate.value, error), ends, f"{truth:.4g}", verdict

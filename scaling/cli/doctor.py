@@ -1,4 +1,4 @@
-"""`scaling doctor`: what is installed, what is missing, and which command installs it."""
+"""`scaling doctor` and `scaling completion`: what is installed and what is missing; the shell's completion of it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import platform
 import sys
 
 import click
+from click.shell_completion import get_completion_class
 
 from scaling import __version__
-from scaling.cli.output import heading, print_json, print_table
+from scaling.blocks import Heading, Table, Text
+from scaling.errors import Exit, ScalingError
+from scaling.render.terminal import say, show, show_json
+from scaling.translation import tr
 
 # package → (needed by, extra that brings it; "" = part of the core)
 PACKAGES = {
@@ -40,19 +44,36 @@ def doctor(as_json: bool) -> int:
     packages = [_look(name, *why) for name, why in PACKAGES.items()]
     broken = [p["name"] for p in packages if not p["version"] and not p["extra"]]
     if as_json:
-        print_json({"scaling": __version__, **_machine(), "packages": packages, "ok": not broken})
-        return 1 if broken else 0
-    click.echo(f"scaling {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    click.echo(f"{os.cpu_count()} CPUs, installed in {sys.prefix}")
-    heading("packages")
-    rows = [(p["name"], p["version"] or "missing", p["needed_by"], _advice(p)) for p in packages]
-    print_table(["package", "version", "needed by", ""], rows, left=4)
-    click.echo()
+        show_json({"scaling": __version__, **_machine(), "packages": packages, "ok": not broken})
+        return Exit.CANNOT if broken else Exit.DONE
+    rows = [(p["name"], p["version"] or tr("missing"), p["needed_by"], _advice(p)) for p in packages]
     if broken:
-        click.echo(f"The core is incomplete ({', '.join(broken)}): run `pip install isoflop` again.")
+        end = tr(
+            "The core is incomplete ({names}): run `pip install isoflop` again.", names=", ".join(broken)
+        )
     else:
-        click.echo("The core is complete. Next: scaling plan --flops 1e21")
-    return 1 if broken else 0
+        end = tr("The core is complete. Next: scaling plan --flops 1e21")
+    python, system = platform.python_version(), platform.platform()
+    show(
+        Text(f"scaling {__version__}, Python {python}, {system}"),
+        Text(tr("{n} CPUs, installed in {folder}", n=os.cpu_count(), folder=sys.prefix)),
+        Heading(tr("packages")),
+        Table([tr("package"), tr("version"), tr("needed by"), ""], rows, left=4),
+        Text(""),
+        Text(end),
+    )
+    return Exit.CANNOT if broken else Exit.DONE
+
+
+@click.command(epilog='Example: eval "$(scaling completion bash)"')
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of SHELL; add it to your shell's start-up file."""
+    script = get_completion_class(shell)
+    if script is None:
+        raise ScalingError(f"this click has no completion for {shell}; upgrade click.")
+    say(script(ctx.find_root().command, {}, "scaling", "_SCALING_COMPLETE").source())
 
 
 def _machine() -> dict[str, object]:

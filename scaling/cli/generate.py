@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from scaling.cli.output import note, print_json, printable
 from scaling.errors import UsageError
+from scaling.jsonable import fields_of
+from scaling.render.terminal import note, say, show_json, stream
+from scaling.translation import tr
 
 
 @click.command(
@@ -36,7 +37,9 @@ from scaling.errors import UsageError
 @click.option("--stop", multiple=True, help="Stop at this string; may be given several times.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print texts, ids and log-probabilities as JSON.")
-def generate(folder: Path, prompt: str | None, ids: str | None, n: int, as_json: bool, **wish: Any) -> None:
+def generate(
+    folder: Path, prompt: str | None, ids: str | None, n: int, as_json: bool, **options: Any
+) -> None:
     """Continue PROMPT with the model in FOLDER (from `scaling train`, a Hugging Face folder, a
     .gguf file, or the name smollm2).
 
@@ -49,51 +52,59 @@ def generate(folder: Path, prompt: str | None, ids: str | None, n: int, as_json:
         from scaling.lm.tokenization import require_utf8
     except ImportError as error:
         raise UsageError("generating text needs torch: pip install 'isoflop[train]'.") from error
-    for text in (prompt or "", *wish["stop"]):
+    for text in (prompt or "", *options["stop"]):
         require_utf8(text)
-    strategy = _strategy(wish)
-    model, tokenizer = load_language_model(folder, device=wish["device"])
+    strategy = _strategy(options)
+    model, tokenizer = load_language_model(folder, device=options["device"])
     start = _start(prompt, ids, tokenizer, folder)
     note(f"strategy: {strategy}")
-    limits = {"max_new_tokens": wish["max_new_tokens"], "stop": wish["stop"]}
-    if n == 1 and not as_json and tokenizer is not None and not wish["beams"]:
+    limits = {"max_new_tokens": options["max_new_tokens"], "stop": options["stop"]}
+    if n == 1 and not as_json and tokenizer is not None and not options["beams"]:
         _print_stream(model, start, tokenizer, strategy, prompt or "", limits)
         return
     from scaling.lm import generate as continue_texts
     from scaling.lm.request import joint
 
-    found = continue_texts(model, [start], tokenizer, strategy, n=n, **limits)
+    generations = continue_texts(model, [start], tokenizer, strategy, n=n, **limits)
     if as_json:
-        print_json(
-            {"kind": "generations", "strategy": repr(strategy), "generations": [_as_dict(g) for g in found]}
-        )
+        texts = [fields_of(g, leave_out=("prompt_index", "sample_index", "tree")) for g in generations]
+        show_json({"kind": "generations", "strategy": repr(strategy), "generations": texts})
         return
-    for g in found:
-        click.echo(f"--- {g.sample_index}  ln p {g.logprob:.2f}  {g.finish_reason}")
+    for g in generations:
+        say(
+            tr(
+                "--- {index}  ln p {logprob:.2f}  {reason}",
+                index=g.sample_index,
+                logprob=g.logprob,
+                reason=g.finish_reason,
+            )
+        )
         before = prompt + joint(tokenizer, start, g.ids) if prompt else ""
-        click.echo(_shown(before + g.text) if g.text is not None else " ".join(map(str, g.ids)))
+        stream(before + g.text if g.text is not None else " ".join(map(str, g.ids)), end="\n")
 
 
-def _strategy(wish: dict[str, Any]) -> Any:
+def _strategy(options: dict[str, Any]) -> Any:
     from scaling.lm import Beam, Greedy, MinP, RepetitionPenalty, Sample, Temperature, TopK, TopP, Typical
 
     makers = {
         "repetition_penalty": RepetitionPenalty, "temperature": Temperature, "top_k": TopK, "top_p": TopP,
         "min_p": MinP, "typical": Typical,
     }  # fmt: skip
-    transforms: list[Any] = [make(wish[name]) for name, make in makers.items() if wish[name] is not None]
-    if wish["greedy"] and wish["beams"] is not None:
+    transforms: list[Any] = [
+        make(options[name]) for name, make in makers.items() if options[name] is not None
+    ]
+    if options["greedy"] and options["beams"] is not None:
         raise UsageError("--greedy and --beams contradict each other; choose one.")
-    if wish["length_penalty"] is not None and wish["beams"] is None:
+    if options["length_penalty"] is not None and options["beams"] is None:
         raise UsageError("--length-penalty belongs to beam search; add --beams 4.")
     seeded = click.get_current_context().get_parameter_source("seed") is ParameterSource.COMMANDLINE
-    if seeded and (wish["greedy"] or wish["beams"] is not None):
+    if seeded and (options["greedy"] or options["beams"] is not None):
         raise UsageError("--seed belongs to sampling; --greedy and --beams draw nothing.")
-    if wish["greedy"]:
+    if options["greedy"]:
         return Greedy(*transforms)
-    if wish["beams"] is not None:
-        return Beam(wish["beams"], *transforms, length_penalty=wish["length_penalty"] or 0.0)
-    return Sample(*transforms, seed=wish["seed"])
+    if options["beams"] is not None:
+        return Beam(options["beams"], *transforms, length_penalty=options["length_penalty"] or 0.0)
+    return Sample(*transforms, seed=options["seed"])
 
 
 def _start(prompt: str | None, ids: str | None, tokenizer: Any, folder: Path) -> list[int]:
@@ -102,12 +113,12 @@ def _start(prompt: str | None, ids: str | None, tokenizer: Any, folder: Path) ->
         if prompt:
             raise UsageError("a text and --ids contradict each other; give one.")
         try:
-            found = [int(word) for word in ids.replace(",", " ").split()]
+            start = [int(word) for word in ids.replace(",", " ").split()]
         except ValueError:
-            found = []
-        if not found:
+            start = []
+        if not start:
             raise UsageError(f"--ids takes whole numbers, as in '12 5 7'; got {ids!r}.")
-        return found
+        return start
     if tokenizer is None:
         raise UsageError(
             f"{folder} has no tokenizer.json (a synthetic corpus has no text); pass --ids '0 130'."
@@ -120,25 +131,13 @@ def _start(prompt: str | None, ids: str | None, tokenizer: Any, folder: Path) ->
 def _print_stream(
     model: Any, start: Any, tokenizer: Any, strategy: Any, prompt: str, limits: dict[str, Any]
 ) -> None:
-    from scaling.lm import stream
+    from scaling.lm import stream as stream_pieces
     from scaling.lm.request import joint
 
-    pieces = stream(model, start, tokenizer, strategy, **limits)
-    first = next(pieces)  # whatever is wrong with the wish or the model is told before anything is printed
+    pieces = stream_pieces(model, start, tokenizer, strategy, **limits)
+    first = next(pieces)  # whatever is wrong with the options or the model is told before anything is printed
     before = prompt + joint(tokenizer, start, [first.id]) if prompt else ""
-    click.echo(_shown(before + first.text), nl=False)
+    stream(before + first.text)
     for piece in pieces:
-        click.echo(_shown(piece.text), nl=False)
-    click.echo()
-
-
-def _shown(text: str) -> str:
-    """As it is into a file or pipe; to a terminal, nothing that could command it."""
-    return printable(text) if sys.stdout.isatty() else text
-
-
-def _as_dict(g: Any) -> dict[str, Any]:
-    return {
-        "text": g.text, "ids": g.ids, "token_logprobs": g.token_logprobs, "logprob": g.logprob,
-        "finish_reason": g.finish_reason, "prompt_ids": g.prompt_ids, "score": g.score,
-    }  # fmt: skip
+        stream(piece.text)
+    stream("", end="\n")

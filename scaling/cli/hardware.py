@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
-from scaling.cli.output import paragraph, print_fields, print_json, print_table, warn
+from scaling.blocks import Code, Fields, Table, Text
+from scaling.jsonable import fields_of
 from scaling.reference.hardware import Accelerator, accelerators, find_accelerator
+from scaling.render.terminal import show, show_json, warn
+from scaling.translation import tr, tr_n
 from scaling.units import format_bytes, format_duration, format_percent
 
 TERA = 1e12
@@ -23,20 +24,19 @@ def hardware() -> None:
 def list_hardware(as_json: bool) -> None:
     """List the accelerators with dense peaks, memory, links, power and dated prices."""
     if as_json:
-        print_json({"accelerators": [a._asdict() for a in accelerators()]})
+        show_json({"accelerators": accelerators()})
         return
-    print_table(
-        ["id", "status", "bf16", "fp8", "memory", "bandwidth", "links", "power", "$ per hour", "dated"],
-        [_list_row(a) for a in accelerators()],
-        left=2,
-    )
-    click.echo()
-    paragraph(
+    explained = tr(
         "bf16, fp8: dense peak in TFLOP/s (no sparsity). Memory in GB, bandwidth in TB/s, links in GB/s both ways per "
         "device, power in W. Names such as H100 or A100-80GB work too; the sources stand in: scaling hardware show "
         "h100. Status: the maker's page was read (verified), N public tables carry the same peak (agreed by N), "
         "partly, or not."
     )
+    headers = (
+        "id", tr("status"), "bf16", "fp8", tr("memory"), tr("bandwidth"), tr("links"), tr("power"), tr("$ per hour"),
+        tr("dated"),
+    )  # fmt: skip
+    show(Table(headers, [_list_row(a) for a in accelerators()], left=2), Text(""), Text(explained))
 
 
 @hardware.command("show", epilog="Example: scaling hardware show H100")
@@ -46,10 +46,9 @@ def show_hardware(name: str, as_json: bool) -> None:
     """Show one accelerator with its source."""
     a = find_accelerator(name)
     if as_json:
-        print_json(a._asdict())
+        show_json(a._asdict())
         return
-    click.echo(a.name)
-    print_fields([(label, text) for label, text in _fields(a) if text])
+    show(Text(a.name), Fields([(label, text) for label, text in _fields(a) if text]))
 
 
 @hardware.command("measure", epilog="Example: scaling hardware measure --seconds 1")
@@ -79,25 +78,33 @@ def measure(size: int | None, dtype: str, seconds: float, as_json: bool) -> None
     for doubt in result.warnings:
         warn(f"{doubt}.")
     if as_json:
-        print_json(asdict(result))
+        show_json(fields_of(result))
         return
-    n, threads = result.size, "one thread" if result.n_threads == 1 else f"{result.n_threads} threads"
-    click.echo(f"{_rate(result.best_flops_per_s)}  (median {_rate(result.median_flops_per_s)})")
-    print_fields(
-        [
-            ("device", result.device),
-            (
-                "with",
-                f"{result.library}, {result.dtype}, up to {threads}",
-            ),
-            ("product", f"{n} x {n}, {result.n_repeats} times in {format_duration(result.seconds)}"),
-        ]
+    speed = tr(
+        "{best}  (median {median})",
+        best=_rate(result.best_flops_per_s),
+        median=_rate(result.median_flops_per_s),
     )
-    if result.warnings:
-        paragraph("No peak to plan with: measure again on an idle machine, without --size.")
-        return
+    threads = tr_n("one thread", "{n} threads", result.n_threads)
+    using = f"{result.library}, {result.dtype}, {tr('up to {threads}', threads=threads)}"
+    product = tr(
+        "{n} x {n}, {times} times in {duration}",
+        n=result.size,
+        times=result.n_repeats,
+        duration=format_duration(result.seconds),
+    )
     peak = f"{result.best_flops_per_s / TERA:.3g}"
-    paragraph(f"Plan with it: scaling plan --hardware measured --time 1d --peak-tflops {peak}")
+    show(
+        Text(speed),
+        Fields([(tr("device"), result.device), (tr("with"), using), (tr("product"), product)]),
+        Text(tr("No peak to plan with: measure again on an idle machine, without --size."))
+        if result.warnings
+        else Code(
+            f"scaling plan --hardware measured --time 1d --peak-tflops {peak}",
+            label=tr("Plan with it:"),
+            indent=1,
+        ),
+    )
 
 
 def _rate(flops_per_s: float) -> str:
@@ -121,31 +128,33 @@ def _list_row(a: Accelerator) -> list[str]:
 
 
 def _fields(a: Accelerator) -> list[tuple[str, str]]:
-    fp8 = (
-        "not supported or not known"
-        if a.peak_fp8_flops_per_s is None
-        else _in(a.peak_fp8_flops_per_s, TERA) + " TFLOP/s"
+    peak, fp8 = (_in(value, TERA) for value in (a.peak_flops_per_s, a.peak_fp8_flops_per_s))
+    price = tr(
+        "${price} per hour, {date}: {source}", price=_price(a), date=a.price_date, source=a.price_source
     )
-    mfu = (
-        ""
-        if a.mfu_mid is None
-        else " / ".join(format_percent(m) for m in (a.mfu_low, a.mfu_mid, a.mfu_high) if m)
-    )
+    mfu = " / ".join(format_percent(m) for m in (a.mfu_low, a.mfu_mid, a.mfu_high) if m)
+    agreed = a.status.startswith("agreed")
     return [
-        ("peak, bf16", f"{_in(a.peak_flops_per_s, TERA)} TFLOP/s dense"),
-        ("peak, fp8", fp8),
-        ("memory", "" if a.memory_bytes is None else format_bytes(a.memory_bytes)),
-        ("bandwidth", f"{_in(a.memory_bandwidth_bytes_per_s, TERA)} TB/s"),
-        ("links", f"{a.interconnect}, {_in(a.interconnect_bytes_per_s, 1e9)} GB/s both ways"),
-        ("power", f"{_in(a.tdp_w, 1)} W"),
+        (tr("peak, bf16"), tr("{n} TFLOP/s dense", n=peak)),
         (
-            "price",
-            f"${_price(a)} per hour, {a.price_date}: {a.price_source}" if a.price_date else "none recorded",
+            tr("peak, fp8"),
+            tr("not supported or not known") if a.peak_fp8_flops_per_s is None else f"{fp8} TFLOP/s",
         ),
-        ("MFU", f"{mfu} low / mid / high: {a.mfu_source}" if mfu else ""),
-        ("status", a.status + (" public tables" if a.status.startswith("agreed") else "")),
-        ("source", a.source),
-        ("note", a.note),
+        (tr("memory"), "" if a.memory_bytes is None else format_bytes(a.memory_bytes)),
+        (tr("bandwidth"), f"{_in(a.memory_bandwidth_bytes_per_s, TERA)} TB/s"),
+        (
+            tr("links"),
+            tr("{kind}, {n} GB/s both ways", kind=a.interconnect, n=_in(a.interconnect_bytes_per_s, 1e9)),
+        ),
+        (tr("power"), f"{_in(a.tdp_w, 1)} W"),
+        (tr("price"), price if a.price_date else tr("none recorded")),
+        (
+            "MFU",
+            "" if a.mfu_mid is None else tr("{mfu} low / mid / high: {source}", mfu=mfu, source=a.mfu_source),
+        ),
+        (tr("status"), tr("{status} public tables", status=a.status) if agreed else a.status),
+        (tr("source"), a.source),
+        (tr("note"), a.note),
     ]
 
 

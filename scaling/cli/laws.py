@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from scaling.cli.output import heading, paragraph, print_fields, print_json, print_table
+from scaling.blocks import Block, Blocks, Equation, Fields, Heading, Table, Text
 from scaling.errors import LawError
 from scaling.laws.base import Allocation, Law
+from scaling.render.terminal import show, show_json
+from scaling.translation import tr
 from scaling.units import format_flops, format_interval, format_params, format_tokens
 
 BUDGETS = (1e19, 1e21, 1e23, 1e25)
 LISTED_BUDGET = 1e21
-PARAMS = {"total": "total parameters, embedding included", "non_embedding": "non-embedding parameters"}
-COUNTS = {"total": "total", "non_embedding": "non-emb."}
 
 
 @click.group()
@@ -29,18 +29,20 @@ def list_laws(as_json: bool) -> None:
     from scaling.reference import DEFAULT_LAW, published_laws
 
     if as_json:
-        print_json({"default": DEFAULT_LAW, "laws": [law_summary(law) for law in published_laws()]})
+        show_json({"default": DEFAULT_LAW, "laws": [law_summary(law) for law in published_laws()]})
         return
-    print_table(
-        ["law", "form", "N counts", "source", "status", "N*", "D/N"],
-        [_list_row(law) for law in published_laws()],
-        left=5,
+    explained = tr(
+        "N* and D/N: the optimum at {flops} FLOPs; a law of one quantity has none. Status: checked against the source "
+        "(verified), partly, or not. The default of every command is {default}; one law in full: scaling laws show "
+        "{default}",
+        flops=format_flops(LISTED_BUDGET),
+        default=DEFAULT_LAW,
     )
-    click.echo()
-    paragraph(
-        f"N* and D/N: the optimum at {format_flops(LISTED_BUDGET)} FLOPs; a law of one quantity has none. Status: "
-        f"checked against the source (verified), partly, or not. The default of every command is {DEFAULT_LAW}; "
-        f"one law in full: scaling laws show {DEFAULT_LAW}"
+    headers = (tr("law"), tr("form"), tr("N counts"), tr("source"), tr("status"), "N*", "D/N")
+    show(
+        Table(headers, [_list_row(law) for law in published_laws()], left=5),
+        Text(""),
+        Text(explained),
     )
 
 
@@ -54,12 +56,16 @@ def show_law(name: str, as_json: bool) -> None:
 
     law = resolve_law(name)
     if as_json:
-        print_json(law_to_dict(law))
+        show_json(law_to_dict(law))
         return
-    paragraph(law.family.formula)
-    print_fields([(name, _digits(value)) for name, value in law.coefficients.items() if value is not None])
-    _print_provenance(law)
-    _print_optimum(law)
+    coefficients = [(name, f"{value:.6g}") for name, value in law.coefficients.items() if value is not None]
+    show(
+        Equation(law.family.formula),
+        Fields(coefficients),
+        Heading(tr("Where it comes from")),
+        _provenance(law),
+        *_optimum(law),
+    )
 
 
 def law_summary(law: Law) -> dict[str, Any]:
@@ -95,11 +101,12 @@ def optimum_or_none(law: Law, flops: float) -> Allocation | None:
 def _list_row(law: Law) -> list[str]:
     p = law.provenance
     assert p is not None  # every packaged law has one
+    counts = {"total": tr("total"), "non_embedding": tr("non-emb.")}
     best = optimum_or_none(law, LISTED_BUDGET)
     return [
         p.name,
         law.family.name.replace("_power_law", " power").replace("_", " "),
-        COUNTS.get(p.params_convention, "see show"),
+        counts.get(p.params_convention, tr("see show")),
         p.source.split(",")[0],
         p.status,
         format_params(best.n_params) if best else "-",
@@ -107,14 +114,21 @@ def _list_row(law: Law) -> list[str]:
     ]
 
 
-def _print_provenance(law: Law) -> None:
-    heading("Where it comes from")
+def _provenance(law: Law) -> Block:
     p = law.provenance
     if p is None:
-        paragraph("not recorded", "  ")
-        return
+        return Text(tr("not recorded"), indent=2)
+    counts = {
+        "total": tr("total parameters, embedding included"),
+        "non_embedding": tr("non-embedding parameters"),
+    }
     ranges = [
-        f"{symbol} {form(p.fitted_range[name][0])} to {form(p.fitted_range[name][1])}"
+        tr(
+            "{symbol} {low} to {high}",
+            symbol=symbol,
+            low=form(p.fitted_range[name][0]),
+            high=form(p.fitted_range[name][1]),
+        )
         for name, symbol, form in (
             ("flops", "C", format_flops),
             ("n_params", "N", format_params),
@@ -123,30 +137,27 @@ def _print_provenance(law: Law) -> None:
         if name in p.fitted_range
     ]
     fields = [
-        ("source", p.source),
-        ("form", law.family.cite),
-        ("N counts", PARAMS.get(p.params_convention, p.params_convention)),
+        (tr("source"), p.source),
+        (tr("form"), law.family.cite),
+        (tr("N counts"), counts.get(p.params_convention, p.params_convention)),
         ("C", p.flops_text.removeprefix("C = ")),
-        ("loss", p.loss_unit),
-        ("corpus", p.corpus),
-        ("fitted on", ", ".join(ranges) or "not recorded"),
-        ("status", p.status),
-        ("note", p.note),
+        (tr("loss"), p.loss_unit),
+        (tr("corpus"), p.corpus),
+        (tr("fitted on"), ", ".join(ranges) or tr("not recorded")),
+        (tr("status"), p.status),
+        (tr("note"), p.note),
     ]
-    print_fields([(name, value) for name, value in fields if value])
+    return Fields([(name, value) for name, value in fields if value])
 
 
-def _print_optimum(law: Law) -> None:
+def _optimum(law: Law) -> Blocks:
     points = [best for flops in BUDGETS if (best := optimum_or_none(law, flops))]
     if not points:
-        return
+        return ()
     from scaling.planning.uncertainty import at_budget
 
-    heading("Compute-optimal split")
-    exponents = getattr(law, "params_exponent", None)
-    if exponents is not None:
-        paragraph(f"N* ~ C^{exponents:.3f}, D* ~ C^{1 - exponents:.3f}", "  ")
     u = law.uncertainty
+    exponent = getattr(law, "params_exponent", None)
     rows = []
     for best in points:
         ends = at_budget(law, best.flops)
@@ -160,10 +171,11 @@ def _print_optimum(law: Law) -> None:
                 format_interval(*ends[0], format_params, u.level) if ends and u else "",
             ]
         )
-    print_table(["C", "N*", "D*", "D/N", "loss", "interval of N*" if u else ""], rows)
-    if u is not None:
-        paragraph(f"Interval: {u.method}; {u.statement}.", "  ")
-
-
-def _digits(value: float) -> str:
-    return f"{value:.6g}"
+    headers = ("C", "N*", "D*", "D/N", tr("loss"), tr("interval of N*") if u else "")
+    power = [] if exponent is None else [Text(f"N* ~ C^{exponent:.3f}, D* ~ C^{1 - exponent:.3f}", indent=2)]
+    stated = (
+        []
+        if u is None
+        else [Text(tr("Interval: {method}; {statement}.", method=u.method, statement=u.statement), indent=2)]
+    )
+    return (Heading(tr("Compute-optimal split")), *power, Table(headers, rows), *stated)

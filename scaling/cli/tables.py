@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.errors import DataError, UnitError, UsageError
+from scaling.errors import DataError, MissingFileError, UnitError, UsageError
 from scaling.files import write_text
 from scaling.units import parse_number, parse_tokens
 
@@ -228,7 +228,7 @@ def refuse_overwrite(force: bool, *paths: Path | None) -> None:
         if path.exists() and not force:
             raise UsageError(f"{path} exists; pass --force to overwrite it, or name another file.")
         if not path.parent.is_dir():
-            raise UsageError(f"the folder {path.parent} does not exist; make it first.")
+            raise MissingFileError(f"the folder {path.parent} does not exist; make it first.")
 
 
 def write_file(path: Path, text: str, force: bool) -> None:

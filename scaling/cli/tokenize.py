@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scaling.cli.output import note, print_json, print_table, printable
+from scaling.blocks import Block, Code, Fields, Table, Text
 from scaling.errors import UsageError
+from scaling.render.terminal import note, say, show, show_json, stream
+from scaling.translation import tr
+
+MOST_MERGES = 60  # shown
 
 
 @click.group(
@@ -45,7 +50,7 @@ def train(source: str, vocab_size: int | None, kind: str, field: str, out: Path,
     texts = (document.text for document in open_documents(source, field=field))
     tokenizer: Any = train_bpe(texts, vocab_size) if kind == "bpe" else CharTokenizer.train(texts)
     save_tokenizer(tokenizer, out)
-    click.echo(f"{out}: {tokenizer.vocab_size} entries, hash {tokenizer.hash}")
+    say(tr("{out}: {n} entries, hash {hash}", out=out, n=tokenizer.vocab_size, hash=tokenizer.hash))
     if kind == "bpe" and tokenizer.vocab_size < vocab_size:
         note(
             f"the text has no more pairs that occur twice: {tokenizer.vocab_size} entries, not {vocab_size}."
@@ -70,7 +75,7 @@ def encode(text: str | None, path: str, as_json: bool) -> None:
     ids = tokenizer.encode(text)
     if as_json:
         n_bytes = len(text.encode())
-        print_json(
+        show_json(
             {
                 "ids": ids,
                 "pieces": tokenizer.pieces(text),
@@ -80,7 +85,7 @@ def encode(text: str | None, path: str, as_json: bool) -> None:
             }
         )
     else:
-        click.echo(" ".join(map(str, ids)))
+        say(" ".join(map(str, ids)))
 
 
 def _standard_input() -> str:
@@ -99,8 +104,7 @@ def decode(ids: tuple[int, ...], path: str) -> None:
     """Text of IDS."""
     from scaling.lm.tokenization import load_tokenizer
 
-    text = load_tokenizer(path).decode(ids)
-    click.echo(printable(text) if sys.stdout.isatty() else text)
+    stream(load_tokenizer(path).decode(ids), end="\n")
 
 
 @tokenize.command("explain", epilog="Example: scaling tokenize explain 'low lower lowest' --vocab-size 262")
@@ -108,46 +112,58 @@ def decode(ids: tuple[int, ...], path: str) -> None:
 @click.option(
     "--tokenizer", "path", help="A byte-pair tokenizer; without it one is trained on the text itself."
 )
-@click.option("--text-file", type=click.Path(path_type=Path, exists=True), help="Train on this file instead.")
+@click.option("--text-file", type=click.Path(path_type=Path), help="Train on this file instead.")
 @click.option("--vocab-size", type=int, default=280, show_default=True)
 def explain(text: str, path: str | None, text_file: Path | None, vocab_size: int) -> None:
     """Show the merges that are learnt, and then each word of TEXT from its bytes to its tokens."""
     from scaling.lm.corpus import open_documents
-    from scaling.lm.tokenization import (
-        BytePairTokenizer,
-        load_tokenizer,
-        require_utf8,
-        trace_encoding,
-        trace_training,
-        train_bpe,
-    )
+    from scaling.lm.tokenization import BytePairTokenizer, load_tokenizer, require_utf8, train_bpe
 
     require_utf8(text)
     if path is None:
         training_text = "".join(d.text for d in open_documents(str(text_file))) if text_file else text
-        click.echo("merges learnt, most frequent pair first (ties: smaller ids)")
-        rows = [
-            (str(i), _show(s.left), _show(s.right), _show(s.left + s.right), str(s.count), str(s.token))
-            for i, s in enumerate(trace_training([training_text], max(0, vocab_size - 257)), start=1)
-            if s.count >= 2
-        ]
-        print_table(("step", "left", "right", "piece", "count", "id"), rows[:60], left=4)
-        if len(rows) > 60:
-            note(f"{len(rows) - 60} more merges are not shown.")
+        show(
+            Text(tr("merges learnt, most frequent pair first (ties: smaller ids)")),
+            *_merges(training_text, vocab_size),
+        )
         tokenizer = train_bpe([training_text], vocab_size, engine="python")
     else:
         loaded = load_tokenizer(path)
         if not isinstance(loaded, BytePairTokenizer):
             raise UsageError(f"{path} is a {loaded.kind} tokenizer: it has no merges to explain.")
         tokenizer = loaded
-    click.echo("\nencoding, one merge a line, earliest-learnt merge first")
-    for step in trace_encoding(tokenizer, text):
-        why = "bytes" if step.merge is None else f"merge {int(step.rank or 0) + 1}"
-        click.echo(f"  {why:>10}  " + " | ".join(_show(piece) for piece in step.pieces))
     ids = tokenizer.encode(text)
-    click.echo(f"\nids      {' '.join(map(str, ids))}")
-    click.echo(f"tokens   {len(ids)} for {len(text.encode())} bytes")
+    size = tr("{n} for {n_bytes} bytes", n=len(ids), n_bytes=len(text.encode()))
+    show(
+        Text(""),
+        Text(tr("encoding, one merge a line, earliest-learnt merge first")),
+        Code("\n".join(_encoding(tokenizer, text))),
+        Text(""),
+        Fields([(tr("ids"), " ".join(map(str, ids))), (tr("tokens"), size)], indent=0),
+    )
 
 
-def _show(piece: bytes) -> str:
-    return printable(piece.decode("utf-8", errors="backslashreplace").replace(" ", "␣").replace("\n", "⏎"))
+def _merges(text: str, vocab_size: int) -> list[Block]:
+    from scaling.lm.tokenization import trace_training
+
+    rows = [
+        (str(i), _quoted(s.left), _quoted(s.right), _quoted(s.left + s.right), str(s.count), str(s.token))
+        for i, s in enumerate(trace_training([text], max(0, vocab_size - 257)), start=1)
+        if s.count >= 2
+    ]
+    if len(rows) > MOST_MERGES:
+        note(f"{len(rows) - MOST_MERGES} more merges are not shown.")
+    headers = (tr("step"), tr("left"), tr("right"), tr("piece"), tr("count"), "id")
+    return [Table(headers, rows[:MOST_MERGES], left=4)]
+
+
+def _encoding(tokenizer: Any, text: str) -> Iterator[str]:
+    from scaling.lm.tokenization import trace_encoding
+
+    for step in trace_encoding(tokenizer, text):
+        why = tr("bytes") if step.merge is None else tr("merge {n}", n=int(step.rank or 0) + 1)
+        yield f"  {why:>10}  " + " | ".join(_quoted(piece) for piece in step.pieces)
+
+
+def _quoted(piece: bytes) -> str:
+    return piece.decode("utf-8", errors="backslashreplace").replace(" ", "␣").replace("\n", "⏎")

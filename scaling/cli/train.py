@@ -1,4 +1,4 @@
-"""scaling train: one training run from a wish."""
+"""scaling train: one training run from its options."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import click
 from click.core import ParameterSource
 
 from scaling.cli.corpus import tell_preparation
-from scaling.cli.output import note, print_json, warn
-from scaling.errors import UsageError
+from scaling.errors import DataError, Exit, MissingFileError, UsageError
+from scaling.render.terminal import note, say, show, show_json, warn
 
-FAILED, INTERRUPTED = 1, 130  # exit codes, as in scaling.errors
 REMEDIES = {
     "diverged": "Start again with a lower --learning-rate",
     "oom": "Start again with a smaller --preset",
@@ -62,9 +61,7 @@ REMEDIES = {
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder of the run; default runs/<preset>-<run id>."
 )
-@click.option(
-    "--resume", type=click.Path(path_type=Path, exists=True), help="Go on with the run in this folder."
-)
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the run in this folder.")
 @click.option(
     "--log",
     "logs",
@@ -98,7 +95,7 @@ def train(
     device: str,
     eval_every: int | None,
     checkpoint_every: int,
-    **wish: Any,
+    **run_options: Any,
 ) -> None:
     """Train a small language model and report its loss with its standard error.
 
@@ -115,7 +112,7 @@ def train(
 
     if resume:
         _refuse_plan_with_resume(resume)
-    _check_numbers({**wish, "threads": threads})
+    _check_numbers({**run_options, "threads": threads})
     if threads:
         use_threads(threads)
     options = TrainingOptions(
@@ -126,8 +123,8 @@ def train(
         stop_on_interrupt=True,
         shard=shard,
     )
-    spec = _read_spec(resume) if resume else _plan(wish, options)
-    folder = resume or out or Path("runs") / f"{wish['preset']}-{spec.run_id}"
+    spec = _read_spec(resume) if resume else _plan(run_options, options)
+    folder = resume or out or Path("runs") / f"{run_options['preset']}-{spec.run_id}"
     is_first = launched()[0] == 0  # of several processes, the one that speaks and writes
     if is_first:
         if resume:
@@ -140,10 +137,13 @@ def train(
         options = replace(options, log_to=LogTo(tools=logs, folder=str(place.parent), names=(place.name,)))
     result = run_training(spec, folder, options=options)
     if is_first:
-        print_json(result.to_dict() | {"folder": str(folder)}) if as_json else _print_result(result, folder)
+        if as_json:
+            show_json(result.to_dict() | {"folder": folder})
+        else:
+            show(*result.summary(str(folder)))
         _tell_end(result, folder, logs)
     if result.status != "done":
-        raise click.exceptions.Exit(INTERRUPTED if result.status == "preempted" else FAILED)
+        raise click.exceptions.Exit(Exit.INTERRUPTED if result.status == "preempted" else Exit.CANNOT)
 
 
 # what says how a run is carried out; all else says which run it is
@@ -166,46 +166,50 @@ def _refuse_plan_with_resume(folder: Path) -> None:
         )
 
 
-def _check_numbers(wish: dict[str, Any]) -> None:
+def _check_numbers(run_options: dict[str, Any]) -> None:
     """Numbers that no run can have, told by the name of their option."""
     for name in ("minutes", "learning_rate", "batch_size", "threads", "context"):
-        value = wish[name]
+        value = run_options[name]
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UsageError(f"--{name.replace('_', '-')} must be a number above 0; got {value:g}.")
     for name in ("seed", "warmup", "weight_decay"):
-        value = wish[name]
+        value = run_options[name]
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise UsageError(f"--{name.replace('_', '-')} must be 0 or more; got {value:g}.")
 
 
-def _plan(wish: dict[str, Any], options: Any) -> Any:
+def _plan(run_options: dict[str, Any], options: Any) -> Any:
     from scaling.lm.budget import choose_shape, plan_run
     from scaling.lm.corpus import load_corpus
     from scaling.units import parse_tokens
 
-    choose_shape(wish["preset"], vocab_size=256, context_length=wish["context"])  # a wrong name is told first
-    if (wish["minutes"] is None) == (wish["tokens"] is None):
+    choose_shape(
+        run_options["preset"], vocab_size=256, context_length=run_options["context"]
+    )  # a wrong name is told first
+    if (run_options["minutes"] is None) == (run_options["tokens"] is None):
         raise UsageError("say how long to train: --minutes 2 or --tokens 5M (one of them).")
-    tell_preparation(wish["corpus"])
-    corpus = load_corpus(wish["corpus"])
-    architecture = choose_shape(wish["preset"], vocab_size=corpus.vocab_size, context_length=wish["context"])
+    tell_preparation(run_options["corpus"])
+    corpus = load_corpus(run_options["corpus"])
+    architecture = choose_shape(
+        run_options["preset"], vocab_size=corpus.vocab_size, context_length=run_options["context"]
+    )
     given = {
-        "weight_decay": wish["weight_decay"],
-        "learning_rate": wish["learning_rate"],
-        "batch_size": wish["batch_size"],
-        "optimizer": wish["optimizer"],
+        "weight_decay": run_options["weight_decay"],
+        "learning_rate": run_options["learning_rate"],
+        "batch_size": run_options["batch_size"],
+        "optimizer": run_options["optimizer"],
     }
     return plan_run(
         architecture,
-        wish["corpus"],
-        n_tokens=parse_tokens(wish["tokens"]) if wish["tokens"] else None,
-        seconds=wish["minutes"] * 60 if wish["minutes"] else None,
-        recipe=wish["recipe"],
-        schedule=wish["schedule"],
+        run_options["corpus"],
+        n_tokens=parse_tokens(run_options["tokens"]) if run_options["tokens"] else None,
+        seconds=run_options["minutes"] * 60 if run_options["minutes"] else None,
+        recipe=run_options["recipe"],
+        schedule=run_options["schedule"],
         changes={k: v for k, v in given.items() if v is not None},
-        warmup_steps=wish["warmup"],
-        precision=wish["precision"],
-        seed=wish["seed"],
+        warmup_steps=run_options["warmup"],
+        precision=run_options["precision"],
+        seed=run_options["seed"],
         options=options,
     )
 
@@ -238,11 +242,11 @@ def _read_spec(folder: Path) -> Any:
     try:
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageError(
+        raise MissingFileError(
             f"no run was begun in {folder}: start it without --resume, with --out {folder}."
         ) from error
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} holds no run to go on with (config.json: {error}).") from error
+        raise DataError(f"{folder} holds no run to go on with (config.json: {error}).") from error
     return RunSpec.from_dict({k: v for k, v in values.items() if k not in ("schema_version", "kind")})
 
 
@@ -270,29 +274,6 @@ def _tell_end(result: Any, folder: Path, logs: tuple[str, ...]) -> None:
     if result.status == "preempted":
         warn(f"stopped at step {result.step} by {result.reason}; go on with:")
         again = " ".join([f"scaling train --resume {folder}", *(f"--log {tool}" for tool in logs)])
-        click.echo(again, err=True)  # never wrapped: made to be copied
+        say(again, error=True)  # never wrapped: made to be copied
     elif result.status != "done":
         warn(f"{result.status}: {result.reason}. {REMEDIES[result.status]} and another --out.")
-
-
-def _print_result(result: Any, folder: Path) -> None:
-    from scaling.units import format_duration, format_params, format_tokens, round_by_error
-
-    click.echo(
-        f"model    {format_params(result.n_params)} parameters, {format_tokens(result.n_tokens)} tokens, {folder}"
-    )
-    if result.loss is not None:
-        error = result.loss_standard_error
-        loss = round_by_error(result.loss, error)
-        bits = f", {result.bits_per_byte:.3f} bits/byte" if result.bits_per_byte else ""
-        click.echo(f"loss     {loss} ± {error:.2g} nats/token on the validation block{bits}")
-    if result.excess is not None:
-        excess = round_by_error(result.excess, result.excess_standard_error)
-        click.echo(
-            f"excess   {excess} ± {result.excess_standard_error:.2g} nats/token above the true entropy"
-        )
-    speed = f"{format_tokens(result.tokens_per_s)} tokens/s" if result.tokens_per_s else "no step was timed"
-    mfu = f", {result.mfu:.0%} of the matmul peak" if result.mfu else ""
-    click.echo(
-        f"speed    {speed}{mfu}, {format_duration(result.wall_s)} on {result.device}, {result.precision}"
-    )

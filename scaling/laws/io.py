@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from scaling.errors import LawError, UnknownNameError
+from scaling.errors import DamagedLawError, LawError, UnknownNameError
 from scaling.laws.base import Law, OptimumBand, Provenance, Uncertainty
 
 LAW_SCHEMA_VERSION = 1
@@ -42,7 +42,7 @@ def law_from_dict(data: Any, *, origin: str = "this law") -> Law:
     """Rebuild a law; `origin` (a path or a name) is what error messages call it.
 
     Raises:
-        LawError: damaged, of another schema version, or of a family this version does not know.
+        DamagedLawError: damaged, of another schema version, or of a family this version does not know.
     """
     from scaling.laws import find_family
 
@@ -50,13 +50,13 @@ def law_from_dict(data: Any, *, origin: str = "this law") -> Law:
     try:
         family = find_family(data["family"])
     except UnknownNameError as error:
-        raise LawError(
+        raise DamagedLawError(
             f"{origin}: {error} Update the package, or refit the law with this version."
         ) from error
     coefficients = data["coefficients"]
     if not isinstance(coefficients, dict) or set(coefficients) != set(family.names):
         got = ", ".join(map(str, coefficients)) if isinstance(coefficients, dict) else _shown(coefficients)
-        raise LawError(
+        raise DamagedLawError(
             f"{origin}: a {family.name} law needs exactly the coefficients {', '.join(family.names)}, "
             f"got {got or 'none'}. Write the file again with `scaling fit ... -o`."
         )
@@ -66,14 +66,17 @@ def law_from_dict(data: Any, *, origin: str = "this law") -> Law:
         return family.make(**coefficients, provenance=provenance, uncertainty=uncertainty)
     except LawError as error:
         fault = str(error).rstrip(".")
-        raise LawError(f"{origin} is damaged: {fault}. Write it again with `scaling fit ... -o`.") from error
+        raise DamagedLawError(
+            f"{origin} is damaged: {fault}. Write it again with `scaling fit ... -o`."
+        ) from error
 
 
 def load_law(path: str | os.PathLike[str]) -> Law:
     """Read a law from a law or fit JSON file.
 
     Raises:
-        LawError: not found, damaged, or of another schema version.
+        LawError: not found.
+        DamagedLawError: damaged, or of another schema version.
     """
     path = os.fspath(path)
     try:
@@ -86,7 +89,7 @@ def load_law(path: str | os.PathLike[str]) -> Law:
     except OSError as error:
         raise LawError(f"the law file {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise LawError(
+        raise DamagedLawError(
             f"{path} is damaged: not JSON ({error}). Write it again with `scaling fit ... -o`."
         ) from error
     return law_from_dict(data, origin=path)
@@ -105,11 +108,11 @@ def write_law(law: Law, path: str | os.PathLike[str]) -> None:
 def _law_part(data: Any, origin: str) -> dict[str, Any]:
     """The law object itself, out of a law or a fit, after its version was checked."""
     if not isinstance(data, dict) or data.get("kind") not in ("law", "fit"):
-        raise LawError(
+        raise DamagedLawError(
             f'{origin} is not a law: a JSON object with "kind": "law" or "fit", as `scaling fit ... -o` writes.'
         )
     if data.get("schema_version") != LAW_SCHEMA_VERSION:
-        raise LawError(
+        raise DamagedLawError(
             f"{origin} has schema_version {data.get('schema_version')!r}, this version reads {LAW_SCHEMA_VERSION}. "
             "Fit again with this version, or use the version that wrote the file."
         )
@@ -117,7 +120,7 @@ def _law_part(data: Any, origin: str) -> dict[str, Any]:
         return _law_part(data.get("law"), f"the law inside {origin}")
     missing = [key for key in ("family", "coefficients") if key not in data]
     if missing:
-        raise LawError(
+        raise DamagedLawError(
             f"{origin} is damaged: it has no {' and no '.join(missing)}. Write it again with `scaling fit ... -o`."
         )
     return data
@@ -154,16 +157,16 @@ def _uncertainty_from_dict(data: Any, *, n_coefficients: int) -> Uncertainty | N
     _require_object(data, "uncertainty", ("level", "method"))
     level = _finite(data["level"], "uncertainty.level")
     if not 0 < level < 1:
-        raise LawError(f"uncertainty.level must lie between 0 and 1, got {level:g}")
+        raise DamagedLawError(f"uncertainty.level must lie between 0 and 1, got {level:g}")
     draws = _list(data.get("draws", []), "uncertainty.draws")
     for i, row in enumerate(draws):
         if len(_list(row, f"uncertainty.draws[{i}]")) != n_coefficients:
-            raise LawError(
+            raise DamagedLawError(
                 f"uncertainty.draws[{i}] must hold {n_coefficients} numbers, one a coefficient, got {len(row)}"
             )
     sd = data.get("residual_sd")
     if sd is not None and (sd := _finite(sd, "uncertainty.residual_sd")) < 0:
-        raise LawError(f"uncertainty.residual_sd must not be negative, got {sd:g}")
+        raise DamagedLawError(f"uncertainty.residual_sd must not be negative, got {sd:g}")
     return Uncertainty(
         level=level,
         residual_sd=sd,
@@ -187,39 +190,39 @@ def _band(data: Any) -> OptimumBand | None:
         for name in _BAND
     }
     if len({len(column) for column in columns.values()}) != 1 or not columns["log10_flops"]:
-        raise LawError("the columns of uncertainty.band differ in length or are empty")
+        raise DamagedLawError("the columns of uncertainty.band differ in length or are empty")
     budgets = [_finite(v, "uncertainty.band.log10_flops") for v in columns["log10_flops"]]
     if any(right <= left for left, right in pairwise(budgets)):
-        raise LawError("uncertainty.band.log10_flops must rise")
+        raise DamagedLawError("uncertainty.band.log10_flops must rise")
     for low, high in (("n_params_low", "n_params_high"), ("loss_low", "loss_high")):
         if any(a > b for a, b in zip(columns[low], columns[high], strict=True)):
-            raise LawError(f"uncertainty.band.{low} lies above {high}")
+            raise DamagedLawError(f"uncertainty.band.{low} lies above {high}")
     return OptimumBand(**columns)
 
 
 def _require_object(data: Any, name: str, keys: tuple[str, ...] = ()) -> None:
     if not isinstance(data, dict):
-        raise LawError(f"{name} must be an object, got {_shown(data)}")
+        raise DamagedLawError(f"{name} must be an object, got {_shown(data)}")
     missing = [key for key in keys if key not in data]
     if missing:
-        raise LawError(f"{name} has no {' and no '.join(missing)}")
+        raise DamagedLawError(f"{name} has no {' and no '.join(missing)}")
 
 
 def _list(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list):
-        raise LawError(f"{name} must be a list, got {_shown(value)}")
+        raise DamagedLawError(f"{name} must be a list, got {_shown(value)}")
     return value
 
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise LawError(f"{name} must be text, got {_shown(value)}")
+        raise DamagedLawError(f"{name} must be text, got {_shown(value)}")
     return value
 
 
 def _range(ends: Any, name: str) -> tuple[float, float]:
     if len(_list(ends, name)) != 2:
-        raise LawError(f"{name} must be a lower and an upper end, got {len(ends)} values")
+        raise DamagedLawError(f"{name} must be a lower and an upper end, got {len(ends)} values")
     low, high = (_number(v, name) for v in ends)
     return low, high
 
@@ -243,12 +246,12 @@ def _number(value: Any, name: str) -> float:
     except (TypeError, OverflowError):
         number = math.nan
     if math.isnan(number):
-        raise LawError(f"{name} must be a number, got {_shown(value)}")
+        raise DamagedLawError(f"{name} must be a number, got {_shown(value)}")
     return number
 
 
 def _finite(value: Any, name: str) -> float:
     number = _number(value, name)
     if not math.isfinite(number):
-        raise LawError(f"{name} must be a finite number, got {_shown(value)}")
+        raise DamagedLawError(f"{name} must be a finite number, got {_shown(value)}")
     return number

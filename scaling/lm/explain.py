@@ -4,17 +4,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from scaling.blocks import Block, Blocks, Code, Heading, Shown, Table
 from scaling.errors import UsageError
-from scaling.lm.beam import Beam, BeamTree
+from scaling.jsonable import fields_of, jsonable
+from scaling.lm.beam import Beam, BeamNode, BeamTree
 from scaling.lm.decoding import StepModel, generate
 from scaling.lm.request import encode_prompt, joint
 from scaling.lm.sampling import Sample, Temperature, TopK, TopP
+from scaling.translation import tr
+
+BAR_LENGTH = 40  # characters of the longest bar
+QUOTE_LENGTH = 70  # characters of a token or text shown
+TREE_WIDTH = 60  # columns that the branches of a tree share
+_MARKS = {"kept": "●", "finished": "■", "pruned": "·"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +54,11 @@ class NextToken:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """One step of sampling at several temperatures, and the tree of a beam search, from the same prompt."""
+class Explanation(Shown):
+    """One step of sampling at several temperatures, and the tree of a beam search, from the same prompt.
+
+    `pieces` are the texts of the tokens in the tree.
+    """
 
     prompt: str
     top_k: int
@@ -58,15 +69,36 @@ class Explanation:
     best_ids: tuple[int, ...]
     best_text: str
     best_logprob: float
+    pieces: Mapping[int, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {
-            "prompt": self.prompt, "top_k": self.top_k, "top_p": self.top_p, "n_beams": self.n_beams,
-            "temperatures": [asdict(seen) for seen in self.next_token],
-            "beams": [[asdict(node) for node in step] for step in self.tree.steps],
-            "best": {"text": self.best_text, "ids": self.best_ids, "logprob": self.best_logprob},
-        }  # fmt: skip
+        return fields_of(
+            self, leave_out=("next_token", "tree", "best_ids", "best_text", "best_logprob", "pieces")
+        ) | {
+            "temperatures": jsonable(self.next_token),
+            "beams": jsonable(self.tree.steps),
+            "best": {"text": self.best_text, "ids": list(self.best_ids), "logprob": self.best_logprob},
+        }
+
+    def summary(self) -> Blocks:
+        """Bars of one scale at all temperatures, then the tree of the search."""
+        most = max(bar.probability for panel in self.next_token for bar in panel.bars)
+        best = tr(
+            "  best: {text}, ln p {logprob:.2f}",
+            text=_quoted(self.prompt + self.best_text, keep_end=True),
+            logprob=self.best_logprob,
+        )
+        return (
+            *(block for panel in self.next_token for block in _bar_blocks(panel, self, most)),
+            Heading(
+                tr(
+                    "beam search, N = {n}: ● goes on, ■ ends here, · is dropped; total ln p",
+                    n=self.n_beams,
+                )
+            ),
+            Code("\n".join([f"  {_quoted(self.prompt)}", *_branches(self), best])),
+        )
 
 
 def explain_decoding(
@@ -109,6 +141,10 @@ def explain_decoding(
         best_ids=best.ids,
         best_text=joint(tokenizer, ids, best.ids) + (best.text or ""),
         best_logprob=best.logprob,
+        pieces={
+            token: tokenizer.decode([token])
+            for token in {node.ids[-1] for step in best.tree.steps for node in step}
+        },
     )
 
 
@@ -141,3 +177,64 @@ def _next_token(
         n_others=len(others),
         others_mass=float(p[others].sum()),
     )
+
+
+def _bar_blocks(panel: NextToken, seen: Explanation, most: float) -> Iterator[Block]:
+    yield Heading(
+        tr(
+            "temperature {temperature:g}: top-{k} keeps {percent:.3g} % of the probability, the nucleus of {p:g} "
+            "{n:,} tokens",
+            temperature=panel.temperature,
+            k=seen.top_k,
+            percent=100 * panel.top_k_mass,
+            p=seen.top_p,
+            n=panel.n_nucleus,
+        )
+    )
+    rows = [
+        (_quoted(bar.piece), f"{bar.probability:.3g}", _kept_by(bar), _drawn(bar.probability / most))
+        for bar in panel.bars
+    ]
+    if panel.n_others:
+        rows.append((tr("{n:,} others", n=panel.n_others), f"{panel.others_mass:.3g}", "", ""))
+    yield Table((tr("token"), "p", tr("kept by"), ""), rows, left=4)
+
+
+def _drawn(share: float) -> str:
+    """A bar, down to an eighth of a character."""
+    eighths = round(8 * BAR_LENGTH * share)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def _kept_by(bar: Bar) -> str:
+    cuts = [name for name, kept in (("top-k", bar.in_top_k), (tr("nucleus"), bar.in_nucleus)) if kept]
+    return ", ".join(cuts) or "-"
+
+
+def _branches(seen: Explanation) -> Iterator[str]:
+    """Each candidate below its parent, with the total ln p of its text."""
+    children: dict[tuple[int, ...], list[BeamNode]] = {}
+    for step in seen.tree.steps:
+        for node in step:
+            children.setdefault(node.ids[:-1], []).append(node)
+    indent = max(1, min(3, TREE_WIDTH // len(seen.tree.steps)))
+
+    def below(ids: tuple[int, ...], before: str) -> Iterator[str]:
+        nodes = children.get(ids, [])
+        for node in nodes:
+            last = node is nodes[-1]
+            corner = ("└" if last else "├") + "─" * (indent - 2)
+            best = tr("  best") if node.ids == seen.best_ids else ""
+            token = _quoted(seen.pieces[node.ids[-1]])
+            yield f"  {before}{corner:{indent}}{_MARKS[node.status]} {token} {node.logprob:.2f}{best}"
+            yield from below(node.ids, before + f"{' ' if last else '│':{indent}}")
+
+    yield from below((), "")
+
+
+def _quoted(text: str, *, keep_end: bool = False) -> str:
+    """In quotes, on one line, cut where it is long."""
+    quoted = repr(text)
+    if len(quoted) > QUOTE_LENGTH:
+        return f"{quoted[0]}…{quoted[-QUOTE_LENGTH:]}" if keep_end else f"{quoted[:QUOTE_LENGTH]}…{quoted[0]}"
+    return quoted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import DataError
+from scaling.errors import DataError, MissingFileError
 from scaling.lm.models import Transformer, load_model
 from scaling.lm.models.build import ARCHITECTURE_FILE, WEIGHTS_FILE
 from scaling.lm.models.convert import CONFIG_FILE, load_huggingface, read_config
@@ -36,7 +36,7 @@ def load_language_model(folder: str | Path, *, device: str = "cpu") -> tuple[Tra
         return model.to(at), tokenizer
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(
+        raise MissingFileError(
             f"{folder} is no folder; give the one `scaling train` wrote, or a Hugging Face checkpoint."
         )
     if (folder / "checkpoint.safetensors").exists() and not (folder / WEIGHTS_FILE).exists():

@@ -15,9 +15,12 @@ from typing import Any, Literal
 
 from scaling.accounting import count_params, flops_per_token
 from scaling.architecture import Architecture
+from scaling.blocks import Blocks, Fields, Shown
 from scaling.errors import DataError, UnknownNameError, UsageError
 from scaling.jsonable import fields_of
 from scaling.lm.recipes import Recipe, Schedule
+from scaling.translation import tr
+from scaling.units import format_duration, format_params, format_tokens, round_by_error
 
 Status = Literal["done", "diverged", "oom", "preempted"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -189,7 +192,7 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunResult:
+class RunResult(Shown):
     """What came of a run. Losses are nats per token on the validation block."""
 
     run_id: str
@@ -218,6 +221,40 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema_version": SCHEMA_VERSION, "kind": "run_result", **fields_of(self)}
+
+    def summary(self, folder: str = "") -> Blocks:
+        """The model and where it lies, its loss, its speed."""
+        model = tr(
+            "{params} parameters, {tokens} tokens",
+            params=format_params(self.n_params),
+            tokens=format_tokens(self.n_tokens),
+        )
+        rows = [(tr("model"), f"{model}, {folder}" if folder else model)]
+        if self.loss is not None and self.loss_standard_error is not None:
+            loss = tr(
+                "{loss} ± {error:.2g} nats/token on the validation block",
+                loss=round_by_error(self.loss, self.loss_standard_error),
+                error=self.loss_standard_error,
+            )
+            bits = tr(", {bits:.3f} bits/byte", bits=self.bits_per_byte) if self.bits_per_byte else ""
+            rows.append((tr("loss"), loss + bits))
+        if self.excess is not None and self.excess_standard_error is not None:
+            excess = tr(
+                "{excess} ± {error:.2g} nats/token above the true entropy",
+                excess=round_by_error(self.excess, self.excess_standard_error),
+                error=self.excess_standard_error,
+            )
+            rows.append((tr("excess"), excess))
+        speed = tr("{rate} tokens/s", rate=format_tokens(self.tokens_per_s)) if self.tokens_per_s else ""
+        mfu = tr(", {mfu:.0%} of the matmul peak", mfu=self.mfu) if self.mfu else ""
+        took = tr(
+            ", {duration} on {device}, {precision}",
+            duration=format_duration(self.wall_s),
+            device=self.device,
+            precision=self.precision,
+        )
+        rows.append((tr("speed"), (speed or tr("no step was timed")) + mfu + took))
+        return (Fields(rows, indent=0, width=7),)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunResult:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from scaling.errors import DataError
+from scaling.errors import DataError, MissingFileError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".md", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 PACKING_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile)
@@ -119,7 +119,9 @@ def _refuse_what_is_no_file(path: Path) -> None:
         listed = f" It holds {', '.join(tables[:6])}." if tables else ""
         raise DataError(f"{path} is a folder; name one table of runs (.csv, .jsonl, .parquet).{listed}")
     if not path.exists():
-        raise DataError(f"{path} does not exist; check the path (`scaling data list` shows public tables).")
+        raise MissingFileError(
+            f"{path} does not exist; check the path (`scaling data list` shows public tables)."
+        )
 
 
 def _unpacked(file: OpenFile) -> OpenFile:

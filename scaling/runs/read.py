@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from scaling.errors import DataError
+from scaling.errors import DataError, MissingFileError
 from scaling.runs.frames import read_arrow, read_object, read_workbook
 from scaling.runs.grid import empty_table, too_many_rows
 from scaling.runs.json_table import OPENS, read_json, read_json_lines
@@ -74,7 +74,7 @@ def _read_file(data: str | Path, max_rows: int, text_headers: Sequence[str], *, 
     except OSError as error:
         if error.errno is None:  # bz2 says so of what it cannot unpack
             raise _damaged(data, error) from error
-        raise DataError(f"{data} cannot be read: {error.strerror or error}.") from error
+        raise MissingFileError(f"{data} cannot be read: {error.strerror or error}.") from error
 
 
 def _damaged(data: str | Path, error: Exception) -> DataError:

@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import Exit, UnknownNameError, UsageError
+from scaling.errors import DataError, MissingFileError, UnknownNameError, UsageError
 from scaling.units import parse_flops, parse_params, parse_tokens
 
 SCHEMA_VERSION = 1
@@ -38,12 +38,6 @@ LOG_TOOLS = ("tensorboard", "wandb", "mlflow")
 
 class SpecError(UsageError):
     """The spec of a sweep says what cannot be read, or asks for something that cannot be run."""
-
-
-class NoSpecError(SpecError):
-    """The file of a spec is not there, or cannot be opened."""
-
-    exit_code = Exit.CANNOT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,7 +305,7 @@ def load_sweep(path: str | Path) -> SweepSpec:
     """Read a sweep.toml, or the one in a folder.
 
     Raises:
-        NoSpecError: there is no such file.
+        MissingFileError: there is no such file.
         SpecError: the file, the key, what is wrong with it and what is allowed.
     """
     path = Path(path)
@@ -322,15 +316,15 @@ def load_sweep(path: str | Path) -> SweepSpec:
         with path.open("rb") as file:
             values = tomllib.load(file)
     except FileNotFoundError as error:
-        raise NoSpecError(
+        raise MissingFileError(
             f"there is no spec {path}; `scaling sweep init {shlex.quote(str(path))}` writes one to edit."
         ) from error
     except OSError as error:
-        raise NoSpecError(
+        raise MissingFileError(
             f"{path} cannot be read: {error.strerror}. Give a sweep.toml or its folder."
         ) from error
     except ValueError as error:  # also not UTF-8, or a number of thousands of digits
-        raise SpecError(f"{path} is not TOML: {error}.") from error
+        raise DataError(f"{path} is not TOML: {error}.") from error
     try:
         return sweep_from_dict(values)
     except UsageError as error:

@@ -14,7 +14,7 @@ from scaling.architecture import find_preset, load_architecture
 from scaling.architecture.huggingface import read_huggingface
 from scaling.cli import run
 from scaling.cli.count import count
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 
 CASE = Path(__file__).resolve().parents[1] / "cases" / "tables-24-hugging-face-config"
 
@@ -120,7 +120,7 @@ def test_a_folder_of_a_checkpoint_is_read(tmp_path: Path) -> None:
     _write(tmp_path, MIXTRAL)
     assert count_params(load_architecture(tmp_path)).total == 46_702_792_704
     (tmp_path / "config.json").unlink()
-    with pytest.raises(UsageError, match=r"holds no architecture\.json or config\.json"):
+    with pytest.raises(MissingFileError, match=r"holds no architecture\.json or config\.json"):
         load_architecture(tmp_path)
 
 
@@ -172,7 +172,7 @@ def test_what_is_not_understood_is_one_sentence_that_names_it(
     changes: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = {k: v for k, v in {**LLAMA_3_8B, **changes}.items() if v is not None}
-    assert run(["count", _write(tmp_path, config)]) == 2
+    assert run(["count", _write(tmp_path, config)]) == 3
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -182,7 +182,7 @@ def test_an_existing_output_is_not_overwritten(
 def test_a_damaged_fit_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     law = tmp_path / "fit.json"
     law.write_text(text)
-    assert run(["plan", "--flops", "1e21", "--law", str(law)]) == 1
+    assert run(["plan", "--flops", "1e21", "--law", str(law)]) == 3
     assert str(law) in capsys.readouterr().err
 
 

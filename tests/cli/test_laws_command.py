@@ -63,7 +63,7 @@ def test_an_unknown_law_exits_2_with_near_names(capsys):
     assert "did you mean: besiroglu" in capsys.readouterr().err
 
 
-def test_a_damaged_file_exits_1(tmp_path, capsys):
+def test_a_damaged_file_exits_3(tmp_path, capsys):
     (tmp_path / "fit.json").write_text("{")
-    assert run(["laws", "show", str(tmp_path / "fit.json")]) == 1
+    assert run(["laws", "show", str(tmp_path / "fit.json")]) == 3
     assert "is damaged" in capsys.readouterr().err

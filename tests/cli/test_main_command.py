@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import scaling.cli
 from scaling.cli import COMMANDS, cli, run
-from scaling.cli.output import json_safe
+from scaling.jsonable import jsonable
 
 
 def test_every_command_has_help_with_an_example() -> None:
@@ -45,6 +45,38 @@ def test_a_decimal_comma_in_a_plain_number_is_answered_by_the_same_with_a_point(
     assert "'4,5' is not a valid float range.\nWrite a decimal point: 4.5\n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("x" * 10_000, "x" * 119 + "…" + "x" * 59 + "'"),
+        ("a b " * 2_500, "…"),
+        ("p\x1b[31mlan\x07", r"p\x1b[31mlan\x07"),
+        ("evil\u202egnp.exe", r"evil\u202egnp.exe"),
+        ("two\nlines", r"two\nlines"),
+        ("😀 <script> $x$", "😀 <script> $x$"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [["laws", "show"], ["fit"], ["hardware", "show"], ["count"], ["train", "--preset"], []]
+)
+def test_a_hostile_name_neither_commands_the_terminal_nor_fills_it(
+    command: list[str], name: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, name]) in (1, 2)
+    err = capsys.readouterr().err
+    assert all(c.isprintable() or c == "\n" for c in err)
+    assert len(err) < 4_500
+    if command in (["laws", "show"], ["hardware", "show"]):
+        assert shown in err
+        assert err.count("\n") == 1
+
+
+def test_a_path_of_a_deep_folder_stays_whole_in_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "/".join(["a_folder_of_some_length"] * 11) + "/runs.csv"
+    assert run(["fit", path]) == 1
+    assert path in capsys.readouterr().err
+
+
 def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -73,7 +105,7 @@ def test_completion_completes_a_command() -> None:
 
 
 def test_json_has_no_infinities() -> None:
-    assert json_safe({"a": (float("inf"), 1.0), "b": float("nan")}) == {"a": [None, 1.0], "b": None}
+    assert jsonable({"a": (float("inf"), 1.0), "b": float("nan")}) == {"a": [None, 1.0], "b": None}
 
 
 def test_a_closed_pipe_is_no_error() -> None:

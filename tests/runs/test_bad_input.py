@@ -20,12 +20,12 @@ HEADER = "n_params,n_tokens,loss\n"
 GOOD = "1e8,2e9,3.1\n"
 
 
-def refusal(path: Path) -> str:
+def refusal(path: Path, exit_code: int = 3) -> str:
     with pytest.raises(DataError) as caught:
         load_runs(path)
     message = str(caught.value)
     assert str(path) in message
-    assert caught.value.exit_code == 3
+    assert caught.value.exit_code == exit_code
     return message
 
 
@@ -96,7 +96,7 @@ def test_what_is_no_table_is_refused(tmp_path):
     write(tmp_path, HEADER + GOOD, "mine.csv")
     assert "is a folder; name one table of runs" in refusal(tmp_path)
     assert "It holds mine.csv" in refusal(tmp_path)
-    assert "does not exist" in refusal(tmp_path / "absent.csv")
+    assert "does not exist" in refusal(tmp_path / "absent.csv", exit_code=1)
     assert "has column names but no runs" in refusal(write(tmp_path, b"PK", "t.xlsx"))
     assert "damaged or cut-off gzip" in refusal(
         write(tmp_path, gzip.compress(HEADER.encode() * 99)[:-9], "t.csv.gz")

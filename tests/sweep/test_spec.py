@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import TINY, tiny_spec, tiny_values, write_toml
 
-from scaling.errors import UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.sweep.spec import SpecError, build, load_sweep, sweep_from_dict, template
 
 ONE_POINT = {"optimum_flops": 4e7, "optimum_params": 1e4, "tokens_per_param": None}
@@ -106,13 +106,13 @@ def test_other_versions_and_broken_files_are_refused_by_name(tmp_path: Path) -> 
         sweep_from_dict({**TINY, "schema_version": True})
     with pytest.raises(SpecError, match="list of names in quotes; it holds True"):
         sweep_from_dict({**TINY, "log": [True]})
-    with pytest.raises(SpecError, match="scaling sweep init"):
+    with pytest.raises(MissingFileError, match="scaling sweep init"):
         load_sweep(tmp_path / "absent.toml")
     (tmp_path / "broken.toml").write_text("name = ")
-    with pytest.raises(SpecError, match=r"broken\.toml is not TOML"):
+    with pytest.raises(DataError, match=r"broken\.toml is not TOML"):
         load_sweep(tmp_path / "broken.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match="not TOML"):
+    with pytest.raises(DataError, match="not TOML"):
         load_sweep(tmp_path / "binary.toml")
     with pytest.raises(SpecError, match=r"corpus\.name must be given"):
         sweep_from_dict({**TINY, "corpus": {"context_length": 16}})

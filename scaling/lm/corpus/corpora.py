@@ -24,7 +24,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.lm.corpus.documents import open_documents, stdlib_documents
 from scaling.lm.corpus.hashing import derive_key
 from scaling.lm.corpus.mixture import MixtureShare, MixtureWindows, count_epochs, normalise
@@ -284,7 +284,7 @@ def load_corpus(name: str | Path) -> Corpus:
     if name == "stdlib":
         return ShardCorpus(folder=prepare_stdlib())
     if not Path(name).is_dir():
-        raise DataError(
+        raise MissingFileError(
             f"no corpus {name!r}: give 'synthetic', 'stdlib', a folder made by scaling corpus prepare, "
             f"or {TOKENS_FORM}."
         )

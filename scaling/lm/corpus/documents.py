@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def open_documents(source: str, *, field: str = "text", revision: str | None = N
         return huggingface_documents(source[3:], field=field, revision=revision)
     path = Path(source)
     if not path.exists():
-        raise DataError(
+        raise MissingFileError(
             f"no such text source: {source}. Give a file, a folder, 'stdlib', or 'hf:owner/name'."
         )
     return _path_documents(path, field)

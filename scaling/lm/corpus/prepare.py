@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.jsonable import fields_of
 from scaling.lm.corpus.documents import Document
 from scaling.lm.corpus.shards import MAX_VOCAB_SIZE, VERIFIED_FILE, ShardWriter, open_shard
@@ -202,7 +202,7 @@ def load_index(folder: str | Path) -> dict[str, Any]:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(
+        raise MissingFileError(
             f"{folder} is not a prepared corpus: no {INDEX_FILE}. Make one: scaling corpus prepare."
         ) from error
     except ValueError as error:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scaling.architecture import Architecture
-from scaling.errors import DataError, StorageError, UsageError
+from scaling.errors import DataError, MissingFileError, StorageError, UsageError
 from scaling.files import whole_file, write_text
 from scaling.lm.models.transformer import Transformer
 
@@ -139,7 +139,9 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist; a saved model is a folder with {WEIGHTS_FILE}.") from error
+        raise MissingFileError(
+            f"{path} does not exist; a saved model is a folder with {WEIGHTS_FILE}."
+        ) from error
     except (SafetensorError, OSError) as error:
         raise DataError(
             f"{path} is not a readable safetensors file ({error}); it may be cut short."
@@ -153,7 +155,7 @@ def _read_architecture(path: Path) -> Architecture:
             raise DataError(f"{path} has schema version {stored['schema_version']}; this version reads 1.")
         return Architecture.from_dict(stored["architecture"])
     except FileNotFoundError as error:
-        raise DataError(
+        raise MissingFileError(
             f"{path} does not exist; a saved model is a folder with {ARCHITECTURE_FILE}."
         ) from error
     except (json.JSONDecodeError, KeyError, TypeError) as error:

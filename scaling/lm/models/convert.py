@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scaling.architecture import Architecture
 from scaling.architecture.huggingface import read_huggingface
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.files import whole_file, write_text
 from scaling.lm.models.build import WEIGHTS_FILE, model_with_weights, read_safetensors, write_tensors
 from scaling.lm.models.names import from_huggingface_tensors, to_huggingface_tensors
@@ -178,6 +178,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return read_json_object(path)
     except FileNotFoundError as error:
-        raise DataError(
+        raise MissingFileError(
             f"{path} does not exist; a checkpoint folder has {CONFIG_FILE} and {WEIGHTS_FILE}."
         ) from error

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.files import write_text
 from scaling.lm.tokenization.base import END_OF_TEXT, ByteTokenizer, CharTokenizer, Tokenizer, require_utf8
 from scaling.lm.tokenization.bpe import BytePairTokenizer, read_bytes, spell_bytes
@@ -81,7 +81,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(
+        raise MissingFileError(
             f"cannot read the tokenizer {path}: {error.strerror}. Train one: scaling tokenize train."
         ) from error
     except ValueError as error:

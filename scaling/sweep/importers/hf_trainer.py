@@ -16,7 +16,7 @@ from typing import Any
 from scaling.accounting import count_params
 from scaling.architecture.huggingface import read_huggingface
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import (
     ConventionError,
@@ -85,7 +85,7 @@ def from_hf_trainer(
         to_nats(loss_key, loss_unit, bytes_per_token)
     paths = sorted(folder.rglob("trainer_state.json"))
     if not paths:
-        raise DataError(f"no trainer_state.json below {folder}; give the output folder of a Trainer.")
+        raise MissingFileError(f"no trainer_state.json below {folder}; give the output folder of a Trainer.")
     states = [_read(path, folder) for path in paths]
     loss_key = _loss_key(states, loss_key)
     unit, in_nats = to_nats(loss_key, loss_unit, bytes_per_token)

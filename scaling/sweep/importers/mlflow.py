@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Unpack
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut
 from scaling.sweep.importers.moments import Point, of_the_end
@@ -69,7 +69,7 @@ def tracking_uri(source: str | Path) -> str:
         return str(source)
     path = Path(source)
     if not path.exists():
-        raise DataError(
+        raise MissingFileError(
             f"there is no MLflow store at {path}: give a folder, an SQLite file or a tracking URI."
         )
     if path.is_dir():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import MOST_NAMED, LeftOut, LoggedRun, as_number, to_runs
 from scaling.sweep.importers.sizes import Known, ToNats, of_run, to_nats
@@ -109,7 +109,8 @@ def _table(path: Path, loss_key: str) -> list[Row]:
             reader = csv.DictReader(file)
             rows = [(f"{path}, line {reader.line_num}", row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV; give nanochat's results.csv ({error}).") from error
+        kind = DataError if path.exists() else MissingFileError
+        raise kind(f"{path} cannot be read as a CSV; give nanochat's results.csv ({error}).") from error
     header = list(reader.fieldnames or [])
     if not rows or loss_key not in header:
         raise DataError(
@@ -123,7 +124,7 @@ def _logs(path: Path) -> Iterator[Row]:
     """What the training logs say, under the names of the table and of the log's own counts."""
     paths = [path] if path.is_file() else sorted(path.rglob("*.log"))
     if not paths:
-        raise DataError(
+        raise MissingFileError(
             f"no *.log below {path}; give nanochat's results.csv, or the folder of its training logs."
         )
     for log in paths:

@@ -50,7 +50,7 @@ def _logs(folder: Path, loss_tag: str, sizes: Sizes, again: list[str]) -> Logs:
         raise UsageError("reading event files needs tensorboard: pip install 'isoflop[logs]'.") from error
     places = sorted({p.parent for p in folder.rglob("*tfevents*")})
     if not places:
-        raise DataError(f"no event files below {folder}.")
+        raise MissingFileError(f"no event files below {folder}.")
     logs: Logs = []
     found: set[str] = set()
     for place in places:

@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut, as_number
 from scaling.sweep.importers.moments import ONE_STEP, of_the_end
 from scaling.sweep.importers.sizes import Log, Logs, Sizes, known
@@ -62,7 +62,7 @@ def offline_logs(folder: Path, loss_key: str, step_key: str, sizes: Sizes, found
     """The runs below a folder, launches of one id joined; `found` takes in the names of what they logged."""
     paths = sorted(folder.rglob("run-*.wandb"))
     if not paths:
-        raise DataError(
+        raise MissingFileError(
             f"no run-*.wandb below {folder}; give a folder with offline runs, or an exported CSV."
         )
     runs: dict[str, list[Part]] = {}
