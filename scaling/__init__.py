@@ -6,7 +6,9 @@ only for `scaling.lm` and is never imported from here.
 
 from __future__ import annotations
 
-from scaling.lazy import RENDERERS, lazy_call, lazy_names
+import sys
+
+from scaling.lazy import RENDERERS, MovedModules, lazy_call, lazy_names
 
 __version__ = "0.1.0"
 
@@ -61,6 +63,9 @@ RENDERERS |= {
     "markdown": lazy_call("scaling.render.markdown", "render_markdown"),
     "plot": lazy_call("scaling.plots.figures", "plot_first_figure"),
 }
+
+if MovedModules not in sys.meta_path:
+    sys.meta_path.append(MovedModules)
 
 __all__ = ["__version__", *_PUBLIC]
 

@@ -30,3 +30,19 @@ def lazy_call(module: str, name: str) -> Callable[..., Any]:
         return getattr(importlib.import_module(module), name)(*args, **kwargs)
 
     return call
+
+
+class MovedModules:
+    """Answers the import of a module that has moved with where it is now; asked only when nothing else finds it."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        """Never finds anything: raises for a moved module of this package, and is silent on every other."""
+        if not name.startswith("scaling."):
+            return
+        from pathlib import Path
+
+        listed = Path(__file__).with_name("moved_modules.txt").read_text(encoding="utf-8").split("\n")
+        moved = dict(line.split(" ") for line in listed if line)
+        if name in moved:
+            raise ModuleNotFoundError(f"{name} has moved: import from {moved[name]}.", name=name)

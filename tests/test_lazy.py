@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +59,20 @@ def test_a_result_imported_alone_can_show_itself() -> None:
         "assert '<p>said</p>' in Result()._repr_html_()\n"
     )
     assert loaded_after(code, "matplotlib") == []
+
+
+def test_a_module_that_moved_says_where_it_is_now() -> None:
+    with pytest.raises(
+        ModuleNotFoundError, match=r"scaling\.planning\.budget has moved: import from scaling\.planning\.cost"
+    ):
+        importlib.import_module("scaling.planning.budget")
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'scaling\.nowhere'"):
+        importlib.import_module("scaling.nowhere")
+
+
+def test_every_moved_module_is_gone_and_its_new_place_is_there() -> None:
+    package = Path(scaling.__file__).parent
+    for line in (package / "moved_modules.txt").read_text(encoding="utf-8").splitlines():
+        old, new = (package.parent.joinpath(*module.split(".")) for module in line.split(" "))
+        assert not old.with_suffix(".py").exists(), line
+        assert new.with_suffix(".py").is_file() or (new / "__init__.py").is_file(), line
