@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
@@ -24,7 +25,7 @@ from scaling.laws.form import (
     checked_exp,
     named_gradient,
     refuse_unknown_inputs,
-    require_finite_coefficients,
+    require_coefficients,
     require_positive,
 )
 from scaling.laws.search import LOG_LARGEST, LOG_SMALLEST, SCAN_STEP, falling_root, minimise_scanned
@@ -184,9 +185,9 @@ class Uncertainty(NamedTuple):
     method: str  # "profile, HC2 threshold"
     statement: str = ""  # what the interval assumes: "statistical only, assuming the law"
     band: OptimumBand | None = None
-    draws: tuple[tuple[float, ...], ...] = ()  # coefficient values in family order
     draws_method: str = ""
     residual_sd: float | None = None  # of ln loss about the law: what one new run adds to its own prediction
+    draws: tuple[tuple[float, ...], ...] = ()  # coefficient values in family order
 
 
 class Allocation(NamedTuple):
@@ -203,20 +204,22 @@ class Law:
     """Base of every law. Subclasses add their coefficients as fields and a class attribute `family`."""
 
     family: ClassVar[LawFamily]
+    values_of: ClassVar[
+        Callable[[Law], tuple[float, ...]]
+    ]  # in family order: a search asks for them a hundred times
+    signs: ClassVar[Literal["any", "not negative", "positive"]] = (
+        "any"  # of the coefficients; E may be any number
+    )
     provenance: Provenance | None = None
     uncertainty: Uncertainty | None = None
 
     def __post_init__(self) -> None:
-        require_finite_coefficients(self.family.name, self.coefficients)
+        require_coefficients(self.family.name, self.coefficients, self.signs)
 
     @property
     def coefficients(self) -> dict[str, float]:
         """Coefficient values by name, in family order."""
         return {name: getattr(self, name) for name in self.family.names}
-
-    def _values(self) -> list[float]:
-        """As `coefficients`, without the names: a search asks for them a hundred times."""
-        return [getattr(self, c.name) for c in self.family.coefficients]
 
     def with_coefficients(self, values: tuple[float, ...] | list[float]) -> Law:
         """The same law at other coefficient values (family order), without uncertainty: one bootstrap draw."""
@@ -231,13 +234,13 @@ class Law:
         if inputs:
             refuse_unknown_inputs(self.family.name, inputs)
         require_positive(n_params=n_params, n_tokens=n_tokens)
-        return self.family.loss(n_params, n_tokens, *self._values())
+        return self.family.loss(n_params, n_tokens, *self.values_of(self))
 
     def gradient(self, n_params: Any, n_tokens: Any, **inputs: Any) -> dict[str, Any]:
         """Exact derivative of the loss with respect to each coefficient, by name."""
         if self.family.gradient is None:
             raise NotImplementedError
-        values = self.family.gradient(n_params, n_tokens, *self._values())
+        values = self.family.gradient(n_params, n_tokens, *self.values_of(self))
         return named_gradient(self.family.names, values, like=self.loss(n_params, n_tokens, **inputs))
 
     def predict(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -353,6 +356,7 @@ def family_of_formula(
         name=name, formula=formula, cite=cite, inputs=inputs, coefficients=coefficients, predict=predict,
         jacobian=jacobian, make=cls, loss=loss, gradient=gradient,
     )  # fmt: skip
+    cls.values_of = attrgetter(*cls.family.names)
     return cls.family
 
 
@@ -385,3 +389,12 @@ def amplitude(name: str, source: Input, factor: float, exponent: str) -> Coeffic
         name=name, low=1e-12, high=1e30, scale="log", start_low=0.02, start_high=3.0,
         reference_power={source.name: (factor, exponent)},
     )  # fmt: skip
+
+
+def yardstick(
+    name: str, source: Input, *, high: float, start_low: float, start_high: float, low: float = 1.0
+) -> Coefficient:
+    """N_c of a term (N_c/N)^alpha, a size itself: it starts as so many times the reference size."""
+    return Coefficient(
+        name, low, high, "log", start_low, start_high, reference_power={source.name: (-1, None)}
+    )

@@ -114,29 +114,29 @@ def refuse_unknown_inputs(family: str, inputs: Mapping[str, Any]) -> None:
         )
 
 
-def require_finite_coefficients(family: str, coefficients: Mapping[str, Any]) -> None:
-    """Raise LawError for a coefficient that is not a finite number."""
+def require_coefficients(family: str, coefficients: Mapping[str, Any], signs: str = "any") -> None:
+    """Raise LawError for a coefficient that is not a finite number, or of a sign that the law does not know.
+
+    Args:
+        signs: "not negative" where each is a loss, an amplitude or an exponent; "positive" of a power law, in which
+            only the floor E may be zero or less; "any".
+    """
     for name, value in coefficients.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not abs(value) <= sys.float_info.max:  # a whole number may be larger than any float
             raise LawError(f"coefficient {name} of a {family} law must be a finite number, got {value!r}.")
-
-
-def require_positive_coefficients(family: str, coefficients: Mapping[str, float]) -> None:
-    """Raise LawError for a coefficient of a power law, any but the floor E, that is not above zero."""
-    bad = [f"{n} = {v:g}" for n, v in coefficients.items() if n != "E" and v <= 0]
-    if bad:
-        raise LawError(f"a {family} law needs positive coefficients, got {', '.join(bad)}.")
-
-
-def refuse_negative_coefficients(family: str, coefficients: Mapping[str, float]) -> None:
-    """Raise LawError for a negative coefficient of a law in which each is a loss, an amplitude or an exponent."""
-    bad = [f"{name} = {value:g}" for name, value in coefficients.items() if value < 0]
-    if bad:
+    if signs == "not negative" and (bad := [f"{n} = {v:g}" for n, v in coefficients.items() if v < 0]):
         raise LawError(
             f"a {family} law needs coefficients of zero or more, got {', '.join(bad)}. Check the signs: "
             "terms are added and exponents written positive."
         )
+    if signs == "positive" and (bad := not_positive(coefficients)):
+        raise LawError(f"a {family} law needs positive coefficients, got {', '.join(bad)}.")
+
+
+def not_positive(coefficients: Mapping[str, float]) -> list[str]:
+    """Each coefficient but the floor E that is not above zero, with its value."""
+    return [f"{name} = {value:g}" for name, value in coefficients.items() if name != "E" and value <= 0]
 
 
 def require_above(loss: float, reachable: float, what: str) -> None:

@@ -14,13 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
-from scaling.laws.base import FLOPS, Allocation, Coefficient, Law, LawFamily
-from scaling.laws.form import (
-    checked_exp,
-    require_above,
-    require_finite_coefficients,
-    require_positive,
-)
+from scaling.laws.base import FLOPS, Allocation, Coefficient, Law, LawFamily, yardstick
+from scaling.laws.form import checked_exp, require_above, require_coefficients, require_positive
 
 if TYPE_CHECKING:
     from scaling.laws.form import Array
@@ -45,7 +40,7 @@ class FrontierLaw(Law):
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in self.coefficients.items() if value is not None}
-        require_finite_coefficients("frontier", {"k": self.k, "a": self.a, **given})
+        require_coefficients("frontier", {"k": self.k, "a": self.a, **given})
         if self.k <= 0 or not 0 < self.a < 1:
             raise LawError(
                 f"a frontier needs k > 0 and an exponent a between 0 and 1 (both N* and D* grow with C), "
@@ -155,10 +150,7 @@ FAMILY = LawFamily(
         ),
         Coefficient(name="a", low=0.01, high=0.99, scale="lin", start_low=0.3, start_high=0.75),
         Coefficient(name="L_floor", low=0.0, high=20.0, scale="lin", start_low=0.0, start_high=2.0),
-        Coefficient(
-            name="C_c", low=1e-30, high=1e60, scale="log", start_low=1e-4, start_high=1e8,
-            reference_power={"flops": (-1, None)},
-        ),
+        yardstick("C_c", FLOPS, low=1e-30, high=1e60, start_low=1e-4, start_high=1e8),
         Coefficient(name="gamma", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.3),
     ),
     predict=_predict,

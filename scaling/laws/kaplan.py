@@ -22,14 +22,9 @@ from scaling.laws.base import (
     Law,
     family_of_formula,
     with_floor,
+    yardstick,
 )
-from scaling.laws.form import (
-    checked_exp,
-    ln,
-    require_above,
-    require_positive_coefficients,
-    softplus,
-)
+from scaling.laws.form import checked_exp, ln, require_above, softplus
 
 
 def kaplan_loss(n_params: Any, n_tokens: Any, alpha_N: Any, alpha_D: Any, N_c: Any, D_c: Any) -> Any:
@@ -62,14 +57,11 @@ class KaplanLaw(Law):
         2.313
     """
 
+    signs = "positive"
     alpha_N: float
     alpha_D: float
     N_c: float
     D_c: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_positive_coefficients(self.family.name, self.coefficients)
 
     @property
     def params_exponent(self) -> float:
@@ -129,15 +121,9 @@ class KaplanFloorLaw(KaplanLaw):
 _COEFFICIENTS = (
     Coefficient(name="alpha_N", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
     Coefficient(name="alpha_D", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
-    Coefficient(
-        name="N_c", low=1.0, high=1e40, scale="log", start_low=1e-2, start_high=1e6,
-        reference_power={"n_params": (-1, None)},
-    ),
-    Coefficient(
-        name="D_c", low=1.0, high=1e40, scale="log", start_low=1e-2, start_high=1e5,
-        reference_power={"n_tokens": (-1, None)},
-    ),
-)  # fmt: skip
+    yardstick("N_c", PARAMS, high=1e40, start_low=1e-2, start_high=1e6),
+    yardstick("D_c", TOKENS, high=1e40, start_low=1e-2, start_high=1e5),
+)
 FAMILY = family_of_formula(
     KaplanLaw,
     name="kaplan",

@@ -23,11 +23,7 @@ from scaling.laws.base import (
     amplitude,
     family_of_formula,
 )
-from scaling.laws.form import (
-    checked_exp,
-    ln,
-    require_above,
-)
+from scaling.laws.form import checked_exp, ln, require_above
 
 
 def over_training_loss(n_params: Any, n_tokens: Any, E: Any, a: Any, b: Any, eta: Any) -> Any:

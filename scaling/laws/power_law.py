@@ -25,14 +25,9 @@ from scaling.laws.base import (
     LawFamily,
     family_of_formula,
     with_floor,
+    yardstick,
 )
-from scaling.laws.form import (
-    checked_exp,
-    ln,
-    named_gradient,
-    require_above,
-    require_positive,
-)
+from scaling.laws.form import checked_exp, ln, named_gradient, require_above, require_positive
 
 
 def power_law(x: Any, x_c: Any, alpha: Any) -> Any:
@@ -165,12 +160,9 @@ class FlopsPowerFloorLaw(_OneInputFloorLaw):
 def _family(name: str, symbol: str, source: Input, cls: type[_OneInputLaw]) -> LawFamily:
     """The family of one class, with the floor E where the class has one."""
     coefficients: tuple[Coefficient, ...] = (
-        Coefficient(
-            name="x_c", low=1.0, high=1e60, scale="log", start_low=1e-4, start_high=1e8,
-            reference_power={source.name: (-1, None)},
-        ),
+        yardstick("x_c", source, high=1e60, start_low=1e-4, start_high=1e8),
         Coefficient(name="alpha", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.6),
-    )  # fmt: skip
+    )
     terms: dict[str, Callable[..., Any]] = {"loss": power_law, "gradient": power_law_gradient}
     has_floor = issubclass(cls, _OneInputFloorLaw)
     if has_floor:
