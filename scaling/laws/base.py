@@ -204,12 +204,9 @@ class Law:
     """Base of every law. Subclasses add their coefficients as fields and a class attribute `family`."""
 
     family: ClassVar[LawFamily]
-    values_of: ClassVar[
-        Callable[[Law], tuple[float, ...]]
-    ]  # in family order: a search asks for them a hundred times
-    signs: ClassVar[Literal["any", "not negative", "positive"]] = (
-        "any"  # of the coefficients; E may be any number
-    )
+    # the coefficients in family order: a search asks for them a hundred times
+    values_of: ClassVar[Callable[[Law], tuple[float, ...]]]
+    signs: ClassVar[Literal["any", "not negative", "positive"]] = "any"  # of the coefficients
     provenance: Provenance | None = None
     uncertainty: Uncertainty | None = None
 
@@ -234,13 +231,13 @@ class Law:
         if inputs:
             refuse_unknown_inputs(self.family.name, inputs)
         require_positive(n_params=n_params, n_tokens=n_tokens)
-        return self.family.loss(n_params, n_tokens, *self.values_of(self))
+        return self.family.loss(n_params, n_tokens, *type(self).values_of(self))
 
     def gradient(self, n_params: Any, n_tokens: Any, **inputs: Any) -> dict[str, Any]:
         """Exact derivative of the loss with respect to each coefficient, by name."""
         if self.family.gradient is None:
             raise NotImplementedError
-        values = self.family.gradient(n_params, n_tokens, *self.values_of(self))
+        values = self.family.gradient(n_params, n_tokens, *type(self).values_of(self))
         return named_gradient(self.family.names, values, like=self.loss(n_params, n_tokens, **inputs))
 
     def predict(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

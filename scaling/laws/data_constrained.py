@@ -108,14 +108,14 @@ class DataConstrainedLaw(Law):
         """Loss in nats per token; n_tokens_unique None: every token is seen once."""
         unique = n_tokens if n_tokens_unique is None else n_tokens_unique
         self._check(inputs, n_params=n_params, n_tokens=n_tokens, n_tokens_unique=unique)
-        return data_constrained_loss(n_params, n_tokens, unique, *self.values_of(self))
+        return data_constrained_loss(n_params, n_tokens, unique, *type(self).values_of(self))
 
     def gradient(
         self, n_params: Any, n_tokens: Any, *, n_tokens_unique: Any = None, **inputs: Any
     ) -> dict[str, Any]:
         """Derivative of the loss with respect to each coefficient."""
         unique = n_tokens if n_tokens_unique is None else n_tokens_unique
-        values = data_constrained_gradient(n_params, n_tokens, unique, *self.values_of(self))
+        values = data_constrained_gradient(n_params, n_tokens, unique, *type(self).values_of(self))
         loss = self.loss(n_params, n_tokens, n_tokens_unique=unique, **inputs)
         return named_gradient(self.family.names, values, like=loss)
 
