@@ -188,14 +188,10 @@ def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator
 
 def data_sentence(n_tokens: float) -> str:
     """How the tokens compare with text that exists."""
-    needed = format_tokens(n_tokens)
-    for tokens, name in CORPORA:
-        if n_tokens <= tokens:
-            return (
-                f"{needed} tokens are {format_percent(n_tokens / tokens)} of {name}, {format_tokens(tokens)}"
-            )
-    tokens, name = CORPORA[-1]
-    return f"{needed} tokens are {format_count(n_tokens / tokens)} times {name}, {format_tokens(tokens)}"
+    tokens, name = next((corpus for corpus in CORPORA if n_tokens <= corpus[0]), CORPORA[-1])
+    share = n_tokens / tokens
+    part = f"{format_percent(share)} of" if share <= 1 else f"{format_count(share)} times"
+    return f"{format_tokens(n_tokens)} tokens are {part} {name}, {format_tokens(tokens)}"
 
 
 def data_findings(law: Law, point: Allocation, unique_tokens: float | None) -> Iterator[Finding]:
