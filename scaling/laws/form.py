@@ -25,32 +25,33 @@ Predict = Callable[["Array", "Mapping[str, Array]"], "Array"]
 def batched(
     formula: Callable[..., Any], formula_gradient: Callable[..., Sequence[Any]], input_names: Sequence[str]
 ) -> tuple[Predict, Predict]:
-    """Prediction (B, M, 1) and Jacobian (B, M, 1, P) of a formula with one output.
+    """Prediction (B, M, K) and Jacobian (B, M, K, P) of a formula: of one output, K = 1, or of a tuple of K outputs.
 
     theta is (B, P) in the order of the formula's coefficients; each input is (M,).
     """
 
-    def arguments(theta: Array, x: Mapping[str, Array]) -> list[Array]:
+    def stacked(function: Callable[..., Any], theta: Array, x: Mapping[str, Array]) -> Array:
+        """Values (B, M, ...): tuples, and tuples of tuples, become further axes."""
         import numpy as np
 
         theta = np.atleast_2d(np.asarray(theta, dtype=np.float64))
-        columns = [np.asarray(x[name], dtype=np.float64)[None, :] for name in input_names]
-        return columns + [theta[:, i, None] for i in range(theta.shape[1])]
+        inputs = [np.asarray(x[name], dtype=np.float64)[None, :] for name in input_names]
+        shape = (len(theta), inputs[0].shape[1])
+
+        def stack(value: Any) -> Array:
+            if isinstance(value, (tuple, list)):
+                return np.stack([stack(part) for part in value], axis=2)
+            return np.broadcast_to(value, shape)
+
+        return stack(function(*inputs, *(theta[:, i, None] for i in range(theta.shape[1]))))
 
     def predict(theta: Array, x: Mapping[str, Array]) -> Array:
-        import numpy as np
-
-        args = arguments(theta, x)
-        shape = (args[-1].shape[0], args[0].shape[1])
-        return np.broadcast_to(formula(*args), shape)[:, :, None]
+        values = stacked(formula, theta, x)
+        return values if values.ndim == 3 else values[:, :, None]
 
     def jacobian(theta: Array, x: Mapping[str, Array]) -> Array:
-        import numpy as np
-
-        args = arguments(theta, x)
-        shape = (args[-1].shape[0], args[0].shape[1])
-        columns = [np.broadcast_to(g, shape) for g in formula_gradient(*args)]
-        return np.stack(columns, axis=-1)[:, :, None, :]
+        values = stacked(formula_gradient, theta, x)
+        return values if values.ndim == 4 else values[:, :, None, :]
 
     return predict, jacobian
 
