@@ -151,18 +151,14 @@ def _extra_compute_draws(
     """Ends of C_k/C* - 1 where each draw has its own optimum."""
     if law.uncertainty is None or not law.uncertainty.draws:
         return {}
-    values: dict[float, list[float]] = {ratio: [] for ratio in ratios}
     if isinstance(law, ChinchillaLaw) and not problem.inference_tokens:
         i, j = law.family.names.index("alpha"), law.family.names.index("beta")
-        for draw in thinned_rows(law, N_DRAWS):
-            for ratio in ratios:
-                values[ratio].append(extra_compute_closed(ratio, draw[i], draw[j]))
+        exponents = [(draw[i], draw[j]) for draw in thinned_rows(law, N_DRAWS)]
+        values = {ratio: [extra_compute_closed(ratio, *both) for both in exponents] for ratio in ratios}
     else:
-        for other, best in solve_draws(law, problem) if solved is None else solved:
-            if best is None or best.loss is None:
-                continue
-            for ratio in ratios:
-                values[ratio].append(_extra_of_draw(other, best, ratio, problem))
+        pairs = solve_draws(law, problem) if solved is None else solved
+        known = [(draw, best) for draw, best in pairs if best is not None and best.loss is not None]
+        values = {ratio: [_extra_of_draw(*pair, ratio, problem) for pair in known] for ratio in ratios}
     return {ratio: two_sided(v, law.uncertainty.level) for ratio, v in values.items() if v}
 
 

@@ -302,19 +302,13 @@ def _log_predictions(
 
 def _width_left(columns: list[list[float]]) -> float:
     """sqrt(Var[target | runs] / Var[target]) by conditioning on one run after another."""
-    n = len(columns)
-    centred = [[v - sum(c) / len(c) for v in c] for c in columns]
-    covariance = [[0.0] * n for _ in range(n)]
-    for i in range(n):
-        for j in range(i + 1):
-            covariance[i][j] = sum(map(mul, centred[i], centred[j])) / len(centred[i])
-            covariance[j][i] = covariance[i][j]
+    means = [sum(c) / len(c) for c in columns]
+    centred = [[v - mean for v in c] for c, mean in zip(columns, means, strict=True)]
+    covariance = [[sum(map(mul, a, b)) / len(a) for b in centred] for a in centred]
     if (before := covariance[0][0]) <= 0:
         return 1.0
-    for run in range(1, n):
-        row = list(covariance[run])
+    for run in range(1, len(columns)):
+        row = covariance[run]
         total = row[run] + NOISE_SD**2
-        for i in range(n):
-            for j in range(n):
-                covariance[i][j] -= row[i] * row[j] / total
+        covariance = [[c - a * b / total for b, c in zip(row, line)] for a, line in zip(row, covariance)]
     return math.sqrt(max(0.0, covariance[0][0]) / before)
