@@ -357,10 +357,11 @@ def family_of_formula(
     return cls.family
 
 
-def with_floor(
-    loss: Callable[..., Any], gradient: Callable[..., Sequence[Any]], *, n_inputs: int
-) -> dict[str, Callable[..., Any]]:
-    """`loss` and `gradient` of E + loss(*inputs, *coefficients): E is the first coefficient, its derivative 1."""
+def family_with_floor(cls: type[Law], family: LawFamily) -> LawFamily:
+    """The family of `cls`, E + the formula of `family`: E is the first coefficient, its derivative 1."""
+    loss, gradient, n_inputs = family.loss, family.gradient, len(family.inputs)
+    assert loss is not None
+    assert gradient is not None
 
     def floored(*values: Any) -> Any:
         return values[n_inputs] + loss(*values[:n_inputs], *values[n_inputs + 1 :])
@@ -368,7 +369,16 @@ def with_floor(
     def floored_gradient(*values: Any) -> tuple[Any, ...]:
         return 1.0, *gradient(*values[:n_inputs], *values[n_inputs + 1 :])
 
-    return {"loss": floored, "gradient": floored_gradient}
+    return family_of_formula(
+        cls,
+        name=f"{family.name}_floor",
+        formula=family.formula.replace("L = ", "L = E + "),
+        cite=f"{family.cite}, with a floor",
+        inputs=family.inputs,
+        coefficients=(FLOOR_OR_NONE, *family.coefficients),
+        loss=floored,
+        gradient=floored_gradient,
+    )
 
 
 # What the families share. Reference scales are the middle of the runs people fit; there A/N^alpha and B/D^beta are

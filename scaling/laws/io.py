@@ -18,6 +18,7 @@ from scaling.errors import LawError, UnknownNameError
 from scaling.laws.base import Law, OptimumBand, Provenance, Uncertainty
 
 LAW_SCHEMA_VERSION = 1
+_WRITE_AGAIN = "Write it again with `scaling fit ... -o`."
 _KINDS = {dict: "an object", list: "a list", str: "text"}
 
 
@@ -60,7 +61,7 @@ def law_from_dict(data: Any, *, origin: str = "this law") -> Law:
         return family.make(**coefficients, provenance=provenance, uncertainty=uncertainty)
     except LawError as error:
         fault = str(error).rstrip(".")
-        raise LawError(f"{origin} is damaged: {fault}. Write it again with `scaling fit ... -o`.") from error
+        raise LawError(f"{origin} is damaged: {fault}. {_WRITE_AGAIN}") from error
 
 
 def load_law(path: str | os.PathLike[str]) -> Law:
@@ -74,15 +75,12 @@ def load_law(path: str | os.PathLike[str]) -> Law:
         with open(path, encoding="utf-8") as file:
             data = json.load(file)
     except FileNotFoundError as error:
-        raise LawError(
-            f"there is no law file {path}. Write one with `scaling fit RUNS -o {path}`."
-        ) from error
+        advice = f"Write one with `scaling fit RUNS -o {path}`."
+        raise LawError(f"there is no law file {path}. {advice}") from error
     except OSError as error:
         raise LawError(f"the law file {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise LawError(
-            f"{path} is damaged: not JSON ({error}). Write it again with `scaling fit ... -o`."
-        ) from error
+        raise LawError(f"{path} is damaged: not JSON ({error}). {_WRITE_AGAIN}") from error
     return law_from_dict(data, origin=path)
 
 
@@ -111,9 +109,7 @@ def _law_part(data: Any, origin: str) -> dict[str, Any]:
         return _law_part(data.get("law"), f"the law inside {origin}")
     missing = [key for key in ("family", "coefficients") if key not in data]
     if missing:
-        raise LawError(
-            f"{origin} is damaged: it has no {' and no '.join(missing)}. Write it again with `scaling fit ... -o`."
-        )
+        raise LawError(f"{origin} is damaged: it has no {' and no '.join(missing)}. {_WRITE_AGAIN}")
     return data
 
 

@@ -14,14 +14,13 @@ from typing import Any
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.laws.base import (
-    FLOOR_OR_NONE,
     PARAMS,
     TOKENS,
     Allocation,
     Coefficient,
     Law,
     family_of_formula,
-    with_floor,
+    family_with_floor,
     yardstick,
 )
 from scaling.laws.form import checked_exp, ln, require_above, softplus
@@ -118,6 +117,7 @@ class KaplanFloorLaw(KaplanLaw):
     E: float
 
 
+_CITE = "Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5"
 _COEFFICIENTS = (
     Coefficient(name="alpha_N", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
     Coefficient(name="alpha_D", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
@@ -128,18 +128,10 @@ FAMILY = family_of_formula(
     KaplanLaw,
     name="kaplan",
     formula="L = [(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D",
-    cite="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5",
+    cite=_CITE,
     inputs=(PARAMS, TOKENS),
     coefficients=_COEFFICIENTS,
     loss=kaplan_loss,
     gradient=kaplan_gradient,
 )
-FLOOR_FAMILY = family_of_formula(
-    KaplanFloorLaw,
-    name="kaplan_floor",
-    formula="L = E + [(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D",
-    cite="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5, with a floor",
-    inputs=(PARAMS, TOKENS),
-    coefficients=(FLOOR_OR_NONE, *_COEFFICIENTS),
-    **with_floor(kaplan_loss, kaplan_gradient, n_inputs=2),
-)
+FLOOR_FAMILY = family_with_floor(KaplanFloorLaw, FAMILY)
