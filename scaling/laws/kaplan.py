@@ -117,20 +117,18 @@ class KaplanFloorLaw(KaplanLaw):
     E: float
 
 
-_CITE = "Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5"
-_COEFFICIENTS = (
-    Coefficient(name="alpha_N", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
-    Coefficient(name="alpha_D", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
-    yardstick("N_c", PARAMS, high=1e40, start_low=1e-2, start_high=1e6),
-    yardstick("D_c", TOKENS, high=1e40, start_low=1e-2, start_high=1e5),
-)
 FAMILY = family_of_formula(
     KaplanLaw,
     name="kaplan",
     formula="L = [(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D",
-    cite=_CITE,
+    cite="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5",
     inputs=(PARAMS, TOKENS),
-    coefficients=_COEFFICIENTS,
+    coefficients=(
+        Coefficient(name="alpha_N", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
+        Coefficient(name="alpha_D", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
+        yardstick("N_c", PARAMS, high=1e40, start_low=1e-2, start_high=1e6),
+        yardstick("D_c", TOKENS, high=1e40, start_low=1e-2, start_high=1e5),
+    ),
     loss=kaplan_loss,
     gradient=kaplan_gradient,
 )

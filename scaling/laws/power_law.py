@@ -94,16 +94,16 @@ class _OneInputLaw(Law):
 
     def tokens_for_loss(self, n_params: float, loss: float, **inputs: Any) -> float:
         """For L(D) the inverse; otherwise LawError."""
-        self._check(inputs)
-        if self.input_name != "n_tokens":
-            self._refuse("say how many tokens reach a loss")
-        return self.input_for_loss(loss)
+        return self._inverse("n_tokens", "tokens", loss, inputs)
 
     def params_for_loss(self, n_tokens: float, loss: float, **inputs: Any) -> float:
         """For L(N) the inverse; otherwise LawError."""
+        return self._inverse("n_params", "parameters", loss, inputs)
+
+    def _inverse(self, name: str, noun: str, loss: float, inputs: dict[str, Any]) -> float:
         self._check(inputs)
-        if self.input_name != "n_params":
-            self._refuse("say how many parameters reach a loss")
+        if self.input_name != name:
+            self._refuse(f"say how many {noun} reach a loss")
         return self.input_for_loss(loss)
 
     def _pick(self, n_params: Any, n_tokens: Any) -> Any:

@@ -141,12 +141,9 @@ class Audit(Shown):
             return ""
         pairs = [describe_reading(self, reading) for reading in self.readings]
         told = "; ".join(f"{said} it is {verdict}" for said, verdict in pairs)
-        what = (
-            f"its training tokens are disputed, {format_tokens(self.model.n_tokens)} here"
-            if self.disputes_tokens
-            else f"its published FLOPs are {self.readings[0].flops / self.flops:.2g} times 6ND"
-        )
-        return f"{what}: {told}"
+        if self.disputes_tokens:
+            return f"its training tokens are disputed, {format_tokens(self.model.n_tokens)} here: {told}"
+        return f"its published FLOPs are {self.readings[0].flops / self.flops:.2g} times 6ND: {told}"
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -195,12 +192,9 @@ class Audit(Shown):
             best += tr(" (params {interval})", interval=ends)
         rows = [(tr("verdict"), self._verdict_text())]
         if self.model.n_params_total is not None:
-            held = tr(
-                "{n} active parameters a token, of {total} in all, which memory holds and the law does not know",
-                n=format_params(self.n_params),
-                total=format_params(self.model.n_params_total),
-            )
-            rows.append((tr("N"), held))
+            n, total = format_params(self.n_params), format_params(self.model.n_params_total)
+            held = tr("{n} active parameters a token, of {total} in all", n=n, total=total)
+            rows.append((tr("N"), held + tr(", which memory holds and the law does not know")))
         named = tr("disputed") if self.disputes_tokens else tr("published C")
         pairs = [describe_reading(self, reading) for reading in self.readings]
         rows += [("" if i else named, f"{said}: {verdict}") for i, (said, verdict) in enumerate(pairs)]
@@ -394,8 +388,7 @@ def _count_as(law: Law, model: TrainedModel) -> tuple[float, tuple[Finding, ...]
 
 def _further_inputs(law: Law, model: TrainedModel) -> dict[str, float]:
     """Inputs beyond N and D that the law reads and the model has."""
-    reads = {i.name for i in law.family.inputs}
-    unique = model.n_tokens_unique
+    reads, unique = {i.name for i in law.family.inputs}, model.n_tokens_unique
     return {"n_tokens_unique": unique} if unique is not None and "n_tokens_unique" in reads else {}
 
 

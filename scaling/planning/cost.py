@@ -69,9 +69,8 @@ class Budget:
                 "--target-loss 2.3, --params 7B or --tokens 1T."
             )
         if money and len(sizes) == 2:
-            raise UsageError(
-                f"{' and '.join(sizes)} fix the run already: leave one of them, or {money[0]}, out."
-            )
+            given = " and ".join(sizes)
+            raise UsageError(f"{given} fix the run already: leave one of them, or {money[0]}, out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +159,8 @@ def make_cluster(
     peak = peak_flops_per_s or (a.peak_flops_per_s if a else None)
     label = a.name if a else name
     if peak is None:
-        raise UsageError(
-            f"the peak of {label or 'this device'} is not known; give --peak-tflops (dense, per device)."
-        )
+        device = label or "this device"
+        raise UsageError(f"the peak of {device} is not known; give --peak-tflops (dense, per device).")
     _refuse_out_of_range(peak, count, goodput)
     low, mid, high, source = _utilisation(a, mfu)
     price = (price_usd_per_hour, price_usd_per_hour)
@@ -232,9 +230,8 @@ def hours_from_dollars(cluster: Cluster, dollars: float) -> tuple[float, float, 
     """
     low, high = cluster.price_usd_per_hour_low, cluster.price_usd_per_hour_high
     if low is None or high is None:
-        raise PlanError(
-            f"no price is known for {cluster.name}; give one in dollars per accelerator-hour with --price."
-        )
+        advice = "give one in dollars per accelerator-hour with --price"
+        raise PlanError(f"no price is known for {cluster.name}; {advice}.")
     return dollars / high, dollars / math.sqrt(low * high), dollars / low
 
 

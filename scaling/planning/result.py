@@ -273,13 +273,9 @@ def _sentence(plan: Plan, *, say_which: bool = False) -> str:
 
 
 def _optimum_sentence(best: Allocation) -> str:
-    return tr(
-        "The optimum of {flops} FLOPs is {n} on {d}{loss}.",
-        flops=format_flops(best.flops),
-        n=format_params(best.n_params),
-        d=format_tokens(best.n_tokens),
-        loss="" if best.loss is None else tr(", loss {loss:.4g}", loss=best.loss),
-    )
+    flops, n, d = format_flops(best.flops), format_params(best.n_params), format_tokens(best.n_tokens)
+    loss = "" if best.loss is None else tr(", loss {loss:.4g}", loss=best.loss)
+    return tr("The optimum of {flops} FLOPs is {n} on {d}{loss}.", flops=flops, n=n, d=d, loss=loss)
 
 
 def _counted_params(plan: Plan, *, say_which: bool) -> str:

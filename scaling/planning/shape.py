@@ -81,9 +81,8 @@ def choose_architecture(
         PlanError: no shape comes within 2 %: the vocabulary alone is larger than the model.
     """
     if not math.isfinite(n_params) or n_params < 1e4:
-        raise PlanError(
-            f"a shape needs at least 10,000 parameters, got {format_params(n_params)}. Give a larger budget."
-        )
+        got = format_params(n_params)
+        raise PlanError(f"a shape needs at least 10,000 parameters, got {got}. Give a larger budget.")
     if vocab_size is not None and not 2 <= vocab_size <= 10_000_000:
         raise UsageError(f"the vocabulary must hold between 2 and 10 million tokens, got {vocab_size}.")
     if not 1 <= context_length <= 100_000_000:

@@ -180,7 +180,8 @@ def other_sizes(
     if many:
         said += tr("; wasted: at the optimum's own compute")
         headers.append(tr("wasted"))
-        rows = [(*r, _wasted(a.wasted_compute)) for r, a in zip(rows, sizes, strict=True)]
+        wasted = ("" if a.wasted_compute is None else f"{100 * a.wasted_compute:.1f} %" for a in sizes)
+        rows = [(*row, share) for row, share in zip(rows, wasted, strict=True)]
     return lines((tr("over-train"), said)), _table(headers, rows), _figure(sizes, optimum)
 
 
@@ -202,10 +203,6 @@ def _extra(share: float, sign: str = "") -> str:
         return f"x {format_flops(share + 1, 2) if share > 1e4 else f'{share + 1:,.0f}'}"
     percent = 100 * share
     return f"{percent:{sign}.{1 if abs(percent) < 9.995 else 0}f} %"
-
-
-def _wasted(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
 
 
 def _figure(sizes: tuple[OtherSize, ...], optimum: Allocation) -> Figure:
