@@ -220,9 +220,8 @@ class Law:
 
     def with_coefficients(self, values: tuple[float, ...] | list[float]) -> Law:
         """The same law at other coefficient values (family order), without uncertainty: one bootstrap draw."""
-        return self.family.make(
-            **dict(zip(self.family.names, values, strict=True)), provenance=self.provenance
-        )
+        named = dict(zip(self.family.names, values, strict=True))
+        return self.family.make(**named, provenance=self.provenance)
 
     def loss(self, n_params: Any, n_tokens: Any, **inputs: Any) -> Any:
         """Predicted loss; floats or NumPy arrays in, the same out. Further inputs of a family are keywords."""
@@ -308,10 +307,11 @@ class Law:
     def _size_for_loss(self, loss_of: Callable[[float], Any], loss: float, what: str) -> float:
         """The parameters or tokens at which `loss_of` falls to `loss`."""
         self._require_above_floor(loss)
-        log_size = falling_root(
-            lambda log_size: float(loss_of(math.exp(log_size))) - loss, LOG_SMALLEST, LOG_LARGEST, what
-        )
-        return math.exp(log_size)
+
+        def excess(log_size: float) -> float:
+            return float(loss_of(math.exp(log_size))) - loss
+
+        return math.exp(falling_root(excess, LOG_SMALLEST, LOG_LARGEST, what))
 
     def _check(self, unknown: Mapping[str, Any], **quantities: Any) -> None:
         """Refuse inputs that the law does not read, and quantities that are not positive."""
@@ -325,9 +325,10 @@ class Law:
         return Allocation(flops=flops, n_params=n_params, n_tokens=n_tokens, loss=loss)
 
     def _require_above_floor(self, loss: float) -> None:
-        if not self.loss_floor < loss < math.inf:
+        floor = self.loss_floor
+        if not floor < loss < math.inf:
             raise LawError(
-                f"a loss of {loss:g} is not above the law's floor {self.loss_floor:.4f}. Ask for a higher loss."
+                f"a loss of {loss:g} is not above the law's floor {floor:.4f}. Ask for a higher loss."
             )
 
 
@@ -402,6 +403,5 @@ def yardstick(
     name: str, source: Input, *, high: float, start_low: float, start_high: float, low: float = 1.0
 ) -> Coefficient:
     """N_c of a term (N_c/N)^alpha, a size itself: it starts as so many times the reference size."""
-    return Coefficient(
-        name, low, high, "log", start_low, start_high, reference_power={source.name: (-1, None)}
-    )
+    at_reference: dict[str, tuple[float, str | None]] = {source.name: (-1, None)}
+    return Coefficient(name, low, high, "log", start_low, start_high, reference_power=at_reference)

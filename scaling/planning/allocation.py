@@ -409,8 +409,7 @@ def tokens_for_loss(law: Law, n_params: float, loss: float, inputs: dict[str, An
     by_data = loss - first_epoch + law.B * unique**-law.beta
     worth = (law.B / by_data) ** (1 / law.beta) / unique - 1 if by_data > 0 else math.inf
     if worth >= law.R_D:
-        raise LawError(
-            f"no number of epochs of {format_tokens(unique)} tokens brings {format_params(n_params)} parameters to a "
-            f"loss of {loss:.4g}."
-        )
+        size = f"{format_params(n_params)} parameters"
+        epochs = f"no number of epochs of {format_tokens(unique)} tokens"
+        raise LawError(f"{epochs} brings {size} to a loss of {loss:.4g}.")
     return float(unique * (1 - law.R_D * math.log1p(-worth / law.R_D)))

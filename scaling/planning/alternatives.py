@@ -134,10 +134,9 @@ def _alternative(
     point = equal_loss(law, optimum, ratio, problem)
     if point is None:
         return other
+    reached = other._replace(n_tokens=point.n_tokens, flops=point.flops)
     extra, repaid = _extra(optimum, point, problem), break_even_tokens(optimum, point)
-    return other._replace(
-        n_tokens=point.n_tokens, flops=point.flops, extra_compute=extra, break_even_tokens=repaid
-    )
+    return reached._replace(extra_compute=extra, break_even_tokens=repaid)
 
 
 def _extra(optimum: Allocation, point: Allocation, problem: AllocationProblem) -> float:

@@ -16,9 +16,8 @@ from scaling.units import format_duration, format_flops, format_params, format_p
 
 LEAST_PARAMS = 1e4  # below this no shape is a language model
 LARGEST_RUN = 5e26  # FLOPs of the largest training runs known in 2025 (Epoch AI's database)
-MOST_FLOPS = (
-    1e30  # five times what Epoch AI (2024, Can AI scaling continue through 2030?) thinks possible by 2030
-)
+# five times what Epoch AI (2024, Can AI scaling continue through 2030?) thinks possible by 2030
+MOST_FLOPS = 1e30
 LARGEST_CLUSTER = 200_000  # accelerators of the largest cluster known in 2025 (Colossus: Epoch AI's database)
 MOST_TOKENS_PER_PARAM = 1e4  # of any run behind a published law (Sardana et al. 2024, arXiv:2401.00448)
 YEAR = 365.25 * 86400
@@ -138,10 +137,9 @@ def size_findings(point: Allocation, cost: Cost) -> Iterator[Finding]:
         said = f"time: {format_duration(seconds, 2)}; {why} (Sevilla et al. 2022, Epoch AI)."
         yield _doubt("overtaken-by-later-runs", said)
     if ratio > MOST_TOKENS_PER_PARAM:
-        most = (
-            f"the runs behind the published laws end at {MOST_TOKENS_PER_PARAM:,.0f} (Sardana et al. 2024)."
-        )
-        yield _doubt("over-training", f"over-training: {ratio:,.0f} tokens per parameter; {most}")
+        end = f"{MOST_TOKENS_PER_PARAM:,.0f} (Sardana et al. 2024)"
+        said = f"{ratio:,.0f} tokens per parameter; the runs behind the published laws end at {end}."
+        yield _doubt("over-training", f"over-training: {said}")
 
 
 def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator[Finding]:
@@ -205,9 +203,8 @@ def data_findings(law: Law, point: Allocation, unique_tokens: float | None) -> I
 def shape_findings(shape: Shape, *, without_vocabulary: bool) -> Iterator[Finding]:
     """What the shape had to assume; of a law that counts parameters without the vocabulary, the parameters in all."""
     if without_vocabulary:
-        total = (
-            f"the model has {format_params(shape.n_params_total)} in all, and 6ND leaves its vocabulary out"
-        )
+        n_params = format_params(shape.n_params_total)
+        total = f"the model has {n_params} in all, and 6ND leaves its vocabulary out"
         yield _doubt("non-embedding-law", f"this law counts non-embedding parameters: {total}")
     for note in shape.notes:
         yield _doubt("shape", f"shape: {note}")
