@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
@@ -24,7 +25,7 @@ from scaling.laws.form import (
     checked_exp,
     named_gradient,
     refuse_unknown_inputs,
-    require_finite_coefficients,
+    require_coefficients,
     require_positive,
 )
 from scaling.laws.search import LOG_LARGEST, LOG_SMALLEST, SCAN_STEP, falling_root, minimise_scanned
@@ -184,9 +185,9 @@ class Uncertainty(NamedTuple):
     method: str  # "profile, HC2 threshold"
     statement: str = ""  # what the interval assumes: "statistical only, assuming the law"
     band: OptimumBand | None = None
-    draws: tuple[tuple[float, ...], ...] = ()  # coefficient values in family order
     draws_method: str = ""
     residual_sd: float | None = None  # of ln loss about the law: what one new run adds to its own prediction
+    draws: tuple[tuple[float, ...], ...] = ()  # coefficient values in family order
 
 
 class Allocation(NamedTuple):
@@ -203,26 +204,24 @@ class Law:
     """Base of every law. Subclasses add their coefficients as fields and a class attribute `family`."""
 
     family: ClassVar[LawFamily]
+    # the coefficients in family order: a search asks for them a hundred times
+    values_of: ClassVar[Callable[[Law], tuple[float, ...]]]
+    signs: ClassVar[Literal["any", "not negative", "positive"]] = "any"  # of the coefficients
     provenance: Provenance | None = None
     uncertainty: Uncertainty | None = None
 
     def __post_init__(self) -> None:
-        require_finite_coefficients(self.family.name, self.coefficients)
+        require_coefficients(self.family.name, self.coefficients, self.signs)
 
     @property
     def coefficients(self) -> dict[str, float]:
         """Coefficient values by name, in family order."""
         return {name: getattr(self, name) for name in self.family.names}
 
-    def _values(self) -> list[float]:
-        """As `coefficients`, without the names: a search asks for them a hundred times."""
-        return [getattr(self, c.name) for c in self.family.coefficients]
-
     def with_coefficients(self, values: tuple[float, ...] | list[float]) -> Law:
         """The same law at other coefficient values (family order), without uncertainty: one bootstrap draw."""
-        return self.family.make(
-            **dict(zip(self.family.names, values, strict=True)), provenance=self.provenance
-        )
+        named = dict(zip(self.family.names, values, strict=True))
+        return self.family.make(**named, provenance=self.provenance)
 
     def loss(self, n_params: Any, n_tokens: Any, **inputs: Any) -> Any:
         """Predicted loss; floats or NumPy arrays in, the same out. Further inputs of a family are keywords."""
@@ -231,13 +230,13 @@ class Law:
         if inputs:
             refuse_unknown_inputs(self.family.name, inputs)
         require_positive(n_params=n_params, n_tokens=n_tokens)
-        return self.family.loss(n_params, n_tokens, *self._values())
+        return self.family.loss(n_params, n_tokens, *type(self).values_of(self))
 
     def gradient(self, n_params: Any, n_tokens: Any, **inputs: Any) -> dict[str, Any]:
         """Exact derivative of the loss with respect to each coefficient, by name."""
         if self.family.gradient is None:
             raise NotImplementedError
-        values = self.family.gradient(n_params, n_tokens, *self._values())
+        values = self.family.gradient(n_params, n_tokens, *type(self).values_of(self))
         return named_gradient(self.family.names, values, like=self.loss(n_params, n_tokens, **inputs))
 
     def predict(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -308,10 +307,11 @@ class Law:
     def _size_for_loss(self, loss_of: Callable[[float], Any], loss: float, what: str) -> float:
         """The parameters or tokens at which `loss_of` falls to `loss`."""
         self._require_above_floor(loss)
-        log_size = falling_root(
-            lambda log_size: float(loss_of(math.exp(log_size))) - loss, LOG_SMALLEST, LOG_LARGEST, what
-        )
-        return math.exp(log_size)
+
+        def excess(log_size: float) -> float:
+            return float(loss_of(math.exp(log_size))) - loss
+
+        return math.exp(falling_root(excess, LOG_SMALLEST, LOG_LARGEST, what))
 
     def _check(self, unknown: Mapping[str, Any], **quantities: Any) -> None:
         """Refuse inputs that the law does not read, and quantities that are not positive."""
@@ -325,9 +325,10 @@ class Law:
         return Allocation(flops=flops, n_params=n_params, n_tokens=n_tokens, loss=loss)
 
     def _require_above_floor(self, loss: float) -> None:
-        if not self.loss_floor < loss < math.inf:
+        floor = self.loss_floor
+        if not floor < loss < math.inf:
             raise LawError(
-                f"a loss of {loss:g} is not above the law's floor {self.loss_floor:.4f}. Ask for a higher loss."
+                f"a loss of {loss:g} is not above the law's floor {floor:.4f}. Ask for a higher loss."
             )
 
 
@@ -353,13 +354,15 @@ def family_of_formula(
         name=name, formula=formula, cite=cite, inputs=inputs, coefficients=coefficients, predict=predict,
         jacobian=jacobian, make=cls, loss=loss, gradient=gradient,
     )  # fmt: skip
+    cls.values_of = attrgetter(*cls.family.names)
     return cls.family
 
 
-def with_floor(
-    loss: Callable[..., Any], gradient: Callable[..., Sequence[Any]], *, n_inputs: int
-) -> dict[str, Callable[..., Any]]:
-    """`loss` and `gradient` of E + loss(*inputs, *coefficients): E is the first coefficient, its derivative 1."""
+def family_with_floor(cls: type[Law], family: LawFamily) -> LawFamily:
+    """The family of `cls`, E + the formula of `family`: E is the first coefficient, its derivative 1."""
+    loss, gradient, n_inputs = family.loss, family.gradient, len(family.inputs)
+    assert loss is not None
+    assert gradient is not None
 
     def floored(*values: Any) -> Any:
         return values[n_inputs] + loss(*values[:n_inputs], *values[n_inputs + 1 :])
@@ -367,7 +370,16 @@ def with_floor(
     def floored_gradient(*values: Any) -> tuple[Any, ...]:
         return 1.0, *gradient(*values[:n_inputs], *values[n_inputs + 1 :])
 
-    return {"loss": floored, "gradient": floored_gradient}
+    return family_of_formula(
+        cls,
+        name=f"{family.name}_floor",
+        formula=family.formula.replace("L = ", "L = E + "),
+        cite=f"{family.cite}, with a floor",
+        inputs=family.inputs,
+        coefficients=(FLOOR_OR_NONE, *family.coefficients),
+        loss=floored,
+        gradient=floored_gradient,
+    )
 
 
 # What the families share. Reference scales are the middle of the runs people fit; there A/N^alpha and B/D^beta are
@@ -385,3 +397,11 @@ def amplitude(name: str, source: Input, factor: float, exponent: str) -> Coeffic
         name=name, low=1e-12, high=1e30, scale="log", start_low=0.02, start_high=3.0,
         reference_power={source.name: (factor, exponent)},
     )  # fmt: skip
+
+
+def yardstick(
+    name: str, source: Input, *, high: float, start_low: float, start_high: float, low: float = 1.0
+) -> Coefficient:
+    """N_c of a term (N_c/N)^alpha, a size itself: it starts as so many times the reference size."""
+    at_reference: dict[str, tuple[float, str | None]] = {source.name: (-1, None)}
+    return Coefficient(name, low, high, "log", start_low, start_high, reference_power=at_reference)

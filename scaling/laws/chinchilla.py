@@ -22,13 +22,7 @@ from scaling.laws.base import (
     amplitude,
     family_of_formula,
 )
-from scaling.laws.form import (
-    checked_exp,
-    ln,
-    log_sum,
-    refuse_negative_coefficients,
-    require_above,
-)
+from scaling.laws.form import checked_exp, ln, log_sum, not_positive, require_above
 
 
 def chinchilla_loss(n_params: Any, n_tokens: Any, E: Any, A: Any, B: Any, alpha: Any, beta: Any) -> Any:
@@ -57,15 +51,12 @@ class ChinchillaLaw(Law):
         '3.22e+10'
     """
 
+    signs = "not negative"
     E: float
     A: float
     B: float
     alpha: float
     beta: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_negative_coefficients("chinchilla", self.coefficients)
 
     @property
     def params_exponent(self) -> float:
@@ -126,8 +117,7 @@ class ChinchillaLaw(Law):
         return ratio / (self.alpha + self.beta)
 
     def _require_interior_optimum(self) -> None:
-        bad = [f"{n} = {v:g}" for n, v in self.coefficients.items() if n != "E" and v <= 0]
-        if bad:
+        if bad := not_positive(self.coefficients):
             raise LawError(
                 f"this law has no compute-optimal split: A, B, alpha and beta must be positive, got {', '.join(bad)}. "
                 "Refit on runs that vary both n_params and n_tokens."

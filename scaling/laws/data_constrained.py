@@ -18,15 +18,7 @@ from typing import Any
 from scaling.laws.base import Allocation, Coefficient, Input, Law, family_of_formula
 from scaling.laws.chinchilla import FAMILY as CHINCHILLA
 from scaling.laws.chinchilla import ChinchillaLaw
-from scaling.laws.form import (
-    exp,
-    ln,
-    maximum,
-    minimum,
-    named_gradient,
-    require_positive_coefficients,
-    where,
-)
+from scaling.laws.form import exp, ln, maximum, minimum, named_gradient, where
 
 
 def _effective(size: Any, unique: Any, decay: Any) -> tuple[Any, Any, Any]:
@@ -97,6 +89,7 @@ class DataConstrainedLaw(Law):
         2.225644089
     """
 
+    signs = "positive"
     E: float
     A: float
     B: float
@@ -104,10 +97,6 @@ class DataConstrainedLaw(Law):
     beta: float
     R_D: float
     R_N: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_positive_coefficients("data_constrained", self.coefficients)
 
     @property
     def without_limit(self) -> ChinchillaLaw:
@@ -119,14 +108,14 @@ class DataConstrainedLaw(Law):
         """Loss in nats per token; n_tokens_unique None: every token is seen once."""
         unique = n_tokens if n_tokens_unique is None else n_tokens_unique
         self._check(inputs, n_params=n_params, n_tokens=n_tokens, n_tokens_unique=unique)
-        return data_constrained_loss(n_params, n_tokens, unique, *self._values())
+        return data_constrained_loss(n_params, n_tokens, unique, *type(self).values_of(self))
 
     def gradient(
         self, n_params: Any, n_tokens: Any, *, n_tokens_unique: Any = None, **inputs: Any
     ) -> dict[str, Any]:
         """Derivative of the loss with respect to each coefficient."""
         unique = n_tokens if n_tokens_unique is None else n_tokens_unique
-        values = data_constrained_gradient(n_params, n_tokens, unique, *self._values())
+        values = data_constrained_gradient(n_params, n_tokens, unique, *type(self).values_of(self))
         loss = self.loss(n_params, n_tokens, n_tokens_unique=unique, **inputs)
         return named_gradient(self.family.names, values, like=loss)
 

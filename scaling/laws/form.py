@@ -25,32 +25,33 @@ Predict = Callable[["Array", "Mapping[str, Array]"], "Array"]
 def batched(
     formula: Callable[..., Any], formula_gradient: Callable[..., Sequence[Any]], input_names: Sequence[str]
 ) -> tuple[Predict, Predict]:
-    """Prediction (B, M, 1) and Jacobian (B, M, 1, P) of a formula with one output.
+    """Prediction (B, M, K) and Jacobian (B, M, K, P) of a formula: of one output, K = 1, or of a tuple of K outputs.
 
     theta is (B, P) in the order of the formula's coefficients; each input is (M,).
     """
 
-    def arguments(theta: Array, x: Mapping[str, Array]) -> list[Array]:
+    def stacked(function: Callable[..., Any], theta: Array, x: Mapping[str, Array]) -> Array:
+        """Values (B, M, ...): tuples, and tuples of tuples, become further axes."""
         import numpy as np
 
         theta = np.atleast_2d(np.asarray(theta, dtype=np.float64))
-        columns = [np.asarray(x[name], dtype=np.float64)[None, :] for name in input_names]
-        return columns + [theta[:, i, None] for i in range(theta.shape[1])]
+        inputs = [np.asarray(x[name], dtype=np.float64)[None, :] for name in input_names]
+        shape = (len(theta), inputs[0].shape[1])
+
+        def stack(value: Any) -> Array:
+            if isinstance(value, (tuple, list)):
+                return np.stack([stack(part) for part in value], axis=2)
+            return np.broadcast_to(value, shape)
+
+        return stack(function(*inputs, *(theta[:, i, None] for i in range(theta.shape[1]))))
 
     def predict(theta: Array, x: Mapping[str, Array]) -> Array:
-        import numpy as np
-
-        args = arguments(theta, x)
-        shape = (args[-1].shape[0], args[0].shape[1])
-        return np.broadcast_to(formula(*args), shape)[:, :, None]
+        values = stacked(formula, theta, x)
+        return values if values.ndim == 3 else values[:, :, None]
 
     def jacobian(theta: Array, x: Mapping[str, Array]) -> Array:
-        import numpy as np
-
-        args = arguments(theta, x)
-        shape = (args[-1].shape[0], args[0].shape[1])
-        columns = [np.broadcast_to(g, shape) for g in formula_gradient(*args)]
-        return np.stack(columns, axis=-1)[:, :, None, :]
+        values = stacked(formula_gradient, theta, x)
+        return values if values.ndim == 4 else values[:, :, None, :]
 
     return predict, jacobian
 
@@ -114,29 +115,29 @@ def refuse_unknown_inputs(family: str, inputs: Mapping[str, Any]) -> None:
         )
 
 
-def require_finite_coefficients(family: str, coefficients: Mapping[str, Any]) -> None:
-    """Raise LawError for a coefficient that is not a finite number."""
+def require_coefficients(family: str, coefficients: Mapping[str, Any], signs: str = "any") -> None:
+    """Raise LawError for a coefficient that is not a finite number, or of a sign that the law does not know.
+
+    Args:
+        signs: "not negative" where each is a loss, an amplitude or an exponent; "positive" of a power law, in which
+            only the floor E may be zero or less; "any".
+    """
     for name, value in coefficients.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not abs(value) <= sys.float_info.max:  # a whole number may be larger than any float
             raise LawError(f"coefficient {name} of a {family} law must be a finite number, got {value!r}.")
-
-
-def require_positive_coefficients(family: str, coefficients: Mapping[str, float]) -> None:
-    """Raise LawError for a coefficient of a power law, any but the floor E, that is not above zero."""
-    bad = [f"{n} = {v:g}" for n, v in coefficients.items() if n != "E" and v <= 0]
-    if bad:
-        raise LawError(f"a {family} law needs positive coefficients, got {', '.join(bad)}.")
-
-
-def refuse_negative_coefficients(family: str, coefficients: Mapping[str, float]) -> None:
-    """Raise LawError for a negative coefficient of a law in which each is a loss, an amplitude or an exponent."""
-    bad = [f"{name} = {value:g}" for name, value in coefficients.items() if value < 0]
-    if bad:
+    if signs == "not negative" and (bad := [f"{n} = {v:g}" for n, v in coefficients.items() if v < 0]):
         raise LawError(
             f"a {family} law needs coefficients of zero or more, got {', '.join(bad)}. Check the signs: "
             "terms are added and exponents written positive."
         )
+    if signs == "positive" and (bad := not_positive(coefficients)):
+        raise LawError(f"a {family} law needs positive coefficients, got {', '.join(bad)}.")
+
+
+def not_positive(coefficients: Mapping[str, float]) -> list[str]:
+    """Each coefficient but the floor E that is not above zero, with its value."""
+    return [f"{name} = {value:g}" for name, value in coefficients.items() if name != "E" and value <= 0]
 
 
 def require_above(loss: float, reachable: float, what: str) -> None:

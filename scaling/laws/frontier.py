@@ -8,22 +8,25 @@ L(N, D) such as Chinchilla's.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
-from scaling.laws.base import FLOPS, Allocation, Coefficient, Law, LawFamily
-from scaling.laws.form import (
-    checked_exp,
-    require_above,
-    require_finite_coefficients,
-    require_positive,
-)
+from scaling.laws.base import FLOPS, Allocation, Coefficient, Law, LawFamily, yardstick
+from scaling.laws.form import batched, checked_exp, ln, require_above, require_coefficients, require_positive
 
-if TYPE_CHECKING:
-    from scaling.laws.form import Array
+
+def frontier(flops: Any, k: Any, a: Any, L_floor: Any, C_c: Any, gamma: Any) -> tuple[Any, ...]:
+    """N* and L*, floats or arrays; a NaN coefficient (loss not known) gives NaN losses."""
+    return k * flops**a, L_floor + (C_c / flops) ** gamma
+
+
+def frontier_gradient(flops: Any, k: Any, a: Any, L_floor: Any, C_c: Any, gamma: Any) -> tuple[Any, ...]:
+    """Derivatives of N* and of L* with respect to k, a, L_floor, C_c, gamma."""
+    n_params, excess = k * flops**a, (C_c / flops) ** gamma
+    by_loss = (1.0, gamma * excess / C_c, excess * ln(C_c / flops))
+    return (n_params / k, n_params * ln(flops), 0.0, 0.0, 0.0), (0.0, 0.0, *by_loss)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class FrontierLaw(Law):
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in self.coefficients.items() if value is not None}
-        require_finite_coefficients("frontier", {"k": self.k, "a": self.a, **given})
+        require_coefficients("frontier", {"k": self.k, "a": self.a, **given})
         if self.k <= 0 or not 0 < self.a < 1:
             raise LawError(
                 f"a frontier needs k > 0 and an exponent a between 0 and 1 (both N* and D* grow with C), "
@@ -121,28 +124,7 @@ class FrontierLaw(Law):
         return float(self.loss(1.0, n_tokens))
 
 
-def _predict(theta: Array, x: Mapping[str, Array]) -> Array:
-    """Outputs n_params and loss (B, M, 2); a NaN coefficient (loss not known) gives NaN losses."""
-    import numpy as np
-
-    k, a, floor, C_c, gamma = (theta[:, i, None] for i in range(5))
-    flops = np.asarray(x["flops"], dtype=np.float64)[None, :]
-    return np.stack([k * flops**a, floor + (C_c / flops) ** gamma], axis=-1)
-
-
-def _jacobian(theta: Array, x: Mapping[str, Array]) -> Array:
-    """Derivatives (B, M, 2, 5) of both outputs with respect to k, a, L_floor, C_c, gamma."""
-    import numpy as np
-
-    k, a, _, C_c, gamma = (theta[:, i, None] for i in range(5))
-    flops = np.asarray(x["flops"], dtype=np.float64)[None, :]
-    n_params, excess = k * flops**a, (C_c / flops) ** gamma
-    out = np.zeros((*n_params.shape, 2, 5))
-    out[..., 0, 0], out[..., 0, 1] = n_params / k, n_params * np.log(flops)
-    out[..., 1, 2], out[..., 1, 3], out[..., 1, 4] = 1.0, gamma * excess / C_c, excess * np.log(C_c / flops)
-    return out
-
-
+PREDICT, JACOBIAN = batched(frontier, frontier_gradient, (FLOPS.name,))
 FAMILY = LawFamily(
     name="frontier",
     formula="N* = k C^a, D* = C/(6 N*), L* = L_floor + (C_c/C)^gamma",
@@ -155,14 +137,11 @@ FAMILY = LawFamily(
         ),
         Coefficient(name="a", low=0.01, high=0.99, scale="lin", start_low=0.3, start_high=0.75),
         Coefficient(name="L_floor", low=0.0, high=20.0, scale="lin", start_low=0.0, start_high=2.0),
-        Coefficient(
-            name="C_c", low=1e-30, high=1e60, scale="log", start_low=1e-4, start_high=1e8,
-            reference_power={"flops": (-1, None)},
-        ),
+        yardstick("C_c", FLOPS, low=1e-30, high=1e60, start_low=1e-4, start_high=1e8),
         Coefficient(name="gamma", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.3),
     ),
-    predict=_predict,
-    jacobian=_jacobian,
+    predict=PREDICT,
+    jacobian=JACOBIAN,
     make=FrontierLaw,
     outputs=("n_params", "loss"),
 )  # fmt: skip

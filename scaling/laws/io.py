@@ -18,11 +18,8 @@ from scaling.errors import DamagedLawError, LawError, UnknownNameError
 from scaling.laws.base import Law, OptimumBand, Provenance, Uncertainty
 
 LAW_SCHEMA_VERSION = 1
-_PROVENANCE_TEXTS = (
-    "name", "source", "params_convention", "flops_convention", "loss_unit", "corpus", "status", "note",
-)  # fmt: skip
-_UNCERTAINTY = ("level", "method", "statement", "band", "draws_method", "residual_sd", "draws")
-_BAND = ("log10_flops", "n_params_low", "n_params_high", "loss_low", "loss_high")
+_WRITE_AGAIN = "Write it again with `scaling fit ... -o`."
+_KINDS = {dict: "an object", list: "a list", str: "text"}
 
 
 def law_to_dict(law: Law) -> dict[str, Any]:
@@ -32,9 +29,8 @@ def law_to_dict(law: Law) -> dict[str, Any]:
         "kind": "law",
         "family": law.family.name,
         "coefficients": dict(law.coefficients),
-        "provenance": law.provenance
-        and _plain(law.provenance, (*_PROVENANCE_TEXTS, "flops_over_6nd", "fitted_range")),
-        "uncertainty": law.uncertainty and _plain(law.uncertainty, _UNCERTAINTY),
+        "provenance": _plain(law.provenance),
+        "uncertainty": _plain(law.uncertainty),
     }
 
 
@@ -50,9 +46,8 @@ def law_from_dict(data: Any, *, origin: str = "this law") -> Law:
     try:
         family = find_family(data["family"])
     except UnknownNameError as error:
-        raise DamagedLawError(
-            f"{origin}: {error} Update the package, or refit the law with this version."
-        ) from error
+        advice = "Update the package, or refit the law with this version."
+        raise DamagedLawError(f"{origin}: {error} {advice}") from error
     coefficients = data["coefficients"]
     if not isinstance(coefficients, dict) or set(coefficients) != set(family.names):
         got = ", ".join(map(str, coefficients)) if isinstance(coefficients, dict) else _shown(coefficients)
@@ -66,32 +61,26 @@ def law_from_dict(data: Any, *, origin: str = "this law") -> Law:
         return family.make(**coefficients, provenance=provenance, uncertainty=uncertainty)
     except LawError as error:
         fault = str(error).rstrip(".")
-        raise DamagedLawError(
-            f"{origin} is damaged: {fault}. Write it again with `scaling fit ... -o`."
-        ) from error
+        raise DamagedLawError(f"{origin} is damaged: {fault}. {_WRITE_AGAIN}") from error
 
 
 def load_law(path: str | os.PathLike[str]) -> Law:
     """Read a law from a law or fit JSON file.
 
     Raises:
-        LawError: not found.
-        DamagedLawError: damaged, or of another schema version.
+        LawError: not found; DamagedLawError: damaged or of another schema version.
     """
     path = os.fspath(path)
     try:
         with open(path, encoding="utf-8") as file:
             data = json.load(file)
     except FileNotFoundError as error:
-        raise LawError(
-            f"there is no law file {path}. Write one with `scaling fit RUNS -o {path}`."
-        ) from error
+        advice = f"Write one with `scaling fit RUNS -o {path}`."
+        raise LawError(f"there is no law file {path}. {advice}") from error
     except OSError as error:
         raise LawError(f"the law file {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise DamagedLawError(
-            f"{path} is damaged: not JSON ({error}). Write it again with `scaling fit ... -o`."
-        ) from error
+        raise DamagedLawError(f"{path} is damaged: not JSON ({error}). {_WRITE_AGAIN}") from error
     return law_from_dict(data, origin=path)
 
 
@@ -120,33 +109,33 @@ def _law_part(data: Any, origin: str) -> dict[str, Any]:
         return _law_part(data.get("law"), f"the law inside {origin}")
     missing = [key for key in ("family", "coefficients") if key not in data]
     if missing:
-        raise DamagedLawError(
-            f"{origin} is damaged: it has no {' and no '.join(missing)}. Write it again with `scaling fit ... -o`."
-        )
+        raise DamagedLawError(f"{origin} is damaged: it has no {' and no '.join(missing)}. {_WRITE_AGAIN}")
     return data
 
 
-def _plain(value: Any, names: tuple[str, ...] = ()) -> Any:
-    """A named tuple (these fields of it, in this order), a mapping or a sequence as plain JSON types."""
-    if names or hasattr(value, "_asdict"):
-        return {name: _plain(getattr(value, name)) for name in names or value._fields}
+def _plain(value: Any) -> Any:
+    """A named tuple, a mapping or a sequence as plain JSON types, infinite interval ends by name."""
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
     if isinstance(value, Mapping):
         return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, (tuple, list)):
         return [_plain(inner) for inner in value]
-    return _end(value) if isinstance(value, float) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return "inf" if value > 0 else "-inf"
+    return value
 
 
 def _provenance_from_dict(data: Any) -> Provenance | None:
     if data is None:
         return None
-    _require_object(data, "provenance", ("name", "source"))
-    texts = [name for name in _PROVENANCE_TEXTS if name in data]
-    ranges = data.get("fitted_range", {})
-    _require_object(ranges, "provenance.fitted_range")
+    _require_keys(data, "provenance", ("name", "source"))
+    ratios, ranges = data.get("flops_over_6nd", [1.0, 1.0]), data.get("fitted_range", {})
+    _checked(dict, ranges, "provenance.fitted_range")
+    texts = [n for n in Provenance._fields if n in data and n not in ("flops_over_6nd", "fitted_range")]
     return Provenance(
-        flops_over_6nd=_range(data.get("flops_over_6nd", [1.0, 1.0]), "provenance.flops_over_6nd"),
-        **{name: _text(data[name], f"provenance.{name}") for name in texts},
+        flops_over_6nd=_range(ratios, "provenance.flops_over_6nd"),
+        **{name: _checked(str, data[name], f"provenance.{name}") for name in texts},
         fitted_range={k: _range(ends, f"provenance.fitted_range.{k}") for k, ends in ranges.items()},
     )
 
@@ -154,41 +143,37 @@ def _provenance_from_dict(data: Any) -> Provenance | None:
 def _uncertainty_from_dict(data: Any, *, n_coefficients: int) -> Uncertainty | None:
     if data is None:
         return None
-    _require_object(data, "uncertainty", ("level", "method"))
+    _require_keys(data, "uncertainty", ("level", "method"))
     level = _finite(data["level"], "uncertainty.level")
     if not 0 < level < 1:
         raise DamagedLawError(f"uncertainty.level must lie between 0 and 1, got {level:g}")
-    draws = _list(data.get("draws", []), "uncertainty.draws")
+    draws = _checked(list, data.get("draws", []), "uncertainty.draws")
     for i, row in enumerate(draws):
-        if len(_list(row, f"uncertainty.draws[{i}]")) != n_coefficients:
+        if len(_checked(list, row, f"uncertainty.draws[{i}]")) != n_coefficients:
             raise DamagedLawError(
                 f"uncertainty.draws[{i}] must hold {n_coefficients} numbers, one a coefficient, got {len(row)}"
             )
     sd = data.get("residual_sd")
     if sd is not None and (sd := _finite(sd, "uncertainty.residual_sd")) < 0:
         raise DamagedLawError(f"uncertainty.residual_sd must not be negative, got {sd:g}")
+    texts = ("method", "statement", "draws_method")
     return Uncertainty(
         level=level,
         residual_sd=sd,
         band=_band(data.get("band")),
         draws=tuple(tuple(_finite(v, f"uncertainty.draws[{i}]") for v in row) for i, row in enumerate(draws)),
-        **{
-            name: _text(data.get(name, ""), f"uncertainty.{name}")
-            for name in ("method", "statement", "draws_method")
-        },
+        **{name: _checked(str, data.get(name, ""), f"uncertainty.{name}") for name in texts},
     )
 
 
 def _band(data: Any) -> OptimumBand | None:
     if data is None:
         return None
-    _require_object(data, "uncertainty.band", _BAND)
-    columns = {
-        name: tuple(
-            _number(v, f"uncertainty.band.{name}") for v in _list(data[name], f"uncertainty.band.{name}")
-        )
-        for name in _BAND
-    }
+    _require_keys(data, "uncertainty.band", OptimumBand._fields)
+    columns: dict[str, tuple[float, ...]] = {}
+    for field in OptimumBand._fields:
+        name = f"uncertainty.band.{field}"
+        columns[field] = tuple(_number(value, name) for value in _checked(list, data[field], name))
     if len({len(column) for column in columns.values()}) != 1 or not columns["log10_flops"]:
         raise DamagedLawError("the columns of uncertainty.band differ in length or are empty")
     budgets = [_finite(v, "uncertainty.band.log10_flops") for v in columns["log10_flops"]]
@@ -200,28 +185,21 @@ def _band(data: Any) -> OptimumBand | None:
     return OptimumBand(**columns)
 
 
-def _require_object(data: Any, name: str, keys: tuple[str, ...] = ()) -> None:
-    if not isinstance(data, dict):
-        raise DamagedLawError(f"{name} must be an object, got {_shown(data)}")
-    missing = [key for key in keys if key not in data]
-    if missing:
+def _checked(kind: type[dict[Any, Any] | list[Any] | str], value: Any, name: str) -> Any:
+    """The value, if JSON's object, list or text it is."""
+    if not isinstance(value, kind):
+        raise DamagedLawError(f"{name} must be {_KINDS[kind]}, got {_shown(value)}")
+    return value
+
+
+def _require_keys(data: Any, name: str, keys: tuple[str, ...]) -> None:
+    _checked(dict, data, name)
+    if missing := [key for key in keys if key not in data]:
         raise DamagedLawError(f"{name} has no {' and no '.join(missing)}")
 
 
-def _list(value: Any, name: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise DamagedLawError(f"{name} must be a list, got {_shown(value)}")
-    return value
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise DamagedLawError(f"{name} must be text, got {_shown(value)}")
-    return value
-
-
 def _range(ends: Any, name: str) -> tuple[float, float]:
-    if len(_list(ends, name)) != 2:
+    if len(_checked(list, ends, name)) != 2:
         raise DamagedLawError(f"{name} must be a lower and an upper end, got {len(ends)} values")
     low, high = (_number(v, name) for v in ends)
     return low, high
@@ -230,11 +208,6 @@ def _range(ends: Any, name: str) -> tuple[float, float]:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _end(value: float) -> float | str:
-    """A number for JSON, infinite interval ends by name."""
-    return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
 
 
 def _number(value: Any, name: str) -> float:

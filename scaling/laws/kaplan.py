@@ -14,22 +14,16 @@ from typing import Any
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.laws.base import (
-    FLOOR_OR_NONE,
     PARAMS,
     TOKENS,
     Allocation,
     Coefficient,
     Law,
     family_of_formula,
-    with_floor,
+    family_with_floor,
+    yardstick,
 )
-from scaling.laws.form import (
-    checked_exp,
-    ln,
-    require_above,
-    require_positive_coefficients,
-    softplus,
-)
+from scaling.laws.form import checked_exp, ln, require_above, softplus
 
 
 def kaplan_loss(n_params: Any, n_tokens: Any, alpha_N: Any, alpha_D: Any, N_c: Any, D_c: Any) -> Any:
@@ -62,14 +56,11 @@ class KaplanLaw(Law):
         2.313
     """
 
+    signs = "positive"
     alpha_N: float
     alpha_D: float
     N_c: float
     D_c: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_positive_coefficients(self.family.name, self.coefficients)
 
     @property
     def params_exponent(self) -> float:
@@ -126,34 +117,19 @@ class KaplanFloorLaw(KaplanLaw):
     E: float
 
 
-_COEFFICIENTS = (
-    Coefficient(name="alpha_N", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
-    Coefficient(name="alpha_D", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
-    Coefficient(
-        name="N_c", low=1.0, high=1e40, scale="log", start_low=1e-2, start_high=1e6,
-        reference_power={"n_params": (-1, None)},
-    ),
-    Coefficient(
-        name="D_c", low=1.0, high=1e40, scale="log", start_low=1e-2, start_high=1e5,
-        reference_power={"n_tokens": (-1, None)},
-    ),
-)  # fmt: skip
 FAMILY = family_of_formula(
     KaplanLaw,
     name="kaplan",
     formula="L = [(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D",
     cite="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5",
     inputs=(PARAMS, TOKENS),
-    coefficients=_COEFFICIENTS,
+    coefficients=(
+        Coefficient(name="alpha_N", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
+        Coefficient(name="alpha_D", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.5),
+        yardstick("N_c", PARAMS, high=1e40, start_low=1e-2, start_high=1e6),
+        yardstick("D_c", TOKENS, high=1e40, start_low=1e-2, start_high=1e5),
+    ),
     loss=kaplan_loss,
     gradient=kaplan_gradient,
 )
-FLOOR_FAMILY = family_of_formula(
-    KaplanFloorLaw,
-    name="kaplan_floor",
-    formula="L = E + [(N_c/N)^(alpha_N/alpha_D) + D_c/D]^alpha_D",
-    cite="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5, with a floor",
-    inputs=(PARAMS, TOKENS),
-    coefficients=(FLOOR_OR_NONE, *_COEFFICIENTS),
-    **with_floor(kaplan_loss, kaplan_gradient, n_inputs=2),
-)
+FLOOR_FAMILY = family_with_floor(KaplanFloorLaw, FAMILY)

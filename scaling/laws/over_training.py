@@ -23,11 +23,7 @@ from scaling.laws.base import (
     amplitude,
     family_of_formula,
 )
-from scaling.laws.form import (
-    checked_exp,
-    ln,
-    require_above,
-)
+from scaling.laws.form import checked_exp, ln, require_above
 
 
 def over_training_loss(n_params: Any, n_tokens: Any, E: Any, a: Any, b: Any, eta: Any) -> Any:
@@ -69,9 +65,7 @@ class OverTrainingLaw(Law):
         self._check(inputs, flops=flops)
         n_params = math.sqrt(flops / FLOPS_PER_PARAM_TOKEN / self.tokens_per_param)
         n_tokens = flops / FLOPS_PER_PARAM_TOKEN / n_params
-        return Allocation(
-            flops=flops, n_params=n_params, n_tokens=n_tokens, loss=self.loss(n_params, n_tokens)
-        )
+        return Allocation(flops, n_params, n_tokens, self.loss(n_params, n_tokens))
 
     def flops_for_loss(self, loss: float, **inputs: Any) -> Allocation:
         """The cheapest budget: at the optimal M the loss is E + 2 (a b)^(1/2) C^-eta."""

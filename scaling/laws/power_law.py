@@ -8,13 +8,11 @@ Source: Kaplan et al. 2020, arXiv:2001.08361, eq. 1.1-1.3. Ours differs: the opt
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from scaling.errors import LawError
 from scaling.laws.base import (
-    FLOOR_OR_NONE,
     FLOPS,
     PARAMS,
     TOKENS,
@@ -24,15 +22,10 @@ from scaling.laws.base import (
     Law,
     LawFamily,
     family_of_formula,
-    with_floor,
+    family_with_floor,
+    yardstick,
 )
-from scaling.laws.form import (
-    checked_exp,
-    ln,
-    named_gradient,
-    require_above,
-    require_positive,
-)
+from scaling.laws.form import checked_exp, ln, named_gradient, require_above, require_positive
 
 
 def power_law(x: Any, x_c: Any, alpha: Any) -> Any:
@@ -101,16 +94,16 @@ class _OneInputLaw(Law):
 
     def tokens_for_loss(self, n_params: float, loss: float, **inputs: Any) -> float:
         """For L(D) the inverse; otherwise LawError."""
-        self._check(inputs)
-        if self.input_name != "n_tokens":
-            self._refuse("say how many tokens reach a loss")
-        return self.input_for_loss(loss)
+        return self._inverse("n_tokens", "tokens", loss, inputs)
 
     def params_for_loss(self, n_tokens: float, loss: float, **inputs: Any) -> float:
         """For L(N) the inverse; otherwise LawError."""
+        return self._inverse("n_params", "parameters", loss, inputs)
+
+    def _inverse(self, name: str, noun: str, loss: float, inputs: dict[str, Any]) -> float:
         self._check(inputs)
-        if self.input_name != "n_params":
-            self._refuse("say how many parameters reach a loss")
+        if self.input_name != name:
+            self._refuse(f"say how many {noun} reach a loss")
         return self.input_for_loss(loss)
 
     def _pick(self, n_params: Any, n_tokens: Any) -> Any:
@@ -163,33 +156,24 @@ class FlopsPowerFloorLaw(_OneInputFloorLaw):
 
 
 def _family(name: str, symbol: str, source: Input, cls: type[_OneInputLaw]) -> LawFamily:
-    """The family of one class, with the floor E where the class has one."""
-    coefficients: tuple[Coefficient, ...] = (
-        Coefficient(
-            name="x_c", low=1.0, high=1e60, scale="log", start_low=1e-4, start_high=1e8,
-            reference_power={source.name: (-1, None)},
-        ),
-        Coefficient(name="alpha", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.6),
-    )  # fmt: skip
-    terms: dict[str, Callable[..., Any]] = {"loss": power_law, "gradient": power_law_gradient}
-    has_floor = issubclass(cls, _OneInputFloorLaw)
-    if has_floor:
-        terms = with_floor(power_law, power_law_gradient, n_inputs=1)
-        coefficients = (FLOOR_OR_NONE, *coefficients)
     return family_of_formula(
         cls,
         name=name,
-        formula=f"L = {'E + ' if has_floor else ''}(x_c/{symbol})^alpha",
-        cite=f"Kaplan et al. 2020, arXiv:2001.08361, eq. 1.1-1.3{', with a floor' if has_floor else ''}",
+        formula=f"L = (x_c/{symbol})^alpha",
+        cite="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.1-1.3",
         inputs=(source,),
-        coefficients=coefficients,
-        **terms,
+        coefficients=(
+            yardstick("x_c", source, high=1e60, start_low=1e-4, start_high=1e8),
+            Coefficient(name="alpha", low=0.005, high=3.0, scale="log", start_low=0.03, start_high=0.6),
+        ),
+        loss=power_law,
+        gradient=power_law_gradient,
     )
 
 
 PARAMS_FAMILY = _family("params_power_law", "N", PARAMS, ParamsPowerLaw)
 TOKENS_FAMILY = _family("tokens_power_law", "D", TOKENS, TokensPowerLaw)
 FLOPS_FAMILY = _family("flops_power_law", "C", FLOPS, FlopsPowerLaw)
-PARAMS_FLOOR_FAMILY = _family("params_power_law_floor", "N", PARAMS, ParamsPowerFloorLaw)
-TOKENS_FLOOR_FAMILY = _family("tokens_power_law_floor", "D", TOKENS, TokensPowerFloorLaw)
-FLOPS_FLOOR_FAMILY = _family("flops_power_law_floor", "C", FLOPS, FlopsPowerFloorLaw)
+PARAMS_FLOOR_FAMILY = family_with_floor(ParamsPowerFloorLaw, PARAMS_FAMILY)
+TOKENS_FLOOR_FAMILY = family_with_floor(TokensPowerFloorLaw, TOKENS_FAMILY)
+FLOPS_FLOOR_FAMILY = family_with_floor(FlopsPowerFloorLaw, FLOPS_FAMILY)

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from scaling.lazy import lazy_names
 
-_PUBLIC = {
-    "Budget": "cost",
-    "Constraints": "cost",
-    "Cluster": "cost",
-    "make_cluster": "cost",
-    "Plan": "result",
-    "plan_training": "plan",
-    "plan_to_dict": "result",
-    "explain_plan": "explain",
-    "choose_architecture": "shape",
-    "choose_schedule": "shape",
-    "allocate_compute": "allocation",
+_MODULES = {
+    "cost": ("Budget", "Constraints", "Cluster", "make_cluster"),
+    "result": ("Plan", "plan_to_dict"),
+    "plan": ("plan_training",),
+    "explain": ("explain_plan",),
+    "shape": ("choose_architecture", "choose_schedule"),
+    "allocation": ("allocate_compute",),
 }
+_PUBLIC = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = list(_PUBLIC)
 

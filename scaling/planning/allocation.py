@@ -103,10 +103,10 @@ def solve(law: Law, problem: AllocationProblem) -> Allocation:
         return point
     if problem.n_params is None and (problem.n_tokens is None or given[2] is None):
         return _solve(law, problem._replace(n_params=problem.max_params))
+    n_params, most = format_params(point.n_params), format_params(problem.max_params)
     raise PlanError(
-        f"this run has {format_params(point.n_params)} parameters, more than the {format_params(problem.max_params)} "
-        "allowed. "
-        "Raise --max-params, or leave one of the given quantities out."
+        f"this run has {n_params} parameters, more than the {most} allowed. Raise --max-params, or leave one of the "
+        "given quantities out."
     )
 
 
@@ -132,8 +132,7 @@ def _solve(law: Law, problem: AllocationProblem) -> Allocation:
     if n is not None and problem.flops is not None:
         return at(law, n, _affordable_tokens(problem.flops, n, problem.inference_tokens), problem)
     if d is not None and problem.flops is not None:
-        per_param = FLOPS_PER_PARAM_TOKEN * d + FLOPS_PER_PARAM_SERVED * problem.inference_tokens
-        return at(law, problem.flops / per_param, d, problem)
+        return at(law, problem.flops / flops_per_param(d, problem.inference_tokens), d, problem)
     inputs = dict(problem.inputs)
     if n is not None and problem.target_loss is not None:
         return at(law, n, tokens_for_loss(law, n, problem.target_loss, inputs), problem)
@@ -145,20 +144,9 @@ def _solve(law: Law, problem: AllocationProblem) -> Allocation:
 
 
 def at(law: Law, n_params: float, n_tokens: float, problem: AllocationProblem) -> Allocation:
-    """The allocation at a given N and D; loss None where the law knows only the optimum."""
-    return Allocation(
-        flops=FLOPS_PER_PARAM_TOKEN * n_params * n_tokens,
-        n_params=n_params,
-        n_tokens=n_tokens,
-        loss=loss_at(law, n_params, n_tokens, problem),
-    )
-
-
-def loss_at(law: Law, n_params: float, n_tokens: float, problem: AllocationProblem) -> float | None:
-    """The law's loss, or None for a law that knows only the optimum (a frontier)."""
-    if not has_surface(law):
-        return None
-    return float(law.loss(n_params, n_tokens, **dict(problem.inputs)))
+    """The allocation at a given N and D; loss None where the law knows only the optimum (a frontier)."""
+    loss = float(law.loss(n_params, n_tokens, **dict(problem.inputs))) if has_surface(law) else None
+    return Allocation(FLOPS_PER_PARAM_TOKEN * n_params * n_tokens, n_params, n_tokens, loss)
 
 
 def origin_of(law: Law) -> Provenance:
@@ -176,11 +164,14 @@ def has_surface(law: Law) -> bool:
     return {"n_params", "n_tokens"} <= {i.name for i in law.family.inputs}
 
 
+def flops_per_param(n_tokens: float, inference_tokens: float) -> float:
+    """6 D + 2 D_inf: each parameter's share of training and serving."""
+    return FLOPS_PER_PARAM_TOKEN * n_tokens + FLOPS_PER_PARAM_SERVED * inference_tokens
+
+
 def lifetime_flops(point: Allocation, inference_tokens: float) -> float:
     """6 N D + 2 N D_inf."""
-    return point.n_params * (
-        FLOPS_PER_PARAM_TOKEN * point.n_tokens + FLOPS_PER_PARAM_SERVED * inference_tokens
-    )
+    return point.n_params * flops_per_param(point.n_tokens, inference_tokens)
 
 
 def _affordable_tokens(flops: float, n_params: float, inference_tokens: float) -> float:
@@ -189,8 +180,7 @@ def _affordable_tokens(flops: float, n_params: float, inference_tokens: float) -
         raise PlanError(
             f"serving {format_tokens(inference_tokens)} tokens with {format_params(n_params)} parameters takes "
             f"{format_flops(FLOPS_PER_PARAM_SERVED * n_params * inference_tokens)} FLOPs, more than the whole budget "
-            f"of {format_flops(flops)}. "
-            "Give a larger budget, a smaller model or fewer inference tokens."
+            f"of {format_flops(flops)}. Give a larger budget, a smaller model or fewer inference tokens."
         )
     return n_tokens
 
@@ -231,7 +221,7 @@ def _best_for_loss(law: Law, problem: AllocationProblem) -> Allocation:
             n_tokens = tokens_for_loss(law, n_params, target, inputs)
         except LawError:  # too small a model for this loss, whatever the tokens
             return math.inf
-        return n_params * (FLOPS_PER_PARAM_TOKEN * n_tokens + FLOPS_PER_PARAM_SERVED * served)
+        return n_params * flops_per_param(n_tokens, served)
 
     n_params = _minimise(cost, fresh, problem)
     if cost(n_params) == math.inf:
@@ -273,27 +263,22 @@ def _minimise(
 
 def _on_optimum(law: Law, problem: AllocationProblem) -> Allocation:
     """The optimum whose N (or D) is the given one: the other follows from the law."""
-    want_params = problem.n_params is not None
-    target = problem.n_params if problem.n_params is not None else problem.n_tokens
-    assert target is not None
+    given = "n_params" if problem.n_params is not None else "n_tokens"
+    target: float = getattr(problem, given)
     free = problem._replace(n_params=None, n_tokens=None)
     searched = bool(problem.inference_tokens or problem.inputs)
 
     def size(flops: float) -> float:
-        best = _best_for_flops(law, free._replace(flops=flops))
-        return best.n_params if want_params else best.n_tokens
+        return float(getattr(_best_for_flops(law, free._replace(flops=flops)), given))
 
     try:
         flops = solve_log(size, target, start=120 * target**2, tolerance=1e-7 if searched else 1e-12)
     except (ValueError, OverflowError) as error:
-        what = "parameters" if want_params else "tokens"
-        raise PlanError(
-            f"no budget makes {format_params(target)} {what} compute-optimal under this law."
-        ) from error
-    best = _best_for_flops(law, free._replace(flops=flops))
-    n, d = (target, best.n_tokens) if want_params else (best.n_params, target)
-    point = Allocation(flops=FLOPS_PER_PARAM_TOKEN * n * d, n_params=n, n_tokens=d, loss=best.loss)
-    return at(law, n, d, problem) if has_surface(law) else point
+        what = f"{format_params(target)} {'parameters' if given == 'n_params' else 'tokens'}"
+        raise PlanError(f"no budget makes {what} compute-optimal under this law.") from error
+    best = _best_for_flops(law, free._replace(flops=flops))._replace(**{given: target})
+    point = at(law, best.n_params, best.n_tokens, problem)
+    return point if has_surface(law) else point._replace(loss=best.loss)
 
 
 def _require_surface(law: Law, when: str) -> None:
@@ -330,7 +315,7 @@ def params_for_flops(law: ChinchillaLaw, flops: float, served: float) -> float:
         return value, 1 + law.beta - (1 - law.alpha) * training / whole
 
     n_tokens = math.exp(newton(value_and_slope, start))
-    return flops / (FLOPS_PER_PARAM_TOKEN * n_tokens + FLOPS_PER_PARAM_SERVED * served)
+    return flops / flops_per_param(n_tokens, served)
 
 
 def cheapest_for_loss(law: ChinchillaLaw, loss: float, served: float) -> tuple[float, float]:
@@ -387,14 +372,13 @@ def with_decays(law: Law) -> Law:
             f"the law {law.family.name} does not say what a repeated token is worth. Plan with a law "
             "E + A/N^alpha + B/D^beta (besiroglu, hoffmann, your own parametric fit), or with more unique tokens."
         )
-    decays = find_law("muennighoff").coefficients
-    r_d, r_n = decays["R_D"], decays["R_N"]
+    decays = {name: find_law("muennighoff").coefficients[name] for name in ("R_D", "R_N")}
     uncertainty = law.uncertainty
     if uncertainty is not None:
-        draws = tuple((*draw, r_d, r_n) for draw in uncertainty.draws)
+        draws = tuple((*draw, *decays.values()) for draw in uncertainty.draws)
         uncertainty = uncertainty._replace(band=None, draws=draws)
     return DataConstrainedLaw(
-        **law.coefficients, R_D=r_d, R_N=r_n, provenance=law.provenance, uncertainty=uncertainty
+        **law.coefficients, **decays, provenance=law.provenance, uncertainty=uncertainty
     )
 
 
@@ -402,16 +386,11 @@ def describe_repetition(law: Law, point: Allocation, unique_tokens: float | None
     """Epochs and the fresh tokens they are worth: D' = U (1 + R* (1 - e^(-(epochs - 1)/R*)))."""
     if unique_tokens is None:
         return None
-    epochs = point.n_tokens / unique_tokens
-    effective = point.n_tokens
+    epochs, effective = point.n_tokens / unique_tokens, point.n_tokens
     if isinstance(law, DataConstrainedLaw) and epochs > 1:
         effective = unique_tokens * (1 + law.R_D * (1 - math.exp(-(epochs - 1) / law.R_D)))
-    return Repetition(
-        unique_tokens=unique_tokens,
-        epochs=epochs,
-        effective_tokens=effective,
-        source="Muennighoff et al. 2023, arXiv:2305.16264: decays R_D* and R_N*; level and exponents of the law in use",
-    )
+    source = "Muennighoff et al. 2023, arXiv:2305.16264: decays R_D* and R_N*; level and exponents of the law in use"
+    return Repetition(unique_tokens, epochs, effective, source)
 
 
 def tokens_for_loss(law: Law, n_params: float, loss: float, inputs: dict[str, Any]) -> float:
@@ -430,8 +409,7 @@ def tokens_for_loss(law: Law, n_params: float, loss: float, inputs: dict[str, An
     by_data = loss - first_epoch + law.B * unique**-law.beta
     worth = (law.B / by_data) ** (1 / law.beta) / unique - 1 if by_data > 0 else math.inf
     if worth >= law.R_D:
-        raise LawError(
-            f"no number of epochs of {format_tokens(unique)} tokens brings {format_params(n_params)} parameters to a "
-            f"loss of {loss:.4g}."
-        )
+        size = f"{format_params(n_params)} parameters"
+        epochs = f"no number of epochs of {format_tokens(unique)} tokens"
+        raise LawError(f"{epochs} brings {size} to a loss of {loss:.4g}.")
     return float(unique * (1 - law.R_D * math.log1p(-worth / law.R_D)))

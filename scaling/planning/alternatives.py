@@ -38,12 +38,12 @@ class OtherSize(NamedTuple):
 
     ratio: float
     n_params: float
-    n_tokens: float | None
-    flops: float | None
-    extra_compute: float | None  # C_k / C* - 1
-    extra_compute_interval: Ends | None
-    break_even_tokens: float | None  # inference tokens that repay the extra training; None for N >= N*
-    wasted_compute: float | None  # at equal compute: 1 - C'/C
+    n_tokens: float | None = None
+    flops: float | None = None
+    extra_compute: float | None = None  # C_k / C* - 1
+    extra_compute_interval: Ends | None = None
+    break_even_tokens: float | None = None  # inference tokens that repay the extra training; None for N >= N*
+    wasted_compute: float | None = None  # at equal compute: 1 - C'/C
 
     def to_dict(self) -> dict[str, Any]:
         said, ends = fields_of(self), "extra_compute_interval"
@@ -87,9 +87,8 @@ def wasted_compute(law: Law, point: Allocation, problem: AllocationProblem) -> f
 def _wasted_at(law: Law, optimum: Allocation, ratio: float, problem: AllocationProblem) -> float | None:
     """The same for ratio x N* on the optimum's compute."""
     n_params = ratio * optimum.n_params
-    return wasted_compute(
-        law, at(law, n_params, optimum.flops / (FLOPS_PER_PARAM_TOKEN * n_params), problem), problem
-    )
+    n_tokens = optimum.flops / (FLOPS_PER_PARAM_TOKEN * n_params)
+    return wasted_compute(law, at(law, n_params, n_tokens, problem), problem)
 
 
 def equal_loss(law: Law, optimum: Allocation, ratio: float, problem: AllocationProblem) -> Allocation | None:
@@ -126,18 +125,18 @@ def alternatives(
 def _alternative(
     law: Law, optimum: Allocation, ratio: float, problem: AllocationProblem, interval: Ends | None
 ) -> OtherSize:
-    n_params = ratio * optimum.n_params
-    point = equal_loss(law, optimum, ratio, problem)
-    return OtherSize(
+    other = OtherSize(
         ratio=ratio,
-        n_params=n_params,
-        n_tokens=None if point is None else point.n_tokens,
-        flops=None if point is None else point.flops,
-        extra_compute=None if point is None else _extra(optimum, point, problem),
+        n_params=ratio * optimum.n_params,
         extra_compute_interval=interval,
-        break_even_tokens=None if point is None else break_even_tokens(optimum, point),
         wasted_compute=_wasted_at(law, optimum, ratio, problem),
     )
+    point = equal_loss(law, optimum, ratio, problem)
+    if point is None:
+        return other
+    reached = other._replace(n_tokens=point.n_tokens, flops=point.flops)
+    extra, repaid = _extra(optimum, point, problem), break_even_tokens(optimum, point)
+    return reached._replace(extra_compute=extra, break_even_tokens=repaid)
 
 
 def _extra(optimum: Allocation, point: Allocation, problem: AllocationProblem) -> float:
@@ -151,18 +150,14 @@ def _extra_compute_draws(
     """Ends of C_k/C* - 1 where each draw has its own optimum."""
     if law.uncertainty is None or not law.uncertainty.draws:
         return {}
-    values: dict[float, list[float]] = {ratio: [] for ratio in ratios}
     if isinstance(law, ChinchillaLaw) and not problem.inference_tokens:
         i, j = law.family.names.index("alpha"), law.family.names.index("beta")
-        for draw in thinned_rows(law, N_DRAWS):
-            for ratio in ratios:
-                values[ratio].append(extra_compute_closed(ratio, draw[i], draw[j]))
+        exponents = [(draw[i], draw[j]) for draw in thinned_rows(law, N_DRAWS)]
+        values = {ratio: [extra_compute_closed(ratio, *both) for both in exponents] for ratio in ratios}
     else:
-        for other, best in solve_draws(law, problem) if solved is None else solved:
-            if best is None or best.loss is None:
-                continue
-            for ratio in ratios:
-                values[ratio].append(_extra_of_draw(other, best, ratio, problem))
+        pairs = solve_draws(law, problem) if solved is None else solved
+        known = [(draw, best) for draw, best in pairs if best is not None and best.loss is not None]
+        values = {ratio: [_extra_of_draw(*pair, ratio, problem) for pair in known] for ratio in ratios}
     return {ratio: two_sided(v, law.uncertainty.level) for ratio, v in values.items() if v}
 
 
@@ -173,6 +168,10 @@ def _extra_of_draw(law: Law, best: Allocation, ratio: float, problem: Allocation
         n_tokens = best.n_tokens * tokens_ratio(ratio, law.alpha, law.beta, balance)
         point = best._replace(n_params=ratio * best.n_params, n_tokens=n_tokens)
         return _extra(best, point, problem)
+    return _extra_of(law, best, ratio, problem)
+
+
+def _extra_of(law: Law, best: Allocation, ratio: float, problem: AllocationProblem) -> float:
     reached = equal_loss(law, best, ratio, problem)
     return math.inf if reached is None else _extra(best, reached, problem)
 
@@ -201,29 +200,14 @@ def valley(law: Law, optimum: Allocation, problem: AllocationProblem) -> NearOpt
     """The most useful sentence of a planner: how little it costs to miss N* by this much."""
     if optimum.loss is None or not has_surface(law):
         return None
-    plain = not problem.inference_tokens and not problem.inputs
-    worst = 0.0
-    for ratio in VALLEY:
-        if plain:
-            cost = _wasted_at(law, optimum, ratio, problem) or 0.0
-        else:
-            point = equal_loss(law, optimum, ratio, problem)
-            cost = math.inf if point is None else _extra(optimum, point, problem)
-        worst = max(worst, cost)
-    return NearOptimum(
-        n_params_low=VALLEY[0] * optimum.n_params,
-        n_params_high=VALLEY[1] * optimum.n_params,
-        ratio_low=VALLEY[0],
-        ratio_high=VALLEY[1],
-        worst=worst,
-        measure=_measure(problem),
-    )
-
-
-def _measure(problem: AllocationProblem) -> str:
-    if problem.inference_tokens:
-        return "more lifetime compute at equal loss"
-    return "more compute at equal loss" if problem.inputs else "wasted at equal compute"
+    if problem.inference_tokens or problem.inputs:
+        costs = [_extra_of(law, optimum, ratio, problem) for ratio in VALLEY]
+        measure = f"more {'lifetime ' if problem.inference_tokens else ''}compute at equal loss"
+    else:
+        costs = [_wasted_at(law, optimum, ratio, problem) or 0.0 for ratio in VALLEY]
+        measure = "wasted at equal compute"
+    low, high = (ratio * optimum.n_params for ratio in VALLEY)
+    return NearOptimum(low, high, *VALLEY, max(0.0, *costs), measure)
 
 
 def training_optimum(law: Law, point: Allocation, problem: AllocationProblem) -> Allocation | None:
@@ -242,9 +226,4 @@ def compare_lifetimes(law: Law, point: Allocation, problem: AllocationProblem) -
     best = training_optimum(law, point, problem) if served else None
     if best is None:
         return None
-    return Inference(
-        inference_tokens=served,
-        lifetime_flops=lifetime_flops(point, served),
-        training_optimum=best,
-        training_optimum_lifetime_flops=lifetime_flops(best, served),
-    )
+    return Inference(served, lifetime_flops(point, served), best, lifetime_flops(best, served))

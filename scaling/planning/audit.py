@@ -141,12 +141,9 @@ class Audit(Shown):
             return ""
         pairs = [describe_reading(self, reading) for reading in self.readings]
         told = "; ".join(f"{said} it is {verdict}" for said, verdict in pairs)
-        what = (
-            f"its training tokens are disputed, {format_tokens(self.model.n_tokens)} here"
-            if self.disputes_tokens
-            else f"its published FLOPs are {self.readings[0].flops / self.flops:.2g} times 6ND"
-        )
-        return f"{what}: {told}"
+        if self.disputes_tokens:
+            return f"its training tokens are disputed, {format_tokens(self.model.n_tokens)} here: {told}"
+        return f"its published FLOPs are {self.readings[0].flops / self.flops:.2g} times 6ND: {told}"
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -195,12 +192,9 @@ class Audit(Shown):
             best += tr(" (params {interval})", interval=ends)
         rows = [(tr("verdict"), self._verdict_text())]
         if self.model.n_params_total is not None:
-            held = tr(
-                "{n} active parameters a token, of {total} in all, which memory holds and the law does not know",
-                n=format_params(self.n_params),
-                total=format_params(self.model.n_params_total),
-            )
-            rows.append((tr("N"), held))
+            n, total = format_params(self.n_params), format_params(self.model.n_params_total)
+            held = tr("{n} active parameters a token, of {total} in all", n=n, total=total)
+            rows.append((tr("N"), held + tr(", which memory holds and the law does not know")))
         named = tr("disputed") if self.disputes_tokens else tr("published C")
         pairs = [describe_reading(self, reading) for reading in self.readings]
         rows += [("" if i else named, f"{said}: {verdict}") for i, (said, verdict) in enumerate(pairs)]
@@ -210,11 +204,11 @@ class Audit(Shown):
         return (Heading(self.model.name), Fields([*rows, *self._loss_rows()]))
 
     def _verdict_text(self) -> str:
-        per_param, times = plain(self.tokens_per_param), plain(self.tokens_per_param_ratio)
+        ratio, times = plain(self.tokens_per_param), plain(self.tokens_per_param_ratio)
         per_param = tr(
-            "{verdict}: {ratio} tokens per parameter, {times} times the optimum",
-            verdict=self.verdict,
-            ratio=per_param,
+            "{a.verdict}: {ratio} tokens per parameter, {times} times the optimum",
+            a=self,
+            ratio=ratio,
             times=times,
         )
         if self.verdict == "near-optimal":
@@ -228,17 +222,17 @@ class Audit(Shown):
         """What the law predicts; nothing for a law that gives no loss."""
         rows = []
         if self.loss is not None and self.excess_loss is not None:
+            best = self.loss - self.excess_loss
             left = tr(
                 "{a.excess_loss:.3f} nats/token: {a.loss:.3f} predicted, {best:.3f} at the optimum",
                 a=self,
-                best=self.loss - self.excess_loss,
+                best=best,
             )
             rows.append((tr("loss left"), left))
         if self.cheapest_flops is not None and self.wasted_compute_fraction is not None:
+            flops, share = format_flops(self.cheapest_flops), format_percent(self.wasted_compute_fraction)
             would_do = tr(
-                "{flops} FLOPs would do: {share} of the compute is wasted",
-                flops=format_flops(self.cheapest_flops),
-                share=format_percent(self.wasted_compute_fraction),
+                "{flops} FLOPs would do: {share} of the compute is wasted", flops=flops, share=share
             )
             if self.verdict == "over-trained":
                 would_do += tr(", unless it is repaid by cheap inference")
@@ -284,7 +278,9 @@ def audit_model(model: TrainedModel, law: Law) -> Audit:
     refuse_nonsense(Allocation(flops=flops, n_params=n_params, n_tokens=model.n_tokens, loss=None))
     optimum = law.allocate(flops, **extra)
     loss, cheapest = _loss_and_cheapest(law, n_params, model.n_tokens, extra)
-    wasted = None if cheapest is None else max(0.0, 1 - cheapest / flops)
+    wasted = _wasted(cheapest, flops)
+    # without its own parameters, another figure means those of the model, as the law counts them
+    figures = (f._replace(n_params=n_params) if f.n_params == model.n_params else f for f in model.figures)
     return Audit(
         model=model,
         law=law,
@@ -301,10 +297,7 @@ def audit_model(model: TrainedModel, law: Law) -> Audit:
         excess_loss=None if loss is None or optimum.loss is None else loss - optimum.loss,
         cheapest_flops=cheapest,
         wasted_compute_fraction=wasted,
-        readings=tuple(
-            _read_figure(law, f._replace(n_params=n_params) if f.n_params == model.n_params else f, extra)
-            for f in model.figures
-        ),
+        readings=tuple(_read_figure(law, figure, extra) for figure in figures),
         findings=findings,
     )
 
@@ -323,15 +316,10 @@ def _read_figure(law: Law, figure: OtherFigure, extra: dict[str, float]) -> Figu
     n_params, n_tokens, _ = figure
     flops = FLOPS_PER_PARAM_TOKEN * n_params * n_tokens
     optimum = law.allocate(flops, **extra)
-    cheapest = _loss_and_cheapest(law, n_params, n_tokens, extra)[1]
-    return FigureVerdict(
-        figure=figure,
-        flops=flops,
-        tokens_per_param_ratio=(n_tokens / n_params) / (optimum.n_tokens / optimum.n_params),
-        verdict=_verdict(
-            n_params / optimum.n_params, None if cheapest is None else max(0.0, 1 - cheapest / flops)
-        ),
-    )
+    _, cheapest = _loss_and_cheapest(law, n_params, n_tokens, extra)
+    ratio = (n_tokens / n_params) / (optimum.n_tokens / optimum.n_params)
+    verdict = _verdict(n_params / optimum.n_params, _wasted(cheapest, flops))
+    return FigureVerdict(figure, flops, ratio, verdict)
 
 
 def _figures(model: PublishedModel, n_params: float, n_tokens: float) -> tuple[OtherFigure, ...]:
@@ -342,13 +330,10 @@ def _figures(model: PublishedModel, n_params: float, n_tokens: float) -> tuple[O
     ratio = model.flops / (FLOPS_PER_PARAM_TOKEN * n_params * n_tokens)
     if abs(ratio - 1) <= CONFLICT:
         return tuple(figures)
-    published = f"published {format_flops(model.flops)} FLOPs"
+    published = f"its published {format_flops(model.flops)} FLOPs"
     if model.flops_counts:
-        return (
-            *figures,
-            OtherFigure(ratio * n_params, n_tokens, f"its {published} count {model.flops_counts}"),
-        )
-    return (OtherFigure(n_params, ratio * n_tokens, f"its {published} over 6N"), *figures)
+        return (*figures, OtherFigure(ratio * n_params, n_tokens, f"{published} count {model.flops_counts}"))
+    return (OtherFigure(n_params, ratio * n_tokens, f"{published} over 6N"), *figures)
 
 
 def from_published(model: PublishedModel) -> TrainedModel:
@@ -365,16 +350,12 @@ def from_published(model: PublishedModel) -> TrainedModel:
             f"{sizes} --tokens 1T, if it was 1T."
         )
     n_params = model.n_params_active or model.n_params
+    same = ("name", "n_tokens", "n_tokens_unique", "n_params_non_embedding", "kind", "status")
     return TrainedModel(
-        name=model.name,
         n_params=n_params,
         n_params_total=model.n_params if model.n_params_active else None,
         figures=_figures(model, n_params, model.n_tokens),
-        n_tokens=model.n_tokens,
-        n_tokens_unique=model.n_tokens_unique,
-        n_params_non_embedding=model.n_params_non_embedding,
-        kind=model.kind,
-        status=model.status,
+        **{name: getattr(model, name) for name in same},
     )
 
 
@@ -394,12 +375,9 @@ def _count_as(law: Law, model: TrainedModel) -> tuple[float, tuple[Finding, ...]
                 f"the law counts non-embedding parameters, of this model only the {known} is known; it is used"
             )
     if model.n_params_total is not None:
-        is_published = bool(origin_of(law).status)
-        fitted = (
-            "in a law fitted on dense models"
-            if is_published
-            else "as the runs behind the law must count them too"
-        )
+        fitted = "as the runs behind the law must count them too"
+        if origin_of(law).status:  # a published one
+            fitted = "in a law fitted on dense models"
         doubts["mixture-of-experts"] = f"a mixture of experts: N is its active parameters, {fitted}"
     elif model.kind != "decoder":
         doubts["not-a-decoder"] = f"an {model.kind}, in a law of decoders"
@@ -410,8 +388,7 @@ def _count_as(law: Law, model: TrainedModel) -> tuple[float, tuple[Finding, ...]
 
 def _further_inputs(law: Law, model: TrainedModel) -> dict[str, float]:
     """Inputs beyond N and D that the law reads and the model has."""
-    reads = {i.name for i in law.family.inputs}
-    unique = model.n_tokens_unique
+    reads, unique = {i.name for i in law.family.inputs}, model.n_tokens_unique
     return {"n_tokens_unique": unique} if unique is not None and "n_tokens_unique" in reads else {}
 
 
@@ -426,6 +403,10 @@ def _loss_and_cheapest(
         return loss, law.flops_for_loss(loss, **extra).flops
     except LawError:  # so close to the floor that no compute separates the two
         return loss, None
+
+
+def _wasted(cheapest: float | None, flops: float) -> float | None:
+    return None if cheapest is None else max(0.0, 1 - cheapest / flops)
 
 
 def _verdict(size_ratio: float, wasted: float | None) -> Verdict:

@@ -22,15 +22,14 @@ def summarise_audits(audits: Sequence[Audit], law: Law, *, law_name: str) -> Blo
     headers += [f"{RULE_OF_THUMB} N", tr("trained"), tr("wasted"), tr("loss +")]
     each = [block for audit in audits for block in audit.summary()] if len(audits) <= DETAILED else []
     source = f" ({law.provenance.source})" if law.provenance else ""
+    any_mixture = any(a.model.n_params_total for a in audits)
     assumed = tr(
         "C = 6 N D, N the {counted}{mixture}. Law: {law}{source}. N*, D*: the best split of the same C. Trained: by "
         "how many times D/N misses the law's{disputed}. Wasted: the share of C that an optimal model of the same loss "
         "would not have needed (under 6 % is near). Loss +: above the optimum at the same C. Losses are the law's "
         "predictions in nats per token.",
         counted=tr("non-embedding parameters") if counts_non_embedding(law) else tr("total parameters"),
-        mixture=tr(" (of a mixture of experts: the active)")
-        if any(a.model.n_params_total for a in audits)
-        else "",
+        mixture=tr(" (of a mixture of experts: the active)") if any_mixture else "",
         law=law_name,
         source=source,
         disputed=tr(" (?: its figures are disputed)") if any(a.is_open for a in audits) else "",
@@ -60,9 +59,8 @@ def _trained(a: Audit) -> str:
     ratio = a.tokens_per_param_ratio
     if a.verdict == "near-optimal":
         return tr("near")
-    if ratio < 1:
-        return tr("{times}x under", times=plain(1 / ratio, 2))
-    return tr("{times}x over", times=plain(ratio, 2))
+    times = plain(max(ratio, 1 / ratio), 2)
+    return tr("{times}x under", times=times) if ratio < 1 else tr("{times}x over", times=times)
 
 
 def audit_findings(audits: Sequence[Audit], law: Law) -> tuple[Finding, ...]:

@@ -16,9 +16,8 @@ from scaling.units import format_duration, format_flops, format_params, format_p
 
 LEAST_PARAMS = 1e4  # below this no shape is a language model
 LARGEST_RUN = 5e26  # FLOPs of the largest training runs known in 2025 (Epoch AI's database)
-MOST_FLOPS = (
-    1e30  # five times what Epoch AI (2024, Can AI scaling continue through 2030?) thinks possible by 2030
-)
+# five times what Epoch AI (2024, Can AI scaling continue through 2030?) thinks possible by 2030
+MOST_FLOPS = 1e30
 LARGEST_CLUSTER = 200_000  # accelerators of the largest cluster known in 2025 (Colossus: Epoch AI's database)
 MOST_TOKENS_PER_PARAM = 1e4  # of any run behind a published law (Sardana et al. 2024, arXiv:2401.00448)
 YEAR = 365.25 * 86400
@@ -36,7 +35,7 @@ CORPORA = (
 )
 
 TENSOR_PARALLEL_MOST = 8  # accelerators of one host, which can share one sequence
-RANGE_NAMES = {"flops": "C", "n_params": "N", "n_tokens": "D"}
+RANGES = {"flops": ("C", format_flops), "n_params": ("N", format_params), "n_tokens": ("D", format_tokens)}
 
 
 def refuse_nonsense(
@@ -127,29 +126,20 @@ def size_findings(point: Allocation, cost: Cost) -> Iterator[Finding]:
     """Where the run is larger, longer or further over-trained than any that is known."""
     ratio, seconds, count = point.n_tokens / point.n_params, cost.seconds[1], cost.n_accelerators
     if point.flops > LARGEST_RUN * (1 + 1e-9):
-        yield _doubt(
-            "larger-than-any-run",
-            f"size: {format_flops(point.flops)} FLOPs are {format_count(point.flops / LARGEST_RUN)} times the largest "
-            f"training runs known (about {format_flops(LARGEST_RUN)}, Epoch AI 2025).",
-        )
+        times = f"{format_flops(point.flops)} FLOPs are {format_count(point.flops / LARGEST_RUN)} times the largest"
+        known = f"training runs known (about {format_flops(LARGEST_RUN)}, Epoch AI 2025)."
+        yield _doubt("larger-than-any-run", f"size: {times} {known}")
     if count > LARGEST_CLUSTER:
-        yield _doubt(
-            "larger-than-any-cluster",
-            f"size: {count:,} accelerators are {format_count(count / LARGEST_CLUSTER)} times the largest cluster known "
-            f"(about {LARGEST_CLUSTER:,}, Epoch AI 2025).",
-        )
+        times = f"{count:,} accelerators are {format_count(count / LARGEST_CLUSTER)} times the largest cluster known"
+        yield _doubt("larger-than-any-cluster", f"size: {times} (about {LARGEST_CLUSTER:,}, Epoch AI 2025).")
     if seconds > LONGEST_SECONDS:
-        yield _doubt(
-            "overtaken-by-later-runs",
-            f"time: {format_duration(seconds, 2)}; a run of over 15 months is overtaken by one that starts later on "
-            "better hardware (Sevilla et al. 2022, Epoch AI).",
-        )
+        why = "a run of over 15 months is overtaken by one that starts later on better hardware"
+        said = f"time: {format_duration(seconds, 2)}; {why} (Sevilla et al. 2022, Epoch AI)."
+        yield _doubt("overtaken-by-later-runs", said)
     if ratio > MOST_TOKENS_PER_PARAM:
-        yield _doubt(
-            "over-training",
-            f"over-training: {ratio:,.0f} tokens per parameter; the runs behind the published laws end at "
-            f"{MOST_TOKENS_PER_PARAM:,.0f} (Sardana et al. 2024).",
-        )
+        end = f"{MOST_TOKENS_PER_PARAM:,.0f} (Sardana et al. 2024)"
+        said = f"{ratio:,.0f} tokens per parameter; the runs behind the published laws end at {end}."
+        yield _doubt("over-training", f"over-training: {said}")
 
 
 def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator[Finding]:
@@ -160,16 +150,13 @@ def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator
         if value is None or low <= value <= high:
             continue
         factor, end, side = (value / high, high, "beyond") if value > high else (low / value, low, "below")
-        formatter = {"flops": format_flops, "n_params": format_params, "n_tokens": format_tokens}[name]
-        outside.append(
-            f"{RANGE_NAMES[name]} = {formatter(value)} is {format_count(factor)} times {side} the law's runs "
-            f"(they end at {formatter(end)})"
-        )
+        symbol, formatter = RANGES[name]
+        times = f"{format_count(factor)} times {side} the law's runs (they end at {formatter(end)})"
+        outside.append(f"{symbol} = {formatter(value)} is {times}")
     if outside:
         assumed = "The intervals assume" if has_interval else "The plan assumes"
-        yield _doubt(
-            "extrapolation", f"extrapolation: {'; '.join(outside)}. {assumed} that the law holds there."
-        )
+        said = f"extrapolation: {'; '.join(outside)}. {assumed} that the law holds there."
+        yield _doubt("extrapolation", said)
     if origin.loss_unit == "in doubt":
         yield _doubt(
             "loss-unit-in-doubt",
@@ -188,25 +175,18 @@ def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator
 
 def data_sentence(n_tokens: float) -> str:
     """How the tokens compare with text that exists."""
-    needed = format_tokens(n_tokens)
-    for tokens, name in CORPORA:
-        if n_tokens <= tokens:
-            return (
-                f"{needed} tokens are {format_percent(n_tokens / tokens)} of {name}, {format_tokens(tokens)}"
-            )
-    tokens, name = CORPORA[-1]
-    return f"{needed} tokens are {format_count(n_tokens / tokens)} times {name}, {format_tokens(tokens)}"
+    tokens, name = next((corpus for corpus in CORPORA if n_tokens <= corpus[0]), CORPORA[-1])
+    share = n_tokens / tokens
+    part = f"{format_percent(share)} of" if share <= 1 else f"{format_count(share)} times"
+    return f"{format_tokens(n_tokens)} tokens are {part} {name}, {format_tokens(tokens)}"
 
 
 def data_findings(law: Law, point: Allocation, unique_tokens: float | None) -> Iterator[Finding]:
     """Tokens seen so often that it costs loss, or more of them than any open corpus holds where the user named none."""
     if unique_tokens is None:
         if point.n_tokens > CORPORA[0][0]:
-            yield _doubt(
-                "more-than-any-open-corpus",
-                f"data: {data_sentence(point.n_tokens)}. Name what you have with --unique-tokens to plan with "
-                "repetition.",
-            )
+            advice = "Name what you have with --unique-tokens to plan with repetition."
+            yield _doubt("more-than-any-open-corpus", f"data: {data_sentence(point.n_tokens)}. {advice}")
         return
     epochs = point.n_tokens / unique_tokens
     if needs_repetition(point, unique_tokens) and not has_surface(law):
@@ -216,21 +196,16 @@ def data_findings(law: Law, point: Allocation, unique_tokens: float | None) -> I
             "what that costs; plan with --law besiroglu to price it.",
         )
     elif epochs > CHEAP_EPOCHS and has_surface(law):
-        yield _doubt(
-            "many-epochs",
-            f"data: {format_count(epochs)} epochs; beyond {CHEAP_EPOCHS:g} a repeated token is worth visibly less than "
-            "a fresh one.",
-        )
+        less = "a repeated token is worth visibly less than a fresh one"
+        yield _doubt("many-epochs", f"data: {format_count(epochs)} epochs; beyond {CHEAP_EPOCHS:g} {less}.")
 
 
 def shape_findings(shape: Shape, *, without_vocabulary: bool) -> Iterator[Finding]:
     """What the shape had to assume; of a law that counts parameters without the vocabulary, the parameters in all."""
     if without_vocabulary:
-        yield _doubt(
-            "non-embedding-law",
-            "this law counts non-embedding parameters: the model has "
-            f"{format_params(shape.n_params_total)} in all, and 6ND leaves its vocabulary out",
-        )
+        n_params = format_params(shape.n_params_total)
+        total = f"the model has {n_params} in all, and 6ND leaves its vocabulary out"
+        yield _doubt("non-embedding-law", f"this law counts non-embedding parameters: {total}")
     for note in shape.notes:
         yield _doubt("shape", f"shape: {note}")
 

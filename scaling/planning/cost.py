@@ -8,8 +8,9 @@ Prices are per accelerator-hour with their date; energy is the accelerators' boa
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scaling.errors import PlanError, UsageError
 from scaling.findings import Finding
@@ -17,19 +18,27 @@ from scaling.planning.shape import DEFAULT_CONTEXT
 from scaling.reference.hardware import Accelerator
 from scaling.units import format_dollars, format_duration, format_flops, format_percent
 
-DEFAULT_GOODPUT = (
-    0.9  # Llama 3 (Grattafiori et al. 2024, sec. 3.3.4) reports over 90 % effective training time
-)
+# Llama 3 (Grattafiori et al. 2024, sec. 3.3.4) reports over 90 % effective training time
+DEFAULT_GOODPUT = 0.9
 SECONDS_PER_HOUR = 3600.0
 JOULES_PER_KWH = 3.6e6
 TARGET_SECONDS = 30 * 86400.0  # a count that nobody gave is chosen to finish within 30 days
 
-_OPTIONS = {
+_AMOUNTS = {
     "flops": "--flops",
     "seconds": "--time",
     "dollars": "--dollars",
     "target_loss": "--target-loss",
 }
+_SIZES = {"n_params": "--params", "n_tokens": "--tokens"}
+
+
+def _require_positive(values: Any, names: Iterable[str]) -> None:
+    """Refuse a given value that is not positive and finite."""
+    for name in names:
+        value = getattr(values, name)
+        if value is not None and not (0 < value < math.inf):
+            raise UsageError(f"{name} must be a positive finite number, got {value!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +56,11 @@ class Budget:
     n_tokens: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("flops", "seconds", "dollars", "target_loss", "n_params", "n_tokens"):
-            value = getattr(self, name)
-            if value is not None and not (0 < value < math.inf):
-                raise UsageError(f"{name} must be a positive finite number, got {value!r}.")
-        money = [_OPTIONS[n] for n in _OPTIONS if getattr(self, n) is not None]
-        sizes = [
-            o for n, o in (("n_params", "--params"), ("n_tokens", "--tokens")) if getattr(self, n) is not None
-        ]
+        _require_positive(self, (*_AMOUNTS, *_SIZES))
+        money, sizes = (
+            [option for name, option in options.items() if getattr(self, name) is not None]
+            for options in (_AMOUNTS, _SIZES)
+        )
         if len(money) > 1:
             raise UsageError(f"give exactly one budget, got {' and '.join(money)}: leave all but one out.")
         if not money and not sizes:
@@ -63,9 +69,8 @@ class Budget:
                 "--target-loss 2.3, --params 7B or --tokens 1T."
             )
         if money and len(sizes) == 2:
-            raise UsageError(
-                f"{' and '.join(sizes)} fix the run already: leave one of them, or {money[0]}, out."
-            )
+            given = " and ".join(sizes)
+            raise UsageError(f"{given} fix the run already: leave one of them, or {money[0]}, out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +85,7 @@ class Constraints:
     vocab_size: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("unique_tokens", "max_params", "max_memory_bytes", "inference_tokens"):
-            value = getattr(self, name)
-            if value is not None and not (0 < value < math.inf):
-                raise UsageError(f"{name} must be a positive finite number, got {value!r}.")
+        _require_positive(self, ("unique_tokens", "max_params", "max_memory_bytes", "inference_tokens"))
 
 
 class Cluster(NamedTuple):
@@ -157,9 +159,8 @@ def make_cluster(
     peak = peak_flops_per_s or (a.peak_flops_per_s if a else None)
     label = a.name if a else name
     if peak is None:
-        raise UsageError(
-            f"the peak of {label or 'this device'} is not known; give --peak-tflops (dense, per device)."
-        )
+        device = label or "this device"
+        raise UsageError(f"the peak of {device} is not known; give --peak-tflops (dense, per device).")
     _refuse_out_of_range(peak, count, goodput)
     low, mid, high, source = _utilisation(a, mfu)
     price = (price_usd_per_hour, price_usd_per_hour)
@@ -229,9 +230,8 @@ def hours_from_dollars(cluster: Cluster, dollars: float) -> tuple[float, float, 
     """
     low, high = cluster.price_usd_per_hour_low, cluster.price_usd_per_hour_high
     if low is None or high is None:
-        raise PlanError(
-            f"no price is known for {cluster.name}; give one in dollars per accelerator-hour with --price."
-        )
+        advice = "give one in dollars per accelerator-hour with --price"
+        raise PlanError(f"no price is known for {cluster.name}; {advice}.")
     return dollars / high, dollars / math.sqrt(low * high), dollars / low
 
 
@@ -253,40 +253,27 @@ def buy_compute(budget: Budget, cluster: Cluster) -> Compute | None:
     """FLOPs of the budget on the cluster; None where the budget is not an amount of compute."""
     if budget.flops is not None:
         return Compute(flops=budget.flops, low=budget.flops, high=budget.flops, how="given")
+    rate = f"{cluster.peak_flops_per_s / 1e12:g} TFLOP/s dense x {format_percent(cluster.mfu_mid)} MFU x "
+    rate += f"{format_percent(cluster.goodput)} goodput"
     if budget.seconds is not None:
         flops = flops_from_time(cluster, budget.seconds)
         low, high = (flops * mfu / cluster.mfu_mid for mfu in (cluster.mfu_low, cluster.mfu_high))
-        return Compute(flops=flops, low=low, high=high, how=_time_sentence(cluster, budget.seconds))
+        used = f"{cluster.n_accelerators or 1} x {cluster.name} x {rate} x {format_duration(budget.seconds)}"
+        return Compute(flops=flops, low=low, high=high, how=f"{used} = {format_flops(flops)} FLOPs")
     if budget.dollars is not None:
         hours = hours_from_dollars(cluster, budget.dollars)
         low, mid, high = (flops_from_hours(cluster, h) for h in hours)
-        return Compute(flops=mid, low=low, high=high, how=_dollar_sentence(cluster, budget.dollars, hours[1]))
+        spent = f"{_dollars_an_hour(cluster, budget.dollars)} = {hours[1]:,.0f} hours of {cluster.name}"
+        return Compute(flops=mid, low=low, high=high, how=f"{spent} x {rate} = {format_flops(mid)} FLOPs")
     return None
 
 
-def _rate(cluster: Cluster) -> str:
-    return (
-        f"{cluster.peak_flops_per_s / 1e12:g} TFLOP/s dense x {format_percent(cluster.mfu_mid)} MFU x "
-        f"{format_percent(cluster.goodput)} goodput"
-    )
-
-
-def _time_sentence(cluster: Cluster, seconds: float) -> str:
-    flops = format_flops(flops_from_time(cluster, seconds))
-    count = cluster.n_accelerators or 1
-    return f"{count} x {cluster.name} x {_rate(cluster)} x {format_duration(seconds)} = {flops} FLOPs"
-
-
-def _dollar_sentence(cluster: Cluster, dollars: float, hours: float) -> str:
+def _dollars_an_hour(cluster: Cluster, dollars: float) -> str:
     low, high = cluster.price_usd_per_hour_low or 0.0, cluster.price_usd_per_hour_high or 0.0
     price = f"${math.sqrt(low * high):.2f}"
     if low != high:
         price += f" (${low:.2f} to ${high:.2f}, {price_date_text(cluster.price_date)})"
-    flops = format_flops(flops_from_hours(cluster, hours))
-    return (
-        f"{format_dollars(dollars)} at {price} an hour = {hours:,.0f} hours of {cluster.name} "
-        f"x {_rate(cluster)} = {flops} FLOPs"
-    )
+    return f"{format_dollars(dollars)} at {price} an hour"
 
 
 def choose_count(cluster: Cluster, flops: float, least: int = 1) -> int:
@@ -300,11 +287,11 @@ def estimate_cost(cluster: Cluster, flops: float, *, least_count: int = 1) -> Co
 
     Example: 1e21 FLOPs on one H100 at 989e12 x 0.40 x 0.9 FLOP/s take 780 hours.
     """
-    low, mid, high = (
-        flops / (cluster.flops_per_s(mfu) * SECONDS_PER_HOUR)
-        for mfu in (cluster.mfu_high, cluster.mfu_mid, cluster.mfu_low)
+    mfus = (cluster.mfu_low, cluster.mfu_mid, cluster.mfu_high)
+    hours = low, mid, high = _three(
+        flops / (cluster.flops_per_s(mfu) * SECONDS_PER_HOUR) for mfu in mfus[::-1]
     )
-    count = cluster.n_accelerators or choose_count(cluster, flops, least_count)
+    count, watts = cluster.n_accelerators or choose_count(cluster, flops, least_count), cluster.tdp_w
     price = None
     if cluster.price_usd_per_hour_low is not None and cluster.price_usd_per_hour_high is not None:
         price = cluster.price_usd_per_hour_low, cluster.price_usd_per_hour_high
@@ -313,21 +300,22 @@ def estimate_cost(cluster: Cluster, flops: float, *, least_count: int = 1) -> Co
         n_accelerators=count,
         is_chosen=cluster.n_accelerators is None,
         peak_flops_per_s=cluster.peak_flops_per_s,
-        mfu=(cluster.mfu_low, cluster.mfu_mid, cluster.mfu_high),
+        mfu=mfus,
         mfu_source=cluster.mfu_source,
         goodput=cluster.goodput,
-        accelerator_hours=(low, mid, high),
-        seconds=(
-            low * SECONDS_PER_HOUR / count,
-            mid * SECONDS_PER_HOUR / count,
-            high * SECONDS_PER_HOUR / count,
-        ),
+        accelerator_hours=hours,
+        seconds=_three(h * SECONDS_PER_HOUR / count for h in hours),
         price_usd_per_hour=price,
         price_date=cluster.price_date,
         usd=None if price is None else (mid * price[0], mid * price[1]),
         usd_extreme=None if price is None else (low * price[0], high * price[1]),
-        energy_kwh=_energy(cluster.tdp_w, (low, mid, high)),
+        energy_kwh=None if watts is None else _three(estimate_energy_kwh(watts, h) for h in hours),
     )
+
+
+def _three(values: Iterable[float]) -> tuple[float, float, float]:
+    low, mid, high = values
+    return low, mid, high
 
 
 def price_date_text(date: str) -> str:
@@ -340,10 +328,3 @@ def price_date_text(date: str) -> str:
 def estimate_energy_kwh(tdp_w: float, accelerator_hours: float) -> float:
     """Board power x time: 700 W for 24 h is 60.48 MJ, 16.8 kWh."""
     return tdp_w * accelerator_hours * SECONDS_PER_HOUR / JOULES_PER_KWH
-
-
-def _energy(tdp_w: float | None, hours: tuple[float, float, float]) -> tuple[float, float, float] | None:
-    if tdp_w is None:
-        return None
-    low, mid, high = (estimate_energy_kwh(tdp_w, h) for h in hours)
-    return low, mid, high

@@ -11,7 +11,7 @@ from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.planning.cost import SECONDS_PER_HOUR
 from scaling.planning.memory import STATE_BYTES
 from scaling.planning.result import Plan
-from scaling.planning.shape import WARM_UP_MOST, aspect_ratio
+from scaling.planning.shape import GATED_RATIO, WARM_UP_MOST, aspect_ratio
 from scaling.translation import tr
 from scaling.units import format_bytes, format_flops, format_params, format_tokens
 
@@ -32,16 +32,8 @@ def derivation(plan: Plan) -> Blocks:
 
 def explain_plan(plan: Plan) -> tuple[Step, ...]:
     """The derivation of a plan."""
-    return (
-        *_budget(plan),
-        *_allocation(plan),
-        *_interval(plan),
-        *_alternatives(plan),
-        *_shape(plan),
-        *_schedule(plan),
-        *_memory(plan),
-        *_cost(plan),
-    )
+    parts = (_budget, _allocation, _interval, _alternatives, _shape, _schedule, _memory, _cost)
+    return tuple(step for part in parts for step in part(plan))
 
 
 def _budget(plan: Plan) -> Iterator[Step]:
@@ -62,11 +54,12 @@ def _allocation(plan: Plan) -> Iterator[Step]:
     if isinstance(law, ChinchillaLaw):
         yield from _chinchilla(law, plan)
     if r is not None and r.epochs > 1:
+        epochs, unique, worth = map(format_tokens, (r.epochs, r.unique_tokens, r.effective_tokens))
         numbers = tr(
             "{epochs} epochs of {unique} are worth {worth} fresh tokens",
-            epochs=format_tokens(r.epochs),
-            unique=format_tokens(r.unique_tokens),
-            worth=format_tokens(r.effective_tokens),
+            epochs=epochs,
+            unique=unique,
+            worth=worth,
         )
         yield Step(tr("repetition"), "D' = U (1 + R* (1 - e^(-(D/U - 1)/R*)))", numbers)
     yield Step(tr("ratio"), "D / N", f"{d:.4g} / {n:.4g} = {plan.tokens_per_param:.4g}")
@@ -86,13 +79,9 @@ def _chinchilla(law: ChinchillaLaw, plan: Plan) -> Iterator[Step]:
         numbers = f"{G:.4g} x ({flops:.4g} / 6)^{a:.4f} = {format_params(n, 4)}"
         yield Step(tr("optimum"), "N* = G (C/6)^a", numbers)
     if plan.repetition is None or plan.repetition.epochs <= 1:
-        numbers = tr(
-            "{law.E:.4f} + {by_size:.4f} (finite model) + {by_data:.4f} (finite data) = {loss:.4f}",
-            law=law,
-            by_size=law.A * n**-law.alpha,
-            by_data=law.B * d**-law.beta,
-            loss=plan.point.loss or 0.0,
-        )
+        terms = f"{law.E:.4f} + {law.A * n**-law.alpha:.4f} ({tr('finite model')}) + "
+        terms += f"{law.B * d**-law.beta:.4f} ({tr('finite data')})"
+        numbers = f"{terms} = {plan.point.loss or 0.0:.4f}"
         yield Step(tr("loss"), "L = E + A / N^alpha + B / D^beta", numbers)
 
 
@@ -101,26 +90,23 @@ def _interval(plan: Plan) -> Iterator[Step]:
     ends, uncertainty = plan.intervals, plan.law.uncertainty
     if ends.level is None or uncertainty is None:
         return
-    if ends.method != uncertainty.method:
+    if ends.method != uncertainty.method or ends.n_params is None or ends.n_tokens is None:
         yield _interval_from_draws(plan)
         return
-    assert ends.n_params is not None
-    assert ends.n_tokens is not None
     (n_low, n_high), flops = ends.n_params, plan.point.flops
     if n_low <= 0 or math.isinf(n_high):
         yield Step(tr("interval"), tr("N* read off the law's band at C"), tr("an end is unbounded"))
         return
+    d_low, d_high = (
+        f"{flops:.4g} / (6 x {n:.4g}) = {format_tokens(d)}" for n, d in zip((n_high, n_low), ends.n_tokens)
+    )
     numbers = tr(
-        "N* {ends} at {budget} FLOPs ({method}), so D = {c:.4g} / (6 x {n_high:.4g}) = {d_low} to {c:.4g} / "
-        "(6 x {n_low:.4g}) = {d_high}",
+        "N* {ends} at {budget} FLOPs ({i.method}), so D = {d_low} to {d_high}",
         ends=_ends(ends.n_params, format_params),
         budget=format_flops(flops),
-        method=ends.method,
-        c=flops,
-        n_low=n_low,
-        n_high=n_high,
-        d_low=format_tokens(ends.n_tokens[0]),
-        d_high=format_tokens(ends.n_tokens[1]),
+        i=ends,
+        d_low=d_low,
+        d_high=d_high,
     )
     formula = tr("N* read off the law's band at C; D = C / (6 N) at its ends, D/N = C / (6 N^2)")
     yield Step(tr("interval"), formula, numbers)
@@ -152,13 +138,10 @@ def _alternatives(plan: Plan) -> Iterator[Step]:
     if smaller is None or smaller.extra_compute is None or smaller.break_even_tokens is None:
         return
     best, n, d = plan.optimum, smaller.n_params, smaller.n_tokens or 0.0
-    numbers = tr(
-        "N = {n} reaches {loss:.4f} with {d} tokens: {extra:+.1f} % compute",
-        n=format_params(n),
-        loss=best.loss or 0.0,
-        d=format_tokens(d),
-        extra=100 * smaller.extra_compute,
+    reached = tr(
+        "N = {n} reaches {loss:.4f} with {d} tokens", n=format_params(n), loss=best.loss, d=format_tokens(d)
     )
+    numbers = tr("{reached}: {extra:+.1f} % compute", reached=reached, extra=100 * smaller.extra_compute)
     yield Step(tr("equal loss"), tr("D(N) from L(N, D) = L*"), numbers)
     trained = f"6 x ({n:.3g} x {d:.3g} - {best.n_params:.3g} x {best.n_tokens:.3g})"
     served = f"2 x ({best.n_params:.3g} - {n:.3g}) x {format_tokens(smaller.break_even_tokens)}"
@@ -172,16 +155,9 @@ def _shape(plan: Plan) -> Iterator[Step]:
     a, d = plan.shape.architecture, plan.shape.architecture.d_model
     d_kv, L, f, T = a.n_kv_heads * a.d_head, a.n_layers, a.d_ff, a.context_length
     aspect = tr("d / L near 32 (N / 3e7)^(1/4), at most 128; f near 8/3 d; heads of 64 or 128")
-    numbers = tr(
-        "{d:,} / {L} = {aspect:.3g} (rule: {rule:.3g}); {f:,} / {d:,} = {ratio:.3g} (rule: 2.67)",
-        d=d,
-        L=L,
-        aspect=d / L,
-        rule=aspect_ratio(plan.shape.n_params_wanted),
-        f=f,
-        ratio=f / d,
-    )
-    yield Step(tr("aspect"), aspect, numbers)
+    rule = tr("(rule: {rule:.3g})", rule=aspect_ratio(plan.shape.n_params_wanted))
+    numbers = f"{d:,} / {L} = {d / L:.3g} {rule}; {f:,} / {d:,} = {f / d:.3g} "
+    yield Step(tr("aspect"), aspect, numbers + tr("(rule: {rule:.3g})", rule=GATED_RATIO))
     weights = f"{L} x (2 x {d:,} x ({d:,} + {d_kv:,}) + 3 x {d:,} x {f:,}"
     vocabulary = f"{'' if a.tie_embeddings else '2 x '}{a.vocab_size:,} x {d:,}"
     numbers = f"{weights} + 2 x {d:,}) + {d:,} + {vocabulary} = {plan.shape.n_params_total:,}"
@@ -228,27 +204,19 @@ def _memory(plan: Plan) -> Iterator[Step]:
         (tr("logits"), m.logits_bytes),
         (tr("buffers"), m.communication_bytes),
         (tr("framework"), m.framework_bytes),
+        (tr("sum"), m.total_bytes),
     )
     parts += [f"{name} {format_bytes(n_bytes)}" for name, n_bytes in others if n_bytes]
-    parts.append(tr("sum {total}", total=format_bytes(m.total_bytes)))
-    formula = tr(
-        "bytes on each of {row.n_devices:,}, {row.label}: 2 N + 2 N + 12 N (bf16, AdamW) over those that share",
-        row=row,
-    )
+    where = tr("bytes on each of {row.n_devices:,}, {row.label}", row=row)
+    formula = f"{where}: " + tr("2 N + 2 N + 12 N (bf16, AdamW) over those that share")
     yield Step(tr("memory"), formula, "; ".join(parts))
 
 
 def _cost(plan: Plan) -> Iterator[Step]:
     cost, hours = plan.cost, plan.cost.accelerator_hours[1]
     rate = f"{cost.peak_flops_per_s:.4g} x {cost.mfu[1]:g} x {cost.goodput:g} x 3600"
-    numbers = tr(
-        "{flops:.4g} / ({rate}) = {hours:,.4g} accelerator-hours; / {n} = {each:,.4g} h",
-        flops=plan.point.flops,
-        rate=rate,
-        hours=hours,
-        n=cost.n_accelerators,
-        each=cost.seconds[1] / SECONDS_PER_HOUR,
-    )
+    numbers = f"{plan.point.flops:.4g} / ({rate}) = " + tr("{hours:,.4g} accelerator-hours", hours=hours)
+    numbers += f"; / {cost.n_accelerators} = {cost.seconds[1] / SECONDS_PER_HOUR:,.4g} h"
     yield Step(tr("time"), tr("hours = C / (peak x MFU x goodput x 3600)"), numbers)
     if cost.usd is not None and cost.price_usd_per_hour is not None:
         low, high = cost.price_usd_per_hour

@@ -62,19 +62,11 @@ def plan_memory(
     architecture: Architecture, memory_bytes: float | None, n_devices: int, least: Sharding | None
 ) -> MemoryPlan:
     """Rows for DDP, ZeRO-1, ZeRO-2 and FSDP, and one more with recomputation and tensor parallelism if none fits."""
-    rows = [
-        _row(architecture, memory_bytes, n_devices, strategy, "none", 1)
-        for strategy in ("ddp", "zero1", "zero2", "fsdp")
-    ]
+    rows = [_row(architecture, memory_bytes, n_devices, strategy, "none", 1) for strategy in LABELS]
     if memory_bytes is not None and not any(row.fits for row in rows):
         rows.append(_leanest(architecture, memory_bytes, n_devices))
-    return MemoryPlan(
-        memory_bytes=memory_bytes,
-        n_devices=n_devices,
-        rows=tuple(rows),
-        least=least,
-        hint=_hint(rows, memory_bytes, n_devices, least),
-    )
+    hint = _hint(rows, memory_bytes, n_devices, least)
+    return MemoryPlan(memory_bytes, n_devices, tuple(rows), least, hint)
 
 
 def least_devices(architecture: Architecture, n_params: float, memory_bytes: float | None) -> Sharding | None:
@@ -84,16 +76,11 @@ def least_devices(architecture: Architecture, n_params: float, memory_bytes: flo
     """
     if memory_bytes is None:
         return None
-    start = max(1, 2 ** math.floor(math.log2(max(1.0, STATE_BYTES * n_params / memory_bytes))))
-    n = start
-    while n <= max(MOST_DEVICES, 4 * start):
-        row = _leanest(architecture, memory_bytes, n)
-        if row.fits:
-            return row
-        n *= 2
-        if n > 64 * start:  # sharding further leaves activations, logits and buffers as they are
-            break
-    return None
+    start = 2 ** math.floor(math.log2(max(1.0, STATE_BYTES * n_params / memory_bytes)))
+    # sharding over 64 times as many leaves activations, logits and buffers as they are
+    counts = (start * 2**doubling for doubling in range(7))
+    enough = (_leanest(architecture, memory_bytes, n) for n in counts if n <= max(MOST_DEVICES, 4 * start))
+    return next((row for row in enough if row.fits), None)
 
 
 def largest_params(
@@ -141,21 +128,15 @@ def _row(
     recomputation: Recomputation,
     tensor_parallel: int,
 ) -> Sharding:
-    memory = estimate_memory(
-        architecture,
-        n_devices=n_devices,
-        strategy=strategy,
-        recomputation=recomputation,
-        tensor_parallel=tensor_parallel,
-    )
-    return Sharding(
-        strategy=strategy,
-        recomputation=recomputation,
-        tensor_parallel=tensor_parallel,
-        n_devices=n_devices,
-        memory=memory,
-        fits=None if memory_bytes is None else memory.total_bytes <= memory_bytes,
-    )
+    how: Any = {
+        "strategy": strategy,
+        "recomputation": recomputation,
+        "tensor_parallel": tensor_parallel,
+        "n_devices": n_devices,
+    }
+    memory = estimate_memory(architecture, **how)
+    fits = None if memory_bytes is None else memory.total_bytes <= memory_bytes
+    return Sharding(**how, memory=memory, fits=fits)
 
 
 def _hint(rows: list[Sharding], memory_bytes: float | None, n_devices: int, least: Sharding | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scaling.errors import PlanError
 from scaling.findings import Finding
@@ -30,7 +30,7 @@ from scaling.planning.cost import (
 )
 from scaling.planning.memory import MemoryPlan, largest_params, least_devices, plan_memory
 from scaling.planning.result import Plan
-from scaling.planning.shape import Count, Schedule, Shape, choose_architecture, choose_schedule
+from scaling.planning.shape import Count, Shape, choose_architecture, choose_schedule
 from scaling.planning.uncertainty import Solved, intervals, solve_draws
 from scaling.reference.hardware import find_accelerator
 from scaling.reference.published import DEFAULT_LAW, find_law
@@ -77,19 +77,17 @@ def plan_training(
     if constraints.max_memory_bytes is not None and problem.is_free:
         problem, capped = _cap_by_memory(law, problem, hardware, constraints)
         findings += capped
-    request = _Request(given, constraints, hardware, cluster is not None, compute, ratios)
-    return _complete(request, _answer(law, problem, constraints.unique_tokens), findings)
-
-
-class _Request(NamedTuple):
-    """What was asked: fields of the plan."""
-
-    budget: Budget
-    constraints: Constraints
-    cluster: Cluster
-    cluster_given: bool
-    compute: Compute | None
-    ratios: tuple[float, ...]
+    answer = _answer(law, problem, constraints.unique_tokens)
+    return Plan(
+        budget=given,
+        constraints=constraints,
+        cluster=hardware,
+        cluster_given=cluster is not None,
+        compute=compute,
+        ratios=ratios,
+        **answer._asdict(),
+        **_sections(answer, constraints, hardware, findings),
+    )
 
 
 class _Answer(NamedTuple):
@@ -127,32 +125,34 @@ def _answer(law: Law, problem: AllocationProblem, unique_tokens: float | None) -
     return _Answer(used, problem, point, is_optimum, optimum, reference, wasted, solved)
 
 
-def _complete(request: _Request, answer: _Answer, findings: tuple[Finding, ...]) -> Plan:
-    """The sections that every reader of the plan needs: the answer, its doubts, and how to do it."""
-    law, point, constraints = answer.law, answer.point, request.constraints
+def _sections(
+    answer: _Answer, constraints: Constraints, cluster: Cluster, findings: tuple[Finding, ...]
+) -> dict[str, Any]:
+    """The sections that every reader of the plan needs, fields of it: the doubts about the answer, and how to do it."""
+    law, point, unique_tokens = answer.law, answer.point, constraints.unique_tokens
     shape, shape_findings = _shape(law, point, constraints)
-    memory, cost = _memory_and_cost(request.cluster, point, shape)
-    checks.refuse_endless(cost, point.flops, choose_count(request.cluster, point.flops))
-    schedule = _schedule(point, shape, constraints)
-    ends = intervals(law, answer.problem, answer.solved)
-    return Plan(
-        **request._asdict(),
-        **answer._asdict(),
-        intervals=ends,
-        findings=(
-            *checks.law_findings(law, point, has_interval=ends.level is not None),
-            *findings,
-            *checks.size_findings(point, cost),
-            *checks.data_findings(law, point, constraints.unique_tokens),
-            *shape_findings,
-            *checks.hardware_findings(memory, cost, schedule),
-        ),
-        repetition=describe_repetition(law, point, constraints.unique_tokens),
-        shape=shape,
-        schedule=schedule,
-        memory=memory,
-        cost=cost,
+    memory, cost = _memory_and_cost(cluster, point, shape)
+    checks.refuse_endless(cost, point.flops, choose_count(cluster, point.flops))
+    body = point.n_params if shape is None else shape.n_params_total * (1 - shape.vocabulary_share)
+    schedule = choose_schedule(
+        point.n_params,
+        point.n_tokens,
+        point.loss,
+        context_length=constraints.context_length,
+        n_params_without_vocabulary=body,
     )
+    ends = intervals(law, answer.problem, answer.solved)
+    findings = (
+        *checks.law_findings(law, point, has_interval=ends.level is not None),
+        *findings,
+        *checks.size_findings(point, cost),
+        *checks.data_findings(law, point, unique_tokens),
+        *shape_findings,
+        *checks.hardware_findings(memory, cost, schedule),
+    )
+    repetition = describe_repetition(law, point, unique_tokens)
+    found = {"intervals": ends, "findings": findings, "repetition": repetition}
+    return {**found, "shape": shape, "schedule": schedule, "memory": memory, "cost": cost}
 
 
 def _reference(
@@ -172,17 +172,16 @@ def _reference(
 def _shape(law: Law, point: Allocation, constraints: Constraints) -> tuple[Shape | None, tuple[Finding, ...]]:
     """The shape, or the reason why none exists."""
     without_vocabulary = counts_non_embedding(law)
-    count: Count = "non_embedding" if without_vocabulary else "total"
     try:
-        shape = choose_architecture(
-            point.n_params,
-            vocab_size=constraints.vocab_size,
-            context_length=constraints.context_length,
-            count=count,
-        )
+        shape = _architecture(point.n_params, constraints, "non_embedding" if without_vocabulary else "total")
     except PlanError as error:
         return None, (Finding(code="no-shape", severity="warning", message=f"no shape: {error}"),)
     return shape, tuple(checks.shape_findings(shape, without_vocabulary=without_vocabulary))
+
+
+def _architecture(n_params: float, constraints: Constraints, count: Count = "total") -> Shape:
+    vocab, context = constraints.vocab_size, constraints.context_length
+    return choose_architecture(n_params, vocab_size=vocab, context_length=context, count=count)
 
 
 def _memory_and_cost(
@@ -194,17 +193,6 @@ def _memory_and_cost(
     least = least_devices(shape.architecture, shape.n_params_total, cluster.memory_bytes)
     cost = estimate_cost(cluster, point.flops, least_count=least.n_devices if least else 1)
     return plan_memory(shape.architecture, cluster.memory_bytes, cost.n_accelerators, least), cost
-
-
-def _schedule(point: Allocation, shape: Shape | None, constraints: Constraints) -> Schedule:
-    body = point.n_params if shape is None else shape.n_params_total * (1 - shape.vocabulary_share)
-    return choose_schedule(
-        point.n_params,
-        point.n_tokens,
-        point.loss,
-        context_length=constraints.context_length,
-        n_params_without_vocabulary=body,
-    )
 
 
 # --- a plan capped by the memory of its accelerators: the largest model that trains in it ---
@@ -253,9 +241,7 @@ def _cap_by_memory(
 def _trains_somewhere(n_params: float, memory_bytes: float, constraints: Constraints) -> bool:
     """Whether some number of accelerators of this memory trains a model of this size."""
     try:
-        shape = choose_architecture(
-            n_params, vocab_size=constraints.vocab_size, context_length=constraints.context_length
-        )
+        shape = _architecture(n_params, constraints)
     except PlanError:  # no shape, so nothing to cap: the plan says why
         return True
     return least_devices(shape.architecture, shape.n_params_total, memory_bytes) is not None

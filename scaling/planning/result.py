@@ -243,22 +243,16 @@ def _law_to_dict(law: Law) -> dict[str, Any]:
 def _sentence(plan: Plan, *, say_which: bool = False) -> str:
     point, ends, budget = plan.point, plan.intervals, plan.budget
     flops = _by_error(point.flops, ends.flops, format_flops)
-    size = tr(
-        "{n} {parameters} on {d} tokens",
-        n=_by_error(point.n_params, ends.n_params, format_params),
-        parameters=_counted_params(plan, say_which=say_which),
-        d=_by_error(point.n_tokens, ends.n_tokens, format_tokens),
+    n, d = (
+        _by_error(point.n_params, ends.n_params, format_params),
+        _by_error(point.n_tokens, ends.n_tokens, format_tokens),
     )
+    size = tr("{n} {params} on {d} tokens", n=n, params=_counted_params(plan, say_which=say_which), d=d)
     per_param = _by_error(plan.tokens_per_param, ends.tokens_per_param, _plain)
     ratio = tr("{ratio} tokens per parameter", ratio=per_param)
     if budget.target_loss is not None:
-        return tr(
-            "A loss of {loss:g} takes {flops} FLOPs: {size}, {ratio}.",
-            loss=budget.target_loss,
-            flops=flops,
-            size=size,
-            ratio=ratio,
-        )
+        takes = tr("A loss of {budget.target_loss:g} takes {flops} FLOPs", budget=budget, flops=flops)
+        return f"{takes}: {size}, {ratio}."
     loss = ""
     if point.loss is not None:
         loss = tr(", loss {loss} {unit}", loss=_loss(point.loss, ends.loss), unit=_loss_unit(plan.law))
@@ -279,25 +273,20 @@ def _sentence(plan: Plan, *, say_which: bool = False) -> str:
 
 
 def _optimum_sentence(best: Allocation) -> str:
-    return tr(
-        "The optimum of {flops} FLOPs is {n} on {d}{loss}.",
-        flops=format_flops(best.flops),
-        n=format_params(best.n_params),
-        d=format_tokens(best.n_tokens),
-        loss="" if best.loss is None else tr(", loss {loss:.4g}", loss=best.loss),
-    )
+    flops, n, d = format_flops(best.flops), format_params(best.n_params), format_tokens(best.n_tokens)
+    loss = "" if best.loss is None else tr(", loss {loss:.4g}", loss=best.loss)
+    return tr("The optimum of {flops} FLOPs is {n} on {d}{loss}.", flops=flops, n=n, d=d, loss=loss)
 
 
 def _counted_params(plan: Plan, *, say_which: bool) -> str:
     """'parameters', or what the law counts and what a checkpoint of the shape holds."""
     if counts_non_embedding(plan.law):
-        if plan.shape is None:
-            return tr("non-embedding parameters")
-        return tr("non-embedding parameters ({n} in all)", n=format_params(plan.shape.n_params_total))
+        total = "" if plan.shape is None else format_params(plan.shape.n_params_total)
+        return tr("non-embedding parameters") + (tr(" ({n} in all)", n=total) if total else "")
     if not say_which:
         return tr("parameters")
-    total = origin_of(plan.law).params_convention == "total"
-    return tr("total parameters") if total else tr("active parameters")
+    counts_total = origin_of(plan.law).params_convention == "total"
+    return tr("total parameters") if counts_total else tr("active parameters")
 
 
 def _loss_unit(law: Law) -> str:

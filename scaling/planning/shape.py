@@ -35,6 +35,8 @@ SMALL_VOCABS = (32_000, 16_384, 8_192, 4_096, 2_048, 1_024, 512, 256)
 VOCABULARY_LIMIT = 0.4  # share of N in the embedding above which a default vocabulary shrinks
 TIE_ABOVE = 0.10
 TOLERANCE = 0.02  # of N*; the law's own error is ten times that
+WIDTH_MULTIPLES = ((4096, 256), (1024, 128), (256, 64), (0, 16))  # from a width on, its multiple
+FF_MULTIPLES = ((4096, 256), (1024, 128), (512, 64), (128, 16), (0, 8))  # from a width on, that of the MLP
 GATED_RATIO = 8 / 3  # f / d of a gated MLP with as many weights as 4 d without the gate (Shazeer 2020)
 
 Count = Literal["total", "non_embedding"]
@@ -79,9 +81,8 @@ def choose_architecture(
         PlanError: no shape comes within 2 %: the vocabulary alone is larger than the model.
     """
     if not math.isfinite(n_params) or n_params < 1e4:
-        raise PlanError(
-            f"a shape needs at least 10,000 parameters, got {format_params(n_params)}. Give a larger budget."
-        )
+        got = format_params(n_params)
+        raise PlanError(f"a shape needs at least 10,000 parameters, got {got}. Give a larger budget.")
     if vocab_size is not None and not 2 <= vocab_size <= 10_000_000:
         raise UsageError(f"the vocabulary must hold between 2 and 10 million tokens, got {vocab_size}.")
     if not 1 <= context_length <= 100_000_000:
@@ -132,21 +133,7 @@ def _multiple(d: float) -> int:
     """Grain of the width: under a tenth of it, so that a depth with the right aspect ratio is always near."""
     if d >= 8192:
         return 512 * max(1, int(d / 16384))
-    if d >= 4096:
-        return 256
-    if d >= 1024:
-        return 128
-    return 64 if d >= 256 else 16
-
-
-def _ff_multiple(d: int) -> int:
-    if d >= 4096:
-        return 256
-    if d >= 1024:
-        return 128
-    if d >= 128:
-        return 64 if d >= 512 else 16
-    return 8
+    return next(multiple for least, multiple in WIDTH_MULTIPLES if d >= least)
 
 
 def _head_size(d: int) -> int:
@@ -172,7 +159,7 @@ def _fitting_ff(body: float, d: int, n_layers: int) -> int:
     """The MLP width, in its multiple, that brings the body nearest to `body` parameters."""
     attention = 2 * d * (d + _kv_heads(d) * _head_size(d)) + 2 * d
     exact = ((body - d) / n_layers - attention) / (3 * d)
-    step = _ff_multiple(d)
+    step = next(multiple for least, multiple in FF_MULTIPLES if d >= least)
     return max(step, round(exact / step) * step)
 
 
@@ -186,9 +173,8 @@ def _penalty(n_params: float, d: int, n_layers: int, d_ff: int, error: float) ->
     aspect = math.log(d / n_layers / aspect_ratio(n_params)) / math.log(2)
     ffn = math.log(d_ff / (GATED_RATIO * d)) / math.log(1.5)
     n_heads = d // _head_size(d)
-    awkward_heads = (
-        0.0 if n_heads % 8 == 0 else (0.1 if n_heads % 4 == 0 else 0.2)
-    )  # tensor parallel over 4 or 8
+    # tensor parallel over 4 or 8
+    awkward_heads = 0.0 if n_heads % 8 == 0 else (0.1 if n_heads % 4 == 0 else 0.2)
     awkward_layers = 0.0 if n_layers % 4 == 0 else (0.05 if n_layers % 2 == 0 else 0.1)  # pipeline stages
     return (error / 0.02) ** 2 + aspect**2 + ffn**2 + awkward_heads + awkward_layers
 
@@ -220,18 +206,15 @@ def _vocabulary_share(architecture: Architecture) -> float:
 
 def _describe(a: Architecture, wanted: float, vocab: int, given: bool, count: Count) -> Shape:
     counts = count_params(a)
-    share = _vocabulary_share(a)
+    share, larger = _vocabulary_share(a), "laws fitted on larger models may not hold"
     notes = []
     if a.vocab_size != vocab:
         notes.append(f"vocabulary of {vocab:,} padded to {a.vocab_size:,} for matmul tiles")
     if not given and vocab != DEFAULT_VOCAB:
-        notes.append(
-            f"vocabulary of {vocab:,} assumed: {DEFAULT_VOCAB:,} would take most of so small a model (--vocab)"
-        )
+        why = f"{DEFAULT_VOCAB:,} would take most of so small a model (--vocab)"
+        notes.append(f"vocabulary of {vocab:,} assumed: {why}")
     if share > 0.25:
-        notes.append(
-            f"the vocabulary takes {100 * share:.0f} % of the parameters; laws fitted on larger models may not hold"
-        )
+        notes.append(f"the vocabulary takes {100 * share:.0f} % of the parameters; {larger}")
     return Shape(
         architecture=a,
         n_params=counts.total if count == "total" else counts.non_embedding,
@@ -298,14 +281,8 @@ def deepseek_law(flops: float) -> Advice:
 
 def critical_batch(loss: float) -> Advice:
     """B_crit = 2.1e8 / L^(1/0.21) tokens: above it, more data per step saves little time."""
-    return Advice(
-        name="critical batch",
-        source=KAPLAN,
-        fitted_on="losses 2.2 to 5 nats/token on WebText2",
-        inside=2.2 <= loss <= 5,
-        learning_rate=None,
-        batch_tokens=2.1e8 * loss ** (-1 / 0.21),
-    )
+    fitted_on, inside = "losses 2.2 to 5 nats/token on WebText2", 2.2 <= loss <= 5
+    return Advice("critical batch", KAPLAN, fitted_on, inside, None, 2.1e8 * loss ** (-1 / 0.21))
 
 
 def choose_schedule(
@@ -322,9 +299,8 @@ def choose_schedule(
     """
     body = n_params_without_vocabulary or n_params
     chosen = step_law(body, n_tokens)
-    others = [deepseek_law(FLOPS_PER_PARAM_TOKEN * n_params * n_tokens)] + (
-        [] if loss is None else [critical_batch(loss)]
-    )
+    others = [deepseek_law(FLOPS_PER_PARAM_TOKEN * n_params * n_tokens)]
+    others += [] if loss is None else [critical_batch(loss)]
     assert chosen.batch_tokens is not None
     assert chosen.learning_rate is not None
     most = max(1.0, n_tokens / 100 / context_length)
@@ -353,5 +329,5 @@ def round_sequences(sequences: float) -> int:
     if sequences <= 1:
         return 1
     k = math.floor(math.log2(sequences))
-    candidates = [2**k, 2 ** (k + 1)] + ([3 * 2 ** (k - 1)] if k >= 1 else [])
+    candidates = [2**k, 2 ** (k + 1), *([3 * 2 ** (k - 1)] if k >= 1 else [])]
     return int(min(candidates, key=lambda c: abs(math.log(c / sequences))))

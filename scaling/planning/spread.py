@@ -9,7 +9,8 @@ size (the plan's own shape rules), and say so.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from scaling.errors import LawError, PlanError
@@ -84,7 +85,7 @@ class OtherPapers(NamedTuple):
 
 
 def spread_of_laws(
-    laws: Iterable[Law],
+    laws: Sequence[Law],
     question: AllocationProblem,
     vocab_size: int = DEFAULT_VOCAB,
     unique_tokens: float | None = None,
@@ -92,22 +93,12 @@ def spread_of_laws(
     same_question: bool = True,
 ) -> LawSpread:
     """Each law's N*, D*, C and loss for the question, whose `n_params` counts total parameters."""
-    answers, silent = [], []
-    for law in laws:
-        answer = _answer(law, question, vocab_size, unique_tokens)
-        if answer is None:
-            silent.append(_paper(law))
-        else:
-            answers.append(answer)
-    given_size = question.n_params is not None
-    answers.sort(key=lambda a: a.n_tokens if given_size else a.n_params)
+    found = (_answer(law, question, vocab_size, unique_tokens) for law in laws)
+    by = "n_params" if question.n_params is None else "n_tokens"
+    answers = tuple(sorted((a for a in found if a is not None), key=attrgetter(by)))
     heard = {a.paper for a in answers}
-    return LawSpread(
-        question=question,
-        same_question=same_question,
-        answers=tuple(answers),
-        silent=tuple(p for p in dict.fromkeys(silent) if p not in heard),
-    )
+    silent = tuple(p for p in dict.fromkeys(map(_paper, laws)) if p not in heard)
+    return LawSpread(question, same_question, answers, silent)
 
 
 def other_papers(spread: LawSpread, name: str) -> OtherPapers | None:
@@ -123,14 +114,12 @@ def other_papers(spread: LawSpread, name: str) -> OtherPapers | None:
     if not papers:
         return None
 
-    def middle_half(value: Callable[[LawAnswer], float]) -> tuple[float, float]:
-        votes = sorted(percentile(map(value, answers), 0.5) for answers in papers.values())
+    def middle_half(quantity: str) -> tuple[float, float]:
+        votes = sorted(percentile(map(attrgetter(quantity), answers), 0.5) for answers in papers.values())
         skipped = len(votes) // 4
         return votes[skipped], votes[-1 - skipped]
 
-    n_params = middle_half(lambda a: a.n_params)
-    n_tokens = middle_half(lambda a: a.n_tokens)
-    flops = middle_half(lambda a: a.flops)
+    n_params, n_tokens, flops = map(middle_half, ("n_params", "n_tokens", "flops"))
     return OtherPapers(len(papers), *n_params, *n_tokens, *flops, laws[0], laws[-1], len(spread.silent))
 
 
@@ -142,12 +131,8 @@ def other_papers_text(
     by_tokens = question.n_params is not None
     params, tokens = (others.n_params_low, others.n_params_high), (others.n_tokens_low, others.n_tokens_high)
     low, high = (format_params(end, 2) for end in (tokens if by_tokens else params))
-    text = asked + tr(
-        "the middle half of {n} other papers, one vote each, says {low} to {high}",
-        n=others.n_papers,
-        low=low,
-        high=high,
-    )
+    papers = tr("the middle half of {o.n_papers} other papers, one vote each", o=others)
+    text = asked + tr("{papers}, says {low} to {high}", papers=papers, low=low, high=high)
     if asked:
         text += tr(" tokens") if by_tokens else tr(" parameters")
     if not question.flops:
@@ -155,13 +140,7 @@ def other_papers_text(
         text += tr(" and {low} to {high} FLOPs", low=low, high=high)
     ends = (a.n_tokens if by_tokens else a.n_params for a in (others.least, others.most))
     least, most = (format_params(value, 2) for value in ends)
-    text += tr(
-        "; all, {least} ({least_law}) to {most} ({most_law})",
-        least=least,
-        least_law=others.least.name,
-        most=most,
-        most_law=others.most.name,
-    )
+    text += tr("; all, {least} ({o.least.name}) to {most} ({o.most.name})", least=least, most=most, o=others)
     if others.n_silent:
         text += tr_n("; {n} more has no answer to this", "; {n} more have no answer to this", others.n_silent)
     return text

@@ -7,7 +7,7 @@ imports `Plan`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from scaling.blocks import Blocks, Fields, Figure, Table
 from scaling.laws.base import Allocation, Law
@@ -52,17 +52,17 @@ def budget_text(compute: Compute | None, point: Allocation, budget: Budget, *, s
     """What the compute is, how it was found, and its range."""
     if compute is None:
         return tr("{flops} FLOPs (C = 6ND), from the law", flops=format_flops(point.flops))
+    flops = format_flops(compute.flops)
     if compute.how == "given" and serves:
-        flops = format_flops(compute.flops)
         return tr("{flops} FLOPs for training and inference (6ND + 2N D_inf)", flops=flops)
     if compute.how == "given":
-        return tr("{flops} FLOPs (C = 6ND)", flops=format_flops(compute.flops))
+        return tr("{flops} FLOPs (C = 6ND)", flops=flops)
     if compute.low == compute.high:
         return compute.how
-    low, high = format_flops(compute.low, 2), format_flops(compute.high, 2)
+    ends = _range((compute.low, compute.high), format_flops)
     if budget.dollars is not None:
-        return compute.how + tr("; {low} to {high} over the range of price", low=low, high=high)
-    return compute.how + tr("; {low} to {high} over the range of MFU", low=low, high=high)
+        return compute.how + tr("; {ends} over the range of price", ends=ends)
+    return compute.how + tr("; {ends} over the range of MFU", ends=ends)
 
 
 def law_text(law: Law) -> str:
@@ -107,11 +107,10 @@ def other_laws(
 
 
 def _law_row(answer: LawAnswer) -> tuple[str, ...]:
-    remarks = [tr("converted N")] if answer.conversion else []
-    remarks += [] if answer.inside else [tr("extrapolated")]
+    remarks = {tr("converted N"): answer.conversion, tr("extrapolated"): not answer.inside}
     return (
         answer.name,
-        ", ".join(remarks),
+        ", ".join(remark for remark, applies in remarks.items() if applies),
         format_params(answer.n_params),
         format_tokens(answer.n_tokens),
         format_flops(answer.flops),
@@ -181,7 +180,8 @@ def other_sizes(
     if many:
         said += tr("; wasted: at the optimum's own compute")
         headers.append(tr("wasted"))
-        rows = [(*r, _wasted(a.wasted_compute)) for r, a in zip(rows, sizes, strict=True)]
+        wasted = ("" if a.wasted_compute is None else f"{100 * a.wasted_compute:.1f} %" for a in sizes)
+        rows = [(*row, share) for row, share in zip(rows, wasted, strict=True)]
     return lines((tr("over-train"), said)), _table(headers, rows), _figure(sizes, optimum)
 
 
@@ -191,8 +191,8 @@ def _size_row(a: OtherSize) -> tuple[str, ...]:
     extra = _extra(a.extra_compute, "+")
     if a.extra_compute_interval is not None and a.ratio != 1:
         low, high = a.extra_compute_interval
-        ends = tr("{low} to {high}", low=_extra(low), high=_extra(high)) if math.isfinite(high) else ""
-        extra += f" ({ends or tr('{low} or more', low=_extra(low))})"
+        ends = tr("{low} to {high}", low=_extra(low), high=_extra(high))
+        extra += f" ({ends if math.isfinite(high) else tr('{low} or more', low=_extra(low))})"
     served = "" if a.break_even_tokens is None else format_tokens(a.break_even_tokens)
     return f"{a.ratio:g}", format_params(a.n_params), format_tokens(a.n_tokens), extra, served
 
@@ -205,24 +205,15 @@ def _extra(share: float, sign: str = "") -> str:
     return f"{percent:{sign}.{1 if abs(percent) < 9.995 else 0}f} %"
 
 
-def _wasted(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
-
-
 def _figure(sizes: tuple[OtherSize, ...], optimum: Allocation) -> Figure:
     reached = [(a.n_params, a.extra_compute) for a in sizes if a.extra_compute is not None]
-    return Figure(
-        kind="off-optimum",
-        data={
-            "n_params": [n for n, _ in reached],
-            "extra_compute": [extra for _, extra in reached],
-            "optimum": [optimum.n_params],
-        },
-        alt=tr(
-            "Extra compute of models of other sizes, trained to the loss of the optimum of {n} parameters",
-            n=format_params(optimum.n_params),
-        ),
+    n_params, extra = zip(*reached) if reached else ((), ())
+    data = {"n_params": list(n_params), "extra_compute": list(extra), "optimum": [optimum.n_params]}
+    n = format_params(optimum.n_params)
+    alt = tr(
+        "Extra compute of models of other sizes, trained to the loss of the optimum of {n} parameters", n=n
     )
+    return Figure(kind="off-optimum", data=data, alt=alt)
 
 
 # --- how to build it ---
@@ -246,10 +237,11 @@ def shape_rows(shape: Shape, exact_flops: float, flops: float) -> Iterator[Row]:
 
 def schedule_rows(s: Schedule) -> Iterator[Row]:
     """Steps, batch, learning rate and warm-up, and each source with the range it was fitted on."""
+    batch = format_tokens(s.batch_tokens)
     steps = tr(
         "{s.n_steps:,} steps of {s.batch_sequences:,} x {s.context_length:,} = {batch} tokens",
         s=s,
-        batch=format_tokens(s.batch_tokens),
+        batch=batch,
     )
     rate = tr("learning rate {s.learning_rate:g}, warm-up {s.warm_up_steps:,} steps; {s.decay}", s=s)
     yield tr("training"), f"{steps}, {rate}"
@@ -285,11 +277,11 @@ def memory_blocks(memory: MemoryPlan) -> Blocks:
     told = (lines((tr("memory"), memory.hint)), _table(headers, rows))
     if memory.least is None:
         return told
+    total = format_bytes(memory.least.memory.total_bytes)
     least = tr(
-        "least: {n:,} ({label}, {total} each); micro-batch of one sequence",
-        n=memory.least.n_devices,
-        label=memory.least.label,
-        total=format_bytes(memory.least.memory.total_bytes),
+        "least: {m.n_devices:,} ({m.label}, {total} each); micro-batch of one sequence",
+        m=memory.least,
+        total=total,
     )
     return (*told, lines(("", least)))
 
@@ -332,19 +324,20 @@ def _money(cost: Cost, budget: Budget) -> str:
     if cheap == dear:
         usd = format_dollars(cost.usd[0])
         return tr("{usd} at ${price:.2f} an hour ({when})", usd=usd, price=cheap, when=when)
-    ends = _dollars(cost.usd)
+    ends = _range(cost.usd, format_dollars)
     hourly = tr("${cheap:.2f} to ${dear:.2f} an hour ({when})", cheap=cheap, dear=dear, when=when)
     text = tr("{ends} at {hourly}", ends=ends, hourly=hourly)
     if budget.dollars is not None:
         usd = format_dollars(budget.dollars)
         return tr("{usd} at the middle price; this run costs {text}", usd=usd, text=text)
     if cost.mfu[0] != cost.mfu[2]:
-        text += tr("; {ends} over the range of MFU as well", ends=_dollars(cost.usd_extreme))
+        text += tr("; {ends} over the range of MFU as well", ends=_range(cost.usd_extreme, format_dollars))
     return text
 
 
-def _dollars(ends: tuple[float, float]) -> str:
-    return tr("{low} to {high}", low=format_dollars(ends[0], 2), high=format_dollars(ends[1], 2))
+def _range(ends: tuple[float, float], formatter: Callable[[float, int], str]) -> str:
+    """'1.2B to 3.4B', two digits each."""
+    return tr("{low} to {high}", low=formatter(ends[0], 2), high=formatter(ends[1], 2))
 
 
 def _energy(kwh: float) -> str:
@@ -362,25 +355,23 @@ def next_runs_text(sweeps: tuple[Sweep, ...], law: Law, optimum: Allocation, end
             least=format_flops(least_run_flops(law), 2),
             share=format_percent(MOST_SHARE),
         )
-    if not sweeps and ends.level is None:
-        return tr("this law has no interval to shrink; five sizes around N* at 1 % of the budget are usual")
     if not sweeps:
-        return tr(
-            "this law has no draws to rank sweeps by; five sizes around N* at 1 % of the budget are usual"
-        )
+        usual = tr("five sizes around N* at 1 % of the budget are usual")
+        lacks = tr("no interval to shrink") if ends.level is None else tr("no draws to rank sweeps by")
+        return tr("this law has {lacks}; {usual}", lacks=lacks, usual=usual)
     best = sweeps[0]
     if best.width_left > WORTHWHILE:
+        share = format_percent(max(sweep.share_of_budget for sweep in sweeps))
         return tr(
             "no five runs for up to {share} of this compute would shrink the interval of N* by 5 %",
-            share=format_percent(max(sweep.share_of_budget for sweep in sweeps)),
+            share=share,
         )
     return tr(
-        "{n} runs of {flops} FLOPs, {low} to {high} parameters ({share} of the budget in all), would leave {left:.0f} "
+        "{s.n_runs} runs of {flops} FLOPs, {sizes} parameters ({share} of the budget in all), would leave {left:.0f} "
         "% of the interval of N*, if the law holds",
-        n=best.n_runs,
+        s=best,
         flops=format_flops(best.flops_per_run, 2),
-        low=format_params(best.n_params[0], 2),
-        high=format_params(best.n_params[-1], 2),
+        sizes=_range((best.n_params[0], best.n_params[-1]), format_params),
         share=format_percent(best.share_of_budget),
         left=100 * best.width_left,
     )

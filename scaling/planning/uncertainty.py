@@ -17,7 +17,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from operator import mul
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError, PlanError
@@ -29,6 +29,9 @@ from scaling.planning.numerics import percentile
 Ends = tuple[float, float]  # low, high; 0 and inf where the runs do not determine it
 
 N_DRAWS = 400  # percentiles at 2.5 % rest on 10 draws a side
+DRAW_TOLERANCE = 2e-3  # of ln N of a draw's own optimum, where it is searched
+
+Row = TypeVar("Row")
 
 
 class Intervals(NamedTuple):
@@ -46,12 +49,9 @@ class Intervals(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """An end of 0 or infinity is unbounded, null; null for the whole is a quantity that is given."""
 
-        def said(value: Any) -> Any:
-            return (
-                {"low": value[0] or None, "high": jsonable(value[1])} if isinstance(value, tuple) else value
-            )
-
-        return {name: said(value) for name, value in self._asdict().items()}
+        told: dict[str, Any] = self._asdict()
+        pairs = {name: ends for name, ends in told.items() if isinstance(ends, tuple)}
+        return told | {n: {"low": low or None, "high": jsonable(high)} for n, (low, high) in pairs.items()}
 
 
 Solved = list[tuple[Law, Allocation | None]]  # each draw with its answer, None where it has none
@@ -62,8 +62,7 @@ def intervals(law: Law, problem: AllocationProblem, solved: Solved | None = None
     uncertainty = law.uncertainty
     if uncertainty is None or (uncertainty.band is None and not uncertainty.draws):
         return Intervals(level=None, method="no interval published for this law", statement="")
-    band = uncertainty.band
-    if problem.is_plain and problem.flops and band is not None and math.isinf(problem.max_params):
+    if problem.is_plain and problem.flops and math.isinf(problem.max_params):
         ends = at_budget(law, problem.flops)
         if ends is not None:
             return _from_band(law, problem.flops, *ends)
@@ -90,18 +89,14 @@ def at_budget(law: Law, flops: float) -> tuple[Ends, Ends] | None:
     share = (x - grid[i]) / (grid[j] - grid[i]) if j > i else 0.0
     here, left, right = law.allocate(flops), law.allocate(10.0 ** grid[i]), law.allocate(10.0 ** grid[j])
 
-    def end(ends: Sequence[float], centres: tuple[float | None, float | None, float | None]) -> float:
-        return _between((ends[i], ends[j]), share, centres)
+    def ends(low: Sequence[float], high: Sequence[float], *centres: float | None) -> Ends:
+        return _between((low[i], low[j]), share, centres), _between((high[i], high[j]), share, centres)
 
-    n_params = (here.n_params, left.n_params, right.n_params)
-    loss = (here.loss, left.loss, right.loss)
-    return (
-        (end(band.n_params_low, n_params), end(band.n_params_high, n_params)),
-        (end(band.loss_low, loss), end(band.loss_high, loss)),
-    )
+    n_params = ends(band.n_params_low, band.n_params_high, here.n_params, left.n_params, right.n_params)
+    return n_params, ends(band.loss_low, band.loss_high, here.loss, left.loss, right.loss)
 
 
-def _between(ends: Ends, share: float, centres: tuple[float | None, float | None, float | None]) -> float:
+def _between(ends: Ends, share: float, centres: Sequence[float | None]) -> float:
     """The end at `share` of the way; 0 or inf where one of the two is, since nothing bounds it in between."""
     left, right = ends
     if share == 0 or share == 1:
@@ -117,27 +112,27 @@ def _between(ends: Ends, share: float, centres: tuple[float | None, float | None
 def _from_band(law: Law, flops: float, n_params: Ends, loss: Ends) -> Intervals:
     """D = C / (6 N) and D/N = C / (6 N^2) fall as N grows, so their ends swap."""
     assert law.uncertainty is not None
-    product = flops / FLOPS_PER_PARAM_TOKEN
-    low, high = n_params
+    product, (low, high) = flops / FLOPS_PER_PARAM_TOKEN, n_params
+
+    def tokens(by_high: float, by_low: float) -> Ends:
+        return product / by_high, product / by_low if by_low else math.inf
+
     return Intervals(
         level=law.uncertainty.level,
         method=law.uncertainty.method,
         statement=law.uncertainty.statement,
         n_params=n_params,
-        n_tokens=(_divide(product, high), _divide(product, low)),
-        tokens_per_param=(_divide(product, high * high), _divide(product, low * low)),
+        n_tokens=tokens(high, low),
+        tokens_per_param=tokens(high * high, low * low),
         loss=loss,
     )
-
-
-def _divide(product: float, n: float) -> float:
-    return math.inf if n == 0 else product / n
 
 
 def _from_draws(law: Law, problem: AllocationProblem, solved: Solved | None) -> Intervals:
     assert law.uncertainty is not None
     points = [point for _, point in (solve_draws(law, problem) if solved is None else solved)]
-    level = law.uncertainty.level
+    level, n_all = law.uncertainty.level, len(law.uncertainty.draws)
+    taken = f"{n_all} draws" if len(points) == n_all else f"{len(points)} of {n_all} draws"
     given_loss = problem.target_loss is not None
     sizes_given = sum(x is not None for x in (problem.n_params, problem.n_tokens))
     # With a budget, or with both sizes, arithmetic fixes N and D and only the loss depends on the law.
@@ -154,7 +149,7 @@ def _from_draws(law: Law, problem: AllocationProblem, solved: Solved | None) -> 
 
     return Intervals(
         level=level,
-        method=_draws_method(law, len(points)),
+        method=f"percentiles of {taken} ({law.uncertainty.draws_method or law.uncertainty.method})",
         statement=law.uncertainty.statement,
         n_params=None if fixed or problem.n_params else ends(lambda p: p.n_params),
         n_tokens=None if fixed or problem.n_tokens else ends(lambda p: p.n_tokens),
@@ -164,14 +159,6 @@ def _from_draws(law: Law, problem: AllocationProblem, solved: Solved | None) -> 
     )
 
 
-def _draws_method(law: Law, n_used: int) -> str:
-    """How many draws were taken, of how many the law has, and where those come from."""
-    assert law.uncertainty is not None
-    n_all = len(law.uncertainty.draws)
-    taken = f"{n_used} draws" if n_used == n_all else f"{n_used} of {n_all} draws"
-    return f"percentiles of {taken} ({law.uncertainty.draws_method or law.uncertainty.method})"
-
-
 def two_sided(values: Sequence[float], level: float) -> Ends:
     """Percentiles (1 - level)/2 and (1 + level)/2."""
     return percentile(values, (1 - level) / 2), percentile(values, (1 + level) / 2)
@@ -179,9 +166,12 @@ def two_sided(values: Sequence[float], level: float) -> Ends:
 
 def thinned_rows(law: Law, n_most: int) -> list[tuple[float, ...]]:
     """At most `n_most` of the law's coefficient draws, evenly spread over their order."""
-    draws = law.uncertainty.draws if law.uncertainty else ()
-    n = min(n_most, len(draws))
-    return [draws[i * len(draws) // n] for i in range(n)]
+    return _thinned(law.uncertainty.draws if law.uncertainty else (), n_most)
+
+
+def _thinned(rows: Sequence[Row], n_most: int) -> list[Row]:
+    n = min(n_most, len(rows))
+    return [rows[i * len(rows) // n] for i in range(n)]
 
 
 def thinned_draws(law: Law, n_most: int) -> list[Law]:
@@ -192,13 +182,9 @@ def thinned_draws(law: Law, n_most: int) -> list[Law]:
 def solve_draws(law: Law, problem: AllocationProblem) -> Solved:
     """Each draw with its answer to the problem."""
     if problem.is_free and not problem.is_plain:
-        problem = problem._replace(near=_solve_or_none_params(law, problem), tolerance=2e-3)  # 0.2 % of N
+        point = solve_or_none(law, problem)
+        problem = problem._replace(near=point and point.n_params, tolerance=DRAW_TOLERANCE)
     return [(draw, solve_or_none(draw, problem)) for draw in thinned_draws(law, N_DRAWS)]
-
-
-def _solve_or_none_params(law: Law, problem: AllocationProblem) -> float | None:
-    point = solve_or_none(law, problem)
-    return None if point is None else point.n_params
 
 
 def solve_or_none(law: Law, problem: AllocationProblem) -> Allocation | None:
@@ -292,9 +278,8 @@ def _sizes(law: Law, flops: float, inputs: Mapping[str, float]) -> tuple[float, 
 def _solved_draws(law: Law, point: Allocation, problem: AllocationProblem, solved: Solved | None) -> Solved:
     """At most N_SWEEP_DRAWS draws with their answers."""
     if solved is not None:
-        n = min(N_SWEEP_DRAWS, len(solved))
-        return [solved[i * len(solved) // n] for i in range(n)]
-    near = problem if problem.is_plain else problem._replace(near=point.n_params, tolerance=2e-3)
+        return _thinned(solved, N_SWEEP_DRAWS)
+    near = problem if problem.is_plain else problem._replace(near=point.n_params, tolerance=DRAW_TOLERANCE)
     return [(draw, solve_or_none(draw, near)) for draw in thinned_draws(law, N_SWEEP_DRAWS)]
 
 
@@ -317,20 +302,13 @@ def _log_predictions(
 
 def _width_left(columns: list[list[float]]) -> float:
     """sqrt(Var[target | runs] / Var[target]) by conditioning on one run after another."""
-    n = len(columns)
-    centred = [[v - sum(c) / len(c) for v in c] for c in columns]
-    covariance = [[0.0] * n for _ in range(n)]
-    for i in range(n):
-        for j in range(i + 1):
-            covariance[i][j] = sum(map(mul, centred[i], centred[j])) / len(centred[i])
-            covariance[j][i] = covariance[i][j]
-    before = covariance[0][0]
-    if before <= 0:
+    means = [sum(c) / len(c) for c in columns]
+    centred = [[v - mean for v in c] for c, mean in zip(columns, means, strict=True)]
+    covariance = [[sum(map(mul, a, b)) / len(a) for b in centred] for a in centred]
+    if (before := covariance[0][0]) <= 0:
         return 1.0
-    for run in range(1, n):
-        row = list(covariance[run])
+    for run in range(1, len(columns)):
+        row = covariance[run]
         total = row[run] + NOISE_SD**2
-        for i in range(n):
-            for j in range(n):
-                covariance[i][j] -= row[i] * row[j] / total
+        covariance = [[c - a * b / total for b, c in zip(row, line)] for a, line in zip(row, covariance)]
     return math.sqrt(max(0.0, covariance[0][0]) / before)

@@ -10,24 +10,15 @@ from __future__ import annotations
 
 from scaling.lazy import lazy_names
 
-_PUBLIC = {
-    "draw_figure": "scaling.plots.figures",
-    "draw_fit": "scaling.plots.panels",
-    "figure_svg": "scaling.plots.figures",
-    "fit_figure": "scaling.plots.panels",
-    "plot_comparison": "scaling.plots.extrapolation",
-    "plot_envelope": "scaling.plots.approaches",
-    "plot_exponent_drift": "scaling.plots.extrapolation",
-    "plot_extrapolation": "scaling.plots.extrapolation",
-    "plot_first_figure": "scaling.plots.figures",
-    "plot_frontier": "scaling.plots.frontier",
-    "plot_isoflop": "scaling.plots.approaches",
-    "plot_parametric": "scaling.plots.fitted_law",
-    "plot_plan": "scaling.plots.figures",
-    "plot_power_law": "scaling.plots.fitted_law",
-    "plot_residuals": "scaling.plots.fitted_law",
-    "plot_slices": "scaling.plots.fitted_law",
+_MODULES = {
+    "approaches": ("plot_envelope", "plot_isoflop"),
+    "extrapolation": ("plot_comparison", "plot_exponent_drift", "plot_extrapolation"),
+    "figures": ("draw_figure", "figure_svg", "plot_first_figure", "plot_plan"),
+    "fitted_law": ("plot_parametric", "plot_power_law", "plot_residuals", "plot_slices"),
+    "frontier": ("plot_frontier",),
+    "panels": ("draw_fit", "fit_figure"),
 }
+_PUBLIC = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_PUBLIC)
 

@@ -43,18 +43,10 @@ def plot_isoflop(
 
 
 def _valley(ax: Axes, budget: BudgetMinimum, colour: str, x: str) -> None:
-    refused = budget.refused is not None
-    runs = budget.runs
-    ax.plot(
-        getattr(runs, x),
-        runs.loss,
-        "o",
-        color=colour,
-        markerfacecolor="white" if refused else colour,
-        markeredgecolor=colour if refused else "white",
-        markeredgewidth=0.9 if refused else 0.4,
-        zorder=3,
-    )
+    refused, runs = budget.refused is not None, budget.runs
+    face, edge, width = ("white", colour, 0.9) if refused else (colour, "white", 0.4)
+    look: Any = {"markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
+    ax.plot(getattr(runs, x), runs.loss, "o", color=colour, zorder=3, **look)
     at = np.linspace(runs.x.min(), runs.x.max(), CURVE_POINTS)
     _curve(ax, budget, at, colour, x, (0, (1, 1.6)) if refused else "-")
     next_run = budget.refused.next_run if budget.refused else None

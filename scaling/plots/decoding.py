@@ -125,18 +125,13 @@ def _edge(node: BeamNode, is_best: bool) -> dict[str, Any]:
 
 
 def _box(node: BeamNode) -> dict[str, Any]:
+    text, shape, face, edge = "white", "round,pad=0.3", style.FIT, style.FIT
     if node.status == "pruned":
-        return {
-            "color": style.MUTED,
-            "bbox": {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none"},
-        }
+        text, shape, face, edge = style.MUTED, "square,pad=0.15", "white", "none"
     if node.status == "finished":
-        frame = {"facecolor": "white", "edgecolor": style.ACCENT, "linewidth": 1.2}
-        return {"color": style.INK, "bbox": {"boxstyle": "round,pad=0.3", **frame}}
-    return {
-        "color": "white",
-        "bbox": {"boxstyle": "round,pad=0.3", "facecolor": style.FIT, "edgecolor": style.FIT},
-    }
+        text, face, edge = style.INK, "white", style.ACCENT
+    frame = {"linewidth": 1.2} if node.status == "finished" else {}
+    return {"color": text, "bbox": {"boxstyle": shape, "facecolor": face, "edgecolor": edge, **frame}}
 
 
 def draw_explanation(seen: Explanation, tokenizer: Any) -> Figure:

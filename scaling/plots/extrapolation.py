@@ -52,9 +52,8 @@ def plot_exponent_drift(result: Extrapolation, *, ax: Axes | None = None) -> Axe
     """
     known = [c for c in (*result.usable, result.all_runs) if c.params_exponent is not None]
     if not known:
-        raise UsageError(
-            f"the {result.law} law has no single exponent of N*; draw plot_extrapolation instead."
-        )
+        lacks = f"the {result.law} law has no single exponent of N*"
+        raise UsageError(f"{lacks}; draw plot_extrapolation instead.")
     with style.axes_or_new(ax, height=3.0) as ax:
         x, y = [c.flops for c in known], [c.params_exponent or 0.0 for c in known]
         ax.axhline(y[-1], color=style.FIT, linewidth=0.9, linestyle=style.EXTRAPOLATED)

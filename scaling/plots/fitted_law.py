@@ -118,9 +118,8 @@ def plot_power_law(fit: LawFit, runs: Runs, *, ax: Axes | None = None) -> Axes:
     Conclude: does the line follow the runs at both ends, and how wide is the band where you extrapolate?
     """
     if not reads_one_quantity(fit):
-        raise UsageError(
-            f"the {fit.law.family.name} law reads several quantities; draw plot_residuals instead."
-        )
+        law = fit.law.family.name
+        raise UsageError(f"the {law} law reads several quantities; draw plot_residuals instead.")
     name = fit.law.family.inputs[0].name
     values = np.asarray(getattr(runs, name))
     low, high = float(values.min()), float(values.max())

@@ -91,9 +91,8 @@ def _range(law: Law) -> tuple[float, float]:
 def _values(law: Law, quantity: Quantity, flops: np.ndarray) -> np.ndarray:
     values = [getattr(law.allocate(float(c)), quantity) for c in flops]
     if any(v is None for v in values):
-        raise UsageError(
-            "this law knows the compute-optimal split but not its loss; draw n_params or n_tokens."
-        )
+        known = "this law knows the compute-optimal split but not its loss"
+        raise UsageError(f"{known}; draw n_params or n_tokens.")
     return np.array(values, dtype=np.float64)
 
 

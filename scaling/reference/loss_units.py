@@ -54,14 +54,12 @@ def check_loss_unit(runs: Runs) -> Finding | None:
         )
     least, most = BYTES_PER_TOKEN
     if 1 / most <= middle <= BITS / least:
-        guesses = {
-            unit: f"{factor / middle:.2g} bytes a token if in {unit}"
-            for unit, factor in (("nats/byte", 1.0), ("bits/byte", BITS))
-            if least <= factor / middle <= most
-        }
-        if guesses:
-            reading = f"as a loss per byte is ({', '.join(guesses.values())})"
-            return _finding(middle, reading, [f"--loss-unit {u} --bytes-per-token NUMBER" for u in guesses])
+        bytes_a_token = {"nats/byte": 1 / middle, "bits/byte": BITS / middle}
+        likely = {unit: n for unit, n in bytes_a_token.items() if least <= n <= most}
+        if likely:
+            said = ", ".join(f"{n:.2g} bytes a token if in {unit}" for unit, n in likely.items())
+            ways = [f"--loss-unit {unit} --bytes-per-token NUMBER" for unit in likely]
+            return _finding(middle, f"as a loss per byte is ({said})", ways)
     return None
 
 

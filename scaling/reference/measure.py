@@ -44,9 +44,8 @@ def measure_matmul(size: int | None = None, *, dtype: str = "float32", seconds: 
     import numpy as np
 
     if dtype != "float32":
-        raise UsageError(
-            f"NumPy has no fast {dtype} product; take float32, or install torch: pip install torch."
-        )
+        advice = "take float32, or install torch: pip install torch."
+        raise UsageError(f"NumPy has no fast {dtype} product; {advice}")
     rng = np.random.default_rng(0)
 
     def make_product(n: int) -> Callable[[], object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -67,12 +66,8 @@ def find_model(name: str) -> PublishedModel:
     raise UnknownNameError("model", name, known, aliases=aliases_of(TABLE, "name"), hint=hint)
 
 
-def _disputed(cell: str) -> Iterator[tuple[float, str]]:
-    """`7.68e11=who says so|2.81e12=who says that`."""
-    for part in filter(None, cell.split("|")):
-        tokens, _, why = part.partition("=")
-        yield float(tokens), why
-
-
 def _model(row: dict[str, str]) -> PublishedModel:
-    return from_row(PublishedModel, row, disputed_tokens=tuple(_disputed(row["disputed_tokens"])))
+    # 7.68e11=who says so|2.81e12=who says that
+    parts = (part.partition("=") for part in row["disputed_tokens"].split("|") if part)
+    disputed = tuple((float(tokens), why) for tokens, _, why in parts)
+    return from_row(PublishedModel, row, disputed_tokens=disputed)

@@ -72,10 +72,10 @@ def resolve_law(name_or_path: str | os.PathLike[str]) -> Law:
 def _law_of(law_id: str) -> Law:
     row = next(row for row in read_table(TABLE) if row["id"] == law_id)
     provenance = _provenance(row)
-    if row[
+    if file := row[
         "file"
-    ]:  # a law with uncertainty: coefficients, band and draws stand in the file, the rest in the table
-        law = law_from_dict(read_json(row["file"]), origin=f"packaged {row['file']}")
+    ]:  # with uncertainty: coefficients, band and draws stand there, the rest in the table
+        law = law_from_dict(read_json(file), origin=f"packaged {file}")
         return replace(law, provenance=provenance)
     return find_family(row["family"]).make(**json.loads(row["coefficients"]), provenance=provenance)
 
