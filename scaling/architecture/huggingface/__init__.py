@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -114,16 +115,8 @@ def _family(config: Mapping[str, Any], source: str) -> str:
     if named is None:
         cls = str((config.get("architectures") or [""])[0]).lower()
         stems = {kind.replace("_", "").replace("-", ""): kind for kind in FAMILIES}
-        ends = (
-            "forcausallm",
-            "lmheadmodel",
-            "formaskedlm",
-            "forpretraining",
-            "forconditionalgeneration",
-            "model",
-        )
-        stem = next((cls.removesuffix(end) for end in ends if cls.endswith(end)), cls)
-        named = stems.get(stem)
+        ends = "forcausallm|lmheadmodel|formaskedlm|forpretraining|forconditionalgeneration|model"
+        named = stems.get(re.sub(f"({ends})$", "", cls))
     named = _SAME_FAMILY.get(str(named), named)
     if named is None:
         raise UsageError(

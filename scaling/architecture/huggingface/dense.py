@@ -5,356 +5,208 @@ Names and defaults are those of transformers 5.23; tests compare every family wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from scaling.architecture.huggingface.values import (
+    USUAL_SIZES,
     Config,
     Fields,
     NotUnderstood,
+    Reader,
     activation,
+    family,
     flag,
     gate,
     new_sizes,
-    refuse,
     rope_theta,
+    said,
     sizes,
     stated,
     take,
-    window,
-)
+    value,
+    windowed,
+)  # fmt: skip
 
-_NO_BIASES = {"qkv_bias": False, "attention_output_bias": False, "mlp_bias": False}
+TIED = said("tie_word_embeddings", True)
+ATTENTION_BIAS: Fields = {"qkv_bias": said("attention_bias"), "attention_output_bias": said("attention_bias")}
+_RMS_ROPE: Fields = {
+    "qkv_bias": False, "attention_output_bias": False, "mlp_bias": False, "d_ff": value("intermediate_size"),
+    "norm": "rms", "norm_eps": value("rms_norm_eps", 1e-6), "activation": gate("hidden_act"), "positions": "rope",
+    "rope_theta": rope_theta, "tie_embeddings": said("tie_word_embeddings"),
+}  # fmt: skip
 
 
-def _biases(*, qkv: bool, output: bool, mlp: bool) -> Fields:
-    return {"qkv_bias": qkv, "attention_output_bias": output, "mlp_bias": mlp}
-
-
-def rms_rope(c: Config, *, grouped: bool = True) -> Fields:
+def rms_rope(*parts: Reader, grouped: bool = True, head_dim: int | None = None, **fields: Any) -> Reader:
     """RMS pre-norm, gated MLP, rotary positions, no biases: what most families change one thing of."""
-    return {
-        **new_sizes(c, grouped=grouped),
-        **_NO_BIASES,
-        "d_ff": take(c, "intermediate_size"),
-        "norm": "rms",
-        "norm_eps": take(c, "rms_norm_eps", 1e-6),
-        "activation": gate(c, "hidden_act"),
-        "positions": "rope",
-        "rope_theta": rope_theta(c),
-        "tie_embeddings": flag(c, "tie_word_embeddings"),
-    }
+    return family(new_sizes(grouped=grouped, head_dim=head_dim), *parts, **{**_RMS_ROPE, **fields})
 
 
-def attention_bias(c: Config) -> Fields:
-    """One option for query, key, value and output."""
-    bias = flag(c, "attention_bias")
-    return _biases(qkv=bias, output=bias, mlp=flag(c, "mlp_bias"))
+def after_the_first(usual: int, **options: Any) -> Reader:
+    """Layers from max_window_layers on have a window."""
+    return windowed(
+        lambda c, n: max(0, n - int(take(c, "max_window_layers", usual))), default=4096, **options
+    )
 
 
-def _llama(c: Config) -> Fields:
-    return {**rms_rope(c, grouped=False), **attention_bias(c)}
+QWEN_WINDOW = after_the_first(28, on="use_sliding_window")
 
 
-def _mistral(c: Config) -> Fields:
-    read = rms_rope(c)
-    return {**read, **window(c, read["n_layers"])}
+def _but_every(usual: int) -> Reader:
+    """All layers but every sliding_window_pattern-th have a window."""
+    return windowed(lambda c, n: n - n // int(take(c, "sliding_window_pattern", usual)), default=4096)
 
 
-def qwen2_window(c: Config, n_layers: object) -> Fields:
-    """Layers from max_window_layers on have a window, if use_sliding_window says so."""
-    if not flag(c, "use_sliding_window") or not isinstance(n_layers, int):
-        return {}
-    return window(c, n_layers, max(0, n_layers - int(take(c, "max_window_layers", 28))), default=4096)
+def _exaone_windows(c: Config, n: int) -> int:
+    pattern = c.get("sliding_window_pattern", 4)
+    if c.get("layer_types") is None and type(pattern) is not int:
+        raise NotUnderstood(f"sliding_window_pattern {pattern!r} is not understood without layer_types")
+    return n - n // pattern if type(pattern) is int and pattern > 0 else n
 
 
-def _qwen2(c: Config) -> Fields:
-    read = rms_rope(c)
-    return {**read, "qkv_bias": True, **qwen2_window(c, read["n_layers"])}
+def _gpt1_activation(c: Config) -> str:
+    act = activation("afn", "gelu_new")(c)
+    return "gelu_tanh" if act == "gelu" else act  # its "gelu" is the tanh form
 
 
-def _qwen3(c: Config) -> Fields:
-    read = rms_rope({"head_dim": 128, **c})
-    return {
-        **read,
-        **attention_bias(c),
-        "mlp_bias": False,
-        "qk_norm": "head",
-        **qwen2_window(c, read["n_layers"]),
-    }
+def _local_layers(c: Config) -> Fields:
+    """GPT-Neo repeats a pattern of global and local layers."""
+    patterns = take(c, "attention_types", [[["global", "local"], 12]])
+    n = sum(list(part).count("local") * times for part, times in patterns)
+    return {"attention_window": take(c, "window_size", 256), "n_window_layers": n} if n else {}
 
 
-def _gemma(c: Config) -> Fields:
-    act = gate(c, "hidden_activation", "hidden_act", default="gelu_pytorch_tanh")
-    tied = flag(c, "tie_word_embeddings", default=True)
-    read = rms_rope({"head_dim": 256, **c, "hidden_act": "gelu"})
-    return {**read, **attention_bias({**c, "mlp_bias": None}), "activation": act, "tie_embeddings": tied}
-
-
-def _gemma2(c: Config) -> Fields:
-    read = {**_gemma(c), "norm_position": "both"}
-    return {**read, **window(c, read["n_layers"], -(-_int(read["n_layers"]) // 2), default=4096)}
-
-
-def _gemma3(c: Config) -> Fields:
-    read = {**_gemma(c), "norm_position": "both", "qk_norm": "head"}
-    n, pattern = _int(read["n_layers"]), int(take(c, "sliding_window_pattern", 6))
-    return {**read, **window(c, read["n_layers"], n - n // pattern, default=4096)}
-
-
-def _int(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _phi3(c: Config) -> Fields:
-    read = rms_rope(c, grouped=False)
-    return {**read, **window(c, read["n_layers"])}
-
-
-def _smollm3(c: Config) -> Fields:
-    read = {
-        **rms_rope(c),
-        **attention_bias(c),
-        "tie_embeddings": flag(c, "tie_word_embeddings", default=True),
-    }
-    on = flag(c, "use_sliding_window")
-    return {**read, **(window(c, read["n_layers"]) if on else {})}
-
-
-def _olmo(c: Config) -> Fields:
-    return {**rms_rope(c, grouped=False), "norm": "layer", "norm_bias": False, "norm_scale": False, "norm_eps": 1e-5,
-            **attention_bias({**c, "mlp_bias": None})}  # fmt: skip
-
-
-def _olmo2(c: Config) -> Fields:
-    return {
-        **rms_rope(c, grouped=False),
-        **attention_bias({**c, "mlp_bias": None}),
-        "norm_position": "after",
-        "qk_norm": "width",
-    }
-
-
-def _olmo3(c: Config) -> Fields:
-    read = _olmo2(c)
-    n = _int(read["n_layers"])
-    return {**read, **window(c, read["n_layers"], n - n // 4, default=4096)}
-
-
-def _stablelm(c: Config) -> Fields:
-    refuse(c, "qk_layernorm")
-    parallel = flag(c, "use_parallel_residual")
-    return {**rms_rope(c), "norm": "layer", "norm_bias": True, "norm_eps": take(c, "layer_norm_eps", 1e-5),
-            "qkv_bias": flag(c, "use_qkv_bias"), "norm_position": "parallel_shared" if parallel else "pre"}  # fmt: skip
-
-
-def _cohere(c: Config) -> Fields:
-    refuse(c, "use_qk_norm")
-    tied = flag(c, "tie_word_embeddings", default=True)
-    return {**rms_rope(c, grouped=False), **attention_bias({**c, "mlp_bias": None}), "norm": "layer",
-            "norm_bias": False, "norm_eps": take(c, "layer_norm_eps", 1e-5), "norm_position": "parallel_shared",
-            "tie_embeddings": tied}  # fmt: skip
-
-
-def _gpt2(c: Config) -> Fields:
-    for option in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"):
-        refuse(c, option)
-    first = c["model_type"] == "openai-gpt"  # GPT-1: post-norm, and its "gelu" is the tanh form
-    act = activation(c, "afn" if first else "activation_function", "gelu_new")
-    read = sizes(c, "n_layer", "n_embd", "n_head", "n_positions")
-    return {
-        **read,
-        "d_ff": take(c, "n_inner", 4 * _int(read["d_model"])),
-        "norm_position": "post" if first else "pre",
-        "norm_eps": take(c, "layer_norm_epsilon", 1e-5),
-        "activation": "gelu_tanh" if first and act == "gelu" else act,
-        "scale_attention": flag(c, "scale_attn_weights", default=True),
-        "tie_embeddings": flag(c, "tie_word_embeddings", default=True),
-    }
-
-
-def _gpt_bigcode(c: Config) -> Fields:
-    read = _gpt2({**c, "activation_function": c.get("activation_function", "gelu_pytorch_tanh")})
-    return {**read, "n_kv_heads": 1} if flag(c, "multi_query", default=True) else read
-
-
-def _gpt_neo(c: Config) -> Fields:
-    read = sizes(c, "num_layers", "hidden_size", "num_heads", "max_position_embeddings")
-    kinds = [
-        kind
-        for part, times in take(c, "attention_types", [[["global", "local"], 12]])
-        for kind in part * times
-    ]
-    n_local = kinds.count("local")
-    return {
-        **read,
-        **_biases(qkv=False, output=True, mlp=True),
-        "d_ff": take(c, "intermediate_size", 4 * _int(read["d_model"])),
-        "activation": activation(c, "activation_function", "gelu_new"),
-        "tie_embeddings": flag(c, "tie_word_embeddings", default=True),
-        "scale_attention": False,
-        **({"attention_window": take(c, "window_size", 256), "n_window_layers": n_local} if n_local else {}),
-    }  # fmt: skip
-
-
-def _gptj(c: Config) -> Fields:
-    read = sizes(c, "n_layer", "n_embd", "n_head", "n_positions")
-    return {
-        **read,
-        **_biases(qkv=False, output=False, mlp=True),
-        "d_ff": take(c, "n_inner", 4 * _int(read["d_model"])),
-        "activation": activation(c, "activation_function", "gelu_new"),
-        **_PARALLEL_ROPE,
-        **_own_head(c),
-    }
-
-
-_PARALLEL_ROPE: Fields = {"positions": "rope", "norm_position": "parallel_shared"}
-
-
-def _own_head(c: Config) -> Fields:
-    tied = flag(c, "tie_word_embeddings")
-    return {"tie_embeddings": tied, "head_bias": True}
-
-
-def _gpt_neox(c: Config) -> Fields:
-    bias = flag(c, "attention_bias", default=True)
-    return {
-        **sizes(c, "num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings"),
-        **_biases(qkv=bias, output=bias, mlp=True),
-        "d_ff": take(c, "intermediate_size"),
-        "activation": activation(c, "hidden_act", "gelu"),
-        "positions": "rope",
-        "rope_theta": rope_theta(c),
-        "norm_position": "parallel" if flag(c, "use_parallel_residual", default=True) else "pre",
-        "tie_embeddings": flag(c, "tie_word_embeddings"),
-    }
-
-
-def _phi(c: Config) -> Fields:
-    refuse(c, "qk_layernorm")
-    return {
-        **new_sizes(c, grouped=False),
-        **_biases(qkv=True, output=True, mlp=True),
-        "d_ff": stated(c, "intermediate_size", 4 * _int(c.get("hidden_size"))),
-        "activation": activation(c, "hidden_act", "gelu_new"),
-        "rope_theta": rope_theta(c),
-        **_PARALLEL_ROPE,
-        **_own_head(c),
-    }
-
-
-def _opt(c: Config) -> Fields:
-    refuse(c, "_remove_final_layer_norm")
+def _no_projection(c: Config) -> Fields:
     width = take(c, "hidden_size")
     if take(c, "word_embed_proj_dim", width) != width:
-        raise NotUnderstood(f"word_embed_proj_dim {c['word_embed_proj_dim']} other than hidden_size {width} "
-                            "(maps around the embedding)")  # fmt: skip
-    bias = flag(c, "enable_bias", default=True)
-    learned = flag(c, "layer_norm_elementwise_affine", default=True)
-    return {
-        **sizes(c, "num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings"),
-        **_biases(qkv=bias, output=bias, mlp=bias),
-        "d_ff": take(c, "ffn_dim"),
-        "activation": activation(c, "activation_function", "relu"),
-        "position_offset": 2,
-        "norm_position": "pre" if flag(c, "do_layer_norm_before", default=True) else "post",
-        "norm_scale": learned,
-        "norm_bias": learned,
-        "tie_embeddings": flag(c, "tie_word_embeddings", default=True),
-    }
-
-
-def _bloom(c: Config) -> Fields:
-    return {
-        **sizes({"seq_length": 2048, **c}, "n_layer", "hidden_size", "n_head", "seq_length"),
-        "positions": "alibi",
-        "embedding_norm": True,
-        "tie_embeddings": flag(c, "tie_word_embeddings", default=True),
-    }
+        raise NotUnderstood(
+            f"word_embed_proj_dim {c['word_embed_proj_dim']} other than hidden_size {width} (maps around the embedding)"
+        )
+    return {}
 
 
 def _falcon(c: Config) -> Fields:
-    read = sizes({"max_position_embeddings": 2048, **c}, "num_hidden_layers", "hidden_size", "num_attention_heads",
-                 "max_position_embeddings")  # fmt: skip
-    bias, new = flag(c, "bias"), flag(c, "new_decoder_architecture")
-    if new:
-        read["n_kv_heads"] = take(c, "num_kv_heads", read["n_heads"])
-    elif flag(c, "multi_query", default=True):
-        read["n_kv_heads"] = 1
+    """The generations of Falcon: 7B has one key head and one norm a block, the new ones groups and two."""
+    new = flag(c, "new_decoder_architecture")
     one_after_the_other = not flag(c, "parallel_attn", default=True)
     two = one_after_the_other or take(c, "num_ln_in_parallel_attn", 2 if new else 1) == 2
-    parallel = new or not one_after_the_other
+    parallel = "parallel" if two else "parallel_shared"
+    one_key_head = 1 if flag(c, "multi_query", default=True) else None
     return {
-        **read,
-        **_biases(qkv=bias, output=bias, mlp=bias),
-        "d_ff": take(c, "ffn_hidden_size", 4 * _int(read["d_model"])),
-        "activation": activation(c, "activation", "gelu"),
+        "n_kv_heads": take(c, "num_kv_heads", None) if new else one_key_head,
+        "norm_position": "pre" if one_after_the_other and not new else parallel,
         "positions": "alibi" if flag(c, "alibi") else "rope",
-        "norm_position": ("parallel" if two else "parallel_shared") if parallel else "pre",
-        "tie_embeddings": flag(c, "tie_word_embeddings", default=True),
     }
 
 
-def _starcoder2(c: Config) -> Fields:
-    bias = flag(c, "use_bias", default=True)
-    read = new_sizes(c, grouped=True)
-    return {
-        **read,
-        **_biases(qkv=bias, output=bias, mlp=bias),
-        "d_ff": take(c, "intermediate_size"),
-        "activation": activation(c, "hidden_act", "gelu_pytorch_tanh"),
-        "positions": "rope",
-        "rope_theta": rope_theta(c),
-        "tie_embeddings": flag(c, "tie_word_embeddings", default=True),
-        **window(c, read["n_layers"]),
-    }
+def _all_biases(bias: Any) -> Fields:
+    return {"qkv_bias": bias, "attention_output_bias": bias, "mlp_bias": bias}
 
 
-def _cohere2(c: Config) -> Fields:
-    read = _cohere(c)
-    n = _int(read["n_layers"])
-    return {**read, **window(c, n, n - n // int(take(c, "sliding_window_pattern", 4)), default=4096)}
+def _position(name: str, default: bool, yes: str, no: str) -> Any:
+    """Where the norms stand, by an option."""
+    return lambda c: yes if flag(c, name, default) else no
 
 
-def _seed_oss(c: Config) -> Fields:
-    qkv, output = flag(c, "attention_bias", default=True), flag(c, "attention_out_bias")
-    return {
-        **rms_rope({"head_dim": 128, **c}),
-        **_biases(qkv=qkv, output=output, mlp=flag(c, "mlp_bias")),
-    }
+_GEMMA: Fields = {
+    **ATTENTION_BIAS, "activation": gate("hidden_activation", "hidden_act", default="gelu_pytorch_tanh"),
+    "head_dim": 256, "tie_embeddings": TIED,
+}  # fmt: skip
+_OLMO_2: Fields = {**ATTENTION_BIAS, "grouped": False, "norm_position": "after", "qk_norm": "width"}
+_COHERE: Fields = {
+    **ATTENTION_BIAS, "grouped": False, "refused": ("use_qk_norm",), "norm": "layer", "norm_bias": False,
+    "norm_eps": value("layer_norm_eps", 1e-5), "norm_position": "parallel_shared", "tie_embeddings": TIED,
+}  # fmt: skip
+_LLAMA = rms_rope(grouped=False, **ATTENTION_BIAS, mlp_bias=said("mlp_bias"))
+_GLM: Fields = {"head_dim": 128, "qkv_bias": said("attention_bias", True)}
+_GPT_SIZES = sizes("n_layer", "n_embd", "n_head", "n_positions")
+_GPT: Fields = {
+    "refused": ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"),
+    "d_ff": value("n_inner", None), "norm_eps": value("layer_norm_epsilon", 1e-5),
+    "activation": activation("activation_function", "gelu_new"), "tie_embeddings": TIED,
+    "scale_attention": said("scale_attn_weights", True),
+}  # fmt: skip
+_GPT_J: Fields = {
+    "positions": "rope", "norm_position": "parallel_shared", "head_bias": True,
+    "tie_embeddings": said("tie_word_embeddings"),
+}  # fmt: skip
 
-
-def _glm(c: Config) -> Fields:
-    position = "both" if c["model_type"] == "glm4" else "pre"
-    bias = flag(c, "attention_bias", default=True)
-    return {**rms_rope({"head_dim": 128, **c}), "qkv_bias": bias, "norm_position": position}
-
-
-def _exaone4(c: Config) -> Fields:
-    read = {**rms_rope(c), "norm_position": "after", "qk_norm": "head"}
-    n, pattern = _int(read["n_layers"]), c.get("sliding_window_pattern", 4)
-    if c.get("layer_types") is None and type(pattern) is not int:
-        raise NotUnderstood(f"sliding_window_pattern {pattern!r} is not understood without layer_types")
-    windowed = n - n // pattern if type(pattern) is int and pattern > 0 else n
-    return {**read, **window(c, n, windowed, default=4096)}
-
-
-def _ernie(c: Config) -> Fields:
-    bias, tied = flag(c, "use_bias"), flag(c, "tie_word_embeddings", default=True)
-    read = rms_rope({"head_dim": 128, **c})
-    return {**read, **_biases(qkv=bias, output=bias, mlp=bias), "tie_embeddings": tied}
-
-
-def _hunyuan(c: Config) -> Fields:
-    return {**rms_rope(c, grouped=False), **attention_bias({**c, "mlp_bias": None}), "qk_norm": "head"}
-
-
-DENSE: Mapping[str, Callable[[Config], Fields]] = {
-    "llama": _llama, "mistral": _mistral, "granite": _llama, "smollm3": _smollm3,
-    "qwen2": _qwen2, "qwen3": _qwen3, "gemma": _gemma, "gemma2": _gemma2, "gemma3_text": _gemma3,
-    "phi": _phi, "phi3": _phi3, "olmo": _olmo, "olmo2": _olmo2, "olmo3": _olmo3, "stablelm": _stablelm,
-    "cohere": _cohere, "openai-gpt": _gpt2, "gpt2": _gpt2, "gpt_bigcode": _gpt_bigcode, "gpt_neo": _gpt_neo,
-    "gptj": _gptj, "gpt_neox": _gpt_neox, "opt": _opt, "bloom": _bloom, "falcon": _falcon, "starcoder2": _starcoder2,
-    "cohere2": _cohere2, "seed_oss": _seed_oss, "glm": _glm, "glm4": _glm, "exaone4": _exaone4, "ernie4_5": _ernie,
-    "hunyuan_v1_dense": _hunyuan,
+DENSE: Mapping[str, Reader] = {
+    "llama": _LLAMA,
+    "granite": _LLAMA,
+    "mistral": rms_rope(windowed()),
+    "smollm3": rms_rope(
+        windowed(on="use_sliding_window"), **ATTENTION_BIAS, mlp_bias=said("mlp_bias"), tie_embeddings=TIED
+    ),
+    "qwen2": rms_rope(QWEN_WINDOW, qkv_bias=True),
+    "qwen3": rms_rope(QWEN_WINDOW, head_dim=128, **ATTENTION_BIAS, qk_norm="head"),
+    "gemma": rms_rope(**_GEMMA),
+    "gemma2": rms_rope(windowed(lambda c, n: -(-n // 2), default=4096), **_GEMMA, norm_position="both"),
+    "gemma3_text": rms_rope(_but_every(6), **_GEMMA, norm_position="both", qk_norm="head"),
+    "phi3": rms_rope(windowed(), grouped=False),
+    "olmo": rms_rope(
+        grouped=False, **ATTENTION_BIAS, norm="layer", norm_bias=False, norm_scale=False, norm_eps=1e-5
+    ),
+    "olmo2": rms_rope(**_OLMO_2),
+    "olmo3": rms_rope(windowed(lambda c, n: n - n // 4, default=4096), **_OLMO_2),
+    "stablelm": rms_rope(
+        refused=("qk_layernorm",), norm="layer", norm_bias=True, norm_eps=value("layer_norm_eps", 1e-5),
+        qkv_bias=said("use_qkv_bias"),
+        norm_position=_position("use_parallel_residual", False, "parallel_shared", "pre"),
+    ),
+    "cohere": rms_rope(**_COHERE),
+    "cohere2": rms_rope(_but_every(4), **_COHERE),
+    "seed_oss": rms_rope(
+        head_dim=128, qkv_bias=said("attention_bias", True), attention_output_bias=said("attention_out_bias"),
+        mlp_bias=said("mlp_bias"),
+    ),
+    "glm": rms_rope(**_GLM),
+    "glm4": rms_rope(**_GLM, norm_position="both"),
+    "exaone4": rms_rope(windowed(_exaone_windows, default=4096), norm_position="after", qk_norm="head"),
+    "ernie4_5": rms_rope(head_dim=128, **_all_biases(said("use_bias")), tie_embeddings=TIED),
+    "hunyuan_v1_dense": rms_rope(grouped=False, **ATTENTION_BIAS, qk_norm="head"),
+    "openai-gpt": family(_GPT_SIZES, **{**_GPT, "activation": _gpt1_activation}, norm_position="post"),
+    "gpt2": family(_GPT_SIZES, **_GPT),
+    "gpt_bigcode": family(_GPT_SIZES, **_GPT, n_kv_heads=lambda c: 1 if flag(c, "multi_query", True) else None),
+    "gpt_neo": family(
+        sizes("num_layers", "hidden_size", "num_heads", "max_position_embeddings"), _local_layers,
+        d_ff=value("intermediate_size", None), activation=activation("activation_function", "gelu_new"),
+        qkv_bias=False, scale_attention=False, tie_embeddings=TIED,
+    ),
+    "gptj": family(
+        _GPT_SIZES, d_ff=value("n_inner", None), activation=activation("activation_function", "gelu_new"),
+        qkv_bias=False, attention_output_bias=False, **_GPT_J,
+    ),
+    "gpt_neox": family(
+        USUAL_SIZES, d_ff=value("intermediate_size"), activation=activation("hidden_act", "gelu"),
+        positions="rope", rope_theta=rope_theta, tie_embeddings=said("tie_word_embeddings"),
+        **{**_all_biases(said("attention_bias", True)), "mlp_bias": True},
+        norm_position=_position("use_parallel_residual", True, "parallel", "pre"),
+    ),
+    "phi": family(
+        new_sizes(grouped=False), refused=("qk_layernorm",),
+        d_ff=lambda c: stated(c, "intermediate_size", None), activation=activation("hidden_act", "gelu_new"),
+        rope_theta=rope_theta, **_GPT_J,
+    ),
+    "opt": family(
+        USUAL_SIZES, _no_projection, refused=("_remove_final_layer_norm",), **_all_biases(said("enable_bias", True)),
+        d_ff=value("ffn_dim"), activation=activation("activation_function", "relu"), position_offset=2,
+        norm_position=_position("do_layer_norm_before", True, "pre", "post"), tie_embeddings=TIED,
+        norm_scale=said("layer_norm_elementwise_affine", True), norm_bias=said("layer_norm_elementwise_affine", True),
+    ),
+    "bloom": family(
+        sizes("n_layer", "hidden_size", "n_head", "seq_length", seq_length=2048), positions="alibi",
+        embedding_norm=True, tie_embeddings=TIED,
+    ),
+    "falcon": family(
+        sizes("num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings",
+              max_position_embeddings=2048),
+        _falcon, d_ff=value("ffn_hidden_size", None), activation=activation("activation", "gelu"),
+        **_all_biases(said("bias")), tie_embeddings=TIED,
+    ),
+    "starcoder2": family(
+        new_sizes(grouped=True), windowed(), d_ff=value("intermediate_size"),
+        activation=activation("hidden_act", "gelu_pytorch_tanh"), positions="rope", rope_theta=rope_theta,
+        **_all_biases(said("use_bias", True)), tie_embeddings=TIED,
+    ),
 }  # fmt: skip
