@@ -24,6 +24,7 @@ from scaling.fitting.generic.doubts import NOISE_FREE
 from scaling.fitting.generic.result import LawFit
 from scaling.fitting.generic.search import Found, Problem, bounds, polish, search
 from scaling.fitting.parametric.diagnostics import FTest, lies_on_law, robust_scale
+from scaling.fitting.prediction import read_inputs
 from scaling.fitting.results import Objective
 from scaling.laws.base import Law, LawFamily, Provenance, Uncertainty
 from scaling.runs import Runs
@@ -100,7 +101,7 @@ def _problem(runs: Runs, family: LawFamily, fixed: Mapping[str, float] | None) -
             f"the {family.name} law reads {', '.join(missing)}, which {runs.source} does not have. Say which column "
             f"holds it, --column {missing[0]}=NAME (in Python columns=), or fit another law."
         )
-    inputs = {i.name: np.asarray(columns[i.name], dtype=np.float64) for i in family.inputs}
+    inputs = read_inputs(family, runs)
     for i in family.inputs:
         bad = np.flatnonzero(~((inputs[i.name] > i.low) & (inputs[i.name] < i.high)))
         if len(bad):

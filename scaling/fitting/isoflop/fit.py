@@ -36,10 +36,10 @@ from scaling.fitting.isoflop.findings import (
 )
 from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit, NextRun, RefusedBudget
 from scaling.fitting.isoflop.valley import FARTHEST, Valley
-from scaling.fitting.named_fit import predicted_loss
 from scaling.fitting.parametric.diagnostics import lies_on_law, noise_free_finding, robust_scale
 from scaling.fitting.parametric.groups import trunks
 from scaling.fitting.power_law import PowerLawFit, fit_line, half_width_factor, power_law_from_line
+from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import Law
 from scaling.runs import Runs, assign_budgets

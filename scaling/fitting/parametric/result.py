@@ -108,6 +108,10 @@ class ParametricFit(FitFace):
     spread: Spread | None = field(repr=False, compare=False)  # None: noise-free runs, or intervals=False
 
     @property
+    def certified(self) -> bool:
+        return self.certificate.certified
+
+    @property
     def coefficients(self) -> dict[str, float]:
         return self.law.coefficients
 
