@@ -26,19 +26,11 @@ OF_A_LOSS = tuple(name for name in FAMILIES if name != "frontier")  # that one k
 DEFAULT_LEVEL = 0.95
 ROLLING = "rolling"
 
-# option → the methods it means something to; elsewhere it is a mistake, not a default
-TAKEN_BY = {
-    "law": ("parametric",),
-    "objective": ("parametric",),
-    "huber_delta": ("parametric",),
-    "n_resamples": ("parametric",),
-    "seed": ("parametric",),
-    "held_out": ("parametric",),
-    "compare": ("parametric",),
-    "fixed": ("parametric",),
-    "valley": ("isoflop",),
-    "min_runs_per_budget": ("isoflop",),
-}
+# option → the method it means something to; elsewhere it is a mistake, not a default
+_OF_PARAMETRIC = ("law", "objective", "huber_delta", "n_resamples", "seed", "held_out", "compare", "fixed")
+TAKEN_BY = dict.fromkeys(_OF_PARAMETRIC, "parametric") | dict.fromkeys(
+    ("valley", "min_runs_per_budget"), "isoflop"
+)
 OPTION = {
     "n_resamples": "--bootstrap",
     "held_out": "--holdout-above",
@@ -65,11 +57,11 @@ class FitOptions:
     min_runs_per_budget: int | None = None
 
     def __post_init__(self) -> None:
-        for name, methods in TAKEN_BY.items():
-            if _given(getattr(self, name)) and self.method not in methods:
+        for name, method in TAKEN_BY.items():
+            if _given(getattr(self, name)) and self.method != method:
                 raise UsageError(
-                    f"{_option(name)} belongs to --method {' or '.join(methods)}; --method {self.method} does not "
-                    "take it. Leave it out, or choose the other method."
+                    f"{_option(name)} belongs to --method {method}; --method {self.method} does not take it. Leave it "
+                    "out, or choose the other method."
                 )
         if self.compare and self.fixed:
             raise UsageError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.parametric.diagnostics import robust_scale
+from scaling.fitting.parametric.diagnostics import FAR_OFF, robust_scale
 from scaling.fitting.parametric.optimum import HUBER_EFFICIENT
 from scaling.fitting.parametric.sandwich import Linearisation, linearise, standard_errors
 from scaling.fitting.parametric.solver import minimise
@@ -30,7 +30,6 @@ from scaling.fitting.parametric.surface import (
 from scaling.runs import Runs
 
 N_EXACT = 8  # runs refitted without; the rest is first order
-FAR_OFF = 5.0  # robust standard deviations
 MAX_REMOVED = 12
 _ROUGH = 1e-7  # relative tolerance of the objective: three printed digits of a shift
 LARGEST_TABLE = 20_000  # beyond, one run cannot matter and the path is not walked

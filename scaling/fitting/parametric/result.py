@@ -199,12 +199,10 @@ class ParametricFit(FitFace):
         )
 
     def _with_noise(self, estimate: Estimate) -> Estimate:
-        from scaling.fitting.parametric.sandwich import noise_half_width
-
         assert self.spread is not None
         exact = Interval(low=estimate.value, high=estimate.value, level=self.level, method="held")
         band = estimate.interval or exact
-        noise = noise_half_width(self.spread.fit, band.level)
+        noise = self.spread.fit.noise_half_width(band.level)
         down = math.hypot(_ln_ratio(estimate.value, band.low), noise)
         up = math.hypot(_ln_ratio(band.high, estimate.value), noise)
         ends = (estimate.value * math.exp(-down), estimate.value * math.exp(min(up, 700.0)))
