@@ -50,9 +50,8 @@ class CutOff:
     mean_absolute_error: float | None = None
     largest_error: float | None = None  # signed, the one of largest magnitude
     mean_error: float | None = None
-    inside_fraction: float | None = (
-        None  # held-out runs inside their prediction interval; None without intervals
-    )
+    # held-out runs inside their prediction interval; None without intervals
+    inside_fraction: float | None = None
     params_exponent: float | None = None  # a of N* ~ C^a, where the law has one
     n_params_at_largest: float | None = None  # N* at the largest compute of the table
     held_out: NDArray[np.int64] | None = None  # positions of the held-out runs

@@ -41,17 +41,14 @@ Integers = NDArray[np.int64]
 
 GRID_POINTS = 1500  # Hoffmann et al. 2022, sec. 3.1
 MIN_GRID_POINTS = 300
-CELLS_PER_DECADE = (
-    50  # noisy rows closer than this (4.7 % of C) are averaged: curves are straight over such a step
-)
+# noisy rows closer than this (4.7 % of C) are averaged: curves are straight over such a step
+CELLS_PER_DECADE = 50
 MIN_COMMON_POINTS = 8  # of the grid, on which both curves exist
-WINDOW = math.log(
-    6.0
-)  # in ln C, either side of a crossing: the lead of one curve over another is a parabola there
+# in ln C, either side of a crossing: the lead of one curve over another is a parabola there
+WINDOW = math.log(6.0)
 PAIR_RATIO = 1.5  # of two sizes whose curves are compared
-MOST_FLIPS = (
-    0.25  # of the points on the wrong side of a crossing; two curves that noise alone orders have half
-)
+# of the points on the wrong side of a crossing; two curves that noise alone orders have half
+MOST_FLIPS = 0.25
 # Both curves must go on for a factor 1.5 of compute beyond their crossing. Where a curve ends at about the crossing,
 # noise decides whether the crossing is seen, and only those that come early are: a bias.
 END_MARGIN = math.log(1.5)

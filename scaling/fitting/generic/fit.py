@@ -96,7 +96,7 @@ def fit_law(
             f"{', '.join(i.name for i in family.inputs)}."
         )
     problem = squares
-    scale = _robust_scale(problem, found.theta)
+    scale = robust_scale(problem.residuals(found.theta[None])[0], problem.n_free)
     if objective == "huber" and scale > NOISE_FREE:
         problem = replace(squares, delta=HUBER_THRESHOLD * scale)
         refined = polish(problem, found.theta[None])
@@ -146,10 +146,6 @@ def _problem(runs: Runs, family: LawFamily, fixed: Mapping[str, float] | None) -
     return Problem(family=family, inputs=inputs, ln_loss=np.log(runs.loss), fixed=held)
 
 
-def _robust_scale(problem: Problem, theta: Array) -> float:
-    return robust_scale(problem.residuals(theta[None])[0], problem.n_free)
-
-
 def _result(runs: Runs, problem: Problem, found: Found, *, objective: str, level: float, seed: int) -> LawFit:
     family, theta = problem.family, found.theta
     r, dof = problem.residuals(theta[None])[0], len(problem.ln_loss) - problem.n_free
@@ -161,14 +157,15 @@ def _result(runs: Runs, problem: Problem, found: Found, *, objective: str, level
     noisy = residuals.robust_scale > NOISE_FREE
     on_law = lies_on_law(runs.loss, residuals.robust_scale, residuals.largest)
     test = _lack_of_fit_test(problem, theta, held, runs) if noisy and not on_law else None
+    assumed = statement("equal independent noise", problem.fixed, test)
     delta = None if math.isinf(problem.delta) else problem.delta
     return LawFit(
-        law=_law(runs, problem, theta, held, level=level, seed=seed, noisy=noisy, test=test),
+        law=_law(runs, problem, theta, held, level=level, seed=seed, noisy=noisy, assumed=assumed),
         objective=Objective(name=objective, value=found.objective * (2 if delta is None else 1), delta=delta),
         n_runs=len(r),
         level=level,
         estimates=_estimates(family, theta, np.sqrt(np.diag(covariance)), held, level=level, dof=dof),
-        statement=_statement(problem, test),
+        statement=assumed,
         residuals=residuals,
         residual_sum_of_squares=float(r @ r),
         lack_of_fit=test,
@@ -186,10 +183,6 @@ def _result(runs: Runs, problem: Problem, found: Found, *, objective: str, level
     )
 
 
-def _statement(problem: Problem, test: FTest | None) -> str:
-    return statement("equal independent noise", problem.fixed, test)
-
-
 def _on_bound(family: LawFamily, theta: Array) -> NDArray[np.bool_]:
     """Which coefficients a bound of their range holds."""
     low, high = bounds(family)
@@ -200,7 +193,7 @@ def _on_bound(family: LawFamily, theta: Array) -> NDArray[np.bool_]:
 
 def _law(
     runs: Runs, problem: Problem, theta: Array, held: NDArray[np.bool_], *, level: float, seed: int, noisy: bool,
-    test: FTest | None,
+    assumed: str,
 ) -> Law:  # fmt: skip
     """The law with draws of its coefficients, so that plans and predictions made from it have intervals."""
     family = problem.family
@@ -210,7 +203,7 @@ def _law(
         uncertainty = Uncertainty(
             level=level,
             method="classical t",
-            statement=_statement(problem, test),
+            statement=assumed,
             draws=_draws(problem, theta, held, seed),
             draws_method="t draws, classical covariance",
             residual_sd=noise_half_width(r, problem.n_free, level) / normal_quantile((1 + level) / 2),

@@ -21,10 +21,9 @@ from scaling.runs import Runs
 
 COEFFICIENTS = ("E", "A", "B", "alpha", "beta")
 DELTA_BELOW_NOISE = 1.0  # x robust scale: a fixed threshold below this makes profiles under-cover
-BUDGETS_DIFFER = (
-    0.1  # p of the F test of budget effects below which the jackknife is the main interval: at 5 %
-)
+# p of the F test of budget effects below which the jackknife is the main interval: at 5 %
 # designs of 20-35 runs miss a shared error too often (benchmarks/coverage.py); 10 % widens by 3 % where there is none
+BUDGETS_DIFFER = 0.1
 DEFAULT_RESAMPLES, MOST_CELLS = 4000, 20_000_000  # resamples x runs of the default bootstrap
 _USUAL: tuple[tuple[ObjectiveName, float | None], ...] = (
     ("huber", None),

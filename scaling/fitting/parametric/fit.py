@@ -147,9 +147,8 @@ def require_identifiable(runs: Runs, fixed: Collection[str] = ()) -> None:
     of_params, of_tokens = (len({*term} & {*fixed}) for term in (("A", "alpha"), ("B", "beta")))
     _require_levels(runs.n_params, where, "n_params", format_params, MIN_LEVELS - of_params)
     _require_levels(runs.n_tokens, where, "n_tokens", format_tokens, MIN_LEVELS - of_tokens)
-    if (
-        max(of_params, of_tokens) < 2
-    ):  # else one term is known whole, and the other is a function of one quantity
+    # else one term is known whole, and the other is a function of one quantity
+    if max(of_params, of_tokens) < 2:
         _require_two_directions(runs)
 
 

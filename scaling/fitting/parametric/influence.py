@@ -54,9 +54,8 @@ class Removal:
 
     row: int
     run_id: str
-    residual: (
-        float  # in robust standard deviations, when it was taken out; below zero: the run is above the law
-    )
+    # in robust standard deviations, when it was taken out; below zero: the run is above the law
+    residual: float
     params_exponent: float
     params_exponent_error: float  # HC2 standard error
 
@@ -141,9 +140,8 @@ def _walk(fit: Linearisation, runs: Runs, adaptive: bool) -> list[Removal]:
     """Take out the worst run while it lies beyond FAR_OFF, refitting after each."""
     kept = np.arange(fit.data.n)
     path: list[Removal] = []
-    smallest = max(
-        fit.data.n // 2, N_COEFFICIENTS + 2
-    )  # removal stops while a fit still has noise to judge by
+    # removal stops while a fit still has noise to judge by
+    smallest = max(fit.data.n // 2, N_COEFFICIENTS + 2)
     while len(path) < MAX_REMOVED and len(kept) > smallest:
         scale = robust_scale(fit.residual, fit.data.n_fitted)
         size = np.abs(fit.residual) / np.sqrt(1 - fit.leverage)

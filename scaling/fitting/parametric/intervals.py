@@ -317,9 +317,8 @@ class _Search:
         z = np.sqrt(2 * np.maximum(best.objective - self.objective, 0.0) / fit.scale2)
         slope, ahead = multiplier(targets.gradient(best.theta), best.theta, best.gradient, best.curvature)
         self.theta[rows] = best.theta
-        lost = (
-            z > self.threshold[rows]
-        ) & ~best.converged  # a refit that failed says nothing about its value
+        # a refit that failed says nothing about its value
+        lost = (z > self.threshold[rows]) & ~best.converged
         self._bracket(rows, z, ahead, ~lost)
         done = np.abs(z - self.threshold[rows]) <= _CLOSE * self.threshold[rows]
         beyond = (z < self.threshold[rows]) & ((self.limit[rows] - self.q[rows]) * self.side[rows] <= 0)

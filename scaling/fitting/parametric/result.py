@@ -100,9 +100,8 @@ class ParametricFit(FitFace):
     alternatives: tuple[Alternative, ...]
     influence: Influence | None
     findings: tuple[Finding, ...]
-    fixed: Mapping[str, float] = field(
-        default_factory=dict
-    )  # coefficients held at a value that was asked for
+    # coefficients held at a value that was asked for
+    fixed: Mapping[str, float] = field(default_factory=dict)
     excluded: tuple[str, ...] = ()
     optimum: Optimum = field(repr=False, compare=False)
     spread: Spread | None = field(repr=False, compare=False)  # None: noise-free runs, or intervals=False
