@@ -26,19 +26,11 @@ OF_A_LOSS = tuple(name for name in FAMILIES if name != "frontier")  # that one k
 DEFAULT_LEVEL = 0.95
 ROLLING = "rolling"
 
-# option → the methods it means something to; elsewhere it is a mistake, not a default
-TAKEN_BY = {
-    "law": ("parametric",),
-    "objective": ("parametric",),
-    "huber_delta": ("parametric",),
-    "n_resamples": ("parametric",),
-    "seed": ("parametric",),
-    "held_out": ("parametric",),
-    "compare": ("parametric",),
-    "fixed": ("parametric",),
-    "valley": ("isoflop",),
-    "min_runs_per_budget": ("isoflop",),
-}
+# option → the method it means something to; elsewhere it is a mistake, not a default
+_OF_PARAMETRIC = ("law", "objective", "huber_delta", "n_resamples", "seed", "held_out", "compare", "fixed")
+TAKEN_BY = dict.fromkeys(_OF_PARAMETRIC, "parametric") | dict.fromkeys(
+    ("valley", "min_runs_per_budget"), "isoflop"
+)
 OPTION = {
     "n_resamples": "--bootstrap",
     "held_out": "--holdout-above",
@@ -65,11 +57,11 @@ class FitOptions:
     min_runs_per_budget: int | None = None
 
     def __post_init__(self) -> None:
-        for name, methods in TAKEN_BY.items():
-            if _given(getattr(self, name)) and self.method not in methods:
+        for name, method in TAKEN_BY.items():
+            if _given(getattr(self, name)) and self.method != method:
                 raise UsageError(
-                    f"{_option(name)} belongs to --method {' or '.join(methods)}; --method {self.method} does not "
-                    "take it. Leave it out, or choose the other method."
+                    f"{_option(name)} belongs to --method {method}; --method {self.method} does not take it. Leave it "
+                    "out, or choose the other method."
                 )
         if self.compare and self.fixed:
             raise UsageError(
@@ -91,6 +83,18 @@ class FitOptions:
     @property
     def family(self) -> str:
         return self.law or "chinchilla"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What every fit of a named law is made with: fields of `FitSettings`, arguments of a hold-out."""
+        return {
+            "law": self.family,
+            "objective": self.objective or "huber",
+            "huber_delta": self.huber_delta,
+            "level": self.level,
+            "seed": self.seed or 0,
+            "fixed": dict(self.fixed),
+        }
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -156,55 +160,25 @@ def without_floor(options: FitOptions, fit: Fit) -> FitOptions | None:
 
 def fit_runs(runs: Runs, options: FitOptions, *, every_row: bool = False) -> Fit:
     """The fit of any method. `every_row`: rows of training curves are runs, for they were asked for."""
-    if options.method == "parametric":
-        return _parametric(runs, options) if options.family == "chinchilla" else _any_law(runs, options)
-    return _isoflop(runs, options, every_row) if options.method == "isoflop" else _envelope(runs, options)
+    if options.method == "envelope":
+        from scaling.fitting.envelope.fit import fit_envelope
 
+        return fit_envelope(runs, level=options.level)
+    if options.method == "isoflop":
+        from scaling.fitting.isoflop.fit import fit_isoflop
 
-def _parametric(runs: Runs, options: FitOptions) -> Fit:
-    from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
+        return fit_isoflop(
+            runs,
+            valley=options.valley or "parabola",
+            level=options.level,
+            min_runs_per_budget=options.min_runs_per_budget,
+            every_row=every_row,
+        )
+    from scaling.fitting.named_fit import FitSettings, fit_named_law
+    from scaling.fitting.parametric.fit import ParametricFit, with_uncertainty
 
-    fit = fit_parametric(
-        runs,
-        objective=options.objective or "huber",
-        huber_delta=options.huber_delta,
-        level=options.level,
-        n_resamples=options.n_resamples,
-        seed=options.seed or 0,
-        fixed=dict(options.fixed),
-    )
-    return with_uncertainty(fit, seed=options.seed or 0)
-
-
-def _any_law(runs: Runs, options: FitOptions) -> Fit:
-    from scaling.fitting.generic.fit import fit_law
-
-    return fit_law(
-        runs,
-        options.family,
-        objective="log_least_squares" if options.objective == "log_least_squares" else "huber",
-        level=options.level,
-        seed=options.seed or 0,
-        fixed=dict(options.fixed),
-    )
-
-
-def _isoflop(runs: Runs, options: FitOptions, every_row: bool) -> Fit:
-    from scaling.fitting.isoflop.fit import fit_isoflop
-
-    return fit_isoflop(
-        runs,
-        valley=options.valley or "parabola",
-        level=options.level,
-        min_runs_per_budget=options.min_runs_per_budget,
-        every_row=every_row,
-    )
-
-
-def _envelope(runs: Runs, options: FitOptions) -> Fit:
-    from scaling.fitting.envelope.fit import fit_envelope
-
-    return fit_envelope(runs, level=options.level)
+    fit = fit_named_law(runs, FitSettings(**options.settings, n_resamples=options.n_resamples))
+    return with_uncertainty(fit, seed=options.seed or 0) if isinstance(fit, ParametricFit) else fit
 
 
 def hold_out(runs: Runs, options: FitOptions, *, every_row: bool = False) -> Extrapolation | None:
@@ -213,17 +187,8 @@ def hold_out(runs: Runs, options: FitOptions, *, every_row: bool = False) -> Ext
         return None
     from scaling.fitting.extrapolation import evaluate_extrapolation
 
-    return evaluate_extrapolation(
-        runs,
-        options.family,
-        cuts=None if ROLLING in options.held_out else [parse_flops(c) for c in options.held_out],
-        objective=options.objective or "huber",
-        huber_delta=options.huber_delta,
-        level=options.level,
-        seed=options.seed or 0,
-        fixed=dict(options.fixed),
-        every_row=every_row,
-    )
+    cuts = None if ROLLING in options.held_out else [parse_flops(c) for c in options.held_out]
+    return evaluate_extrapolation(runs, cuts=cuts, every_row=every_row, **options.settings)
 
 
 def compare(runs: Runs, options: FitOptions, *, every_row: bool = False) -> LawComparison | None:

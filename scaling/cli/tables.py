@@ -177,21 +177,15 @@ def read_table(
 def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Collection[str] | None) -> Reading:
     from scaling.runs.raw_table import Reading
 
+    own = {"columns", "tokens_per_step", "final"}
+    same = {f.name for f in fields(Reading)} & {f.name for f in fields(options)} - own
     return Reading(
-        params_convention=options.params_convention,
-        flops_convention=options.flops_convention,
-        loss_unit=options.loss_unit,
-        bytes_per_token=options.bytes_per_token,
         columns=_renamed(options.columns),
         tokens_per_step=None if options.tokens_per_step is None else parse_tokens(options.tokens_per_step),
-        decimal=options.decimal,
-        only=options.only,
-        exclude=options.exclude,
-        drop=options.drop,
-        best_of_cell=options.best_of_cell,
         final=final,
         planned=planned,
         inputs=inputs,
+        **{name: getattr(options, name) for name in same},
     )
 
 

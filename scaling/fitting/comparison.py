@@ -15,19 +15,19 @@ import numpy as np
 
 from scaling.blocks import Blocks, Heading, Shown, Table, Text
 from scaling.errors import DataError, FitError, UsageError
+from scaling.fitting.extrapolation import evaluate_cut
 from scaling.fitting.named_fit import (
     FitSettings,
     fit_named_law,
-    largest,
     optimum,
-    predicted_loss,
-    require_flops,
+    ordered_by_flops,
+    params_exponent,
 )
+from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.summary import refusals, signed_percent
 from scaling.jsonable import fields_of
 from scaling.laws.base import Law
 from scaling.runs import Runs, assign_budgets
-from scaling.runs.table import require_runs
 from scaling.translation import tr
 from scaling.units import format_flops, format_params, format_tokens
 
@@ -36,7 +36,6 @@ CHINCHILLA_OBJECTIVES = ("huber", "hoffmann", "log_least_squares", "least_square
 OTHER_OBJECTIVES = ("huber", "log_least_squares")
 HELD_OUT_SHARE = 0.2  # of the runs, the dearest
 TARGET_FACTOR = 10.0  # the budget shown: this times the largest compute of the table
-MIN_FITTED = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,9 +51,8 @@ class LawRow:
     n_coefficients: int
     residual_rms: float  # of log loss, with n - n_coefficients in the denominator
     aicc: float | None
-    held_out_mean_error: (
-        float | None
-    )  # mean |predicted / observed - 1| on the dearest runs, fitted without them
+    # mean |predicted / observed - 1| on the dearest runs, fitted without them
+    held_out_mean_error: float | None
     held_out_largest_error: float | None
     params_exponent: float | None
     n_params: float | None
@@ -195,10 +193,8 @@ def compare_laws(
         FitError: no law can be fitted; the message gives the first reason.
         UsageError: an unknown law, a share outside (0, 1), a target that is not positive.
     """
-    require_runs(runs, "compare_laws")
-    require_flops(runs, "a comparison of laws (--compare-laws)")
-    if runs.is_curves and not every_row:
-        runs = runs.final()
+    what = "a comparison of laws (--compare-laws)"
+    runs = ordered_by_flops(runs, "compare_laws", what, every_row=every_row)
     if not 0 < held_out_share < 1:
         raise UsageError(f"the held-out share lies between 0 and 1; got {held_out_share!r}.")
     target = TARGET_FACTOR * float(runs.flops.max()) if target_flops is None else float(target_flops)
@@ -213,10 +209,8 @@ def compare_laws(
             settings = FitSettings(law=law, objective=objective, intervals=False, seed=seed)
             try:
                 rows.append(_row(runs, settings, target, cut))
-            except (
-                FitError,
-                DataError,
-            ) as error:  # too few runs, or a quantity that the law reads is missing
+            # too few runs, or a quantity that the law reads is missing
+            except (FitError, DataError) as error:
                 refused.append((law, objective, str(error)))
     if not rows:
         reason = refused[0][2] if refused else "no objective that these laws take was named."
@@ -244,39 +238,25 @@ def _cut(runs: Runs, held_out_share: float) -> float:
 
 def _row(runs: Runs, settings: FitSettings, target: float, cut: float) -> LawRow:
     fit = fit_named_law(runs, settings)
-    n, p = fit.n_runs, fit.n_coefficients
-    rss = float(fit.residuals @ fit.residuals)
-    best = optimum(fit.law, target)
-    mean_error, largest_error = _held_out_errors(runs, settings, cut)
+    n, p = fit.n_runs, len(fit.law.family.coefficients) - len(fit.fixed)
+    residuals = np.log(predicted_loss(fit.law, runs)) - np.log(runs.loss)
+    rss = float(residuals @ residuals)
+    best, beyond = optimum(fit.law, target), evaluate_cut(runs, cut, settings)
     return LawRow(
         law=settings.law,
         objective=settings.objective,
         n_coefficients=p,
         residual_rms=math.sqrt(rss / max(n - p, 1)),
         aicc=_aicc(rss, n, p),
-        held_out_mean_error=mean_error,
-        held_out_largest_error=largest_error,
-        params_exponent=fit.params_exponent,
-        n_params=best[0] if best else None,
-        n_tokens=best[1] if best else None,
-        loss=best[2] if best else None,
+        held_out_mean_error=beyond.mean_absolute_error,
+        held_out_largest_error=beyond.largest_error,
+        params_exponent=params_exponent(fit.law),
+        n_params=best.n_params if best else None,
+        n_tokens=best.n_tokens if best else None,
+        loss=best.loss if best else None,
         certified=fit.certified,
         fitted=fit.law,
     )
-
-
-def _held_out_errors(runs: Runs, settings: FitSettings, cut: float) -> tuple[float | None, float | None]:
-    """Mean absolute and largest signed error beyond the cut-off; None where too little is left to fit."""
-    keep = runs.flops <= cut
-    if keep.all() or int(keep.sum()) < MIN_FITTED:
-        return None, None
-    try:
-        fit = fit_named_law(runs.select(keep), settings)
-    except FitError:  # the rest alone does not determine the law: there is no such number to show
-        return None, None
-    rest = runs.select(~keep)
-    error = predicted_loss(fit.law, rest) / rest.loss - 1
-    return float(np.mean(np.abs(error))), largest(error)
 
 
 def _aicc(rss: float, n: int, p: int) -> float | None:

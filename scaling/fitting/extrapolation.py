@@ -18,17 +18,17 @@ from scaling.blocks import Blocks, Heading, Shown, Table, Text
 from scaling.errors import FitError, UsageError
 from scaling.fitting.named_fit import (
     FitSettings,
-    NamedFit,
     fit_named_law,
     largest,
     optimum,
-    predicted_loss,
-    require_flops,
+    ordered_by_flops,
+    params_exponent,
+    prediction_ends,
 )
+from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.summary import refusals, signed_percent
 from scaling.jsonable import fields_of
 from scaling.runs import Runs, assign_budgets
-from scaling.runs.table import require_runs
 from scaling.translation import tr
 from scaling.units import format_flops
 
@@ -50,9 +50,8 @@ class CutOff:
     mean_absolute_error: float | None = None
     largest_error: float | None = None  # signed, the one of largest magnitude
     mean_error: float | None = None
-    inside_fraction: float | None = (
-        None  # held-out runs inside their prediction interval; None without intervals
-    )
+    # held-out runs inside their prediction interval; None without intervals
+    inside_fraction: float | None = None
     params_exponent: float | None = None  # a of N* ~ C^a, where the law has one
     n_params_at_largest: float | None = None  # N* at the largest compute of the table
     held_out: NDArray[np.int64] | None = None  # positions of the held-out runs
@@ -148,10 +147,8 @@ def evaluate_extrapolation(
         FitError: no cut-off leaves enough runs to fit and one to predict.
         UsageError: a cut-off that is not a positive number, or an unknown law or objective.
     """
-    require_runs(runs, "evaluate_extrapolation")
-    require_flops(runs, "a hold-out (--holdout-above)")
-    if runs.is_curves and not every_row:
-        runs = runs.final()
+    what = "a hold-out (--holdout-above)"
+    runs = ordered_by_flops(runs, "evaluate_extrapolation", what, every_row=every_row)
     chosen = _default_cuts(runs) if cuts is None else sorted(float(c) for c in cuts)
     bad = [c for c in chosen if not (0 < c < math.inf)]
     if bad:
@@ -165,9 +162,9 @@ def evaluate_extrapolation(
         seed=seed,
         fixed=fixed or {},
     )
-    results = tuple(_evaluate(runs, runs.flops <= cut, cut, settings) for cut in chosen)
+    found = (evaluate_cut(runs, cut, settings) for cut in chosen)
     results = tuple(
-        r if r.n_held_out else replace(r, refused="no run lies above this cut-off.") for r in results
+        cut if cut.n_held_out else replace(cut, refused="no run lies above this cut-off.") for cut in found
     )
     if not any(r.refused is None for r in results):
         reason = results[0].refused if results else "the table has a single budget."
@@ -181,7 +178,7 @@ def evaluate_extrapolation(
         objective=objective,
         level=level,
         cut_offs=results,
-        all_runs=_evaluate(runs, np.ones(len(runs), dtype=bool), float(runs.flops.max()), settings),
+        all_runs=evaluate_cut(runs, float(runs.flops.max()), settings),
         flops=runs.flops,
         source=runs.source,
     )
@@ -195,9 +192,11 @@ def _default_cuts(runs: Runs) -> list[float]:
     return sorted({float(q) for q in np.quantile(runs.flops, shares)} - {float(runs.flops.max())})
 
 
-def _evaluate(runs: Runs, keep: NDArray[np.bool_], cut: float, settings: FitSettings) -> CutOff:
-    n_fitted, n_held_out = int(keep.sum()), int((~keep).sum())
-    bare = CutOff(flops=cut, n_fitted=n_fitted, n_held_out=n_held_out)
+def evaluate_cut(runs: Runs, cut: float, settings: FitSettings) -> CutOff:
+    """The fit of the runs up to `cut` FLOPs, asked for the dearer ones; with none of these the fit alone."""
+    keep = runs.flops <= cut
+    n_fitted, rows = int(keep.sum()), np.flatnonzero(~keep)
+    bare = CutOff(flops=cut, n_fitted=n_fitted, n_held_out=len(rows))
     if n_fitted < MIN_FITTED:
         return replace(
             bare, refused=f"{n_fitted} runs at or below {cut:.3g} FLOPs; a fit needs {MIN_FITTED}."
@@ -206,24 +205,20 @@ def _evaluate(runs: Runs, keep: NDArray[np.bool_], cut: float, settings: FitSett
         fit = fit_named_law(runs.select(keep), settings)
     except FitError as error:
         return replace(bare, refused=str(error))
-    best = optimum(fit.law, float(runs.flops.max()))
-    fitted = replace(bare, params_exponent=fit.params_exponent, n_params_at_largest=best[0] if best else None)
-    return fitted if n_held_out == 0 else _held_out(fitted, fit, runs, np.flatnonzero(~keep))
-
-
-def _held_out(cut: CutOff, fit: NamedFit, runs: Runs, rows: NDArray[np.int64]) -> CutOff:
+    best, exponent = optimum(fit.law, float(runs.flops.max())), params_exponent(fit.law)
+    fitted = replace(bare, params_exponent=exponent, n_params_at_largest=best.n_params if best else None)
+    if not len(rows):
+        return fitted
     rest = runs.select(rows)
-    error = predicted_loss(fit.law, rest) / rest.loss - 1
-    inside = None
-    if fit.prediction_ends is not None:
-        low, high = fit.prediction_ends(rest)
-        inside = float(np.mean((rest.loss >= low) & (rest.loss <= high)))
+    off = predicted_loss(fit.law, rest) / rest.loss - 1
+    ends = prediction_ends(fit, rest) if settings.intervals else None
+    inside = None if ends is None else float(np.mean((rest.loss >= ends[0]) & (rest.loss <= ends[1])))
     return replace(
-        cut,
-        mean_absolute_error=float(np.mean(np.abs(error))),
-        largest_error=largest(error),
-        mean_error=float(error.mean()),
+        fitted,
+        mean_absolute_error=float(np.mean(np.abs(off))),
+        largest_error=largest(off),
+        mean_error=float(off.mean()),
         inside_fraction=inside,
         held_out=rows,
-        error=error,
+        error=off,
     )

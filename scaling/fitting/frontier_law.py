@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scaling.blocks import Blocks, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
+from scaling.findings import Finding
 from scaling.fitting.power_law import PowerLawFit, half_width_factor
 from scaling.fitting.results import Estimate, Interval
 from scaling.fitting.summary import FitFace, ends, power
@@ -53,15 +54,20 @@ def conversion(params_line: PowerLawFit, tokens_line: PowerLawFit, ends: tuple[f
     return Conversion(0.0, 1.0) if same else found
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LinesFace(FitFace):
     """What a fit through measured optima shows: N* = k C^a and D* = k' C^b, and the loss along them."""
 
+    level: float
     params_line: PowerLawFit
     tokens_line: PowerLawFit
     loss_frontier: LossFrontier | None
-    convention: Convention
-    level: float
+    law: FrontierLaw
+    n_runs: int
+    findings: tuple[Finding, ...]
     source: str
+    convention: Convention
+    excluded: tuple[str, ...] = ()  # run_id of runs that no number rests on
 
     @property
     def own_optima(self) -> tuple[tuple[float, float], ...]:

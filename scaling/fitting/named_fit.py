@@ -1,25 +1,27 @@
-"""Fit a law by name and predict other runs with it: what extrapolation and comparison share."""
+"""Fit a law by its name and ask it for other runs: what the command line, extrapolation and comparison share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import DataError, LawError, UsageError
-from scaling.fitting.generic.fit import fit_law
 from scaling.fitting.generic.result import LawFit
-from scaling.fitting.generic.search import Problem
 from scaling.fitting.power_law import half_width_factor
-from scaling.laws.base import Law
+from scaling.fitting.prediction import predicted_loss, read_inputs
+from scaling.laws.base import Allocation, Law
 from scaling.runs import Runs
+from scaling.runs.table import require_runs
+
+if TYPE_CHECKING:
+    from scaling.fitting.parametric.result import ParametricFit
 
 Array = NDArray[np.float64]
-Ends = Callable[[Runs], tuple[Array, Array]]
 HOFFMANN_DELTA = 1e-3  # Hoffmann et al. 2022, eq. 3
 
 
@@ -32,34 +34,13 @@ class FitSettings:
     huber_delta: float | None = None
     intervals: bool = True
     level: float = 0.95
+    n_resamples: int | None = None
     seed: int = 0
     fixed: Mapping[str, float] = field(default_factory=dict)  # coefficients held at a value
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class NamedFit:
-    """A fitted law. `prediction_ends` gives the interval of new runs; None where the fit carries none."""
-
-    law: Law
-    settings: FitSettings
-    n_runs: int
-    n_coefficients: int
-    residuals: Array  # ln(predicted) - ln(observed)
-    prediction_ends: Ends | None
-    certified: bool
-
-    @property
-    def params_exponent(self) -> float | None:
-        """a of N* ~ C^a where the law has one exponent, else None."""
-        try:
-            value = getattr(self.law, "params_exponent", None)
-        except LawError:
-            return None
-        return None if value is None else float(value)
-
-
-def fit_named_law(runs: Runs, settings: FitSettings) -> NamedFit:
-    """Fit by `fit_parametric` (chinchilla) or `fit_law` (any other family).
+def fit_named_law(runs: Runs, settings: FitSettings) -> ParametricFit | LawFit:
+    """Fit by `fit_parametric` (chinchilla) or `fit_law` (any other family), each loaded where it is asked for.
 
     Raises:
         FitError: the runs cannot determine the law.
@@ -71,23 +52,24 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> NamedFit:
     if settings.law == "chinchilla":
         from scaling.fitting.parametric.fit import fit_parametric
 
-        fit = fit_parametric(
+        return fit_parametric(
             runs,
             objective=objective,  # type: ignore[arg-type]  # checked there
             huber_delta=delta,
             level=settings.level,
             intervals=settings.intervals,
+            n_resamples=settings.n_resamples,
             seed=settings.seed,
             fixed=settings.fixed,
         )
-        ends = _parametric_ends(fit) if fit.spread is not None else None
-        return _named(runs, settings, fit.law, fit.certificate.certified, ends)
     if delta is not None or objective not in ("huber", "log_least_squares"):
         raise UsageError(
             f"the {settings.law} law is fitted by huber or log_least_squares; got {settings.objective!r}, which only "
             "the chinchilla law takes."
         )
-    general = fit_law(
+    from scaling.fitting.generic.fit import fit_law
+
+    return fit_law(
         runs,
         settings.law,
         objective=objective,  # type: ignore[arg-type]  # checked there
@@ -95,73 +77,56 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> NamedFit:
         seed=settings.seed,
         fixed=settings.fixed,
     )
-    ends = (lambda other: _classical_ends(general, other)) if settings.intervals else None
-    return _named(runs, settings, general.law, general.certified, ends)
 
 
-def require_flops(runs: Runs, what: str) -> None:
-    """Raise DataError where `what` orders runs by compute and the table has none."""
+def ordered_by_flops(runs: Runs, function: str, what: str, *, every_row: bool) -> Runs:
+    """The runs that `function` orders by compute: of training curves the last row of each, unless `every_row`.
+
+    Raises:
+        DataError: the table has no FLOPs.
+    """
+    require_runs(runs, function)
     if "flops" in runs.absent:
         raise DataError(
             f"{runs.source}: {what} goes by compute, and the table has no flops. Add the column, or leave this out."
         )
+    return runs.final() if runs.is_curves and not every_row else runs
 
 
-def predicted_loss(law: Law, runs: Runs) -> Array:
-    """(n_runs,) loss of any family at the inputs that it reads.
-
-    Raises:
-        UsageError: the runs lack an input of the law.
-    """
-    columns = runs.columns()
-    missing = [i.name for i in law.family.inputs if i.name not in columns]
-    if missing:
-        raise UsageError(
-            f"the {law.family.name} law reads {', '.join(missing)}, which {runs.source} does not have."
-        )
-    inputs = {i.name: np.asarray(columns[i.name], dtype=np.float64) for i in law.family.inputs}
-    return np.asarray(law.predict(inputs)["loss"], dtype=np.float64)
-
-
-def optimum(law: Law, flops: float) -> tuple[float, float, float | None] | None:
-    """(N*, D*, loss) at this budget, or None where the law has no interior optimum or needs more inputs."""
+def params_exponent(law: Law) -> float | None:
+    """a of N* ~ C^a where the law has one exponent, else None."""
     try:
-        best = law.allocate(flops)
+        value = getattr(law, "params_exponent", None)
+    except LawError:
+        return None
+    return None if value is None else float(value)
+
+
+def optimum(law: Law, flops: float) -> Allocation | None:
+    """N*, D* and loss at this budget, or None where the law has no interior optimum or needs more inputs."""
+    try:
+        return law.allocate(flops)
     except (LawError, TypeError, KeyError):
         return None
-    return best.n_params, best.n_tokens, best.loss
 
 
-def _named(runs: Runs, settings: FitSettings, law: Law, certified: bool, ends: Ends | None) -> NamedFit:
-    return NamedFit(
-        law=law,
-        settings=settings,
-        n_runs=len(runs),
-        n_coefficients=len(law.family.coefficients) - len(settings.fixed),
-        residuals=np.log(predicted_loss(law, runs)) - np.log(runs.loss),
-        prediction_ends=ends,
-        certified=certified,
-    )
-
-
-def _parametric_ends(fit: Any) -> Ends:
+def prediction_ends(fit: ParametricFit | LawFit, runs: Runs) -> tuple[Array, Array] | None:
+    """Both ends of the interval of each new run; None where the fit carries no intervals."""
+    if isinstance(fit, LawFit):
+        return _classical_ends(fit, runs)
     from scaling.fitting.parametric.prediction import predict
 
-    def ends(runs: Runs) -> tuple[Array, Array]:
-        band = predict(fit, runs).prediction
-        assert band is not None
-        return band[:, 0], band[:, 1]
-
-    return ends
+    band = predict(fit, runs).prediction
+    return None if band is None else (band[:, 0], band[:, 1])
 
 
 def _classical_ends(fit: LawFit, runs: Runs) -> tuple[Array, Array]:
     """Prediction interval of new runs: coefficient errors by the delta method, and the noise of one run."""
+    from scaling.fitting.generic.search import Problem
+
     family = fit.law.family
     theta = np.array([list(fit.coefficients.values())])
-    columns = runs.columns()
-    inputs = {i.name: np.asarray(columns[i.name], dtype=np.float64) for i in family.inputs}
-    problem = Problem(family=family, inputs=inputs, ln_loss=np.log(runs.loss))
+    problem = Problem(family=family, inputs=read_inputs(family, runs), ln_loss=np.log(runs.loss))
     rows = problem.log_jacobian(theta)[0]
     variance = np.einsum("ni,ij,nj->n", rows, fit.covariance, rows) + fit.residual_sd**2
     n_fitted = theta.shape[1] - len(fit.fixed)

@@ -157,7 +157,7 @@ def fit_power_law(
         raise UsageError(f"a power law is fitted by {', '.join(METHODS)}; got {method!r}.")
     if (weights is None) == (method == "wls"):
         raise UsageError(f"weights go with method='wls' and with no other; got method={method!r}.")
-    ln_x, ln_y = _log_column(x, "x"), _log_column(y, "y")
+    ln_x, ln_y = np.log(_positive(x, "x")), np.log(_positive(y, "y"))
     w = None if weights is None else _positive(weights, "weights")
     if not len(ln_x) == len(ln_y) == (len(ln_x) if w is None else len(w)):
         raise FitError(f"a power law needs as many y as x; got {len(ln_x)} x and {len(ln_y)} y.")
@@ -274,10 +274,6 @@ def _through_statsmodels(x: Array, y: Array, weights: Array | None, method: Meth
 
 def _design(x: Array, centre: float) -> Array:
     return np.column_stack([np.ones_like(x), x - centre])
-
-
-def _log_column(values: ArrayLike, name: str) -> Array:
-    return np.log(_positive(values, name))
 
 
 def _positive(values: ArrayLike, name: str) -> Array:

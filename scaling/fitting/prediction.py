@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
-from scaling.errors import LawError
+from scaling.errors import LawError, UsageError
 from scaling.fitting.distributions import normal_quantile
-from scaling.laws.base import Law
+from scaling.laws.base import Law, LawFamily
 from scaling.runs import Runs
 from scaling.runs.checks import quantities_read
 from scaling.runs.table import require_runs
@@ -223,16 +223,13 @@ def predict_runs(law: Law, runs: Runs) -> Prediction:
             f"the law {law.family.name} knows the loss of the best split of a budget only, not of any N and D. "
             "Predict runs with a law of the surface, as `scaling fit RUNS.csv -o fit.json` writes."
         )
-    inputs = {name: np.asarray(columns[name], dtype=np.float64) for name in wanted}
-    point = np.array([list(law.coefficients.values())], dtype=np.float64)
-    at = law.family.outputs.index("loss")
-    loss = np.asarray(law.family.predict(point, inputs)[0, :, at], dtype=np.float64)
+    loss = predicted_loss(law, runs)
     known = law.uncertainty
     if known is None or not known.draws:
         return Prediction(
             loss=loss, confidence=None, prediction=None, level=0.95, method="none", observed=runs.loss
         )
-    confidence = loss_band(law, inputs)
+    confidence = loss_band(law, read_inputs(law.family, runs))
     assert confidence is not None
     prediction = None
     if known.residual_sd is not None:
@@ -248,6 +245,27 @@ def predict_runs(law: Law, runs: Runs) -> Prediction:
         method=known.draws_method,
         observed=runs.loss,
     )
+
+
+def predicted_loss(law: Law, runs: Runs) -> Array:
+    """(n_runs,) loss of any family at the inputs that it reads.
+
+    Raises:
+        UsageError: the runs lack an input of the law.
+    """
+    columns = runs.columns()
+    missing = [i.name for i in law.family.inputs if i.name not in columns]
+    if missing:
+        raise UsageError(
+            f"the {law.family.name} law reads {', '.join(missing)}, which {runs.source} does not have."
+        )
+    return np.asarray(law.predict(read_inputs(law.family, runs))["loss"], dtype=np.float64)
+
+
+def read_inputs(family: LawFamily, runs: Runs) -> dict[str, Array]:
+    """The columns that a law of this family reads, by name."""
+    columns = runs.columns()
+    return {i.name: np.asarray(columns[i.name], dtype=np.float64) for i in family.inputs}
 
 
 def loss_band(law: Law, inputs: Mapping[str, Array]) -> Array | None:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 from scaling.blocks import Blocks
 from scaling.findings import Finding
 from scaling.jsonable import fields_of, jsonable
-from scaling.laws.base import Law
+from scaling.laws.base import Law, Provenance
 from scaling.laws.io import law_to_dict
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
+
+    from scaling.runs import Runs
 
 FitMethod: TypeAlias = Literal["envelope", "isoflop", "parametric", "law"]
 
@@ -148,6 +151,26 @@ class Fit(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `scaling fit --json`: stable names, unrounded values, null for infinite."""
+
+
+def provenance_of(
+    runs: Runs, flops: NDArray[Any], *, name: str, source: str, note: str, status: str
+) -> Provenance:
+    """Where a law fitted to runs is from; its budgets are `flops`, whatever the table counts."""
+    columns = {"flops": flops, "n_params": runs.n_params, "n_tokens": runs.n_tokens}
+    columns = {name: values for name, values in columns.items() if name not in runs.absent}
+    ratio = runs.flops / flops
+    return Provenance(
+        name=name,
+        source=source,
+        params_convention=runs.convention.params,
+        flops_convention=runs.convention.flops,
+        flops_over_6nd=(1.0, 1.0) if runs.absent else (float(ratio.min()), float(ratio.max())),
+        loss_unit=runs.convention.loss_unit,
+        fitted_range={name: (float(v.min()), float(v.max())) for name, v in columns.items()},
+        note=note,
+        status=status,
+    )
 
 
 def fit_to_dict(fit: Fit, **own: Any) -> dict[str, Any]:

@@ -11,9 +11,8 @@ import numpy as np
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import UsageError
 from scaling.fitting.generic.result import LawFit
-from scaling.fitting.named_fit import predicted_loss
 from scaling.fitting.parametric.result import ParametricFit
-from scaling.fitting.prediction import loss_band
+from scaling.fitting.prediction import loss_band, predicted_loss
 from scaling.plots import style
 from scaling.plots.frontier import draw_band, draw_optimum
 from scaling.runs import Runs, cluster_budgets

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.blocks import Blocks, Heading, Shown, Table, Text
 from scaling.findings import Finding
-from scaling.fitting.parametric.prediction import predict
-from scaling.fitting.parametric.seed_noise import SeedNoise, seed_noise
+from scaling.fitting.parametric.prediction import SeedNoise, predict, seed_noise
 from scaling.fitting.results import Estimate
 from scaling.jsonable import fields_of
 from scaling.runs import Runs

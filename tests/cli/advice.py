@@ -131,8 +131,8 @@ def advised(message: str, arguments: Arguments, fill: Mapping[str, str]) -> Iter
     for words in _options(text, given):
         left = arguments
         if "--method" in words:  # one who changes the method leaves out what belongs to the other
-            for name, methods in TAKEN_BY.items():
-                if words[words.index("--method") + 1] not in methods:
+            for name, method in TAKEN_BY.items():
+                if words[words.index("--method") + 1] != method:
                     left = taken_away(left, OPTION.get(name, f"--{name.replace('_', '-')}"))
         yield (*left, *(filled(word, fill) for word in words))
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.envelope.fit import fit_envelope
-from scaling.fitting.envelope.points import find_crossings, lower_envelope
+from scaling.fitting.envelope.fit import find_crossings, fit_envelope, lower_envelope
 from scaling.laws import ChinchillaLaw, law_from_dict
 from scaling.runs import Runs
 

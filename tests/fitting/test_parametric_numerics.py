@@ -9,9 +9,8 @@ from scipy.special import stdtrit
 
 from scaling.fitting.parametric import diagnostics, groups
 from scaling.fitting.parametric.influence import measure_influence
-from scaling.fitting.parametric.intervals import Spread
-from scaling.fitting.parametric.optimum import find_optimum
-from scaling.fitting.parametric.profile import profile_ends
+from scaling.fitting.parametric.intervals import Spread, profile_ends
+from scaling.fitting.parametric.optimum import find_optimum, starting_points
 from scaling.fitting.parametric.quantities import (
     as_targets,
     coefficient,
@@ -24,13 +23,12 @@ from scaling.fitting.parametric.quantities import (
 from scaling.fitting.parametric.resample import jackknife, jackknife_error
 from scaling.fitting.parametric.sandwich import hc2_covariance, linearise, standard_errors
 from scaling.fitting.parametric.solver import bend, level_frame, minimise
-from scaling.fitting.parametric.starts import starting_points
 from scaling.fitting.parametric.surface import (
     SQUARES,
     Penalty,
     centre,
     jacobian,
-    objective,
+    normal_equations,
     residuals,
     to_coefficients,
 )
@@ -38,6 +36,11 @@ from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
 
 LAW = ChinchillaLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
+
+
+def objective(data, theta, penalty):
+    """(B,) sum of rho(r)."""
+    return normal_equations(data, theta, penalty, None, np.zeros((len(theta), 1)))[0]
 
 
 def make_runs(noise=0.01, seed=0, n=40):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from scaling.errors import FitError
 from scaling.fitting.parametric.fit import fit_parametric
 from scaling.fitting.parametric.prediction import predict
-from scaling.fitting.parametric.sandwich import noise_half_width
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
 
@@ -65,8 +64,8 @@ def test_confidence_bands_of_the_table_agree_with_profiles(fit):
 
 def test_noise_of_few_runs_is_wider_than_of_many():
     few, many = fit_parametric(noisy_runs(n=12, seed=5)), fit_parametric(noisy_runs(n=200, seed=5))
-    assert noise_half_width(many.spread.fit, 0.95) == pytest.approx(0.0196, rel=0.25)
-    assert noise_half_width(few.spread.fit, 0.95) > 0.0196 * 0.8
+    assert many.spread.fit.noise_half_width(0.95) == pytest.approx(0.0196, rel=0.25)
+    assert few.spread.fit.noise_half_width(0.95) > 0.0196 * 0.8
 
 
 def test_noise_free_fit_predicts_without_a_band():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scaling.fitting.parametric.fit import fit_parametric
-from scaling.fitting.parametric.seed_noise import SeedNoise, seed_noise
+from scaling.fitting.parametric.prediction import SeedNoise, seed_noise
 from scaling.runs import Runs
 
 

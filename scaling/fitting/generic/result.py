@@ -50,9 +50,8 @@ class LawFit(FitFace):
     findings: tuple[Finding, ...]
     covariance: Array  # (P, P) of the coefficients
     source: str
-    fixed: Mapping[str, float] = field(
-        default_factory=dict
-    )  # coefficients held at a value that was asked for
+    # coefficients held at a value that was asked for
+    fixed: Mapping[str, float] = field(default_factory=dict)
     excluded: tuple[str, ...] = ()
 
     @property

@@ -28,9 +28,8 @@ BLOCK = 2_000_000  # floats of the Jacobian held at once
 LONGEST_STEP = 1.0  # in z: a factor e of a coefficient, or 1 of an exponent
 STATIONARY = 1e-12  # predicted decrease relative to the objective
 SAME_MINIMUM = 1e-6
-ROUNDING = (
-    1e-22  # half the mean squared residual of ln loss, 1e-11 of it: below, starts differ by rounding alone
-)
+# half the mean squared residual of ln loss, 1e-11 of it: below, starts differ by rounding alone
+ROUNDING = 1e-22
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -36,10 +36,11 @@ from scaling.fitting.isoflop.findings import (
 )
 from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit, NextRun, RefusedBudget
 from scaling.fitting.isoflop.valley import FARTHEST, Valley
-from scaling.fitting.named_fit import predicted_loss
 from scaling.fitting.parametric.diagnostics import lies_on_law, noise_free_finding, robust_scale
 from scaling.fitting.parametric.groups import trunks
+from scaling.fitting.parametric.resample import jackknife_error
 from scaling.fitting.power_law import PowerLawFit, fit_line, half_width_factor, power_law_from_line
+from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import Law
 from scaling.runs import Runs, assign_budgets
@@ -159,7 +160,6 @@ def _through_minima(
         n_runs=len(runs),
         n_runs_used=sum(b.n_runs for b in used),
         findings=(),
-        excluded=(),
         source=runs.source,
         convention=runs.convention,
     )
@@ -207,40 +207,32 @@ def _without_bracket(valley: Valley) -> Valley:
 
 def _minimum(group: BudgetRuns, valley: Valley, level: float) -> BudgetMinimum:
     """The valley's minimum in N, D and loss, or its refusal with the run that would bracket it."""
-    refused, n_params, n_tokens, loss = None, None, None, None
-    if valley.refused is not None:
+    bare = BudgetMinimum(flops=group.flops, valley=valley, runs=group)
+    if (refused := valley.refused) is not None:
         next_run = None
-        if valley.refused.next_x is not None:
-            n, d = group.point_at(valley.refused.next_x)
+        if refused.next_x is not None:
+            n, d = group.point_at(refused.next_x)
             next_run = NextRun(n_params=n, n_tokens=d)
-        refused = RefusedBudget(code=valley.refused.code, reason=valley.refused.reason, next_run=next_run)
-    else:
-        method = (
-            "profile of the vertex (Fieller), t" if valley.kind != "surface" else "profile of the shift, t"
+        return replace(
+            bare, refused=RefusedBudget(code=refused.code, reason=refused.reason, next_run=next_run)
         )
-        method += f" with {valley.dof} degrees of freedom"
-        n, d = group.point_at(valley.minimum)
-        (n_high, d_low), (n_low, d_high) = (
-            group.point_at(end) for end in (valley.minimum_low, valley.minimum_high)
+    profiled = "shift" if valley.kind == "surface" else "vertex (Fieller)"
+    method = f"profile of the {profiled}, t with {valley.dof} degrees of freedom"
+
+    def estimate(value: float, low: float, high: float, error: float) -> Estimate:
+        interval = Interval(low=low, high=high, level=level, method=method)
+        return Estimate(
+            value=value, standard_error=error if math.isfinite(error) else None, interval=interval
         )
 
-        def estimate(value: float, low: float, high: float, error: float) -> Estimate:
-            interval = Interval(low=low, high=high, level=level, method=method)
-            return Estimate(
-                value=value, standard_error=error if math.isfinite(error) else None, interval=interval
-            )
-
-        n_tokens = estimate(d, d_low, d_high, d * valley.minimum_error)
-        n_params = estimate(n, n_low, n_high, n * valley.minimum_error)
-        loss = estimate(valley.loss, valley.loss_low, valley.loss_high, valley.loss_error)
-    return BudgetMinimum(
-        flops=group.flops,
-        n_params=n_params,
-        n_tokens=n_tokens,
-        loss=loss,
-        refused=refused,
-        valley=valley,
-        runs=group,
+    n, d = group.point_at(valley.minimum)
+    n_high, d_low = group.point_at(valley.minimum_low)
+    n_low, d_high = group.point_at(valley.minimum_high)
+    return replace(
+        bare,
+        n_params=estimate(n, n_low, n_high, n * valley.minimum_error),
+        n_tokens=estimate(d, d_low, d_high, d * valley.minimum_error),
+        loss=estimate(valley.loss, valley.loss_low, valley.loss_high, valley.loss_error),
     )
 
 
@@ -270,7 +262,7 @@ def exponent_by_trunk(
     g = groups.n_groups
     if len(found) < g:
         return None
-    error = math.sqrt((g - 1) / g * float(np.sum((found - found.mean()) ** 2)))
+    error = float(jackknife_error(found))
     half = half_width_factor(level, g - 1) * error
     method = f"jackknife, one of {g} trunks left out"
     interval = Interval(low=value - half, high=value + half, level=level, method=method)

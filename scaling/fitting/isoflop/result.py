@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from scaling.blocks import Blocks, Fields, Heading, Table
-from scaling.fitting.frontier_law import LinesFace, LossFrontier
+from scaling.fitting.frontier_law import LinesFace
 from scaling.fitting.isoflop.bias import GridBias
 from scaling.fitting.isoflop.budgets import BudgetRuns, ValleyKind
 from scaling.fitting.isoflop.valley import RefusalCode, Valley
-from scaling.fitting.power_law import PowerLawFit
 from scaling.fitting.results import Estimate, FitMethod, fit_to_dict
 from scaling.fitting.summary import optimum_cells, percent, refusals
 from scaling.jsonable import fields_of, jsonable
 from scaling.laws.base import Law
-from scaling.laws.frontier import FrontierLaw
 from scaling.translation import counted, tr
 from scaling.units import format_flops
-
-if TYPE_CHECKING:
-    from scaling.findings import Finding
-    from scaling.runs import Convention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +40,10 @@ class BudgetMinimum:
     """One budget: the minimum of its valley in N, D and loss, or why it has none."""
 
     flops: float
-    n_params: Estimate | None
-    n_tokens: Estimate | None
-    loss: Estimate | None
-    refused: RefusedBudget | None
+    n_params: Estimate | None = None
+    n_tokens: Estimate | None = None
+    loss: Estimate | None = None
+    refused: RefusedBudget | None = None
     valley: Valley
     runs: BudgetRuns
 
@@ -84,23 +78,12 @@ class IsoflopFit(LinesFace):
     approach: ClassVar[int] = 2
     method: ClassVar[FitMethod] = "isoflop"
     valley: ValleyKind
-    level: float
     budgets: tuple[BudgetMinimum, ...]
-    params_line: PowerLawFit
-    tokens_line: PowerLawFit
-    loss_frontier: LossFrontier | None
     bias: GridBias | None
-    law: FrontierLaw
     surface: Law | None  # the L(N, D) behind moved losses, surface valleys and the bias
-    n_runs: int
     n_runs_used: int
-    findings: tuple[Finding, ...]
-    excluded: tuple[str, ...]  # run_id of runs that belong to no budget
-    source: str
-    convention: Convention
-    by_trunk: Estimate | None = (
-        None  # the exponent of N* with one trunk left out at a time, where runs share trunks
-    )
+    # the exponent of N* with one trunk left out at a time, where runs share trunks
+    by_trunk: Estimate | None = None
 
     @property
     def used(self) -> tuple[BudgetMinimum, ...]:

@@ -53,18 +53,18 @@ class Valley:
     """
 
     kind: str
-    minimum: float
-    minimum_low: float  # -inf: the runs set no lower end
-    minimum_high: float
-    minimum_error: float  # delta-method standard error, in x
-    loss: float
-    loss_error: float
-    loss_low: float
-    loss_high: float
-    residual_sd: float
-    dof: int
-    curve: Shape
     refused: Refusal | None
+    minimum: float = math.nan
+    minimum_low: float = -math.inf  # the runs set no lower end
+    minimum_high: float = math.inf
+    minimum_error: float = math.nan  # delta-method standard error, in x
+    loss: float = math.nan
+    loss_error: float = math.nan
+    loss_low: float = math.nan
+    loss_high: float = math.nan
+    residual_sd: float = math.nan
+    dof: int = 0
+    curve: Shape = lambda at: np.full(np.shape(at), math.nan)
 
 
 def fit_polynomial_valley(
@@ -77,7 +77,7 @@ def fit_polynomial_valley(
     kind = {2: "parabola", 4: "quartic"}[degree]
     few = _too_few(x, loss, kind=kind, min_runs=max(min_runs, degree + 1), min_sizes=degree + 1)
     if few is not None:
-        return _refused(kind, few)
+        return Valley(kind=kind, refused=few)
     centre, half = (x.min() + x.max()) / 2, (x.max() - x.min()) / 2
     z = (x - centre) / half
     basis = np.vander(z, degree + 1, increasing=True)
@@ -97,7 +97,8 @@ def fit_polynomial_valley(
     vertex = _lowest_minimum(c)
     refused = _judge_polynomial(c, vertex, z, loss)
     if vertex is None:
-        return _refused(kind, _in_x(refused, centre, half), curve=curve, dof=dof, sd=math.sqrt(variance))
+        refused = _in_x(refused, centre, half)
+        return Valley(kind=kind, refused=refused, curve=curve, dof=dof, residual_sd=math.sqrt(variance))
     low, high = _slope_interval(c, covariance, vertex, t)
     slope_row, value_row = _derivative_row(vertex, degree), vertex ** np.arange(degree + 1)
     curvature = float(polynomial.polyval(vertex, polynomial.polyder(c, 2)))
@@ -130,7 +131,7 @@ def fit_surface_valley(
     """
     few = _too_few(x, loss, kind="surface", min_runs=max(min_runs, 3), min_sizes=2)
     if few is not None:
-        return _refused("surface", few)
+        return Valley(kind="surface", refused=few)
 
     def squares(shifts: Array) -> Array:
         r = loss - shape(x - shifts[:, None])
@@ -149,7 +150,8 @@ def fit_surface_valley(
     information = float(np.sum((row - row.mean()) ** 2))
     if not information > (ROUNDING * float(np.abs(loss).max())) ** 2:
         reason = "the fitted surface has no valley at this budget"
-        return _refused("surface", Refusal(code="flat", reason=reason, next_x=float(x.max() + math.log(2))))
+        flat = Refusal(code="flat", reason=reason, next_x=float(x.max() + math.log(2)))
+        return Valley(kind="surface", refused=flat)
 
     def excess(at: Array) -> Array:
         return squares(at - start) - least - t**2 * variance
@@ -330,24 +332,3 @@ def minimise_on_grids(f: Callable[[Array], Array], low: float, high: float) -> f
         best = int(np.argmin(f(grid)))
         low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, 64)])
     return (low + high) / 2
-
-
-def _refused(
-    kind: str, refusal: Refusal | None, *, curve: Shape | None = None, dof: int = 0, sd: float = math.nan
-) -> Valley:
-    nan = math.nan
-    return Valley(
-        kind=kind,
-        minimum=nan,
-        minimum_low=-math.inf,
-        minimum_high=math.inf,
-        minimum_error=nan,
-        loss=nan,
-        loss_error=nan,
-        loss_low=nan,
-        loss_high=nan,
-        residual_sd=sd,
-        dof=dof,
-        curve=curve if curve is not None else (lambda at: np.full(np.shape(at), nan)),
-        refused=refusal,
-    )

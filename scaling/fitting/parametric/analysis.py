@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from scaling.fitting.parametric import diagnostics, groups, resample
-from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary, lies_on_law
+from scaling.fitting.parametric.diagnostics import NOISE_FREE, FTest, ResidualSummary, lies_on_law
 from scaling.fitting.parametric.groups import Groups
 from scaling.fitting.parametric.influence import Influence, measure_influence
 from scaling.fitting.parametric.intervals import Method, Spread
@@ -20,12 +20,10 @@ from scaling.fitting.results import Estimate
 from scaling.runs import Runs
 
 COEFFICIENTS = ("E", "A", "B", "alpha", "beta")
-NOISE_FREE = 1e-10  # robust scale of log loss below which residuals are rounding
 DELTA_BELOW_NOISE = 1.0  # x robust scale: a fixed threshold below this makes profiles under-cover
-BUDGETS_DIFFER = (
-    0.1  # p of the F test of budget effects below which the jackknife is the main interval: at 5 %
-)
+# p of the F test of budget effects below which the jackknife is the main interval: at 5 %
 # designs of 20-35 runs miss a shared error too often (benchmarks/coverage.py); 10 % widens by 3 % where there is none
+BUDGETS_DIFFER = 0.1
 DEFAULT_RESAMPLES, MOST_CELLS = 4000, 20_000_000  # resamples x runs of the default bootstrap
 _USUAL: tuple[tuple[ObjectiveName, float | None], ...] = (
     ("huber", None),
@@ -115,7 +113,9 @@ def analyse(
 def bare_analysis(optimum: Optimum, runs: Runs, *, level: float) -> Analysis:
     """The optimum and its residuals, before any interval."""
     linear = linearise(optimum.data, optimum.theta, optimum.penalty)
-    residuals = diagnostics.summarise_residuals(linear, runs)
+    data, residual = optimum.data, linear.log_residual
+    pure = diagnostics.pure_error(data.x, data.y, data.ln_loss, residual, data.n_fitted)
+    residuals = diagnostics.summarise_residuals(residual, data.n_fitted, pure, runs)
     return Analysis(runs=runs, optimum=optimum, linear=linear, residuals=residuals, level=level)
 
 

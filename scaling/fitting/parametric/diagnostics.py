@@ -7,19 +7,24 @@ ch. 2 and 24. Ours differs: psi(r) replaces the residual, so that outliers do no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from scaling.findings import Finding
 from scaling.fitting.distributions import f_tail
+from scaling.fitting.fixed import condition_text
 from scaling.fitting.parametric.groups import Groups
 from scaling.fitting.parametric.sandwich import Linearisation
 from scaling.fitting.parametric.surface import N_COEFFICIENTS, Array, blocks, jacobian
 from scaling.runs import Runs
 
 MAD_TO_SIGMA = 1.4826  # of a Gaussian
+LAW_REJECTED = 0.01  # p of the lack-of-fit test below which the law is called wrong for these runs
+FEW_RUNS = 36  # below, a test that passes says little
+NOISE_FREE = 1e-10  # robust scale of log loss below which residuals are rounding
+FAR_OFF = 5.0  # robust standard deviations
 COMPUTED = 1e-9  # of ln loss: what is left of losses in full precision after a search
 MOST_DIGITS = 10  # more decimals than any table of measured losses prints
 LOOKED_AT = 1000  # losses: enough to see with how many decimals a table prints them
@@ -145,24 +150,52 @@ def pure_error(
     )
 
 
-def summarise_residuals(fit: Linearisation, runs: Runs) -> ResidualSummary:
-    r = _log_residual(fit)
-    worst = int(np.argmax(np.abs(r)))
+def summarise_residuals(
+    residual: Array, n_fitted: int, pure_error: PureError | None, runs: Runs
+) -> ResidualSummary:
+    """Of the log residuals of a fit of `n_fitted` coefficients."""
+    worst = int(np.argmax(np.abs(residual)))
     return ResidualSummary(
-        robust_scale=robust_scale(r, fit.data.n_fitted),
-        standard_deviation=math.sqrt(float(r @ r) / max(fit.dof, 1)),
-        pure_error=pure_error(fit.data.x, fit.data.y, fit.data.ln_loss, r, fit.data.n_fitted),
-        largest=float(r[worst]),
+        robust_scale=robust_scale(residual, n_fitted),
+        standard_deviation=math.sqrt(float(residual @ residual) / max(len(residual) - n_fitted, 1)),
+        pure_error=pure_error,
+        largest=float(residual[worst]),
         largest_row=int(runs.row[worst]),
     )
 
 
-def _log_residual(fit: Linearisation) -> Array:
-    """ln(fit) - ln(loss), whatever the objective."""
-    if fit.data.log_residual:
-        return fit.residual
-    loss = np.exp(fit.data.ln_loss)
-    return np.log1p(fit.residual / loss)
+def rejected(test: FTest | None) -> bool:
+    """Whether a test calls the law wrong for these runs."""
+    return test is not None and test.p_value < LAW_REJECTED
+
+
+def statement(assumed: str, fixed: Mapping[str, float], lack_of_fit: FTest | None) -> str:
+    """One sentence: what the intervals assume, given what was held, and whether these runs contradict it."""
+    said = ", ".join(
+        filter(None, (f"statistical only, assuming the law and {assumed}", condition_text(fixed)))
+    )
+    if rejected(lack_of_fit):
+        return f"{said}; these runs reject the law, so the truth may lie outside"
+    return said
+
+
+def lack_of_fit_message(test: FTest) -> str:
+    return (
+        f"the law does not fit these runs (lack-of-fit test p = {test.p_value:.1g}): intervals are statistical only, "
+        "assuming the law. See the hold-out error: --holdout-above rolling (in Python evaluate_extrapolation) and the "
+        "spread between laws: --compare-laws (in Python compare_laws)"
+    )
+
+
+def pure_error_message(residuals: ResidualSummary) -> str:
+    """Where replicates scatter less than the runs do about the law; else nothing."""
+    pure = residuals.pure_error
+    if pure is None or not rejected(pure.test):
+        return ""
+    return (
+        f"replicates scatter by {100 * pure.standard_deviation:.2g} %, runs about the law by "
+        f"{100 * residuals.standard_deviation:.2g} %: the law misses more than noise"
+    )
 
 
 def _added_terms_test(fit: Linearisation, n_terms: int, terms: Callable[[slice], Array]) -> FTest | None:

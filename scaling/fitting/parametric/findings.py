@@ -7,25 +7,29 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scaling.findings import Finding, Severity
-from scaling.fitting.fixed import FLOOR, condition_text, no_floor
+from scaling.findings import Finding, Severity, error, gravest_first, note, warning
+from scaling.fitting.fixed import FLOOR, no_floor
 from scaling.fitting.parametric.analysis import BUDGETS_DIFFER, Analysis
-from scaling.fitting.parametric.diagnostics import noise_free_finding
-from scaling.fitting.parametric.influence import FAR_OFF
+from scaling.fitting.parametric.diagnostics import (
+    FAR_OFF,
+    FEW_RUNS,
+    lack_of_fit_message,
+    noise_free_finding,
+    pure_error_message,
+    rejected,
+    statement,
+)
 from scaling.fitting.parametric.intervals import Spread
 from scaling.fitting.parametric.surface import COORDINATES, LOWER, UPPER
 from scaling.units import round_by_error
 
-LAW_REJECTED = 0.01  # p of the lack-of-fit test below which the law is called wrong for these runs
 SURE = 0.01  # p below which a test is worded as a fact
 GROSS = 0.1  # of ln loss: a run so far off the law is a slip in the table, whatever it moves
 WIDENED = 1.25  # times: by how much runs far off widen an interval before that is a warning
 UNEQUAL_NOISE = 1.3  # kappa
-FEW_RUNS = 36  # below, a test that passes says little
 NAMED = 5  # runs named in one message
 FAR_CONDITION = 1e4
 HIGH_LEVERAGE = 0.7
-TEST_POWER_NOTE = "with fewer than 36 runs the tests have little power: a pass is not evidence"
 
 
 def collect_findings(analysis: Analysis) -> list[Finding]:
@@ -33,26 +37,17 @@ def collect_findings(analysis: Analysis) -> list[Finding]:
     found = [*_about_optimum(analysis), *_about_runs(analysis), *_about_intervals(analysis)]
     if not analysis.on_law:  # else rounding alone would set them off
         found += _about_fit(analysis)
-    rank = {"error": 0, "warning": 1, "note": 2}
-    return sorted(found, key=lambda f: rank[f.severity])
+    return gravest_first(found)
 
 
-def assumption(analysis: Analysis) -> str:
+def assumption(a: Analysis) -> str:
     """One sentence: what the intervals assume."""
-    if analysis.noise_free:
+    if a.noise_free:
         return "no interval: the runs lie on the law to rounding, so there is no noise to measure"
-    if analysis.spread is None:
+    if a.spread is None:
         return "no interval was asked for"
-    assumed = {
-        "profile": "statistical only, assuming the law and independent runs",
-        "jackknife": f"statistical only, assuming the law and independent {_group_word(analysis)}",
-        "bootstrap": "statistical only, assuming the law and independent runs",
-    }[analysis.spread.main]
-    if condition := condition_text(analysis.fixed):
-        assumed = f"{assumed}, {condition}"
-    if _law_rejected(analysis):
-        return f"{assumed}; these runs reject the law, so the truth may lie outside"
-    return assumed
+    together = f"{a.groups.kind}s" if a.spread.main == "jackknife" and a.groups else "runs"
+    return statement(f"independent {together}", a.fixed, a.lack_of_fit)
 
 
 def coordinates_at_bound(analysis: Analysis) -> tuple[str, ...]:
@@ -67,24 +62,24 @@ def coordinates_at_bound(analysis: Analysis) -> tuple[str, ...]:
 def _about_optimum(a: Analysis) -> Iterator[Finding]:
     optimum = a.optimum
     if not optimum.converged:
-        yield _finding(
-            "not-converged", "error", "the search did not settle on a minimum; do not use this law"
+        yield error(
+            code="not-converged", message="the search did not settle on a minimum; do not use this law"
         )
     elif optimum.n_starts > 1 and optimum.n_agreeing < 2:
         message = f"only {optimum.n_agreeing} of {optimum.n_starts} starts reached the minimum; another may be lower"
-        yield _finding("starts-disagree", "warning", message)
+        yield warning(code="starts-disagree", message=message)
     for name in coordinates_at_bound(a):
         if name == FLOOR:
             yield no_floor("chinchilla")
             continue
         value = dict(zip(COORDINATES, optimum.theta, strict=True)).get(name)
         shown = "its limit" if value is None else f"{value:g}, its limit"
-        yield _finding(
-            "at-bound", "warning", f"{name} ended at {shown}: the runs do not determine it. {_TO_ADD}"
+        yield warning(
+            code="at-bound", message=f"{name} ended at {shown}: the runs do not determine it. {_TO_ADD}"
         )
     if a.linear.condition > FAR_CONDITION:
         message = f"a combination of coefficients is hardly determined (condition {a.linear.condition:.1g}). {_TO_ADD}"
-        yield _finding("ill-conditioned", "warning", message)
+        yield warning(code="ill-conditioned", message=message)
     if a.noise_free or a.on_law:
         yield noise_free_finding(a.residuals.robust_scale)
 
@@ -100,18 +95,18 @@ def _about_runs(a: Analysis) -> Iterator[Finding]:
             f"run {a.runs.run_id[worst]} (row {row}) has leverage {a.linear.leverage[worst]:.2f}: the law passes "
             "through it whatever its loss. Repeat it or add runs nearby"
         )
-        yield _finding("high-leverage", "warning", message, rows=(row,))
+        yield warning(code="high-leverage", message=message, rows=(row,))
     if a.groups is not None and a.groups.kind == "trunk" and a.runs.is_curves:
         message = (
             "the table holds training curves; checkpoints before the end of decay are not final losses. "
             "Fit the last row of each run (--final (in Python runs.final())) if those differ in tokens per parameter"
         )
-        yield _finding("curves", "warning", message, source="Hoffmann et al. 2022, app. B")
+        yield warning(code="curves", message=message, source="Hoffmann et al. 2022, app. B")
     if a.groups is not None and a.groups.kind == "trunk":
         message = (
             f"rows of one trunk are not independent: intervals leave out one of {a.groups.n_groups} trunks"
         )
-        yield _finding("dependent-rows", "note", message, source="Choshen et al. 2024, arXiv:2410.11840")
+        yield note(code="dependent-rows", message=message, source="Choshen et al. 2024, arXiv:2410.11840")
 
 
 def _far_off(a: Analysis) -> Finding:
@@ -145,20 +140,18 @@ def _far_off(a: Analysis) -> Finding:
     gross = sizes[0] * a.residuals.robust_scale > GROSS
     severity: Severity = "warning" if moves or widens or gross else "note"
     message += ". Check these runs; none was dropped"
-    return _finding(
-        "far-off-runs", severity, message, source="Besiroglu et al. 2024", rows=tuple(r.row for r in named)
+    return Finding(
+        code="far-off-runs",
+        severity=severity,
+        message=message,
+        source="Besiroglu et al. 2024",
+        rows=tuple(r.row for r in named),
     )
 
 
 def _about_fit(a: Analysis) -> Iterator[Finding]:
-    if _law_rejected(a):
-        assert a.lack_of_fit is not None
-        message = (
-            f"the law does not fit these runs (lack-of-fit test p = {a.lack_of_fit.p_value:.1g}): intervals are "
-            "statistical only, assuming the law. See the hold-out error: --holdout-above rolling (in Python "
-            "evaluate_extrapolation) and the spread between laws: --compare-laws (in Python compare_laws)"
-        )
-        yield _finding("lack-of-fit", "warning", message)
+    if a.lack_of_fit is not None and rejected(a.lack_of_fit):
+        yield warning(code="lack-of-fit", message=lack_of_fit_message(a.lack_of_fit))
     if a.budget_effects is not None and a.budget_effects.p_value < BUDGETS_DIFFER:
         p = a.budget_effects.p_value
         verb = "lie off the law together" if p < SURE else "may lie off the law together"
@@ -168,24 +161,20 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
             message = (
                 f"{lead}, which these intervals ignore; four budgets or more would be left out one at a time"
             )
-        yield _finding("budget-effects", "warning", message)
+        yield warning(code="budget-effects", message=message)
     if a.kappa is not None and a.kappa > UNEQUAL_NOISE:
         message = (
             f"noise is unequal between runs, or the law misfits (HC2 errors are {a.kappa:.2g} x the classical ones; "
             "the intervals use HC2)"
         )
-        yield _finding("unequal-noise", "note", message)
-    pure = a.residuals.pure_error
-    if pure is not None and pure.test is not None and pure.test.p_value < LAW_REJECTED:
+        yield note(code="unequal-noise", message=message)
+    if message := pure_error_message(a.residuals):
+        yield warning(code="pure-error", message=message)
+    if a.spread is not None and (n := len(a.runs)) < FEW_RUNS:
         message = (
-            f"replicates scatter by {100 * pure.standard_deviation:.2g} %, runs about the law by "
-            f"{100 * a.residuals.standard_deviation:.2g} %: the law misses more than noise"
+            f"{n} runs: with fewer than {FEW_RUNS} runs the tests have little power: a pass is not evidence"
         )
-        yield _finding("pure-error", "warning", message)
-    if a.spread is not None and len(a.runs) < FEW_RUNS:
-        yield _finding(
-            "few-runs", "note", f"{len(a.runs)} runs: {TEST_POWER_NOTE}{_shared_noise_note(a.spread)}"
-        )
+        yield note(code="few-runs", message=message + _shared_noise_note(a.spread))
     yield from _objective_spread(a)
 
 
@@ -209,7 +198,7 @@ def _objective_spread(a: Analysis) -> Iterator[Finding]:
             f"the usual objectives give exponents of N* from {min(exponents):.3f} to {max(exponents):.3f} on these "
             f"runs, further apart than the half-width of the profile interval, {round_by_error(half, half)}"
         )
-        yield _finding("objective-spread", "note", message)
+        yield note(code="objective-spread", message=message)
 
 
 def _about_intervals(a: Analysis) -> Iterator[Finding]:
@@ -220,10 +209,10 @@ def _about_intervals(a: Analysis) -> Iterator[Finding]:
             f"the Huber threshold {a.optimum.penalty.delta:g} is far below the scatter of the runs "
             f"({a.residuals.robust_scale:.2g}): profile intervals under-cover (57-93 %), so the {a.spread.main} is used"
         )
-        yield _finding("fixed-delta", "note", message)
+        yield note(code="fixed-delta", message=message)
     if a.optimum.name == "asymmetric":
         message = "over-prediction costs ten times as much: this is the lower edge of the runs, not their expected loss"
-        yield _finding("asymmetric", "warning", message)
+        yield warning(code="asymmetric", message=message)
     for name, estimate in a.estimates[a.spread.main].items():
         interval = estimate.interval
         if interval is None:
@@ -232,20 +221,16 @@ def _about_intervals(a: Analysis) -> Iterator[Finding]:
         if whole or not interval.bounded:
             side = "above" if interval.low > 0 else "on either side"
             message = f"the runs do not bound {name} {side}: its interval is infinite. {_TO_ADD}"
-            yield _finding("unbounded-interval", "warning", message)
+            yield warning(code="unbounded-interval", message=message)
     for refits in (a.spread.jackknife, a.spread.bootstrap):
         if refits is not None and refits.unconverged_fraction > 0.01:
             message = (
                 f"{100 * refits.unconverged_fraction:.0f} % of the refits of the {refits.kind} did not settle"
             )
-            yield _finding("unconverged-refits", "warning", message)
+            yield warning(code="unconverged-refits", message=message)
 
 
 _TO_ADD = "Add runs at smaller and larger n_params and n_tokens"
-
-
-def _law_rejected(a: Analysis) -> bool:
-    return a.lack_of_fit is not None and a.lack_of_fit.p_value < LAW_REJECTED
 
 
 def _half_width(a: Analysis) -> float:
@@ -254,13 +239,3 @@ def _half_width(a: Analysis) -> float:
         return math.inf
     found = a.estimates.get("profile", a.estimates[a.spread.main])["params_exponent"].interval
     return found.half_width if found else math.inf
-
-
-def _group_word(a: Analysis) -> str:
-    return f"{a.groups.kind}s" if a.groups else "runs"
-
-
-def _finding(
-    code: str, severity: Severity, message: str, *, source: str = "", rows: tuple[int, ...] = ()
-) -> Finding:
-    return Finding(code=code, severity=severity, message=message, source=source, rows=rows)

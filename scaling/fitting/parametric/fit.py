@@ -12,7 +12,8 @@ Use which objective when:
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,13 +30,12 @@ from scaling.fitting.parametric.optimum import (
     Optimum,
     check_objective,
     find_optimum,
+    starting_points,
 )
 from scaling.fitting.parametric.result import Alternative, ParametricFit
-from scaling.fitting.parametric.starts import starting_points
 from scaling.fitting.parametric.surface import N_COEFFICIENTS, Array, centre, to_coefficients
 from scaling.fitting.parametric.uncertainty import law_uncertainty, with_uncertainty
-from scaling.fitting.results import Estimate
-from scaling.laws.base import Provenance
+from scaling.fitting.results import Estimate, provenance_of
 from scaling.laws.chinchilla import FAMILY as CHINCHILLA
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
@@ -147,17 +147,17 @@ def require_identifiable(runs: Runs, fixed: Collection[str] = ()) -> None:
     of_params, of_tokens = (len({*term} & {*fixed}) for term in (("A", "alpha"), ("B", "beta")))
     _require_levels(runs.n_params, where, "n_params", format_params, MIN_LEVELS - of_params)
     _require_levels(runs.n_tokens, where, "n_tokens", format_tokens, MIN_LEVELS - of_tokens)
-    if (
-        max(of_params, of_tokens) < 2
-    ):  # else one term is known whole, and the other is a function of one quantity
+    # else one term is known whole, and the other is a function of one quantity
+    if max(of_params, of_tokens) < 2:
         _require_two_directions(runs)
 
 
-def _require_levels(values: Array, where: str, column: str, formatter: object, least: int) -> None:
+def _require_levels(
+    values: Array, where: str, column: str, formatter: Callable[[float], str], least: int
+) -> None:
     levels = count_levels(values)
     if levels >= least:
         return
-    assert callable(formatter)
     spread = (
         f"{formatter(values.min())} to {formatter(values.max())}" if levels > 1 else formatter(values.max())
     )
@@ -212,7 +212,9 @@ def _assemble(analysis: Analysis) -> ParametricFit:
     plain = plain_estimates(optimum)
     main = analysis.estimates[spread.main] if spread else plain
     shown = {
-        name: _with_error(main[name], analysis.estimates[analysis.errors_method][name])
+        name: replace(
+            main[name], standard_error=analysis.estimates[analysis.errors_method][name].standard_error
+        )
         if analysis.errors_method
         else main[name]
         for name in plain
@@ -227,7 +229,14 @@ def _assemble(analysis: Analysis) -> ParametricFit:
             B=values["B"],
             alpha=values["alpha"],
             beta=values["beta"],
-            provenance=_provenance(runs, analysis.fixed),
+            provenance=provenance_of(
+                runs,
+                FLOPS_PER_PARAM_TOKEN * runs.n_params * runs.n_tokens,
+                name=f"fit of {runs.source}",
+                source=f"{len(runs)} runs of {runs.source}, Approach 3",
+                note=condition_text(analysis.fixed),
+                status="fitted here",
+            ),
         ),
         objective=optimum.objective(),
         n_runs=len(runs),
@@ -285,29 +294,8 @@ def _beside(analysis: Analysis) -> dict[str, dict[str, Estimate]]:
     }
 
 
-def _with_error(estimate: Estimate, source: Estimate) -> Estimate:
-    return Estimate(value=estimate.value, standard_error=source.standard_error, interval=estimate.interval)
-
-
 def _method_name(estimates: Mapping[str, Estimate]) -> str:
     known = [
         e.interval for e in (estimates["params_exponent"], *estimates.values()) if e.interval is not None
     ]
     return known[0].method if known else "none"
-
-
-def _provenance(runs: Runs, fixed: Mapping[str, float]) -> Provenance:
-    flops = FLOPS_PER_PARAM_TOKEN * runs.n_params * runs.n_tokens  # what the law's budgets count
-    ratio = runs.flops / flops
-    columns = {"flops": flops, "n_params": runs.n_params, "n_tokens": runs.n_tokens}
-    return Provenance(
-        name=f"fit of {runs.source}",
-        source=f"{len(runs)} runs of {runs.source}, Approach 3",
-        params_convention=runs.convention.params,
-        flops_convention=runs.convention.flops,
-        flops_over_6nd=(float(ratio.min()), float(ratio.max())),
-        loss_unit=runs.convention.loss_unit,
-        fitted_range={name: (float(v.min()), float(v.max())) for name, v in columns.items()},
-        note=condition_text(fixed),
-        status="fitted here",
-    )

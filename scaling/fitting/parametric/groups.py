@@ -35,10 +35,6 @@ class Groups:
     def enough(self) -> bool:
         return self.n_groups >= MIN_GROUPS
 
-    def indicator(self) -> Array:
-        """(n_groups, n) one where the run is in the group."""
-        return np.equal(self.labels, np.arange(self.n_groups)[:, None]).astype(np.float64)
-
 
 def trunks(runs: Runs) -> Groups | None:
     """Groups of rows that share a trunk or are checkpoints of one run; None where every row stands alone."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.parametric.diagnostics import robust_scale
+from scaling.fitting.parametric.diagnostics import FAR_OFF, robust_scale
 from scaling.fitting.parametric.optimum import HUBER_EFFICIENT
 from scaling.fitting.parametric.sandwich import Linearisation, linearise, standard_errors
 from scaling.fitting.parametric.solver import minimise
@@ -30,7 +30,6 @@ from scaling.fitting.parametric.surface import (
 from scaling.runs import Runs
 
 N_EXACT = 8  # runs refitted without; the rest is first order
-FAR_OFF = 5.0  # robust standard deviations
 MAX_REMOVED = 12
 _ROUGH = 1e-7  # relative tolerance of the objective: three printed digits of a shift
 LARGEST_TABLE = 20_000  # beyond, one run cannot matter and the path is not walked
@@ -55,9 +54,8 @@ class Removal:
 
     row: int
     run_id: str
-    residual: (
-        float  # in robust standard deviations, when it was taken out; below zero: the run is above the law
-    )
+    # in robust standard deviations, when it was taken out; below zero: the run is above the law
+    residual: float
     params_exponent: float
     params_exponent_error: float  # HC2 standard error
 
@@ -142,9 +140,8 @@ def _walk(fit: Linearisation, runs: Runs, adaptive: bool) -> list[Removal]:
     """Take out the worst run while it lies beyond FAR_OFF, refitting after each."""
     kept = np.arange(fit.data.n)
     path: list[Removal] = []
-    smallest = max(
-        fit.data.n // 2, N_COEFFICIENTS + 2
-    )  # removal stops while a fit still has noise to judge by
+    # removal stops while a fit still has noise to judge by
+    smallest = max(fit.data.n // 2, N_COEFFICIENTS + 2)
     while len(path) < MAX_REMOVED and len(kept) > smallest:
         scale = robust_scale(fit.residual, fit.data.n_fitted)
         size = np.abs(fit.residual) / np.sqrt(1 - fit.leverage)

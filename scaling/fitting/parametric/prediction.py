@@ -1,6 +1,12 @@
-"""Predicted losses of a table of runs under a fit of Approach 3, with bands by the fit's main method."""
+"""Predicted losses of a table of runs under a fit of Approach 3, with bands by the fit's main method.
+
+And how far two runs of one model may lie apart by their seeds alone: what a gap of losses must exceed to count.
+"""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,7 +14,6 @@ from scaling.fitting.distributions import t_quantile
 from scaling.fitting.parametric.quantities import loss_at, values_of
 from scaling.fitting.parametric.resample import jackknife_error, percentile_ends
 from scaling.fitting.parametric.result import ParametricFit
-from scaling.fitting.parametric.sandwich import noise_half_width
 from scaling.fitting.parametric.surface import Array
 from scaling.fitting.prediction import Prediction
 from scaling.runs import Runs
@@ -22,7 +27,7 @@ def predict(fit: ParametricFit, runs: Runs) -> Prediction:
             loss=loss, confidence=None, prediction=None, level=fit.level, method="none", observed=runs.loss
         )
     half = _confidence_half_widths(fit, runs)
-    noise = noise_half_width(fit.spread.fit, fit.level)
+    noise = fit.spread.fit.noise_half_width(fit.level)
     return Prediction(
         loss=loss,
         confidence=_around(loss, half),
@@ -59,3 +64,39 @@ def _confidence_half_widths(fit: ParametricFit, runs: Runs) -> Array:
 def _around(loss: Array, half: Array) -> Array:
     with np.errstate(over="ignore"):
         return np.stack([loss * np.exp(-half), loss * np.exp(half)], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedNoise:
+    """How far the losses of one model with two seeds lie apart.
+
+    standard_deviation: of ln loss, of one run.
+    """
+
+    standard_deviation: float
+    dof: int
+    source: str
+    level: float
+
+    def gap(self, loss: float) -> float:
+        """Nats/token that two seeds differ by at most, with the probability `level`."""
+        t = t_quantile((1 + self.level) / 2, self.dof)
+        return loss * math.expm1(t * math.sqrt(2) * self.standard_deviation)
+
+
+def seed_noise(surface: ParametricFit) -> SeedNoise:
+    """From cells repeated with another seed; without any, from all that the law leaves over, which is more."""
+    residuals, pure = surface.residuals, surface.residuals.pure_error
+    if pure is not None:
+        return SeedNoise(
+            standard_deviation=pure.standard_deviation,
+            dof=pure.dof,
+            source="repeated cells",
+            level=surface.level,
+        )
+    return SeedNoise(
+        standard_deviation=residuals.standard_deviation,
+        dof=max(1, surface.n_runs - len(surface.estimates)),
+        source="residuals of the law",
+        level=surface.level,
+    )

@@ -8,9 +8,9 @@ Shapes: B fits or interval ends, theta (B, 5).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,9 +44,8 @@ def coefficient(data: SurfaceData, name: str) -> Quantity:
     """E, A, B, alpha or beta, printed in units of the loss."""
     scale, ln_scale = data.loss_scale, math.log(data.loss_scale)
     if name == "E":
-        return Quantity(
-            name="E", kind="linear", weights=(0, 0, 1, 0, 0), low=0.0, show=lambda q: max(q, 0.0) * scale
-        )
+        weights: tuple[float, ...] = (0, 0, 1, 0, 0)
+        return Quantity(name="E", kind="linear", weights=weights, low=0.0, show=lambda q: max(q, 0.0) * scale)
     if name in ("alpha", "beta"):
         i = 3 if name == "alpha" else 4
         weights = tuple(float(j == i) for j in range(5))
@@ -79,10 +78,8 @@ def optimal_params(data: SurfaceData, flops: float) -> Quantity:
 def optimal_loss(data: SurfaceData, flops: float) -> Quantity:
     """The loss at the compute-optimal split of a budget."""
     total = math.log(flops / FLOPS_PER_PARAM_TOKEN) - data.ln_params_centre - data.ln_tokens_centre
-    scale = data.loss_scale
-    return Quantity(
-        name="loss", kind="optimum_loss", at=(total, 0.0), low=0.0, show=lambda q: max(q, 0) * scale
-    )
+    at, scale = (total, 0.0), data.loss_scale
+    return Quantity(name="loss", kind="optimum_loss", at=at, low=0.0, show=lambda q: max(q, 0) * scale)
 
 
 def loss_at(data: SurfaceData, n_params: float, n_tokens: float) -> Quantity:
@@ -112,29 +109,32 @@ class Targets:
     def value(self, theta: Array) -> Array:
         """(B,) value of each quantity at its own theta."""
         out = np.empty(len(theta))
-        for k, rows in self._groups():
-            out[rows] = _VALUE[k](theta[rows], self.weights[rows], self.at[rows])
+        for form, rows, part in self._groups():
+            out[rows] = form.value(theta[rows], part)
         return out
 
     def gradient(self, theta: Array) -> Array:
         """(B, 5) derivative of each quantity."""
         out = np.empty_like(theta)
-        for k, rows in self._groups():
-            out[rows] = _GRADIENT[k](theta[rows], self.weights[rows], self.at[rows])
+        for form, rows, part in self._groups():
+            out[rows] = form.gradient(theta[rows], part)
         return out
 
     def retract(self, theta: Array) -> Array:
         """theta moved the least convenient coordinate so that each quantity has its value; NaN where none does."""
         out = np.empty_like(theta)
-        for k, rows in self._groups():
-            out[rows] = _RETRACT[k](theta[rows], self.weights[rows], self.at[rows], self.values[rows])
+        for form, rows, part in self._groups():
+            out[rows] = form.retract(theta[rows], part)
         return out
 
-    def _groups(self) -> list[tuple[int, NDArray[np.bool_]]]:
-        return [(k, self.kind == k) for k in np.unique(self.kind).tolist()]
+    def _groups(self) -> Iterator[tuple[Form, NDArray[np.int64], Targets]]:
+        """The rows of each kind, as targets of their own."""
+        for k in np.unique(self.kind).tolist():
+            rows = np.flatnonzero(self.kind == k)
+            yield _FORMS[_KINDS[k]], rows, self.take(rows)
 
 
-_KINDS: tuple[Kind, ...] = ("linear", "ln_ratio", "ln_optimum", "optimum_loss", "loss")
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def as_targets(quantities: Sequence[Quantity]) -> Targets:
@@ -156,9 +156,7 @@ def values_of(quantities: Sequence[Quantity], theta: Array) -> Array:
 
 def give_up(quantity: Quantity, value: float) -> tuple[float, float]:
     """Solver values beyond which an end is called unbounded."""
-    if quantity.kind in ("optimum_loss", "loss"):
-        return 0.0, 20.0 * max(value, 1.0)
-    if quantity.name == "E":
+    if quantity.kind in ("optimum_loss", "loss") or quantity.name == "E":
         return 0.0, 20.0 * max(value, 1.0)
     low = quantity.low if math.isfinite(quantity.low) else value - _FAR
     high = quantity.high if math.isfinite(quantity.high) else value + _FAR
@@ -172,127 +170,103 @@ def optimum_offset(theta: Array, total: Array) -> Array:
     return offset
 
 
-def _optimum_terms(theta: Array, at: Array) -> tuple[Array, Array, Array, Array]:
-    x = optimum_offset(theta, at[:, 0])
-    y = at[:, 0] - x
-    return x, y, np.exp(theta[:, 0] - theta[:, 3] * x), np.exp(theta[:, 1] - theta[:, 4] * y)
+class Form(NamedTuple):
+    """What can be done with one kind of quantity, each at theta (B, 5) of targets of that kind."""
+
+    value: Callable[[Array, Targets], Array]  # (B,)
+    gradient: Callable[[Array, Targets], Array]  # (B, 5)
+    retract: Callable[[Array, Targets], Array]  # (B, 5)
 
 
-def _point_terms(theta: Array, at: Array) -> tuple[Array, Array, Array, Array]:
-    x, y = at[:, 0], at[:, 1]
-    return x, y, np.exp(theta[:, 0] - theta[:, 3] * x), np.exp(theta[:, 1] - theta[:, 4] * y)
-
-
-def _linear_value(theta: Array, weights: Array, at: Array) -> Array:
-    value: Array = np.einsum("bi,bi->b", theta, weights)
+def _linear_value(theta: Array, t: Targets) -> Array:
+    value: Array = np.einsum("bi,bi->b", theta, t.weights)
     return value
 
 
-def _ln_ratio_value(theta: Array, weights: Array, at: Array) -> Array:
-    return np.log(theta[:, 4] / theta[:, 3])
+def _linear_retract(theta: Array, t: Targets) -> Array:
+    """Set the coordinate itself (E, alpha, beta), or a of ln A = a + alpha * centre."""
+    new = theta.copy()
+    index = np.argmax(t.weights != 0, axis=1)
+    rows = np.arange(len(theta))
+    own = t.weights[rows, index]
+    rest = np.einsum("bi,bi->b", theta, t.weights) - own * theta[rows, index]
+    new[rows, index] = (t.values - rest) / own
+    return new
 
 
-def _ln_optimum_value(theta: Array, weights: Array, at: Array) -> Array:
-    return optimum_offset(theta, at[:, 0])
-
-
-def _optimum_loss_value(theta: Array, weights: Array, at: Array) -> Array:
-    _, _, u, v = _optimum_terms(theta, at)
-    return np.add(theta[:, 2] + u, v)
-
-
-def _loss_value(theta: Array, weights: Array, at: Array) -> Array:
-    _, _, u, v = _point_terms(theta, at)
-    return np.add(theta[:, 2] + u, v)
-
-
-def _linear_gradient(theta: Array, weights: Array, at: Array) -> Array:
-    return weights
-
-
-def _ln_ratio_gradient(theta: Array, weights: Array, at: Array) -> Array:
+def _ln_ratio_gradient(theta: Array, t: Targets) -> Array:
     zero = np.zeros(len(theta))
     return np.stack([zero, zero, zero, -1 / theta[:, 3], 1 / theta[:, 4]], axis=1)
 
 
-def _ln_optimum_gradient(theta: Array, weights: Array, at: Array) -> Array:
+def _ln_ratio_retract(theta: Array, t: Targets) -> Array:
+    """beta = alpha e^q, or alpha = beta e^-q where that beta is out of bounds."""
+    new = theta.copy()
+    new[:, 4] = np.clip(theta[:, 3] * np.exp(t.values), LOWER[4], UPPER[4])
+    new[:, 3] = new[:, 4] * np.exp(-t.values)
+    return new
+
+
+def _ln_optimum_gradient(theta: Array, t: Targets) -> Array:
     alpha, beta = theta[:, 3], theta[:, 4]
-    x = optimum_offset(theta, at[:, 0])
+    x = optimum_offset(theta, t.at[:, 0])
     one = np.ones(len(theta))
-    columns = [one, -one, np.zeros(len(theta)), 1 / alpha - x, at[:, 0] - x - 1 / beta]
+    columns = [one, -one, np.zeros(len(theta)), 1 / alpha - x, t.at[:, 0] - x - 1 / beta]
     return np.stack(columns, axis=1) / (alpha + beta)[:, None]
 
 
-def _optimum_loss_gradient(theta: Array, weights: Array, at: Array) -> Array:
-    # at the optimum a shift of x changes nothing (envelope theorem)
-    return _loss_terms_gradient(*_optimum_terms(theta, at))
-
-
-def _loss_gradient(theta: Array, weights: Array, at: Array) -> Array:
-    return _loss_terms_gradient(*_point_terms(theta, at))
-
-
-def _loss_terms_gradient(x: Array, y: Array, u: Array, v: Array) -> Array:
-    return np.stack([u, v, np.ones_like(u), -u * x, -v * y], axis=1)
-
-
-def _linear_retract(theta: Array, weights: Array, at: Array, values: Array) -> Array:
-    """Set the coordinate itself (E, alpha, beta), or a of ln A = a + alpha * centre."""
-    new = theta.copy()
-    index = np.argmax(weights != 0, axis=1)
-    rows = np.arange(len(theta))
-    own = weights[rows, index]
-    rest = np.einsum("bi,bi->b", theta, weights) - own * theta[rows, index]
-    new[rows, index] = (values - rest) / own
-    return new
-
-
-def _ln_ratio_retract(theta: Array, weights: Array, at: Array, values: Array) -> Array:
-    """beta = alpha e^q, or alpha = beta e^-q where that beta is out of bounds."""
-    new = theta.copy()
-    new[:, 4] = np.clip(theta[:, 3] * np.exp(values), LOWER[4], UPPER[4])
-    new[:, 3] = new[:, 4] * np.exp(-values)
-    return new
-
-
-def _ln_optimum_retract(theta: Array, weights: Array, at: Array, values: Array) -> Array:
+def _ln_optimum_retract(theta: Array, t: Targets) -> Array:
     """Shift a and b by opposite amounts."""
     new = theta.copy()
-    shift = (values - optimum_offset(theta, at[:, 0])) * (theta[:, 3] + theta[:, 4]) / 2
+    shift = (t.values - optimum_offset(theta, t.at[:, 0])) * (theta[:, 3] + theta[:, 4]) / 2
     new[:, 0] += shift
     new[:, 1] -= shift
     return new
 
 
-def _optimum_loss_retract(theta: Array, weights: Array, at: Array, values: Array) -> Array:
-    _, _, u, v = _optimum_terms(theta, at)
-    return _loss_terms_retract(theta, u + v, values)
+def _loss_terms(theta: Array, t: Targets) -> tuple[Array, Array, Array, Array]:
+    """x, y, u and v of the point, or of the optimum on x + y = its first number."""
+    x, y = t.at[:, 0], t.at[:, 1]
+    if _KINDS[t.kind[0]] == "optimum_loss":
+        x = optimum_offset(theta, t.at[:, 0])
+        y = t.at[:, 0] - x
+    return x, y, np.exp(theta[:, 0] - theta[:, 3] * x), np.exp(theta[:, 1] - theta[:, 4] * y)
 
 
-def _loss_retract(theta: Array, weights: Array, at: Array, values: Array) -> Array:
-    _, _, u, v = _point_terms(theta, at)
-    return _loss_terms_retract(theta, u + v, values)
+def _loss_value(theta: Array, t: Targets) -> Array:
+    _, _, u, v = _loss_terms(theta, t)
+    return np.add(theta[:, 2] + u, v)
 
 
-def _loss_terms_retract(theta: Array, above: Array, values: Array) -> Array:
+def _loss_gradient(theta: Array, t: Targets) -> Array:
+    """Of the optimum too, where a shift of x changes nothing (envelope theorem)."""
+    x, y, u, v = _loss_terms(theta, t)
+    return np.stack([u, v, np.ones_like(u), -u * x, -v * y], axis=1)
+
+
+def _loss_retract(theta: Array, t: Targets) -> Array:
     """Set E; where E sits on its bound, or would pass it, scale both terms instead."""
-    new = theta.copy()
-    E = np.where(theta[:, 2] > 0, values - above, 0.0)
-    scale = np.where(E > 0, 1.0, values / above)
+    _, _, u, v = _loss_terms(theta, t)
+    new, above = theta.copy(), u + v
+    E = np.where(theta[:, 2] > 0, t.values - above, 0.0)
+    scale = np.where(E > 0, 1.0, t.values / above)
     new[:, 2] = np.maximum(E, 0.0)
     new[:, :2] += np.log(np.where(scale > 0, scale, math.nan))[:, None]
     return new
 
 
-_VALUE = (_linear_value, _ln_ratio_value, _ln_optimum_value, _optimum_loss_value, _loss_value)
-_GRADIENT = (
-    _linear_gradient,
-    _ln_ratio_gradient,
-    _ln_optimum_gradient,
-    _optimum_loss_gradient,
-    _loss_gradient,
-)
-_RETRACT = (_linear_retract, _ln_ratio_retract, _ln_optimum_retract, _optimum_loss_retract, _loss_retract)
+_LOSS = Form(_loss_value, _loss_gradient, _loss_retract)
+_FORMS: dict[Kind, Form] = {
+    "linear": Form(_linear_value, lambda theta, t: t.weights, _linear_retract),
+    "ln_ratio": Form(
+        lambda theta, t: np.log(theta[:, 4] / theta[:, 3]), _ln_ratio_gradient, _ln_ratio_retract
+    ),
+    "ln_optimum": Form(
+        lambda theta, t: optimum_offset(theta, t.at[:, 0]), _ln_optimum_gradient, _ln_optimum_retract
+    ),
+    "optimum_loss": _LOSS,
+    "loss": _LOSS,
+}
 
 
 def _exp(x: float) -> float:

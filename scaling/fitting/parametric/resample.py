@@ -48,11 +48,6 @@ def jackknife(data: SurfaceData, theta: Array, penalty: Penalty, groups: Groups)
     return _joined(found, f"jackknife by {groups.kind}")
 
 
-def jackknife_half_width(values: Array, t: float) -> Array:
-    """(K,) t x standard error of quantities (G, K): se^2 = (G-1)/G sum (q_g - mean)^2."""
-    return t * jackknife_error(values)
-
-
 def jackknife_error(values: Array) -> Array:
     """(K,) jackknife standard error of quantities (G, K)."""
     G = len(values)

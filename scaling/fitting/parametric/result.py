@@ -100,12 +100,15 @@ class ParametricFit(FitFace):
     alternatives: tuple[Alternative, ...]
     influence: Influence | None
     findings: tuple[Finding, ...]
-    fixed: Mapping[str, float] = field(
-        default_factory=dict
-    )  # coefficients held at a value that was asked for
+    # coefficients held at a value that was asked for
+    fixed: Mapping[str, float] = field(default_factory=dict)
     excluded: tuple[str, ...] = ()
     optimum: Optimum = field(repr=False, compare=False)
     spread: Spread | None = field(repr=False, compare=False)  # None: noise-free runs, or intervals=False
+
+    @property
+    def certified(self) -> bool:
+        return self.certificate.certified
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -195,12 +198,10 @@ class ParametricFit(FitFace):
         )
 
     def _with_noise(self, estimate: Estimate) -> Estimate:
-        from scaling.fitting.parametric.sandwich import noise_half_width
-
         assert self.spread is not None
         exact = Interval(low=estimate.value, high=estimate.value, level=self.level, method="held")
         band = estimate.interval or exact
-        noise = noise_half_width(self.spread.fit, band.level)
+        noise = self.spread.fit.noise_half_width(band.level)
         down = math.hypot(_ln_ratio(estimate.value, band.low), noise)
         up = math.hypot(_ln_ratio(band.high, estimate.value), noise)
         ends = (estimate.value * math.exp(-down), estimate.value * math.exp(min(up, 700.0)))

@@ -52,6 +52,17 @@ class Linearisation:
         return self.data.n - self.data.n_fitted
 
     @property
+    def log_residual(self) -> Array:
+        """(n,) ln(fit) - ln(loss), whatever the objective."""
+        if self.data.log_residual:
+            return self.residual
+        return np.log1p(self.residual / np.exp(self.data.ln_loss))
+
+    def noise_half_width(self, level: float) -> float:
+        """Of one run, in log loss."""
+        return noise_half_width(self.log_residual, self.data.n_fitted, level)
+
+    @property
     def covariance(self) -> Array:
         """(5, 5) classical covariance of theta."""
         return self.inverse * (self.scale2 / self.inside)
@@ -156,12 +167,15 @@ def _invert(gram: Array, free: NDArray[np.bool_]) -> tuple[Array, float]:
     return inverse, math.sqrt(condition)
 
 
-def noise_half_width(fit: Linearisation, level: float) -> float:
-    """Half-width of the noise of one run, in log loss: a quantile of |residual|, or t x sd for few runs."""
-    r = fit.residual if fit.data.log_residual else np.log1p(fit.residual / np.exp(fit.data.ln_loss))
-    n = fit.data.n
-    inflated = math.sqrt(n / max(fit.dof, 1))  # residuals are smaller than the noise by the fitted values
+def noise_half_width(residual: Array, n_fitted: int, level: float) -> float:
+    """Half-width of the noise of one run, in log loss, from the log residuals of a fit of `n_fitted` coefficients.
+
+    From 60 runs the split-conformal quantile of |residual| decides, below their root mean square and Student's t.
+    """
+    n = len(residual)
+    dof = max(n - n_fitted, 1)
+    inflated = math.sqrt(n / dof)  # residuals are smaller than the noise by the fitted values
     if n >= ENOUGH_FOR_QUANTILES:
-        rank = min(math.ceil((n + 1) * level), n) - 1  # split-conformal rank
-        return float(np.partition(np.abs(r), rank)[rank]) * inflated
-    return t_quantile((1 + level) / 2, max(fit.dof, 1)) * float(np.sqrt(np.mean(r**2))) * inflated
+        rank = min(math.ceil((n + 1) * level), n) - 1
+        return float(np.partition(np.abs(residual), rank)[rank]) * inflated
+    return t_quantile((1 + level) / 2, dof) * float(np.sqrt(np.mean(residual**2))) * inflated

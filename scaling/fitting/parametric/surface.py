@@ -155,15 +155,6 @@ def jacobian(data: SurfaceData, theta: Array, rows: slice | None = None) -> Arra
     return first
 
 
-def objective(data: SurfaceData, theta: Array, penalty: Penalty, counts: Array | None = None) -> Array:
-    """(B,) sum of counts x rho(r)."""
-    total = np.zeros(len(theta))
-    for rows in blocks(data.n, len(theta)):
-        r = _terms(data, theta, rows)[3]
-        total += _rho(r, penalty, None if counts is None else counts[:, rows])[0]
-    return total
-
-
 def normal_equations(
     data: SurfaceData, theta: Array, penalty: Penalty, counts: Array | None, blend: Array
 ) -> tuple[Array, Array, Array]:

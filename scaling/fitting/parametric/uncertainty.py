@@ -16,7 +16,7 @@ from scaling.fitting.parametric.intervals import Spread
 from scaling.fitting.parametric.quantities import optimal_loss, optimal_params
 from scaling.fitting.parametric.resample import Refits, pairs_bootstrap
 from scaling.fitting.parametric.result import ParametricFit
-from scaling.fitting.parametric.sandwich import Linearisation, hc2_covariance, noise_half_width
+from scaling.fitting.parametric.sandwich import Linearisation, hc2_covariance
 from scaling.fitting.parametric.solver import bend, level_frame, straight
 from scaling.fitting.parametric.surface import Array, to_coefficients
 from scaling.fitting.results import Interval
@@ -57,7 +57,7 @@ def law_uncertainty(fit: ParametricFit, *, n_draws: int = N_DRAWS, seed: int = 0
         band=_band(fit, spread),
         draws=tuple(tuple(row) for row in rows.tolist()),
         draws_method=method,
-        residual_sd=noise_half_width(spread.fit, fit.level) / normal_quantile((1 + fit.level) / 2),
+        residual_sd=spread.fit.noise_half_width(fit.level) / normal_quantile((1 + fit.level) / 2),
     )
 
 
