@@ -36,16 +36,8 @@ SAY_COUNT = {
     "n_params_nonemb": "--params-convention non_embedding",
 }
 WIDTHS = (
-    "d_model",
-    "width",
-    "hidden_size",
-    "n_embd",
-    "dim",
-    "model_dim",
-    "d_embed",
-    "embed_dim",
-    "hidden_dim",
-)
+    "d_model", "width", "hidden_size", "n_embd", "dim", "model_dim", "d_embed", "embed_dim", "hidden_dim",
+)  # fmt: skip
 VOCABULARIES = ("vocab_size", "n_vocab", "vocab", "vocabulary_size", "vocabulary")
 EPOCHS = ("epochs", "epoch", "n_epochs", "num_epochs", "num_train_epochs", "passes", "repeats")
 DATASET = {"dataset", "corpus", "data"}
@@ -75,28 +67,24 @@ def _loss_too_high(final: Runs) -> Iterator[Finding]:
     """No text has a loss per token above the logarithm of its vocabulary: that is a perplexity, or a sum."""
     if final.convention.loss_unit != "nats/token" or final.planned:
         return
-    vocabulary = _vocabulary(final)
-    limit = math.log(vocabulary)
-    middle = float(np.median(final.loss))
-    if middle <= limit:
+    vocabulary, middle = _vocabulary(final), float(np.median(final.loss))
+    if middle <= (limit := math.log(vocabulary)):
         return
     length = extra_numbers(final, "seq_len", "sequence_length", "context_length", "block_size", "n_ctx")
     summed = ""
     if length is not None and 1 < middle / float(np.median(length)) < limit:
         summed = f" (by the length of a sequence it is {plain(middle / float(np.median(length)))})"
     say_sum = f"it is a sum over tokens{summed}, divide it, or say --loss-unit other for exponents only"
-    perplexity = _may_be_perplexity(final.loss)
+    advice, remedies = f"If {say_sum} (in Python loss_unit=).", ["--loss-unit other"]
+    if _may_be_perplexity(final.loss):
+        advice = f"If it is a perplexity, say --loss-unit perplexity (in Python loss_unit=); if {say_sum}."
+        remedies.insert(0, "--loss-unit perplexity")
     whose = " of the table's vocabulary" if vocabulary != LARGEST_VOCABULARY else ""
     yield error(
         code="loss-unit",
         message=f"half of the losses are above {plain(middle)}, and guessing among {vocabulary:,} tokens{whose} costs "
-        f"{limit:.3g} nats: this is no loss per token. "
-        + (
-            f"If it is a perplexity, say --loss-unit perplexity (in Python loss_unit=); if {say_sum}."
-            if perplexity
-            else f"If {say_sum} (in Python loss_unit=)."
-        ),
-        remedies=(*(("--loss-unit perplexity",) if perplexity else ()), "--loss-unit other"),
+        f"{limit:.3g} nats: this is no loss per token. {advice}",
+        remedies=tuple(remedies),
     )
 
 
@@ -116,19 +104,17 @@ def _may_be_perplexity(loss: Array) -> bool:
 
 def _budgets(final: Runs) -> Iterator[Finding]:
     """Nominal budgets against 6 N D: where they differ by size, N is not the count that the budgets were made with."""
-    if final.budget is None or (
-        final.convention.flops != "6ND" and not np.array_equal(final.flops, final.budget)
-    ):
+    of_budgets = final.budget is not None and np.array_equal(final.flops, final.budget)
+    if final.budget is None or not (final.convention.flops == "6ND" or of_budgets):
         return  # with FLOPs of its own beside the budgets, `flops-disagree` compares those
     with np.errstate(all="ignore"):
         ratio = FLOPS_PER_PARAM_TOKEN * final.n_params * final.n_tokens / final.budget
     off = np.abs(np.log(ratio)) > NOMINAL  # False where a budget is not known
-    if not off.any():
+    if not (rows := rows_where(final, off)):
         return
-    rows, middle = rows_where(final, off), 1 / float(np.median(ratio[off]))
+    middle, better = 1 / float(np.median(ratio[off])), _count_that_meets(final, final.budget)
     low, high = EXPLAINED.get(final.convention.params, (0.15, 6.5))
     many = 2 * len(rows) > len(final)
-    better = _count_that_meets(final, final.budget)
     chosen = "n_params_active" in final.extras  # of two counts the caller has named one
     grows = _moves_with(final.n_params[off], ratio[off])
     if max(middle, 1 / middle) > CERTAIN:
@@ -178,9 +164,8 @@ def _two_counts(final: Runs) -> Iterator[Finding]:
     order = np.sort(log_ratio)
     gap = int(np.argmax(np.diff(order)))
     low, high = order[: gap + 1], order[gap + 1 :]
-    if np.ptp(low) > ONE_COUNT_WITHIN or np.ptp(high) > ONE_COUNT_WITHIN or len(high) < 2 or len(low) < 2:
-        return
-    if high[0] - low[-1] < TWO_COUNTS_APART:
+    apart = min(len(low), len(high)) >= 2 and high[0] - low[-1] >= TWO_COUNTS_APART
+    if not apart or np.ptp(low) > ONE_COUNT_WITHIN or np.ptp(high) > ONE_COUNT_WITHIN:
         return
     few = log_ratio > order[gap] if len(high) <= len(low) else log_ratio <= order[gap]
     rows = rows_where(final, few)
@@ -201,13 +186,12 @@ def _two_counts(final: Runs) -> Iterator[Finding]:
 def _embeddings(final: Runs) -> Iterator[Finding]:
     """Widths, layers and vocabularies that show N to leave the embeddings out, whatever its name."""
     width, vocabulary, layers = (_numbers(final, names) for names in (WIDTHS, VOCABULARIES, LAYERS))
-    if final.convention.params not in ("total", "unknown"):
+    if final.convention.params not in ("total", "unknown") or width is None:
         return
-    if width is None or (vocabulary is None and layers is None):
-        return
+    too_small = bare = np.zeros(len(final), bool)
     with np.errstate(all="ignore"):
-        too_small = np.zeros(len(final), bool) if vocabulary is None else final.n_params < vocabulary * width
-        bare = np.zeros(len(final), bool)
+        if vocabulary is not None:
+            too_small = final.n_params < vocabulary * width
         if layers is not None:
             bare = np.abs(final.n_params / (CUBE_OF_A_TRANSFORMER * layers * width**2) - 1) < ONE_COUNT_WITHIN
     if too_small.mean() > 0.5:
@@ -232,13 +216,8 @@ def _perplexity(final: Runs) -> Iterator[Finding]:
         return
     found: list[Finding] = []
     for header, values in final.extras.items():
-        meaning = meaning_of(header)
-        if (
-            meaning is None
-            or meaning.unit != "perplexity"
-            or meaning.log_base
-            or values.dtype.kind not in "fiu"
-        ):
+        meaning = meaning_of(header) if values.dtype.kind in "fiu" else None
+        if meaning is None or meaning.unit != "perplexity" or meaning.log_base:
             continue
         numbers = values.astype(np.float64) * meaning.scale
         known = np.isfinite(numbers) & (numbers > 1)
@@ -249,15 +228,13 @@ def _perplexity(final: Runs) -> Iterator[Finding]:
         if np.all(np.abs(logs - loss) < SAME_LOSS):
             return
         if np.all(np.abs(ratio / math.log(2) - 1) < SAME_LOSS / 2):
-            found = [
-                error(
-                    code="perplexity-disagrees",
-                    message=f"{header} is 2 to the power of the loss, not e: the loss is in bits per token. Say "
-                    "--loss-unit bits/token (in Python loss_unit=).",
-                    remedies=("--loss-unit bits/token",),
-                )
-            ]
-            break
+            yield error(
+                code="perplexity-disagrees",
+                message=f"{header} is 2 to the power of the loss, not e: the loss is in bits per token. Say "
+                "--loss-unit bits/token (in Python loss_unit=).",
+                remedies=("--loss-unit bits/token",),
+            )
+            return
         if meaning.rank <= ALIAS and not {"train", "training", "test"} & set(fold(header).split("_")):
             one = ratio.max() < (1 + SAME_LOSS) * ratio.min()
             factor = f"{extent(ratio, 2)} times" if one else f"{extent(ratio, 2)} times, by row,"
@@ -276,7 +253,7 @@ def _perplexity(final: Runs) -> Iterator[Finding]:
 def _epochs(final: Runs) -> Iterator[Finding]:
     """Epochs above 1 beside tokens that are those of the dataset, or that contradict the unique ones."""
     name, epochs = _by_last_words(final, EPOCHS)
-    if epochs is None or not (again := epochs > 1.05).any():
+    if epochs is None or not (rows := rows_where(final, epochs > 1.05)):
         return
     header = final.read_from.get("n_tokens", "")
     unique = final.n_tokens_unique
@@ -285,8 +262,7 @@ def _epochs(final: Runs) -> Iterator[Finding]:
         with np.errstate(invalid="ignore"):
             # epochs may be rounded up or down
             off = np.abs(passes - epochs) > np.maximum(0.05 * epochs, 0.99)
-        if off.any():
-            rows = rows_where(final, off)
+        if rows := rows_where(final, off):
             yield warning(
                 code="epochs-disagree",
                 message=f"n_tokens is {extent(passes[off], 2)} times the unique tokens and {name} is "
@@ -298,7 +274,6 @@ def _epochs(final: Runs) -> Iterator[Finding]:
     own_compute = final.read_from.get("flops", header) not in (header, final.read_from.get("n_params"))
     if not DATASET & set(fold(header).split("_")) or (own_compute and final.convention.flops == "6ND"):
         return  # 6 N D of the tokens seen is what the table's compute says
-    rows = rows_where(final, again)
     exchange = f"--column n_tokens= --column {shlex.quote(f'n_tokens_unique={header}')}"
     way = f" (here it follows from the compute: {exchange})" if own_compute else ""
     yield warning(
@@ -313,11 +288,10 @@ def _epochs(final: Runs) -> Iterator[Finding]:
 
 def _mixture(final: Runs) -> Iterator[Finding]:
     """Experts of which a token meets some, and an N that counts all, or does not say."""
-    convention = final.convention
-    header = final.read_from.get("n_params", "")
-    if header == final.read_from.get("flops", "") or not (
-        convention.params == "unknown" or convention.params_assumed
-    ):
+    convention, header = final.convention, final.read_from.get("n_params", "")
+    if convention.params != "unknown" and not convention.params_assumed:
+        return
+    if header == final.read_from.get("flops", ""):
         return  # N = C / 6 D counts what the compute does
     name, experts = _by_last_words(final, EXPERTS)
     if experts is None or not (experts > 1).any() or "n_params_active" in final.extras:

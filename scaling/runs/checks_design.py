@@ -177,16 +177,15 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
             "(in Python only=).",
             remedies=ways,
         )
-    if final.n_tokens_unique is not None and "n_tokens" in reads:
-        repeated = final.n_tokens_unique < 0.99 * final.n_tokens
-        if repeated.any():
-            rows = rows_where(final, repeated)
-            yield warning(
-                code="repeated-data",
-                message=f"{len(rows)} runs see their data more than once ({name_rows(rows)}); a law of N and D takes "
-                "repeated tokens for fresh ones. Fit the law that tells them apart, --method parametric --law "
-                "data_constrained (in Python fit_law(runs, 'data_constrained')), or single-epoch runs only.",
-                remedies=("--method parametric --law data_constrained",),
-                source="Muennighoff et al. 2023, arXiv:2305.16264",
-                rows=rows,
-            )
+    if final.n_tokens_unique is None or "n_tokens" not in reads:
+        return
+    if rows := rows_where(final, final.n_tokens_unique < 0.99 * final.n_tokens):
+        yield warning(
+            code="repeated-data",
+            message=f"{len(rows)} runs see their data more than once ({name_rows(rows)}); a law of N and D takes "
+            "repeated tokens for fresh ones. Fit the law that tells them apart, --method parametric --law "
+            "data_constrained (in Python fit_law(runs, 'data_constrained')), or single-epoch runs only.",
+            remedies=("--method parametric --law data_constrained",),
+            source="Muennighoff et al. 2023, arXiv:2305.16264",
+            rows=rows,
+        )

@@ -52,9 +52,7 @@ def check_rows(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Findi
 
 def _repeated_rows(runs: Runs) -> Iterator[Finding]:
     if runs.is_curves:
-        again = seen_before(runs.run_index, runs.position)
-        if again.any():
-            rows = rows_where(runs, again)
+        if rows := rows_where(runs, seen_before(runs.run_index, runs.position)):
             yield warning(
                 code="repeated-checkpoints",
                 message=f"{name_rows(rows)} {repeats(rows)} a step of their run, as a resumed run logs it twice. "
@@ -66,8 +64,7 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
     corpus = () if runs.n_tokens_unique is None else (np.nan_to_num(runs.n_tokens_unique),)
     cell = cell_names(runs)
     copies = seen_before(*(getattr(runs, name) for name in cell), *corpus, runs.loss)
-    if copies.any():
-        rows = rows_where(runs, copies)
+    if rows := rows_where(runs, copies):
         yield warning(
             code="duplicates",
             message=f"{name_rows(rows)} {repeats(rows)} an earlier row (same {', '.join(cell)}, loss), which counts "
@@ -75,9 +72,7 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
             rows=rows,
             remedies=_by_line(rows),
         )
-    named_twice = seen_before(runs.run_index) & ~copies
-    if named_twice.any():
-        rows = rows_where(runs, named_twice)
+    if rows := rows_where(runs, seen_before(runs.run_index) & ~copies):
         yield warning(
             code="duplicate-run-id",
             message=f"{name_rows(rows)} {'has' if len(rows) == 1 else 'have'} the run_id of another run; give each run "
@@ -131,10 +126,9 @@ def _replicates(final: Runs) -> Iterator[Finding]:
         return
     copies = seen_before(cells, final.loss)  # a row repeated is no second run
     final, cells = final.select(~copies), cells[~copies]
-    counts = np.bincount(cells)
-    if counts.max() < 2:
+    if (counts := np.bincount(cells)).max() < 2:
         return
-    several = counts[cells] > 1
+    rows = rows_where(final, counts[cells] > 1)
     n_cells = int(np.count_nonzero(counts > 1))
     lr = extra_numbers(final, *LEARNING_RATES)
     batch = extra_numbers(final, "batch_tokens", *BATCHES, "global_batch_size", "batch")
@@ -146,7 +140,7 @@ def _replicates(final: Runs) -> Iterator[Finding]:
             "--best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each.",
             remedies=("--best-of-cell",),
             source="Porian et al. 2024, arXiv:2406.19146; Step Law, arXiv:2503.04715",
-            rows=rows_where(final, several),
+            rows=rows,
         )
         return
     logs = np.log(final.loss)
@@ -158,7 +152,7 @@ def _replicates(final: Runs) -> Iterator[Finding]:
             code="replicated-cells",
             message=f"runs of one {same} differ by {100 * spread:.2g} % of their loss, as models of several sizes do: "
             "--best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each, or give the sizes.",
-            rows=rows_where(final, several),
+            rows=rows,
             remedies=("--best-of-cell",),
         )
     elif spread > 0:
@@ -166,7 +160,7 @@ def _replicates(final: Runs) -> Iterator[Finding]:
             code="replicated-cells",
             message=f"{counted(n_cells, 'replicated cell')} (same {same}): pure error {100 * spread:.2g} % "
             f"of the loss, {counted(freedom, 'degree')} of freedom.",
-            rows=rows_where(final, several),
+            rows=rows,
         )
 
 
@@ -214,19 +208,15 @@ def _outliers(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     both = {"n_params", "n_tokens"} <= reads
     read = ("n_params", "n_tokens") if both else tuple(reads)
     residual, scale = robust_residuals(final, read)
-    far = (np.abs(residual) > OUTLIER_SD * scale) & (np.abs(residual) > OUTLIER_LEAST)
-    if not far.any() or far.sum() > 0.2 * len(final):
+    rows = rows_where(final, np.abs(residual) > max(OUTLIER_SD * scale, OUTLIER_LEAST))
+    if not rows or len(rows) > 0.2 * len(final):
         return  # a fifth of the table is no outlier: the surface does not fit
     worst = int(np.argmax(np.abs(residual)))
-    rows = rows_where(final, far)
+    whose = f" ({read[0]} {plain(getattr(final, read[0])[worst])})"
     if both:
         ratio = final.n_tokens / final.n_params
-        whose = (
-            f" ({format_params(float(final.n_params[worst]))}, {plain(ratio[worst], 2)} tokens per parameter, median "
-            f"{plain(np.median(ratio), 2)})"
-        )
-    else:
-        whose = f" ({read[0]} {plain(getattr(final, read[0])[worst])})"
+        whose = f" ({format_params(float(final.n_params[worst]))}, {plain(ratio[worst], 2)} tokens per parameter, "
+        whose += f"median {plain(np.median(ratio), 2)})"
     yield warning(
         code="outliers",
         message=f"{name_rows(rows)}: more than {OUTLIER_SD:g} robust sd from a smooth "
@@ -247,7 +237,8 @@ def robust_residuals(runs: Runs, read: tuple[str, ...] = ("n_params", "n_tokens"
     x, y = first - first.mean(), last - last.mean()  # one quantity twice: lstsq shares its terms out
     x, y = x / max(x.std(), 1e-9), y / max(y.std(), 1e-9)
     target, rows = np.log(runs.loss), some_rows(len(runs))
-    X = np.stack(_quadratic(x[rows], y[rows]), axis=1)
+    u, v = x[rows], y[rows]
+    X = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1)
     weight = np.ones(len(rows))
     for _ in range(50):
         root = np.sqrt(weight)
@@ -262,7 +253,3 @@ def robust_residuals(runs: Runs, read: tuple[str, ...] = ("n_params", "n_tokens"
         one, in_x, in_y, in_xx, in_xy, in_yy = beta  # by Horner's rule: six terms of a million rows are 48 MB
         residual = target - (one + x * (in_x + in_xx * x + in_xy * y) + y * (in_y + in_yy * y))
     return residual, scale
-
-
-def _quadratic(x: Array, y: Array) -> tuple[Array, ...]:
-    return np.ones_like(x), x, y, x * x, x * y, y * y

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.findings import Finding, note, warning
+from scaling.runs.columns import column_option
 from scaling.runs.names import scale_of
 from scaling.runs.rows import (
     BATCHES,
@@ -42,6 +42,10 @@ SLIPS = (  # ratio C / (6 N D) → the usual slip
     (1e-15, "PFLOPs, not FLOPs"),
     (1e-18, "EFLOPs, not FLOPs"),
     (1e-21, "ZFLOPs, not FLOPs"),
+)
+MAY_BE_EXPERTS = (
+    " Are these mixtures of experts, whose compute is 6 N D of the active parameters? Then give those: "
+    "--column n_params_active=COLUMN --params-convention active (in Python columns=, params_convention=)."
 )
 RATIO_MOST = 1e5  # tokens per parameter; no study trains ten times past 1e4
 CERTAIN = 100.0  # no count of parameters or FLOPs differs by that much from another; a unit does
@@ -77,11 +81,9 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     ratio = float(np.median(final.n_tokens / final.n_params)) if both else 1.0
     least = {"n_params": N_LEAST, "n_tokens": D_LEAST}
     middles = {name: float(np.median(getattr(final, name))) for name in least if name in reads}
-    low = {
-        name: middle
-        for name, middle in middles.items()
-        if middle < least[name] and not _counted_in_ones(final)
-    }
+    low = {name: middle for name, middle in middles.items() if middle < least[name]}
+    if low and _counted_in_ones(final):
+        low = {}
     certain = len(low) == 2 or ratio > RATIO_MOST or ratio < 1 / CERTAIN
     for name, middle in low.items():
         header = final.read_from.get(name, name)
@@ -111,9 +113,8 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
 
 
 def _exchange(final: Runs) -> Iterator[Finding]:
-    few = final.n_tokens < final.n_params
-    if np.mean(few) > 0.5:
-        rows = rows_where(final, few)
+    rows = rows_where(final, final.n_tokens < final.n_params)
+    if len(rows) > 0.5 * len(final):
         # An image, a clip or a document is hundreds of tokens: fewer of them than parameters is usual.
         text = final.convention.data_unit == "tokens" and final.convention.loss_unit == "nats/token"
         rest = "" if text else " If n_tokens counts images or other samples, that is usual."
@@ -141,11 +142,9 @@ def _too_many(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
             high.setdefault(final.read_from.get(name, name), (name, middle, middle / most))
     certain = len(high) > 1 or any(beyond > FAR_BEYOND for *_, beyond in high.values())
     for header, (name, middle, _) in high.items():
-        mend = (
-            f"the cells of {header} seem to be whole counts already: take the unit out of that header"
-            if scale_of(header) > 1
-            else f"does {header} count in {'FLOPs' if name == 'flops' else 'ones'}? Mend the column"
-        )
+        mend = f"does {header} count in {'FLOPs' if name == 'flops' else 'ones'}? Mend the column"
+        if scale_of(header) > 1:
+            mend = f"the cells of {header} seem to be whole counts already: take the unit out of that header"
         yield Finding(
             code="unit-slip",
             severity="error" if certain else "warning",
@@ -159,10 +158,7 @@ def _exchanged(final: Runs) -> str:
     scales = [scale_of(h) for h in headers]
     if not all(headers) or headers[0] == headers[1] or scales != [1.0, 1.0] or "step" in headers[1]:
         return ""
-    return " ".join(
-        f"--column {shlex.quote(f'{name}={header}')}"
-        for name, header in zip(("n_params", "n_tokens"), headers[::-1], strict=True)
-    )
+    return f"{column_option('n_params', headers[1])} {column_option('n_tokens', headers[0])}"
 
 
 def _counted_in_ones(final: Runs) -> bool:
@@ -179,8 +175,7 @@ def _counted_in_ones(final: Runs) -> bool:
 def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     convention = final.convention
     counts = (("n_params", convention.params), ("flops", convention.flops))
-    mixed = [n for n, v in counts if v == "mixed" and n in reads]
-    if mixed:
+    if mixed := [n for n, v in counts if v == "mixed" and n in reads]:
         yield warning(
             code="mixed-conventions",
             message=f"rows count {' and '.join(mixed)} in different ways; one law through them mixes the counts. Bring "
@@ -199,18 +194,17 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
             source="Porian et al. 2024, arXiv:2406.19146; Pearce and Song 2024, arXiv:2406.12907",
         )
     nonemb = extra_numbers(final, "n_params_nonemb")
-    if convention.params == "total" and nonemb is not None:
-        heavy = 1 - nonemb / final.n_params > EMBEDDING_HEAVY
-        if heavy.any():
-            rows = rows_where(final, heavy)
-            yield note(
-                code="embedding-heavy",
-                message=f"embeddings are over {100 * EMBEDDING_HEAVY:g} % of n_params in {name_rows(rows)}; the "
-                "exponents depend on the count there. Fit the other too: --params-convention non_embedding (in Python "
-                "params_convention=).",
-                source="Pearce and Song 2024, arXiv:2406.12907",
-                rows=rows,
-            )
+    if convention.params != "total" or nonemb is None:
+        return
+    if rows := rows_where(final, 1 - nonemb / final.n_params > EMBEDDING_HEAVY):
+        yield note(
+            code="embedding-heavy",
+            message=f"embeddings are over {100 * EMBEDDING_HEAVY:g} % of n_params in {name_rows(rows)}; the exponents "
+            "depend on the count there. Fit the other too: --params-convention non_embedding (in Python "
+            "params_convention=).",
+            source="Pearce and Song 2024, arXiv:2406.12907",
+            rows=rows,
+        )
 
 
 def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
@@ -222,31 +216,23 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if claimed:
         low, high = 1 - SAME_6ND, 1 + SAME_6ND
     off = (ratio < low) | (ratio > high)
-    mixture = final.convention.params in ("total", "unknown") and float(np.median(ratio)) < ALL_EXPERTS
-    mixture = mixture and float(np.median(ratio)) > 1 / CERTAIN  # below that, a unit
-    if mixture:
+    mixture = 1 / CERTAIN < float(np.median(ratio)) < ALL_EXPERTS  # below the first, a unit
+    if mixture := mixture and final.convention.params in ("total", "unknown"):
         off |= ratio < ALL_EXPERTS
-    if off.any():
-        rows = rows_where(final, off)
+    if rows := rows_where(final, off):
         middle = float(np.median(ratio[off]))
         as_budget = final.budget is not None and np.array_equal(final.flops, final.budget)
         column = "budget" if as_budget else "flops"
         slip = next((f" ({why}?)" for factor, why in SLIPS if abs(middle / factor - 1) < 0.03), "")
         least = ALL_EXPERTS if mixture else low
         rule = f"what {final.convention.params} parameters explain ({least:g} to {high:g} times)"
-        rule = "6ND" if claimed else rule
-        experts = (
-            " Are these mixtures of experts, whose compute is 6 N D of the active parameters? Then give those: "
-            "--column n_params_active=COLUMN --params-convention active (in Python columns=, params_convention=)."
-        )
+        certain = max(middle, 1 / middle) > CERTAIN and 2 * len(rows) > len(final)
         yield Finding(
             code="flops-disagree",
-            severity="error"
-            if max(middle, 1 / middle) > CERTAIN and 2 * len(rows) > len(final)
-            else "warning",
-            message=f"FLOPs of {name_rows(rows)} are {plain(middle)} times 6 n_params n_tokens{slip}, beyond {rule}; "
-            f"check the unit and what was counted, or leave the column out: --column {column}= (in Python "
-            f"columns={{{column!r}: None}}).{experts if mixture else ''}",
+            severity="error" if certain else "warning",
+            message=f"FLOPs of {name_rows(rows)} are {plain(middle)} times 6 n_params n_tokens{slip}, beyond "
+            f"{'6ND' if claimed else rule}; check the unit and what was counted, or leave the column out: --column "
+            f"{column}= (in Python columns={{{column!r}: None}}).{MAY_BE_EXPERTS if mixture else ''}",
             remedies=(f"--column {column}=",),
             source="Porian et al. 2024, arXiv:2406.19146",
             rows=rows,
@@ -275,12 +261,12 @@ def _unfinished(final: Runs) -> Iterator[Finding]:
     if peak is not None and last is not None:
         reasons.append((f"ended above {DECAYED_TO:g} of the peak learning rate", last > DECAYED_TO * peak))
     for why, rows_mask in reasons:
-        if rows_mask.any():
-            rows, options = rows_where(final, rows_mask), leave_out(final, rows_mask)
-            one = len(rows) == 1
-            verb = why.replace("are", "is", 1) if one and why.startswith("are") else why
-            rest = "its loss is too high for its tokens. Leave it out"
-            rest = rest if one else "their loss is too high for their tokens. Leave them out"
+        if rows := rows_where(final, rows_mask):
+            options, verb = leave_out(final, rows_mask), why
+            rest = "their loss is too high for their tokens. Leave them out"
+            if len(rows) == 1:
+                verb = why.replace("are marked", "is marked")
+                rest = "its loss is too high for its tokens. Leave it out"
             yield warning(
                 code="unfinished-decay",
                 message=f"{name_rows(rows)} {verb}: {rest}{f': {options} (in Python exclude=)' if options else ''}.",
@@ -289,8 +275,7 @@ def _unfinished(final: Runs) -> Iterator[Finding]:
                 rows=rows,
             )
     share = _share(final, "cooldown", "decay")
-    if share is not None and (short := (share > 0) & (share < COOLDOWN_LEAST)).any():
-        rows = rows_where(final, short)
+    if share is not None and (rows := rows_where(final, (share > 0) & (share < COOLDOWN_LEAST))):
         yield warning(
             code="short-cooldown",
             message=f"{name_rows(rows)} {'cools' if len(rows) == 1 else 'cool'} down over less than "
@@ -314,8 +299,7 @@ def _share(final: Runs, *words: str) -> NDArray[np.float64] | None:
         if tokens is not None:
             return tokens / final.n_tokens
         if steps is not None and total is not None:
-            share: NDArray[np.float64] = steps / np.where(total > 0, total, np.nan)
-            return share
+            return np.asarray(steps / np.where(total > 0, total, np.nan))
         if steps is not None and batch is not None:
             return steps * batch / final.n_tokens
     return None
@@ -337,8 +321,7 @@ def _batch(final: Runs) -> Iterator[Finding]:
 
 def _warmup(final: Runs) -> Iterator[Finding]:
     share = _share(final, "warmup", "warm_up")
-    if share is not None and (long := share > WARMUP_MOST).any():
-        rows = rows_where(final, long)
+    if share is not None and (rows := rows_where(final, share > WARMUP_MOST)):
         yield warning(
             code="long-warmup",
             message=f"{name_rows(rows)} {'spends' if len(rows) == 1 else 'spend'} up to "

@@ -110,81 +110,75 @@ def _asked_for(table: RawTable, found: Matches, only: Sequence[str]) -> Mask:
 
 def _holds(table: RawTable, found: Matches, column: str, sign: str, value: str) -> Mask:
     """The rows where `column sign value`; a cell that is no number is neither above nor below one."""
-    position = _position(table, found, column)
-    match = next((m for m in found.values() if m.position == position), None)
+    match = _column(table, found, column)
     if sign in _COMPARE:
-        numbers = _numbers(table, position, match)
         with np.errstate(invalid="ignore"):
-            return np.asarray(_COMPARE[sign](numbers, _number(value, match)), dtype=bool)
-    equal = _equals(table, position, match, value)
-    if not equal.any() and sign != "!=":
-        known = sorted({_shown(c) for c in np.asarray(table.values[position], dtype=object).tolist()})
-        raise UnknownNameError(f"value of {column}", value, known)
-    return ~equal if sign == "!=" else equal
+            return np.asarray(_COMPARE[sign](column_values(table, match), _number(value, match)), dtype=bool)
+    equal = _equals(table, match, value)
+    if sign == "!=":
+        return ~equal
+    if not equal.any():
+        raise UnknownNameError(f"value of {column}", value, sorted(set(_all_shown(table, match))))
+    return equal
 
 
-def _equals(table: RawTable, position: int, match: Match | None, value: str) -> Mask:
+def _equals(table: RawTable, match: Match, value: str) -> Mask:
     """A number to nine digits, a text or true/false as written (without regard to case for true/false)."""
-    cells = table.values[position]
+    cells = table.values[match.position]
     if not isinstance(cells, np.ndarray):
         lowered = value.strip().lower()
         is_mark = lowered in _TRUE | _FALSE
-        words = map(_shown, cells)
+        words = _all_shown(table, match)
         same = np.array([w == value or (is_mark and w.lower() == lowered) for w in words], dtype=bool)
         if same.any():
             return same
     try:
-        number = _number(value, match)
+        return np.isclose(column_values(table, match), _number(value, match), rtol=1e-9, atol=0)
     except UnitError:
         return np.zeros(len(table), dtype=bool)
-    return np.isclose(_numbers(table, position, match), number, rtol=1e-9, atol=0)
 
 
-def _shown(cell: Any) -> str:
-    if cell is None or cell != cell:
-        return ""
-    return f"{cell:g}" if isinstance(cell, float) else str(cell).strip()
+def _all_shown(table: RawTable, match: Match) -> list[str]:
+    """The cells of a column as one would write them in a condition."""
+    cells = np.asarray(table.values[match.position], dtype=object).tolist()
+    known = ("" if c is None or c != c else c for c in cells)
+    return [f"{c:g}" if isinstance(c, float) else str(c).strip() for c in known]
 
 
-def _numbers(table: RawTable, position: int, match: Match | None) -> NDArray[np.float64]:
-    if match is None:
-        return try_numbers(table.values[position], "extra")
-    return column_values(table, match)
-
-
-def _number(value: str, match: Match | None) -> float:
+def _number(value: str, match: Match) -> float:
     """The value asked for, in the unit of the column as we read it."""
     try:
         return float(value)
     except ValueError:
-        return parse_quantity(value, match.name if match else "")
+        return parse_quantity(value, match.name)
 
 
 def _marked(table: RawTable, found: Matches, column: str) -> Mask:
     """The rows where a mark stands: true, 1, yes, x."""
-    shown = [_shown(c) for c in np.asarray(table.values[_position(table, found, column)], dtype=object)]
-    words = [text.lower() for text in shown]
-    plain = _TRUE | _FALSE | EMPTY
-    odd = next((text for text, w in zip(shown, words, strict=True) if w not in plain), None)
+    shown = _all_shown(table, _column(table, found, column))
+    odd = next((text for text in shown if text.lower() not in _TRUE | _FALSE | EMPTY), None)
     if odd is not None:
         raise UsageError(
             f"--drop takes a column of true and false, and {column} holds {odd!r}; leave --drop out and say which rows "
             f"to keep or to leave out: {_say('--only', column, odd)} or {_say('--exclude', column, odd)} (in Python "
             "only=, exclude=)."
         )
-    return np.array([w in _TRUE for w in words], dtype=bool)
+    return np.array([text.lower() in _TRUE for text in shown], dtype=bool)
 
 
 def _say(option: str, column: str, value: str) -> str:
     return f"{option} {shlex.quote(f'{column}={value}')}"
 
 
-def _position(table: RawTable, found: Matches, column: str) -> int:
-    if column in table.headers:
-        return table.headers.index(column)
-    if column in found:
-        return found[column].position
-    raise UnknownNameError("column to select by", column, {*table.headers, *found})
+def _column(table: RawTable, found: Matches, column: str) -> Match:
+    """The column of this name, ours or the file's; of one that is read as no quantity the plain cells."""
+    if column not in table.headers and column not in found:
+        raise UnknownNameError("column to select by", column, {*table.headers, *found})
+    if column not in table.headers:
+        return found[column]
+    position = table.headers.index(column)
+    plain = Match(name="extra", header=column, position=position)
+    return next((m for m in found.values() if m.position == position), plain)
 
 
 def without_crashed(table: RawTable, found: Matches) -> tuple[RawTable, tuple[str, ...], tuple[str, ...]]:
@@ -239,15 +233,16 @@ def last_rows(table: RawTable, found: Matches, *, planned: bool = False) -> RawT
     An evaluation that a run logs every few steps leaves its cells empty between; the last one filled is the run's.
     A run whose losses end in NaN has diverged and keeps its last row, for the reader to refuse by name.
     """
-    position = _progress(table, found)
-    if position is None:
+    # how far a row's run had come: its step, else its tokens, else its FLOPs
+    progress = next((found[n] for n in ("step", "n_tokens", "flops") if n in found), None)
+    if progress is None:
         return table
-    if "run_id" in found:
-        run = group_index(read_texts(table.values[found["run_id"].position]))
-    elif (curves := unnamed_curves(table, found)) is None:
+    named = found.get("run_id")
+    texts = read_texts(table.values[named.position]) if named else ()
+    run = group_index(texts) if named else unnamed_curves(table, found)
+    if run is None:
         return table
-    else:
-        run = curves
+    position = column_values(table, progress)
     order = np.lexsort((np.arange(len(table)), position, run))
     same = np.diff(run[order]) == 0
     if not np.any(same & (np.diff(position[order]) > 0)):
@@ -290,12 +285,6 @@ def unnamed_curves(table: RawTable, found: Matches) -> NDArray[np.int64] | None:
         if not (singular and small and gaps.max() <= 2 * gaps.min()):
             return None
     return np.cumsum(new) - 1
-
-
-def _progress(table: RawTable, found: Matches) -> NDArray[np.float64] | None:
-    """How far a row's run had come: its step, else its tokens, else its FLOPs."""
-    name = next((n for n in ("step", "n_tokens", "flops") if n in found), None)
-    return None if name is None else column_values(table, found[name])
 
 
 def _between_evaluations(table: RawTable, match: Match, run: NDArray[np.int64]) -> Mask:

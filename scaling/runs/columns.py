@@ -80,9 +80,7 @@ def match_columns(table: RawTable, given: ColumnNames | None) -> tuple[Matches, 
             candidates.setdefault(meaning.name, []).append(match)
     notes: list[str] = []
     for name, matches in candidates.items():
-        chosen = _choose_column(table, name, matches, notes)
-        if chosen is not None:
-            found[name] = chosen
+        found[name] = _choose_column(table, name, matches, notes)
     told = [_told_back(m) for m in found.values() if m.header not in (m.name, OUR_HEADER.get(m.name))]
     return found, (*told, *notes)
 
@@ -137,22 +135,25 @@ def column_values(table: RawTable, match: Match, n: int | None = None) -> Array:
 
 def read_column(table: RawTable, match: Match, *, optional: bool = False) -> Array:
     """The cells of a column as checked numbers in our unit; NaN only for an empty cell of an optional one."""
-    return read_numbers(
-        table, match.position, match.name, scale=match.scale, log_base=match.log_base, optional=optional
-    )
+    scale, log_base = match.scale, match.log_base
+    return read_numbers(table, match.position, match.name, scale=scale, log_base=log_base, optional=optional)
 
 
-def _choose_column(table: RawTable, name: str, matches: list[Match], notes: list[str]) -> Match | None:
-    """The one column of several that is meant; None where none of them holds numbers."""
-    if name not in NUMERIC:
-        return min(matches, key=lambda m: m.rank)
-    numeric = [m for m in matches if not _is_text(table, m.position)]
+def _choose_column(table: RawTable, name: str, matches: list[Match], notes: list[str]) -> Match:
+    """The one column of several that is meant; where none holds numbers its first cell is refused with its line."""
+    numeric = [m for m in matches if name in NUMERIC and not _is_text(table, m.position)]
     if not numeric:
-        return min(matches, key=lambda m: m.rank)  # so that its first cell is refused with its line
+        return min(matches, key=lambda m: m.rank)
     surest = [m for m in numeric if m.rank == min(m.rank for m in numeric)]
     first, others = surest[0], surest[1:]
     if not others:
-        notes.extend(_differing(table, name, first, numeric))
+        if name != "loss" and first.rank == OWN_NAME:  # of losses, which have splits, nothing is told
+            notes.extend(
+                f"{m.header} differs from {first.header}, which is read as {name}; for the other say "
+                f"{say_column(name, m.header)}"
+                for m in numeric
+                if m.rank == ALIAS and not _same_quantity(table, first, m)
+            )
         return first
     nats = [m for m in surest if name == "loss" and m.unit in ("", "nats/token")]
     if len(nats) == 1:
@@ -162,21 +163,6 @@ def _choose_column(table: RawTable, name: str, matches: list[Match], notes: list
         notes.append(f"{also} says the same as {first.header}: not read")
         return first
     raise _ambiguous(table, name, surest)
-
-
-def _differing(table: RawTable, name: str, first: Match, matches: list[Match]) -> list[str]:
-    """A note on each plain name of the quantity whose numbers differ from those of our own name; of losses, which have
-    splits, none.
-    """
-    return [
-        f"{m.header} differs from {first.header}, which is read as {name}; for the other say "
-        f"{say_column(name, m.header)}"
-        for m in matches
-        if name != "loss"
-        and m.rank == ALIAS
-        and first.rank == OWN_NAME
-        and not _same_quantity(table, first, m)
-    ]
 
 
 def _same_quantity(table: RawTable, first: Match, other: Match) -> bool:
@@ -230,28 +216,20 @@ def _given_match(table: RawTable, name: str, header: str) -> Match:
         )
     position = table.headers.index(header)
     meaning = meaning_of(header)
-    if meaning and _fits(meaning.name, name):
-        said = {**vars(meaning), "name": name}
-        return Match(**said, header=header, position=position, as_told=True)
-    data_unit = "samples" if name == "n_tokens" and meaning is None and last_words(header) is None else ""
-    return Match(
-        name=name, header=header, position=position, as_told=True, data_unit=data_unit, rank=PATH_TAIL
-    )
-
-
-def _fits(meant: str, asked: str) -> bool:
-    """Whether a header that means `meant` keeps its unit when it is read as `asked`."""
-    return meant == asked or (asked in PARSERS and PARSERS.get(meant) is PARSERS[asked])
+    of_its_kind = name in PARSERS and meaning and PARSERS.get(meaning.name) is PARSERS[name]
+    if meaning and (meaning.name == name or of_its_kind):  # then the header's unit holds
+        said, data_unit = {**vars(meaning), "name": name}, ""
+    else:
+        said = {"name": name, "rank": PATH_TAIL}
+        data_unit = "samples" if name == "n_tokens" and meaning is None and last_words(header) is None else ""
+    return Match(**said, header=header, position=position, as_told=True, data_unit=data_unit)
 
 
 def _refuse_duplicates(table: RawTable) -> None:
-    seen: set[str] = set()
-    for header in table.headers:
-        if header.strip() and header.strip() in seen:
-            raise DataError(
-                f"{table.source}: two columns are named {header.strip()!r}; rename or remove one of them."
-            )
-        seen.add(header.strip())
+    headers = [header.strip() for header in table.headers if header.strip()]
+    if len(set(headers)) < len(headers):
+        twice = next(h for i, h in enumerate(headers) if h in headers[:i])
+        raise DataError(f"{table.source}: two columns are named {twice!r}; rename or remove one of them.")
 
 
 def _ambiguous(table: RawTable, name: str, matches: Sequence[Match]) -> DataError:

@@ -205,9 +205,7 @@ def _look(table: RawTable, position: int, given: ColumnNames) -> _Column:
         return _look_at_floats(cells, position, known, limit)
     first: dict[str, int] = {}
     weak: set[str] = set()
-    plain_sizes: set[bool] = (
-        set()
-    )  # of whole numbers without a sign: whether they have more than three digits
+    plain_sizes: set[bool] = set()  # whether whole numbers without a sign have more than three digits
     by_point, by_comma = array("d"), array("d")
     for i, text in _texts(cells):
         if (amount := _amount(text)) is None:
@@ -224,20 +222,18 @@ def _look(table: RawTable, position: int, given: ColumnNames) -> _Column:
     if "either" in first and plain_sizes:
         weak.add("," if True in plain_sizes else ".")  # 1500 beside 1,250; or 500 and 750 beside 1,250
     if {"either", "point either"} & set(first):
-        possible = _possible(np.frombuffer(by_point), np.frombuffer(by_comma), limit, header)
-        for sign in possible:
+        for sign in _possible(np.frombuffer(by_point), np.frombuffer(by_comma), limit, header):
             first.setdefault(sign, first.get("either", first.get("point either", 0)))
-    proved = ("." in first) != ("," in first)
+    proved, either = ("." in first) != ("," in first), first.get("either")
+    may_be_many = not proved and either is not None
     return _Column(
         position=position,
         is_quantity=known,
         decimal_point=first.get("."),
         decimal_comma=first.get(","),
-        either=first.get("either"),
+        either=either,
         differs=not proved and bool({"either", "point either"} & set(first)),
-        doubtful=not proved
-        and "either" in first
-        and _too_many(header, cells[first["either"]], by_point, given, weak),
+        doubtful=may_be_many and _too_many(header, cells[first["either"]], by_point, given, weak),
         weak=frozenset(weak),
     )
 
@@ -296,9 +292,8 @@ def _as_text(table: RawTable) -> RawTable:
     """The same rows with every cell as it is written."""
     path = Path(table.source)
     if not path.is_file():
-        raise DataError(
-            f"{table.source} has decimal commas and is too large to be read twice from a pipe; write it to a file."
-        )
+        why = "has decimal commas and is too large to be read twice from a pipe"
+        raise DataError(f"{table.source} {why}; write it to a file.")
     whole = read_table(path, max_rows=MAX_ROWS, text_headers=table.headers)
     return whole.select(np.searchsorted(whole.row, table.row))
 
@@ -342,10 +337,10 @@ def _cell(table: RawTable, column: _Column, row: int) -> str:
 def _contradiction(table: RawTable, point: _Column, comma: _Column) -> DataError:
     assert point.decimal_point is not None  # they were chosen by these
     assert comma.decimal_comma is not None
+    told = _cell(table, point, point.decimal_point).removeprefix(f"{table.source}, ")
     return DataError(
         f"{_cell(table, comma, comma.decimal_comma)} has {_proof(table, comma, comma.decimal_comma)}, and "
-        f"{_cell(table, point, point.decimal_point).removeprefix(f'{table.source}, ')} "
-        f"{_proof(table, point, point.decimal_point)}; write one sign "
+        f"{told} {_proof(table, point, point.decimal_point)}; write one sign "
         "throughout, or say how cells that could be either (3,408) are meant: --decimal comma or --decimal point (in "
         "Python decimal='comma')."
     )

@@ -24,12 +24,8 @@ from scaling.runs.table import PARAMS_CONVENTIONS, is_6nd
 Array = NDArray[np.float64]
 
 ACTIVE_NAMES = {
-    "active_params",
-    "active_parameters",
-    "n_active_params",
-    "n_params_active",
-    "activated_params",
-}
+    "active_params", "active_parameters", "n_active_params", "n_params_active", "activated_params",
+}  # fmt: skip
 # in ln C: digitised budgets scatter by a few per cent; a mixture's totals are off by a factor
 MEETS_BUDGET = 0.1
 OPEN_COUNT = "may count all parameters or those without embeddings"
@@ -47,10 +43,8 @@ _UNIT_NAMES = {
 }  # fmt: skip
 
 
-def single_value(cells: Sequence[Any] | NDArray[Any] | None) -> str | None:
-    """The one value of a convention column; 'mixed' when rows differ; None when it is absent or empty."""
-    if cells is None:
-        return None
+def single_value(cells: Sequence[Any] | NDArray[Any]) -> str | None:
+    """The one value of a convention column; 'mixed' when rows differ; None when it is empty."""
     values = {str(c).strip() for c in cells if c is not None and c == c and str(c).strip()}
     return None if not values else values.pop() if len(values) == 1 else "mixed"
 
@@ -74,9 +68,8 @@ def choose_params(
     if asked is not None and asked not in PARAMS_CONVENTIONS:
         raise UsageError(f"params_convention is one of {known}; got {asked!r}.")
     if stated is not None and stated not in PARAMS_CONVENTIONS:
-        raise DataError(
-            f"{table.source}, column params_convention: {stated!r} is not one of {known}; correct it."
-        )
+        where = f"{table.source}, column params_convention"
+        raise DataError(f"{where}: {stated!r} is not one of {known}; correct it.")
     total, active, nonemb = (found.get(n) for n in ("n_params", "n_params_active", "n_params_nonemb"))
     own = {"total": total, "active": active, "non_embedding": nonemb}
     if asked in own and (column := own[asked]) is not None:
@@ -139,9 +132,8 @@ def convention_notes(asked: str | None, stated: str | None, chosen: Match, param
             "params_convention=)",
         )
     if params == "active":
-        return (
-            f"{chosen.header} is N: 6 N D meets the compute of a mixture of experts with its active parameters",
-        )
+        meets = "6 N D meets the compute of a mixture of experts with its active parameters"
+        return (f"{chosen.header} is N: {meets}",)
     if fold(chosen.header) == "n_params" and params == "total":
         return (
             "n_params is read as total parameters, embedding included; if it is not, say so: --params-convention "

@@ -55,8 +55,8 @@ _A_SIZE = re.compile(r"\s*\d[\d.,_]*\s*[MBGT]\s*", re.IGNORECASE)  # 19.5M
 _SIZE_IN_NAME = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?[MB])(?![A-Za-z0-9])", re.IGNORECASE)
 # words of a column whose numbers are no N, D or C
 _NO_SIZE = {
-    *["batch", "vocab", "vocabulary", "context", "time", "duration", "wall", "memory", "mem", "warmup", "ram"]
-}
+    "batch", "vocab", "vocabulary", "context", "time", "duration", "wall", "memory", "mem", "warmup", "ram",
+}  # fmt: skip
 _STEPS = (
     "n_steps", "num_steps", "train_steps", "training_steps", "total_steps", "max_steps", "num_iterations",
     "num_updates",
@@ -135,11 +135,8 @@ def read_sizes(table: RawTable, found: Matches, chosen: Match | None, reading: R
 
 def _read_from(table: RawTable, found: Matches, chosen: Match | None) -> dict[str, str]:
     """The column of each quantity; of one that was derived, the column whose unit it got."""
-    own = {
-        "n_params": chosen,
-        "n_tokens": found.get("n_tokens"),
-        "flops": found.get("flops") or found.get("budget"),
-    }
+    C = found.get("flops") or found.get("budget")
+    own = {"n_params": chosen, "n_tokens": found.get("n_tokens"), "flops": C}
     read = {name: match.header for name, match in own.items() if match is not None}
     if "flops" in read:  # N and D follow from C and the other
         read = {"n_params": read["flops"], "n_tokens": read["flops"], **read}
@@ -164,10 +161,8 @@ def _six_or_budget(table: RawTable, found: Matches, six: Array, notes: list[str]
         with np.errstate(all="ignore"):
             off = np.abs(np.log(six / budget))
         if np.isfinite(off).all() and COUNTS_APART < float(np.median(off)) < math.log(ANY_COUNT):
-            name = found["budget"].header
-            notes.append(
-                f"flops = {name}: 6 n_params n_tokens is {float(np.median(six / budget)):.2g} times that"
-            )
+            times = float(np.median(six / budget))
+            notes.append(f"flops = {found['budget'].header}: 6 n_params n_tokens is {times:.2g} times that")
             return budget
     notes.append(f"flops = 6 n_params n_tokens: {_lacks('flops', table, found, reading)}")
     return six
@@ -194,9 +189,7 @@ def _tokens(table: RawTable, found: Matches, reading: Reading, notes: list[str])
 
 
 def _steps(table: RawTable, found: Matches) -> int | None:
-    if "step" in found:
-        return found["step"].position
-    return _first(table, _STEPS)
+    return found["step"].position if "step" in found else _first(table, _STEPS)
 
 
 def _first(table: RawTable, names: tuple[str, ...]) -> int | None:
@@ -212,14 +205,13 @@ def _count(table: RawTable, position: int, name: str) -> Array:
 def _tokens_of_steps(table: RawTable, steps: int, notes: list[str]) -> Array | None:
     """Steps x batch x length, what every trainer logs; None where the table does not say the batch in tokens."""
     of_tokens, of_rows, length = (_first(table, names) for names in (_BATCH_TOKENS, _BATCH, _LENGTH))
+    headers = table.headers
     if of_tokens is not None:
-        notes.append(
-            f"n_tokens = {table.headers[steps]} x {table.headers[of_tokens]}: the table has no tokens"
-        )
+        notes.append(f"n_tokens = {headers[steps]} x {headers[of_tokens]}: the table has no tokens")
         return _count(table, steps, "step") * _count(table, of_tokens, "batch")
     if of_rows is None or length is None:
         return None
-    batch, name = _count(table, of_rows, "batch"), table.headers[of_rows]
+    batch, name = _count(table, of_rows, "batch"), headers[of_rows]
     if float(np.median(batch)) > MOST_SEQUENCES:
         raise DataError(
             f"{table.source}: {name} is {np.median(batch):,.0f} in the middle: sequences, or tokens? Say how many "
@@ -228,12 +220,10 @@ def _tokens_of_steps(table: RawTable, steps: int, notes: list[str]) -> Array | N
     parts = _first(table, _PARTS)
     if parts is not None and not fold(name).startswith(("global", "effective", "total")):
         raise DataError(
-            f"{table.source}: is {name} the batch of one device, or of a whole step ({table.headers[parts]} is there "
+            f"{table.source}: is {name} the batch of one device, or of a whole step ({headers[parts]} is there "
             "too)? Say how many tokens a step takes: --tokens-per-step NUMBER (in Python tokens_per_step=)."
         )
-    notes.append(
-        f"n_tokens = {table.headers[steps]} x {name} x {table.headers[length]}: the table has no tokens"
-    )
+    notes.append(f"n_tokens = {headers[steps]} x {name} x {headers[length]}: the table has no tokens")
     return _count(table, steps, "step") * batch * _count(table, length, "length")
 
 
@@ -272,7 +262,7 @@ def _require(here: set[str], table: RawTable, found: Matches, reading: Reading, 
         if named or not _other_size(table, found):
             return
     wanted = wanted or set(QUANTITIES)
-    missing = next(q for q in ("n_params", "n_tokens", "flops") if q in wanted - here)
+    missing = next(q for q in QUANTITIES if q in wanted - here)
     raise missing_column(missing, table, found, *_what_would_do(here, missing, table, found, reading))
 
 

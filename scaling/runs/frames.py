@@ -92,9 +92,8 @@ def read_mapping(data: Mapping[str, Any]) -> RawTable:
     columns: list[Any] = []
     for name, values in data.items():
         if isinstance(values, (str, bytes)) or not hasattr(values, "__len__") or np.ndim(values) != 1:
-            raise DataError(
-                f"column {name!r} must be a list of one value a run; got {type(values).__name__}."
-            )
+            got = type(values).__name__
+            raise DataError(f"column {name!r} must be a list of one value a run; got {got}.")
         numeric = isinstance(values, np.ndarray) and values.dtype.kind in "iuf"
         columns.append(np.asarray(values, dtype=np.float64) if numeric else list(values))
     lengths = {str(name): len(values) for name, values in zip(data, columns, strict=True)}
@@ -109,13 +108,8 @@ def read_mapping(data: Mapping[str, Any]) -> RawTable:
 
 
 # what a reader of pandas needs, and how it is got
-_NEEDS = {
-    "openpyxl": "pip install 'isoflop[xlsx]'",
-    "odf": "pip install odfpy",
-    "xlrd": "pip install xlrd",
-    "pyxlsb": "pip install pyxlsb",
-}
-
+_NEEDS = {"openpyxl": "pip install 'isoflop[xlsx]'", "odf": "pip install odfpy"}
+_NEEDS |= {name: f"pip install {name}" for name in ("xlrd", "pyxlsb")}
 
 FilledRows = list[tuple[int, dict[int, Any]]]
 
@@ -159,9 +153,8 @@ def _sheets(file: IO[bytes], source: str, engine: Any, part: str) -> dict[str, F
         wanted = [part] if part else known
         frames = pd.read_excel(book, sheet_name=wanted, header=None, dtype=object, na_filter=False)
     except ImportError as error:
-        raise DataError(
-            f"{source}: a spreadsheet needs {engine}; `{_NEEDS[engine]}`, or save the sheet as CSV."
-        ) from error
+        needs = f"a spreadsheet needs {engine}; `{_NEEDS[engine]}`"
+        raise DataError(f"{source}: {needs}, or save the sheet as CSV.") from error
     except DataError:
         raise
     except Exception as error:  # each reader has its own: zip, XML, struct and key errors among them

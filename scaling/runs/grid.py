@@ -82,7 +82,7 @@ def table_of_rows(
     names: bool = True,
 ) -> RawTable:
     """The table that these rows hold; `lines` are their places in the file."""
-    dots = [i for i, record in enumerate(records) if i and _is_dots(record)]
+    dots = [i for i, record in enumerate(records) if i and all(not text_of(c).strip(".…·⋮") for c in record)]
     if dots:
         place = f"{row_word} {lines[dots[0]]}"
         lines = [line for i, line in enumerate(lines) if i not in dots]
@@ -155,10 +155,6 @@ def ragged(place: str, got: int, expected: int) -> DataError:
         f"{place}: {got} cells under {expected} column names; add what is missing, or quote a cell "
         f"that holds the separator."
     )
-
-
-def _is_dots(record: list[Any]) -> bool:
-    return all(text_of(c).strip(".…·⋮") == "" for c in record)
 
 
 def _title_rows(records: Sequence[list[Any]]) -> int:

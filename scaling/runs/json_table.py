@@ -16,6 +16,7 @@ from scaling.errors import DataError
 from scaling.runs.grid import empty_table, table_of_rows, with_notes
 from scaling.runs.raw_table import RawTable
 
+_BETWEEN = re.compile(r"[ \t\r\n,\x1e]*")  # documents; RFC 7464 sets records apart by \x1e
 MAX_DEPTH = 8  # of keys inside keys; what lies deeper stays text
 # how a text of JSON begins, and no table of cells does
 OPENS = re.compile(r'\s*(?:\{\s*["}]|\[\s*[\[{\]"\d-])')
@@ -45,11 +46,9 @@ def read_json(text: str, source: str, part: str = "") -> RawTable:
 
 def _documents(text: str, source: str) -> tuple[list[Any], list[int], int]:
     """The values of a text, the line each begins in, and the line of a last one that is cut off (0: none)."""
-    decoder = json.JSONDecoder()
-    values: list[Any] = []
-    lines: list[int] = []
+    decoder, values, lines = json.JSONDecoder(), list[Any](), list[int]()
     at, line = 0, 1
-    while (start := _next_mark(text, at)) < len(text):
+    while (start := _BETWEEN.match(text, at).end()) < len(text):  # type: ignore[union-attr]  # it matches nothing too
         line += text.count("\n", at, start)
         try:
             value, end = decoder.raw_decode(text, start)
@@ -64,12 +63,6 @@ def _documents(text: str, source: str) -> tuple[list[Any], list[int], int]:
         line += text.count("\n", start, end)
         at = end
     return values, lines, 0
-
-
-def _next_mark(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t\r\n,\x1e":  # RFC 7464 sets records apart by \x1e
-        at += 1
-    return at
 
 
 def read_json_lines(lines: Iterable[bytes], source: str, max_rows: int, too_long: DataError) -> RawTable:
@@ -101,9 +94,8 @@ def _no_object(source: str, line: int, error: Exception) -> DataError:
 
 def _require_record(value: Any, source: str, line: int) -> None:
     if not isinstance(value, dict):
-        raise DataError(
-            f"{source}, line {line}: {json.dumps(value)[:40]!r} is not a JSON object; write one object a line."
-        )
+        what = f"{json.dumps(value)[:40]!r} is not a JSON object"
+        raise DataError(f"{source}, line {line}: {what}; write one object a line.")
 
 
 def table_of_value(value: Any, source: str, part: str = "") -> RawTable:
@@ -224,9 +216,8 @@ def _table_of_list(value: list[Any], source: str) -> RawTable:
         return table_of_rows(value, [n - 1 for n in numbers], source, row_word="row")
     if not value:
         raise DataError(f"{source} is an empty list; give one record a run.")
-    raise DataError(
-        f"{source}: {json.dumps(value)[:40]!r} is not a JSON object or a list of them; give one a run."
-    )
+    what = f"{json.dumps(value)[:40]!r} is not a JSON object or a list of them"
+    raise DataError(f"{source}: {what}; give one a run.")
 
 
 def _table_of_columns(value: Mapping[str, Any], source: str) -> RawTable:
@@ -242,7 +233,8 @@ def _table_of_objects(value: Mapping[str, Mapping[str, Any]], source: str) -> Ra
     """Columns of cells by row, or rows of cells by column: the labels of rows count 0, 1, 2..., or name no quantity."""
     inner = list(dict.fromkeys(key for cells in value.values() for key in cells))
     outer = list(value)
-    by_column = _are_counts(inner) or (not _are_counts(outer) and _n_quantities(outer) > _n_quantities(inner))
+    n_inner, n_outer = (sum(bool(_QUANTITY.search(str(name))) for name in names) for names in (inner, outer))
+    by_column = _are_counts(inner) or (not _are_counts(outer) and n_outer > n_inner)
     labels, names = (inner, outer) if by_column else (outer, inner)
     records = [
         {name: value[name].get(label) if by_column else value[label].get(name) for name in names}
@@ -255,7 +247,3 @@ def _table_of_objects(value: Mapping[str, Mapping[str, Any]], source: str) -> Ra
 
 def _are_counts(labels: list[Any]) -> bool:
     return all(str(label).isdigit() for label in labels)
-
-
-def _n_quantities(names: list[Any]) -> int:
-    return sum(1 for name in names if _QUANTITY.search(str(name)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,11 @@ from scaling.runs.conventions import (
     unit_name,
 )
 from scaling.runs.derive import Sizes, read_sizes
-from scaling.runs.names import EXPERTS, fold, fold_tail
+from scaling.runs.names import EXPERTS, PARSERS, fold, fold_tail
 from scaling.runs.raw_table import ColumnNames, RawTable, Reading, read_extra, read_texts
 from scaling.runs.read import MAX_ROWS, read_table
 from scaling.runs.table import Convention, Runs
+from scaling.units import parse_params
 
 Array = NDArray[np.float64]
 
@@ -107,22 +108,8 @@ def load_runs(
         >>> load_runs({"params": ["1B", "2B"], "tokens": ["20B", "40B"], "loss": [2.6, 2.4]}).flops[0]
         1.2e+20
     """
-    reading = Reading(
-        params_convention=params_convention,
-        flops_convention=flops_convention,
-        loss_unit=loss_unit,
-        bytes_per_token=bytes_per_token,
-        columns=columns,
-        tokens_per_step=tokens_per_step,
-        decimal=decimal,
-        only=only,
-        exclude=exclude,
-        drop=drop,
-        best_of_cell=best_of_cell,
-        final=final,
-        planned=planned,
-        inputs=inputs,
-    )
+    arguments = locals()
+    reading = Reading(**{option.name: arguments[option.name] for option in fields(Reading)})
     table = read_table(path_or_frame, max_rows=max_rows, text_headers=text_headers(columns), wide=wide)
     return read_runs(table, reading).runs
 
@@ -160,14 +147,12 @@ def _chosen_rows(table: RawTable, found: Matches, reading: Reading) -> tuple[Raw
         table = last_rows(table, found, planned=reading.planned)
     n_curve_rows -= len(table)
     if n_curve_rows and "run_id" not in found:
-        notes.append(
-            f"rows of one size with rising steps were read as one training curve: {len(table)} curves"
-        )
+        what = "rows of one size with rising steps were read as one training curve"
+        notes.append(f"{what}: {len(table)} curves")
     if reading.best_of_cell:
         best = best_of_cells(table, found)
-        notes.append(
-            f"kept the lowest loss of each cell (same sizes and tokens): {len(best)} of {len(table)} rows"
-        )
+        what = "kept the lowest loss of each cell (same sizes and tokens)"
+        notes.append(f"{what}: {len(best)} of {len(table)} rows")
         table = best
     return table, tuple(notes), n_curve_rows
 
@@ -179,17 +164,13 @@ def _runs(table: RawTable, found: Matches, reading: Reading, notes: tuple[str, .
     says = _stated(table, found)
     chosen, params = choose_params(reading, says.get("params_convention"), found, table)
     sizes = read_sizes(table, found, chosen, reading)
-    loss, unit = np.full(len(table), math.nan), "nats/token"  # of runs not trained yet
-    loss_notes: tuple[str, ...] = ()
-    if "loss" in found:
-        loss, unit, loss_notes = _loss(table, found["loss"], says.get("loss_unit"), reading)
-    flops_are = flops_convention(
-        reading.flops_convention, says.get("flops_convention"), says.get("flops_source"), *sizes.arrays()
-    )
+    loss, unit, loss_notes = _loss(table, found.get("loss"), says.get("loss_unit"), reading)
+    asked, stated = reading.flops_convention, says.get("flops_convention")
+    flops_are = flops_convention(asked, stated, says.get("flops_source"), *sizes.arrays())
     told: tuple[str, ...] = ()
     if chosen is not None:
         told = convention_notes(reading.params_convention, says.get("params_convention"), chosen, params)
-    told += overruled("flops_convention", reading.flops_convention, says.get("flops_convention"))
+    told += overruled("flops_convention", asked, stated)
     return Runs(
         n_params=sizes.n_params,
         n_tokens=sizes.n_tokens,
@@ -235,19 +216,19 @@ def _assumed(table: RawTable, chosen: Match | None, reading: Reading, says: Colu
 
 
 def _loss(
-    table: RawTable, match: Match, stated: str | None, reading: Reading
+    table: RawTable, match: Match | None, stated: str | None, reading: Reading
 ) -> tuple[Array, str, tuple[str, ...]]:
     """The loss in nats/token where it can be converted, its unit, and what was done."""
+    if match is None:  # of runs not trained yet
+        return np.full(len(table), math.nan), "nats/token", ()
     asked, where = reading.loss_unit, f"{table.source}, column {match.header}"
     unit, factor = loss_factor(asked, match.unit or stated, reading.bytes_per_token, where)
     values = read_column(table, match, optional=reading.planned)
     told = overruled("loss_unit", asked, None if (said := match.unit or stated) is None else unit_name(said))
     if math.isnan(factor):
-        if bool(np.any(values <= 1)):
-            i = int(np.flatnonzero(values <= 1)[0])
-            raise DataError(
-                f"{table.place(i, match.header)}: a perplexity of {values[i]:g} is not above 1; check it."
-            )
+        if (low := np.flatnonzero(values <= 1)).size:
+            what = f"{table.place(int(low[0]), match.header)}: a perplexity of {values[low[0]]:g}"
+            raise DataError(f"{what} is not above 1; check it.")
         return np.log(values), unit, (*told, "loss = ln(perplexity)")
     if factor == 1:
         return values, unit, told
@@ -263,21 +244,19 @@ def _trunks(table: RawTable, found: Matches) -> tuple[str, ...] | None:
     return tuple(t or r for t, r in zip(trunks, runs, strict=True)) if any(trunks) else None
 
 
-_SAVED_UNDER = {"n_params": "n_params_total"} | {
-    name: name for name in ("n_params_nonemb", "n_params_active")
-}
-
-
 def _extras(table: RawTable, found: Matches, chosen: Match | None, sizes: Sizes) -> dict[str, NDArray[Any]]:
     """Every column not read into a field of Runs; the other counts of parameters stay under their own names."""
-    counts = {m.position: m for m in found.values() if m.name in _SAVED_UNDER and m is not chosen}
+    counts = {
+        m.position: m for m in found.values() if PARSERS.get(m.name) is parse_params and m is not chosen
+    }
     unread = {*counts, *sizes.unread} | {m.position for m in found.values() if m.name == "flops_source"}
     used = {m.position for m in found.values()} - unread
     extras: dict[str, NDArray[Any]] = {}
     for position, header in enumerate(table.headers):
         if position in counts:
             match = counts[position]
-            extras[_SAVED_UNDER[match.name]] = read_column(table, match, optional=True)
+            own_name = "n_params_total" if match.name == "n_params" else match.name
+            extras[own_name] = read_column(table, match, optional=True)
         elif position not in used and header:
             taken = header in Runs.__dataclass_fields__  # `loss`, where another column was asked for
             extras[f"file_{header}" if taken else header] = read_extra(table.values[position])

@@ -25,24 +25,28 @@ _ADDRESS = re.compile(r"^([a-zA-Z][\w+.-]+):/{1,3}(.*)$", re.S)  # a Path has lo
 _LEFT_ALONE = ("__MACOSX/", ".")  # what a zip holds beside its files
 
 
-class Pieces(io.RawIOBase):
-    """A stream made of pieces: `next_piece` gives the bytes that follow, none at the end."""
+PIECE_BYTES = 1 << 20
 
-    def __init__(self, start: bytes = b"") -> None:
-        self._ready = start
 
-    def next_piece(self, size: int) -> bytes:
-        raise NotImplementedError
+class _Pieces(io.RawIOBase):
+    """The pieces that an iterator gives, as a stream; an empty one would end it."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._ready = pieces, b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if not self._ready:
-            self._ready = self.next_piece(len(buffer))
+        self._ready = self._ready or next(self._pieces, b"")
         piece, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
         buffer[: len(piece)] = piece
         return len(piece)
+
+
+def stream_of(pieces: Iterator[bytes]) -> io.BufferedReader:
+    """A stream of the bytes that `pieces` gives, none of them empty."""
+    return io.BufferedReader(_Pieces(pieces), PIECE_BYTES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,11 +215,8 @@ def fetch(url: str, folder: Path, name: str, *, sha256: str | None = None) -> Pa
             f"again; if it stays so, the source or the connection has been tampered with."
         ) from error
     except OSError as error:
-        advice = (
-            " The disk is full: free some space or pass another --cache."
-            if error.errno == errno.ENOSPC
-            else ""
-        )
+        is_full = error.errno == errno.ENOSPC
+        advice = " The disk is full: free some space or pass another --cache." if is_full else ""
         raise DataError(
             f"{folder} cannot be written: {error.strerror or error}.{advice} Nothing was kept."
         ) from error

@@ -105,10 +105,10 @@ PUBLIC_TABLES: tuple[PublicTable, ...] = (
 
 def find_table(id: str) -> PublicTable:
     """The public table of this id; UnknownNameError lists the near ones."""
-    for table in PUBLIC_TABLES:
-        if table.id == id:
-            return table
-    raise UnknownNameError("public table", id, [t.id for t in PUBLIC_TABLES], hint="See `scaling data list`.")
+    by_id = {table.id: table for table in PUBLIC_TABLES}
+    if id not in by_id:
+        raise UnknownNameError("public table", id, list(by_id), hint="See `scaling data list`.")
+    return by_id[id]
 
 
 HOST = "https://raw.githubusercontent.com"
@@ -147,12 +147,8 @@ def fetch_file(table: PublicTable, *, cache: Path, base_url: str = HOST) -> Path
 
 def convert_table(table: PublicTable, file: Path) -> Runs:
     """The original file as Runs, with the conventions of its source."""
-    runs = load_runs(
-        file,
-        params_convention=table.params_convention,
-        loss_unit=table.loss_unit,
-        columns=dict(table.columns) or None,
-    )
+    counts, unit = table.params_convention, table.loss_unit
+    runs = load_runs(file, params_convention=counts, loss_unit=unit, columns=table.columns or None)
     if table.experiment is not None:
         runs = runs.select(runs.extras["experiment"] == table.experiment)
     extras = dict(runs.extras)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -85,13 +86,7 @@ class Reading:
 
 
 def read_numbers(
-    table: RawTable,
-    position: int,
-    name: str,
-    *,
-    scale: float = 1.0,
-    log_base: float = 0.0,
-    optional: bool,
+    table: RawTable, position: int, name: str, *, scale: float = 1.0, log_base: float = 0.0, optional: bool
 ) -> Array:
     """One column as float64: finite and > 0 (a step may be 0); NaN only for an empty cell of an optional column.
 
@@ -173,10 +168,8 @@ def read_extra(cells: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
     if kinds == {bool} or (kinds == {str} and {c.lower() for c in set(cells)} <= {"true", "false"}):
         return np.array([str(c).lower() == "true" for c in cells])
     if kinds <= {int, float, str, type(None)}:
-        try:
+        with suppress(ValueError, OverflowError):  # where they are no numbers: text
             return np.array([_plain_float(c) for c in cells], dtype=np.float64)
-        except (ValueError, OverflowError):
-            pass  # not numbers: text
     texts = np.empty(len(cells), dtype=object)
     texts[:] = cells if kinds == {str} else ["" if c is None else str(c) for c in cells]
     return texts
@@ -185,24 +178,21 @@ def read_extra(cells: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
 def _floats(table: RawTable, cells: Any, position: int, name: str) -> Array:
     if isinstance(cells, np.ndarray) and cells.dtype.kind in "fiu":
         return np.asarray(cells, dtype=np.float64)
-    try:
+    with suppress(
+        TypeError, ValueError, OverflowError
+    ):  # at an empty cell, a unit or a mistake: cell by cell
         if not any(isinstance(c, bool) for c in cells):
             return np.array([float(c) for c in cells], dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        pass  # an empty cell, a unit or a mistake: cell by cell
     header = table.headers[position]
     return np.array([_number(c, name, partial(table.place, i, header)) for i, c in enumerate(cells)])
 
 
 def _number(cell: Any, name: str, place: Callable[[], str]) -> float:
     """One cell: a number, a number with a unit ('7B'), or empty (NaN)."""
-    if cell is None or (isinstance(cell, str) and cell.strip().lower() in EMPTY):
-        return math.nan
     try:
         return _plain_float(cell)
     except (TypeError, ValueError, OverflowError):
-        pass
-    text = str(cell)
+        text = str(cell)
     try:
         return parse_quantity(text, name)
     except UnitError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +17,7 @@ from scaling.errors import DataError, MissingFileError
 from scaling.runs.frames import read_arrow, read_object, read_workbook
 from scaling.runs.grid import empty_table, too_many_rows
 from scaling.runs.json_table import OPENS, read_json, read_json_lines
-from scaling.runs.open_file import PACKING_ERRORS, OpenFile, Pieces, open_table
+from scaling.runs.open_file import PACKING_ERRORS, PIECE_BYTES, OpenFile, open_table, stream_of
 from scaling.runs.raw_table import RawTable
 from scaling.runs.text_table import read_large_text, read_text, split_rows
 
@@ -101,16 +101,16 @@ def _read_text(file: OpenFile, max_rows: int, text_headers: Sequence[str], names
     """JSON or cells; in one piece if it is small."""
     stream = _as_utf8(file)
     source = file.source
-    head = _filled(stream, SAMPLE_BYTES)
+    head = stream.read(SAMPLE_BYTES)
     _refuse_no_text(head, source)
     mean_line = len(head) / (head.count(b"\n") + head.count(b"\r") + 1)
     n_rows = file.size / mean_line
     if n_rows > max_rows and len(head) == SAMPLE_BYTES:
         raise too_many_rows(source, f"about {n_rows:.2g} rows ({file.size / 1e9:.3g} GB)", max_rows)
-    rest = _filled(stream, max(0, SMALL_BYTES - len(head)))
-    small = len(head) + len(rest) < SMALL_BYTES
+    start = head + stream.read(max(0, SMALL_BYTES - len(head)))
+    small = len(start) < SMALL_BYTES
     limit = int(mean_line * max_rows * 1.5) + SMALL_BYTES
-    capped = io.BufferedReader(_Capped(head + rest, stream, limit, source, max_rows), 1 << 20)
+    capped = stream_of(_capped(start, stream, limit, source, max_rows))
     first_line = head.lstrip(codecs.BOM_UTF8 + b" \t\r\n").partition(b"\n")[0]
     if _is_json_line(first_line) and head.partition(first_line)[2].strip():  # more than one
         too_long = too_many_rows(source, f"more than {max_rows:.2g} rows", max_rows)
@@ -120,39 +120,31 @@ def _read_text(file: OpenFile, max_rows: int, text_headers: Sequence[str], names
         return read_json(_decode(capped.read(), source), source, file.part)
     if small:
         return read_text(_decode(capped.read(), source), source, names=names)
-    sample = split_rows(_decode(head[: _last_line_end(head)], source), source)
+    # the lines that say how the file is laid out: enough of them, and whole ones
+    end = max(head.rfind(b"\n", 0, LAYOUT_BYTES), head.rfind(b"\r", 0, LAYOUT_BYTES))
+    sample = split_rows(_decode(head[:end] if end > 0 else head, source), source)
     if sample.separator in " &":
         return read_text(_decode(capped.read(), source), source, names=names)
     return read_large_text(capped, sample, source, text_headers, names=names)
-
-
-def _last_line_end(head: bytes) -> int:
-    """Where the lines end that say how a file is laid out: enough of them, and whole ones."""
-    end = max(head.rfind(b"\n", 0, LAYOUT_BYTES), head.rfind(b"\r", 0, LAYOUT_BYTES))
-    return end if end > 0 else len(head)
 
 
 def _as_utf8(file: OpenFile) -> IO[bytes]:
     """UTF-16, as spreadsheets and Windows write it, said in UTF-8."""
     start = file.stream.peek(4)[:4]
     if start.startswith(_UTF16):
-        return _Recoded(file, "utf-16")  # type: ignore[return-value]
+        return stream_of(_recoded(file, "utf-16"))
     if len(start) == 4 and start[1] == start[3] == 0 and start[0] and start[2]:
-        return _Recoded(file, "utf-16-le")  # type: ignore[return-value]
+        return stream_of(_recoded(file, "utf-16-le"))
     return file.stream
 
 
-class _Recoded:
-    """The characters of a file as UTF-8."""
-
-    def __init__(self, file: OpenFile, encoding: str) -> None:
-        self._text, self._source = io.TextIOWrapper(file.stream, encoding, newline=""), file.source
-
-    def read(self, size: int) -> bytes:
-        try:
-            return self._text.read(size).encode()  # more bytes than asked for, where characters have several
-        except UnicodeError as error:
-            raise DataError(f"{self._source} is not UTF-16 text ({error}); save it as UTF-8.") from error
+def _recoded(file: OpenFile, encoding: str) -> Iterator[bytes]:
+    text = io.TextIOWrapper(file.stream, encoding, newline="")
+    try:
+        while piece := text.read(PIECE_BYTES):
+            yield piece.encode()
+    except UnicodeError as error:
+        raise DataError(f"{file.source} is not UTF-16 text ({error}); save it as UTF-8.") from error
 
 
 def _refuse_no_text(head: bytes, source: str) -> None:
@@ -177,29 +169,15 @@ def _is_json_line(line: bytes) -> bool:
         return False
 
 
-def _filled(file: IO[bytes], size: int) -> bytes:
-    """`size` bytes, or all there are: a pipe hands out what its writer has written so far."""
-    pieces = []
-    while size > 0 and (piece := file.read(size)):
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
-
-
-class _Capped(Pieces):
+def _capped(start: bytes, rest: IO[bytes], limit: int, source: str, max_rows: int) -> Iterator[bytes]:
     """The start already read, then the rest of the file, refused beyond `limit` bytes (a gzip of any length)."""
-
-    def __init__(self, start: bytes, rest: IO[bytes], limit: int, source: str, max_rows: int) -> None:
-        super().__init__(start)
-        self._rest, self._limit, self._source, self._max_rows = rest, limit, source, max_rows
-        self._n_read = len(start)
-
-    def next_piece(self, size: int) -> bytes:
-        piece = self._rest.read(size)
-        self._n_read += len(piece)
-        if self._n_read > self._limit:
-            raise too_many_rows(self._source, f"more than {self._limit / 1e9:.3g} GB of text", self._max_rows)
-        return piece
+    n_read, piece = len(start), start
+    while piece:
+        yield piece
+        piece = rest.read(PIECE_BYTES)
+        n_read += len(piece)
+        if n_read > limit:
+            raise too_many_rows(source, f"more than {limit / 1e9:.3g} GB of text", max_rows)
 
 
 def _decode(data: bytes, source: str, *, cut: bool = False) -> str:

@@ -32,6 +32,16 @@ PARAMS_CONVENTIONS = ("total", "active", "non_embedding", "mixed", "unknown")
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 REQUIRED = ("n_params", "n_tokens", "flops", "loss")
 OPTIONAL = ("budget", "step", "n_tokens_unique")
+_SAVED = (
+    "n_params",
+    "n_tokens",
+    "n_tokens_unique",
+    "flops",
+    "budget",
+    "step",
+    "trunk_id",
+    "loss",
+)  # in this order
 # a table may lack any of these, beside the loss; a law of one of them needs no other
 QUANTITIES = ("n_params", "n_tokens", "flops")
 SAME_FLOPS = 2e-3  # relative; tables print C or D with three or more digits
@@ -92,9 +102,11 @@ class Runs:
         n = len(self.run_id)
         if n == 0:
             raise DataError(f"{self.source} holds no runs; give at least one row.")
-        if not len(self.row):
-            object.__setattr__(self, "row", np.arange(1, n + 1))
-        for name in ("row", *REQUIRED, *OPTIONAL):
+        row = np.asarray(self.row, dtype=np.int64) if len(self.row) else np.arange(1, n + 1)
+        if row.shape != (n,):
+            raise _wrong_length(self.source, "row", len(row), n)
+        object.__setattr__(self, "row", _read_only(row))
+        for name in (*REQUIRED, *OPTIONAL):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _column(self, name, n))
         if len(self.absent) == len(QUANTITIES):
@@ -237,12 +249,14 @@ class Runs:
                 raise _wrong_length(source, name, len(values), len(losses))
             sizes.append(values)
         N, D, C = sizes
-        with np.errstate(all="ignore"):  # __post_init__ refuses what overflows, with its row
-            if n_params is None and n_tokens is not None and flops is not None:
+        with np.errstate(
+            all="ignore"
+        ):  # __post_init__ refuses what overflows, with its row; of NaN follows NaN
+            if n_params is None:
                 N = C / (FLOPS_PER_PARAM_TOKEN * D)
-            elif n_tokens is None and n_params is not None and flops is not None:
+            elif n_tokens is None:
                 D = C / (FLOPS_PER_PARAM_TOKEN * N)
-            elif flops is None and n_params is not None and n_tokens is not None:
+            elif flops is None:
                 C = FLOPS_PER_PARAM_TOKEN * N * D
         if convention is None:
             convention = Convention(flops="6ND" if is_6nd(C, N, D) else "unknown")
@@ -278,23 +292,14 @@ class Runs:
         """Column name → values, conventions as columns of their own: the table `load_runs` reads back unchanged."""
         n = len(self)
         columns: dict[str, Any] = {"run_id": list(self.run_id)}
-        for name in (
-            "n_params",
-            "n_tokens",
-            "n_tokens_unique",
-            "flops",
-            "budget",
-            "step",
-            "trunk_id",
-            "loss",
-        ):
+        for name in _SAVED:
             if (values := getattr(self, name)) is not None and name not in self.absent:
                 columns[name] = list(values) if isinstance(values, tuple) else values
-        columns["params_convention"] = [self.convention.params] * n
-        columns["flops_convention"] = [self.convention.flops] * n
-        columns["loss_unit"] = [self.convention.loss_unit] * n
-        if self.convention.data_unit != "tokens":
-            columns["data_unit"] = [self.convention.data_unit] * n
+        said = self.convention
+        columns |= {"params_convention": [said.params] * n, "flops_convention": [said.flops] * n}
+        columns["loss_unit"] = [said.loss_unit] * n
+        if said.data_unit != "tokens":
+            columns["data_unit"] = [said.data_unit] * n
         return {**columns, **{k: v for k, v in self.extras.items() if k not in columns}}
 
 
@@ -346,25 +351,21 @@ def as_floats(values: ArrayLike | None, name: str, source: str) -> Array:
 
 def _column(runs: Runs, name: str, n: int) -> NDArray[Any]:
     """One column as a read-only array, refused where it holds an impossible value."""
-    if name == "row":
-        values: NDArray[Any] = np.asarray(runs.row, dtype=np.int64)
-    else:
-        values = as_floats(getattr(runs, name), name, runs.source)
+    values = as_floats(getattr(runs, name), name, runs.source)
     if values.shape != (n,):
         raise _wrong_length(runs.source, name, len(values), n)
-    if name != "row":
-        bad = ~np.isfinite(values) | (values <= 0 if name != "step" else values < 0)
-        if name in OPTIONAL or (name == "loss" and runs.planned):
-            bad &= ~np.isnan(values)  # NaN = not known
-        if name in QUANTITIES and bad.all() and np.isnan(values).all():
-            bad[:] = False  # the table lacks it
-        if bad.any():
-            i = int(np.flatnonzero(bad)[0])
-            line = int(runs.row[i])
-            raise DataError(
-                f"{runs.source}, row {line}, column {name}: must be a finite number above zero; got {values[i]:g}"
-                f"{f' (and {int(bad.sum()) - 1} more rows)' if bad.sum() > 1 else ''}. Correct or remove the row."
-            )
+    bad = ~np.isfinite(values) | (values <= 0 if name != "step" else values < 0)
+    if name in OPTIONAL or (name == "loss" and runs.planned):
+        bad &= ~np.isnan(values)  # NaN = not known
+    if name in QUANTITIES and np.isnan(values).all():
+        bad[:] = False  # the table lacks it
+    if bad.any():
+        i = int(np.flatnonzero(bad)[0])
+        more = f" (and {int(bad.sum()) - 1} more rows)" if bad.sum() > 1 else ""
+        raise DataError(
+            f"{runs.source}, row {runs.row[i]}, column {name}: must be a finite number above zero; got {values[i]:g}"
+            f"{more}. Correct or remove the row."
+        )
     return _read_only(values)
 
 
@@ -430,18 +431,15 @@ def _text(raw: IO[bytes], name: str) -> io.TextIOWrapper:
 
 def _csv_cell(value: Any) -> Any:
     """Shortest text that reads back as the same number; NaN = empty."""
-    if isinstance(value, float):
-        return "" if value != value else repr(value)
-    return value
+    return value if not isinstance(value, float) else "" if value != value else repr(value)
 
 
 def _write_parquet(columns: Mapping[str, Any], to: Path) -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
-        raise DataError(
-            f"{to}: Parquet needs pyarrow; `pip install 'isoflop[data]'`, or save as .csv."
-        ) from error
+        how = "`pip install 'isoflop[data]'`, or save as .csv."
+        raise DataError(f"{to}: Parquet needs pyarrow; {how}") from error
     import pandas as pd
 
     pd.DataFrame(columns).to_parquet(to, index=False)

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
@@ -30,8 +30,11 @@ from scaling.runs.grid import (
     table_of_rows,
     with_notes,
 )
-from scaling.runs.open_file import Pieces
+from scaling.runs.open_file import PIECE_BYTES, stream_of
 from scaling.runs.raw_table import RawTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAMPLE_LINES = 200  # enough to tell the separator by
 DELIMITERS = ",\t;|"
@@ -85,7 +88,8 @@ def split_rows(text: str, source: str) -> TextRows:
     block, note = _framed_block(lines, text)
     framed = bool(block)
     if framed:
-        lines = [_unframed(line) if i in block else "" for i, line in enumerate(lines)]
+        inner = (line.strip().removeprefix("|").removesuffix("|") for line in lines)
+        lines = [line if i in block else "" for i, line in enumerate(inner)]
     delimiter = said[1] if said else "|" if framed else _delimiter(lines, text)
     if delimiter == " ":
         records, numbers = _aligned(lines)
@@ -120,12 +124,11 @@ def _without_noise(text: str) -> tuple[list[str], tuple[str, ...]]:
         comments.remove(names)
         kept[names] = _COMMENT.sub("", lines[names], count=1).strip()
     kept = [line.translate(_BOX) for line in kept]
-    return kept, comment_note(len(comments), comments[0] + 1) if comments else ()
-
-
-def comment_note(n: int, first: int) -> tuple[str, ...]:
-    return (f"{n} comment lines were left out (the first is line {first})" if n > 1 else
-            f"line {first} is a comment and was left out",)  # fmt: skip
+    if not comments:
+        return kept, ()
+    n, first = len(comments), comments[0] + 1
+    several = f"{n} comment lines were left out (the first is line {first})"
+    return kept, (several if n > 1 else f"line {first} is a comment and was left out",)
 
 
 def _names_in_comment(lines: list[str], kept: list[str], comments: list[int]) -> int | None:
@@ -145,7 +148,7 @@ def _names_in_comment(lines: list[str], kept: list[str], comments: list[int]) ->
 
 def _framed_block(lines: Sequence[str], text: str) -> tuple[range, tuple[str, ...]]:
     """The lines of the first table that stands between "|", in a text that may hold others, and what is told of it."""
-    framed = [i for i, line in enumerate(lines) if _is_framed(line)]
+    framed = [i for i, line in enumerate(lines) if re.fullmatch(r"\s*\|.+\|\s*", line)]
     if len(framed) < 2:
         return range(0), ()
     whole = LINE_END.split(text)
@@ -160,16 +163,6 @@ def _framed_block(lines: Sequence[str], text: str) -> tuple[range, tuple[str, ..
     beside = sum(bool(line.strip()) for i, line in enumerate(lines) if i not in block)
     where = f"lines {first[0] + 1} to {first[-1] + 1} hold the table that was read"
     return block, (f"{where}; {beside} others were left out",) if beside else ()
-
-
-def _is_framed(line: str) -> bool:
-    body = line.strip()
-    return body.startswith("|") and body.endswith("|") and len(body) > 2
-
-
-def _unframed(line: str) -> str:
-    body = line.strip()
-    return body.removeprefix("|").removesuffix("|") if body else ""
 
 
 def _delimiter(lines: Sequence[str], text: str) -> str:
@@ -259,25 +252,19 @@ def _unmarked(cell: str, delimiter: str) -> str:
     return re.sub(r"\\([%&#_])", r"\1", body).strip()
 
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
 BLOCK_ROWS = 1 << 16  # at fourteen columns about 20 MB while they are converted
 _COMMENT_LINE = re.compile(rb"^(?:#|%|//)[^\r\n]*", re.M)
 
 
-class Comments(Pieces):
+class Comments:
     """A file whose comment lines are blank: whole lines at a time, those inside a quoted cell left alone."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        super().__init__()
         self._file, self._in_quotes, self.n = file, False, 0
 
-    def next_piece(self, size: int) -> bytes:
-        piece = self._file.read(size)
-        return self._blanked(piece + self._file.readline() if piece else b"")
+    def pieces(self) -> Iterator[bytes]:
+        while piece := self._file.read(PIECE_BYTES):
+            yield self._blanked(piece + self._file.readline())
 
     def _blanked(self, piece: bytes) -> bytes:
         # looking for one byte is ten times as fast as counting
@@ -318,7 +305,7 @@ def read_large_text(
     lines: list[NDArray[np.int64]] = []
     try:
         with pd.read_csv(
-            file if comments is None else io.BufferedReader(comments, 1 << 20),
+            file if comments is None else stream_of(comments.pieces()),
             header=None,
             names=list(range(layout.width + 2 * frame)),
             index_col=False,

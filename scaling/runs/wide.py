@@ -10,12 +10,13 @@ run                   W&B's export of a panel, "RUN - METRIC": its columns becom
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scaling.errors import UnitError, UsageError
 from scaling.runs.names import meaning_of, parse_quantity
@@ -100,13 +101,10 @@ def across_names(headers: Sequence[str]) -> str:
 
 def option_for_runs(names: Sequence[str]) -> str:
     """For runs of these names: their sizes where they begin with one (70M_1024), else --wide run."""
-    parts = [match for name in names if (match := _SIZE_FIRST.match(name))]
-    if len(parts) < len(names):
+    parts = [_SIZE_FIRST.match(name) for name in names]
+    signs = {part and (part[1] or "") for part in parts}
+    if len(signs) != 1 or (sign := signs.pop()) is None:
         return "--wide run"
-    signs = {match[1] or "" for match in parts}
-    if len(signs) != 1:
-        return "--wide run"
-    sign = signs.pop()
     return f"--wide '{{n_params}}{sign}{{rest}}'" if sign else "--wide '{n_params}'"
 
 
@@ -145,11 +143,9 @@ def _value_in(header: str, across: str, unit: str = "") -> str:
     after = _WORDS.sub("", body, count=1) if across in _LEAST else body
     for text in (body, after, re.sub(r"\s*[(\[].*$", "", after), re.split(r"[\s_)\]]", after)[0]):
         said = f"{text} {unit}".strip()
-        try:
+        with suppress(UnitError):
             if parse_quantity(said, across) >= _LEAST.get(across, 0):
                 return said
-        except UnitError:
-            continue
     return ""
 
 
@@ -168,9 +164,8 @@ def _by_pattern(table: RawTable, pattern: str) -> list[_Cell]:
     names = re.findall(r"\{([^{}]+)\}", pattern)
     parts = re.split(r"\{[^{}]+\}", pattern)
     if len(set(names)) < len(names) or not all(parts[1:-1]):
-        raise UsageError(
-            f"--wide {pattern!r}: name each part once, and set parts apart: '{{n_params}}_{{width}}'."
-        )
+        advice = "name each part once, and set parts apart: '{n_params}_{width}'."
+        raise UsageError(f"--wide {pattern!r}: {advice}")
     expression = re.compile("(.+?)".join(map(re.escape, parts)) + r"(?: - (?P<metric>\S+))?$")
     cells = []
     for i, header in enumerate(table.headers):
@@ -182,9 +177,8 @@ def _by_pattern(table: RawTable, pattern: str) -> list[_Cell]:
             run = {"run_id": panel["run"]} if panel and "run_id" not in says else {}
             cells.append(_Cell(position=i, says={**run, **says}, metric=metric))
     if not cells:
-        raise UsageError(
-            f"{table.source}: no column name is like {pattern!r}; they are {', '.join(table.headers[:8])}."
-        )
+        shown = ", ".join(table.headers[:8])
+        raise UsageError(f"{table.source}: no column name is like {pattern!r}; they are {shown}.")
     return cells
 
 
@@ -197,7 +191,8 @@ def _long(table: RawTable, cells: list[_Cell], down: str) -> RawTable:
     kept = [(down or _corner(table.headers[i]) if i == 0 else table.headers[i], i) for i in left]
     _refuse_same_names([name for name, _ in kept], cells, table.source)
     index, says, values = _runs_of_cells(table, cells)
-    columns: dict[str, Any] = {name: _taken(table.values[i], index) for name, i in kept}
+    repeated = table.select(np.array(index, dtype=np.int64))
+    columns: dict[str, Any] = {name: repeated.values[i] for name, i in kept}
     for name in says[0] if says else ():
         columns[name] = [s[name] for s in says]
     for metric in dict.fromkeys(c.metric for c in cells):
@@ -205,13 +200,8 @@ def _long(table: RawTable, cells: list[_Cell], down: str) -> RawTable:
     if "run_id" not in columns and not (set(columns) & {"step", "Step"}):
         columns["run_id"] = _names(kept, columns, says)
     note = f"{len(cells)} columns of {len(table)} {table.row_word}s were read as {len(index)} rows of "
-    return replace(
-        table,
-        headers=tuple(columns),
-        values=tuple(columns.values()),
-        row=table.row[np.array(index, dtype=np.int64)],
-        notes=(*table.notes, note + ", ".join(columns)),
-    )
+    notes = (*table.notes, note + ", ".join(columns))
+    return replace(repeated, headers=tuple(columns), values=tuple(columns.values()), notes=notes)
 
 
 def _refuse_same_names(kept: list[str], cells: list[_Cell], source: str) -> None:
@@ -245,22 +235,17 @@ def _runs_of_cells(
     return index, says, values
 
 
-def _taken(values: Sequence[Any] | NDArray[Any], index: list[int]) -> Any:
-    return values[index] if isinstance(values, np.ndarray) else [values[i] for i in index]
-
-
 def _names(
     kept: list[tuple[str, int]], columns: Mapping[str, Any], says: Sequence[Mapping[str, str]]
 ) -> list[str]:
     """A name for each run: its row and column; a second run of one name is told apart by its place."""
     first = read_texts(columns[kept[0][0]]) if kept else [""] * len(says)
     names = [" ".join(filter(None, (f, *s.values()))) for f, s in zip(first, says, strict=True)]
-    seen: dict[str, int] = {}
-    unique = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return unique
+    seen: Counter[str] = Counter()
+    for i, name in enumerate(names):
+        seen[name] += 1
+        names[i] = name if seen[name] == 1 else f"{name} ({seen[name]})"
+    return names
 
 
 def _corner(header: str) -> str:
