@@ -157,14 +157,12 @@ def _tokenizer(fields: _Fields) -> EngineTokenizer:
         words.insert(0, pre_tokenizers.Digits(individual_digits=True))
     engine.pre_tokenizer = pre_tokenizers.Sequence(words)
     engine.decoder = decoders.ByteLevel()
-    engine.add_special_tokens(
-        [AddedToken(t, special=True) for t, kind in zip(tokens, types) if kind == _CONTROL]
-    )
+    controls = [token for token, kind in zip(tokens, types) if kind == _CONTROL]
+    engine.add_special_tokens([AddedToken(token, special=True) for token in controls])
     end = int(fields["tokenizer.ggml.eos_token_id"])
     start = fields.optional("tokenizer.ggml.bos_token_id")
     if start is not None and fields.optional("tokenizer.ggml.add_bos_token"):
-        special = [(tokens[start], int(start))]
-        engine.post_processor = processors.TemplateProcessing(
-            single=[tokens[start], "$A"], special_tokens=special
-        )
+        first = tokens[start]
+        special = {"single": [first, "$A"], "special_tokens": [(first, int(start))]}
+        engine.post_processor = processors.TemplateProcessing(**special)
     return EngineTokenizer(engine, end, start_of_text=None if start is None else int(start))

@@ -17,9 +17,8 @@ from scaling.architecture import Architecture
 from scaling.errors import DataError, UnknownNameError
 from scaling.lm.models.build import build_model
 
-Names = Mapping[
-    str, str
-]  # our module → theirs; * is the number of a block, a|b the ends of those that ours fuses
+# our module → theirs; * is the number of a block, a|b the ends of those that ours fuses
+Names = Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
