@@ -82,9 +82,8 @@ class BeamSearch:
     request: Request
     prompt_index: int
     beams: list[_Partial] = field(default_factory=lambda: [((), (), 0.0)])
-    finished: list[Generation] = field(
-        default_factory=list
-    )  # best first, at most N; without text and rank as yet
+    # best first, at most N; without text and rank as yet
+    finished: list[Generation] = field(default_factory=list)
     steps: list[tuple[BeamNode, ...]] = field(default_factory=list)
     done: bool = False
 
@@ -109,15 +108,15 @@ class BeamSearch:
             text = (*self.beams[parent][0], token)
             history = (*self.beams[parent][1], logprob)
             reason = self.request.ended(text)
+            status: NodeStatus = "pruned"
             if reason is not None and rank < n:
+                status = "finished"
                 self._keep_finished(text, history, total, reason)
-            if reason is None and len(survivors) < n:
+            elif reason is None and len(survivors) < n:
+                status = "kept"
                 survivors.append((text, history, total))
                 parents.append(parent)
             if self.beam.trace:
-                goes_on = bool(survivors) and survivors[-1][0] == text
-                ends = reason is not None and rank < n
-                status: NodeStatus = "finished" if ends else "kept" if goes_on else "pruned"
                 nodes.append(BeamNode(ids=text, logprob=total, status=status))
         self.beams, parents = _in_place(survivors, parents)
         self.steps.append(tuple(nodes))

@@ -56,8 +56,7 @@ def collect_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[s
 def restore_tensors(model: nn.Module, optimizers: Sequence[Optimizer], checkpoint: Checkpoint) -> None:
     """Put a checkpoint back into a freshly built model and its optimizers."""
     owners = {id(p): o for o in optimizers for p in parameters_of(o)}
-    expected = {f"model.{name}" for name, _ in model.named_parameters()}
-    missing = sorted(expected - set(checkpoint.tensors))
+    missing = sorted({f"model.{name}" for name, _ in model.named_parameters()} - set(checkpoint.tensors))
     if missing:
         raise DataError(f"{checkpoint.path} lacks {missing[0]}; it belongs to another architecture.")
     for name, parameter in model.named_parameters():
@@ -83,16 +82,9 @@ def write_checkpoint(
     Args:
         corpus: the fingerprint of what the run trains on.
     """
-    state = json.dumps(
-        {
-            "step": step,
-            "micro_batch": micro_batch,
-            "corpus": corpus,
-            "threads": torch.get_num_threads(),
-            "run_id": spec.run_id,
-            "trunk_id": spec.trunk_id,
-        }
-    )
+    threads, ids = torch.get_num_threads(), {"run_id": spec.run_id, "trunk_id": spec.trunk_id}
+    now = {"step": step, "micro_batch": micro_batch, "corpus": corpus, "threads": threads}
+    state = json.dumps(now | ids)
     metadata = {"format": FORMAT, "state": state, "sha256": _digest(tensors, state)}
     with whole_file(folder / CHECKPOINT_FILE) as temporary:
         write_tensors(tensors, temporary, metadata)

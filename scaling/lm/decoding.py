@@ -11,19 +11,24 @@ Strategies: Greedy, Sample (scaling.lm.sampling), Beam (scaling.lm.beam). A mode
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from scaling.errors import DataError, UsageError
 from scaling.lm.beam import Beam, BeamSearch
+from scaling.lm.models.transformer import pad_left
 from scaling.lm.request import FinishReason, Generation, Prompts, Request, Row, Tokenizer
 from scaling.lm.sampling import Context, Greedy, Sample, apply_transforms
 
 Strategy = Greedy | Sample | Beam
+# from logits (R, V): the rows that go on, one of them maybe several times or none, and the new token of each
+Choose = Callable[[Tensor, Context], tuple[list[int], Tensor]]
 
 
 class State(Protocol):
@@ -85,15 +90,17 @@ def generate(
     _check_strategy(model, strategy, n)
     request = Request.of(prompts, tokenizer, max_new_tokens, stop, eos_id)
     if isinstance(strategy, Beam):
-        return _beam_search(model, request, strategy, n)
+        places = range(len(request.prompts))
+        searches = [BeamSearch(beam=strategy, request=request, prompt_index=i) for i in places]
+        deque(_walk(model, request, _all_beams(request, searches, strategy)), maxlen=0)
+        return [found for search in searches for found in search.results(n)]
     seeds = strategy.seed if isinstance(strategy, Sample) else 0
     if isinstance(seeds, tuple) and len(seeds) != len(request.prompts):
         raise UsageError(
             f"{len(seeds)} seeds for {len(request.prompts)} prompts: give one each, or one for all."
         )
     rows = request.rows(n)
-    for _ in _walk(model, request, rows, strategy, n):
-        pass
+    deque(_walk(model, request, _one_token_a_row(request, rows, strategy), n=n), maxlen=0)
     return [row.result() for row in rows]
 
 
@@ -119,46 +126,73 @@ def stream(
 
 
 def _pieces(model: StepModel, request: Request, strategy: Greedy | Sample) -> Iterator[Piece]:
-    rows = request.rows(1)
-    row = rows[0]
-    for _ in _walk(model, request, rows, strategy, 1):
+    [row] = request.rows(1)
+    for _ in _walk(model, request, _one_token_a_row(request, [row], strategy)):
         text = row.tail.take(final=row.finish_reason is not None) if row.tail else ""
         yield Piece(id=row.ids[-1], text=text, logprob=row.logprobs[-1], finish_reason=row.finish_reason)
 
 
-def _walk(
-    model: StepModel, request: Request, rows: list[Row], strategy: Greedy | Sample, n: int
-) -> Iterator[None]:
-    """Continue all rows token by token; yields after each token; finished rows leave the batch at once."""
+def _walk(model: StepModel, request: Request, choose: Choose, *, n: int = 1) -> Iterator[None]:
+    """Continue n rows a prompt token by token; yields after each token; finished rows leave the batch at once."""
     logits_RV, state = model.start(request.prompts, request.max_new_tokens)
     history_RT = _history(model, request, logits_RV.device)
     if n > 1:
         copies = [i for i in range(len(request.prompts)) for _ in range(n)]
         state.reorder(copies)
         logits_RV, history_RT = logits_RV[copies], history_RT[copies]
-    uniform_RT = strategy.noise(
-        [(row.prompt_index, row.sample_index) for row in rows], request.max_new_tokens
-    )
     start = history_RT.shape[1] - request.max_new_tokens
-    active = rows
     for step in range(request.max_new_tokens):
-        context = Context(ids_RT=history_RT[:, : start + step], step=step)
-        ids_R = strategy.pick(logits_RV, context, None if uniform_RT is None else uniform_RT[:, step])
-        logprobs = logits_RV.float().log_softmax(-1).gather(-1, ids_R[:, None]).view(-1).tolist()
-        _check_numbers(logprobs, step)
-        for row, token, logprob in zip(active, ids_R.tolist(), logprobs):
-            row.append(token, logprob)
+        rows, ids_R = choose(logits_RV, Context(ids_RT=history_RT[:, : start + step], step=step))
         yield
-        history_RT[:, start + step] = ids_R
-        left = [i for i, row in enumerate(active) if row.finish_reason is None]
-        if not left:
+        if not rows:
             return
-        if len(left) < len(active):
-            state.reorder(left)
-            active = [active[i] for i in left]
-            ids_R, history_RT = ids_R[left], history_RT[left]
-            uniform_RT = None if uniform_RT is None else uniform_RT[left]
+        if rows != list(range(len(history_RT))):
+            state.reorder(rows)
+            history_RT = history_RT[rows]
+        history_RT[:, start + step] = ids_R
         logits_RV = model.step(ids_R, state)
+
+
+def _one_token_a_row(request: Request, rows: list[Row], strategy: Greedy | Sample) -> Choose:
+    places = [(row.prompt_index, row.sample_index) for row in rows]
+    uniform_RT = strategy.noise(places, request.max_new_tokens)
+    active = list(range(len(rows)))  # of the rows, those in the batch
+
+    def choose(logits_RV: Tensor, context: Context) -> tuple[list[int], Tensor]:
+        uniform_R = None if uniform_RT is None else uniform_RT[active, context.step]
+        ids_R = strategy.pick(logits_RV, context, uniform_R)
+        logprobs = logits_RV.float().log_softmax(-1).gather(-1, ids_R[:, None]).view(-1).tolist()
+        _check_numbers(logprobs, context.step)
+        for index, token, logprob in zip(active, ids_R.tolist(), logprobs):
+            rows[index].append(token, logprob)
+        left = [i for i, index in enumerate(active) if rows[index].finish_reason is None]
+        if len(left) < len(active):
+            active[:] = [active[i] for i in left]
+            ids_R = ids_R[left]
+        return left, ids_R
+
+    return choose
+
+
+def _all_beams(request: Request, searches: list[BeamSearch], beam: Beam) -> Choose:
+    n_candidates = beam.n_candidates(len(request.eos_ids))
+
+    def choose(logits_RV: Tensor, context: Context) -> tuple[list[int], Tensor]:
+        ln_p = apply_transforms(beam.transforms, logits_RV.float().log_softmax(-1), context)
+        # all that can be among the candidates of the step
+        best, ids = (t.tolist() for t in ln_p.topk(min(n_candidates, ln_p.shape[-1])))
+        _check_numbers((first for first, *_ in best), context.step)
+        rows, last, start = [], [], 0  # the rows of one search lie together; its parents count from its first
+        for search in [search for search in searches if not search.done]:
+            end = start + len(search.beams)
+            parents = search.advance(ids[start:end], best[start:end])
+            if not search.done:
+                rows += [start + parent for parent in parents]
+                last += [text[-1] for text, _, _ in search.beams]
+            start = end
+        return rows, torch.tensor(last, device=logits_RV.device)
+
+    return choose
 
 
 def _check_numbers(logprobs: Iterable[float], step: int) -> None:
@@ -176,47 +210,7 @@ def _history(model: StepModel, request: Request, device: torch.device) -> Tensor
     (its `text_start`); a short one is padded on the left by its own first id."""
     start: tuple[int, ...] | None = getattr(model, "text_start", None)
     beginnings = request.prompts if start is None else [start] * len(request.prompts)
-    width = max(map(len, beginnings))
-    room = [0] * request.max_new_tokens
-    padded = [[*(b[:1] * (width - len(b))), *b, *room] if b else [0] * width + room for b in beginnings]
-    return torch.tensor(padded, device=device)
-
-
-def _beam_search(model: StepModel, request: Request, beam: Beam, n: int) -> list[Generation]:
-    searches = [BeamSearch(beam=beam, request=request, prompt_index=i) for i in range(len(request.prompts))]
-    logits_RV, state = model.start(request.prompts, request.max_new_tokens)
-    history_RT = _history(model, request, logits_RV.device)
-    start = history_RT.shape[1] - request.max_new_tokens
-    active = searches
-    for step in range(request.max_new_tokens):
-        context = Context(ids_RT=history_RT[:, : start + step], step=step)
-        ids, logprobs = _best_continuations(beam, logits_RV, context, len(request.eos_ids))
-        _check_numbers((best for best, *_ in logprobs), step)
-        rows, first = [], 0  # the rows of one search lie together; its parents count from its first
-        for search in active:
-            n_rows = len(search.beams)
-            parents = search.advance(ids[first : first + n_rows], logprobs[first : first + n_rows])
-            rows += [] if search.done else [first + parent for parent in parents]
-            first += n_rows
-        active = [search for search in active if not search.done]
-        if not active:
-            break
-        state.reorder(rows)
-        history_RT = history_RT[rows]
-        last = [text[-1] for search in active for text, _, _ in search.beams]
-        ids_R = torch.tensor(last, device=logits_RV.device)
-        history_RT[:, start + step] = ids_R
-        logits_RV = model.step(ids_R, state)
-    return [found for search in searches for found in search.results(n)]
-
-
-def _best_continuations(
-    beam: Beam, logits_RV: Tensor, context: Context, n_ends: int
-) -> tuple[list[list[int]], list[list[float]]]:
-    """The best tokens of each beam and their log-probabilities: all that can be among the candidates of the step."""
-    ln_p = apply_transforms(beam.transforms, logits_RV.float().log_softmax(-1), context)
-    best, ids = ln_p.topk(min(beam.n_candidates(n_ends), ln_p.shape[-1]))
-    return ids.tolist(), best.tolist()
+    return F.pad(pad_left(beginnings, device)[0], (0, request.max_new_tokens))
 
 
 def _check_strategy(model: StepModel, strategy: Strategy, n: int) -> None:

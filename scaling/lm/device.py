@@ -81,11 +81,9 @@ def find_device(name: str) -> torch.device:
 
 @lru_cache(maxsize=8)
 def _faster_dtype(device: str) -> torch.dtype:
-    rate = {
-        dtype: measure_matmul(device, dtype, n=_GPU_PROBE_SIZE) for dtype in (torch.float32, torch.bfloat16)
-    }
-    faster = rate[torch.bfloat16] > BFLOAT16_MUST_GAIN * rate[torch.float32]
-    return torch.bfloat16 if faster else torch.float32
+    float32, bfloat16 = torch.float32, torch.bfloat16
+    before, after = (measure_matmul(device, dtype, n=_GPU_PROBE_SIZE) for dtype in (float32, bfloat16))
+    return bfloat16 if after > BFLOAT16_MUST_GAIN * before else float32
 
 
 def measure_matmul(
@@ -160,10 +158,9 @@ def _peak(device: torch.device, dtype: torch.dtype) -> float | None:
         return None
     from scaling.reference.hardware import find_accelerator
 
+    name = _gpu_name(device).removeprefix("NVIDIA ").removeprefix("AMD Instinct ")
     try:
-        return find_accelerator(
-            _gpu_name(device).removeprefix("NVIDIA ").removeprefix("AMD Instinct ")
-        ).peak_flops_per_s
+        return find_accelerator(name).peak_flops_per_s
     except UsageError:  # a GPU the table does not list has no MFU; its throughput is still reported
         return None
 

@@ -68,10 +68,7 @@ def load_validation_block(corpus: Corpus, context_length: int, n_windows: int) -
 
 def token_losses(model: Transformer, ids: NDArray[np.int64], device: Device) -> NDArray[np.float64]:
     """-ln p of every target, (n_windows, context_length)."""
-    starts = range(0, len(ids), _WINDOWS_PER_PASS)
-    parts = [
-        torch.as_tensor(ids[start : start + _WINDOWS_PER_PASS], device=device.device) for start in starts
-    ]
+    parts = torch.split(torch.as_tensor(ids, device=device.device), _WINDOWS_PER_PASS)
     tasks = [partial(_window_losses, model, part, device) for part in parts]
     rows = TaskThreads().run(tasks) if device.device.type == "cpu" else [task() for task in tasks]
     return np.concatenate([row.double().cpu().numpy() for row in rows])
@@ -95,9 +92,7 @@ def evaluate(model: Transformer, block: ValidationBlock, device: Device) -> Eval
     excess = excess_error = None
     if block.true_log_p is not None:
         excess, excess_error = _mean(losses + np.where(block.counted, block.true_log_p, 0.0), block.counted)
-    bits = None
-    if block.n_bytes:
-        bits = float(losses[block.counted].sum()) / math.log(2) / block.n_bytes
+    bits = float(losses[block.counted].sum()) / math.log(2) / block.n_bytes if block.n_bytes else None
     return Evaluation(
         loss=loss,
         loss_standard_error=error,

@@ -12,7 +12,7 @@ import torch
 
 from scaling.blocks import Block, Blocks, Code, Heading, Shown, Table
 from scaling.errors import UsageError
-from scaling.jsonable import fields_of, jsonable
+from scaling.jsonable import jsonable
 from scaling.lm.beam import Beam, BeamNode, BeamTree
 from scaling.lm.decoding import StepModel, generate
 from scaling.lm.request import encode_prompt, joint
@@ -73,30 +73,20 @@ class Explanation(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return fields_of(
-            self, leave_out=("next_token", "tree", "best_ids", "best_text", "best_logprob", "pieces")
-        ) | {
-            "temperatures": jsonable(self.next_token),
-            "beams": jsonable(self.tree.steps),
-            "best": {"text": self.best_text, "ids": list(self.best_ids), "logprob": self.best_logprob},
-        }
+        asked = {name: getattr(self, name) for name in ("prompt", "top_k", "top_p", "n_beams")}
+        best = {"text": self.best_text, "ids": list(self.best_ids), "logprob": self.best_logprob}
+        looked_at = {"temperatures": jsonable(self.next_token), "beams": jsonable(self.tree.steps)}
+        return {**asked, **looked_at, "best": best}
 
     def summary(self) -> Blocks:
         """Bars of one scale at all temperatures, then the tree of the search."""
         most = max(bar.probability for panel in self.next_token for bar in panel.bars)
-        best = tr(
-            "  best: {text}, ln p {logprob:.2f}",
-            text=_quoted(self.prompt + self.best_text, keep_end=True),
-            logprob=self.best_logprob,
-        )
+        text = _quoted(self.prompt + self.best_text, keep_end=True)
+        best = tr("  best: {text}, ln p {seen.best_logprob:.2f}", text=text, seen=self)
+        marks = tr("beam search, N = {n}: ● goes on, ■ ends here, · is dropped; total ln p", n=self.n_beams)
         return (
             *(block for panel in self.next_token for block in _bar_blocks(panel, self, most)),
-            Heading(
-                tr(
-                    "beam search, N = {n}: ● goes on, ■ ends here, · is dropped; total ln p",
-                    n=self.n_beams,
-                )
-            ),
+            Heading(marks),
             Code("\n".join([f"  {_quoted(self.prompt)}", *_branches(self), best])),
         )
 
@@ -127,6 +117,7 @@ def explain_decoding(
     beam = Beam(n_beams, trace=True)
     best = generate(model, [ids], tokenizer, beam, max_new_tokens=n_steps)[0]
     assert best.tree is not None
+    in_tree = {node.ids[-1] for step in best.tree.steps for node in step}
     logits_V = model.start([ids], 1)[0][0].float()
     return Explanation(
         prompt=prompt,
@@ -141,20 +132,16 @@ def explain_decoding(
         best_ids=best.ids,
         best_text=joint(tokenizer, ids, best.ids) + (best.text or ""),
         best_logprob=best.logprob,
-        pieces={
-            token: tokenizer.decode([token])
-            for token in {node.ids[-1] for step in best.tree.steps for node in step}
-        },
+        pieces={token: tokenizer.decode([token]) for token in in_tree},
     )
 
 
 def _next_token(
     tokenizer: Any, logits_V: torch.Tensor, temperature: float, top_k: TopK, top_p: TopP, n_bars: int
 ) -> NextToken:
-    p = Sample(Temperature(temperature)).distribution(logits_V)
-    in_top_k, in_nucleus = (
-        Sample(Temperature(temperature), cut).distribution(logits_V) > 0 for cut in (top_k, top_p)
-    )
+    tau = Temperature(temperature)
+    p = Sample(tau).distribution(logits_V)
+    in_top_k, in_nucleus = (Sample(tau, cut).distribution(logits_V) > 0 for cut in (top_k, top_p))
     by_probability = logits_V.argsort(descending=True, stable=True)
     shown, others = by_probability[:n_bars], by_probability[n_bars:]
     bars = tuple(
@@ -180,20 +167,17 @@ def _next_token(
 
 
 def _bar_blocks(panel: NextToken, seen: Explanation, most: float) -> Iterator[Block]:
-    yield Heading(
-        tr(
-            "temperature {temperature:g}: top-{k} keeps {percent:.3g} % of the probability, the nucleus of {p:g} "
-            "{n:,} tokens",
-            temperature=panel.temperature,
-            k=seen.top_k,
-            percent=100 * panel.top_k_mass,
-            p=seen.top_p,
-            n=panel.n_nucleus,
-        )
+    kept = tr(
+        "temperature {panel.temperature:g}: top-{seen.top_k} keeps {percent:.3g} % of the probability, the nucleus of "
+        "{seen.top_p:g} {panel.n_nucleus:,} tokens",
+        panel=panel,
+        seen=seen,
+        percent=100 * panel.top_k_mass,
     )
+    yield Heading(kept)
     rows = [
-        (_quoted(bar.piece), f"{bar.probability:.3g}", _kept_by(bar), _drawn(bar.probability / most))
-        for bar in panel.bars
+        (_quoted(b.piece), f"{b.probability:.3g}", _kept_by(b), _drawn(b.probability / most))
+        for b in panel.bars
     ]
     if panel.n_others:
         rows.append((tr("{n:,} others", n=panel.n_others), f"{panel.others_mass:.3g}", "", ""))

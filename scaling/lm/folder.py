@@ -59,9 +59,8 @@ def take_folder(path: Path, spec: RunSpec) -> None:
     if (path / CONFIG_FILE).exists():
         try:
             values = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
-            owner = RunSpec.from_dict(
-                {k: v for k, v in values.items() if k not in ("schema_version", "kind")}
-            )
+            described = {k: v for k, v in values.items() if k not in ("schema_version", "kind")}
+            owner = RunSpec.from_dict(described)
         except ValueError as error:
             raise DataError(f"{path / CONFIG_FILE} is damaged ({error}). Use another folder.") from error
         if owner.run_id != spec.run_id:

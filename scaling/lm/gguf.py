@@ -27,11 +27,6 @@ _CONTROL = 3  # token type of a special token, ggml's LLAMA_TOKEN_TYPE_CONTROL
 # Names of split rules, as in llama.cpp's llama-vocab.cpp: GPT-2's, and GPT-2's with every digit apart
 _GPT2_RULE = ("gpt-2", "phi-2", "mpt", "olmo", "jais")
 _DIGITS_APART = ("smollm", "starcoder", "refact", "codeshell")
-_NAMES = {
-    "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
-}  # fmt: skip
 
 
 def load_gguf(path: str | Path) -> tuple[Transformer, EngineTokenizer]:
@@ -44,8 +39,8 @@ def load_gguf(path: str | Path) -> tuple[Transformer, EngineTokenizer]:
     reader = _open(Path(path))
     fields = _Fields(Path(path), reader.fields)
     architecture = _architecture(fields, {t.name for t in reader.tensors})
-    tensors = {_huggingface_name(t.name): _weight(t, architecture) for t in reader.tensors}
-    model = model_from_tensors(architecture, "llama", tensors, source=str(path)).eval()
+    tensors = {t.name: _weight(t, architecture) for t in reader.tensors}
+    model = model_from_tensors(architecture, "gguf", tensors, source=str(path)).eval()
     return model, _tokenizer(fields)
 
 
@@ -124,20 +119,6 @@ def _architecture(fields: _Fields, tensors: set[str]) -> Architecture:
     )
 
 
-def _huggingface_name(name: str) -> str:
-    top = {
-        "token_embd.weight": "model.embed_tokens",
-        "output_norm.weight": "model.norm",
-        "output.weight": "lm_head",
-    }
-    if name in top:
-        return f"{top[name]}.weight"
-    if not name.startswith("blk."):
-        return name  # such as rope_freqs, which are not weights
-    _, layer, part, _ = name.split(".")
-    return f"model.layers.{layer}.{_NAMES[part]}.weight"
-
-
 def _weight(tensor: Any, a: Architecture) -> Tensor:
     """The tensor in float32, rows first; query and key rows back in the order of rotated halves."""
     from gguf import dequantize
@@ -176,14 +157,12 @@ def _tokenizer(fields: _Fields) -> EngineTokenizer:
         words.insert(0, pre_tokenizers.Digits(individual_digits=True))
     engine.pre_tokenizer = pre_tokenizers.Sequence(words)
     engine.decoder = decoders.ByteLevel()
-    engine.add_special_tokens(
-        [AddedToken(t, special=True) for t, kind in zip(tokens, types) if kind == _CONTROL]
-    )
+    controls = [token for token, kind in zip(tokens, types) if kind == _CONTROL]
+    engine.add_special_tokens([AddedToken(token, special=True) for token in controls])
     end = int(fields["tokenizer.ggml.eos_token_id"])
     start = fields.optional("tokenizer.ggml.bos_token_id")
     if start is not None and fields.optional("tokenizer.ggml.add_bos_token"):
-        special = [(tokens[start], int(start))]
-        engine.post_processor = processors.TemplateProcessing(
-            single=[tokens[start], "$A"], special_tokens=special
-        )
+        first = tokens[start]
+        special = {"single": [first, "$A"], "special_tokens": [(first, int(start))]}
+        engine.post_processor = processors.TemplateProcessing(**special)
     return EngineTokenizer(engine, end, start_of_text=None if start is None else int(start))

@@ -164,18 +164,15 @@ class MlflowLog:
         if is_new:
             from mlflow.entities import Param
 
-            settings = run_settings(spec).items()
-            self.client.log_batch(
-                self.run_id, params=[Param(k, str(v)) for k, v in settings if v is not None]
-            )
+            params = [Param(k, str(v)) for k, v in run_settings(spec).items() if v is not None]
+            self.client.log_batch(self.run_id, params=params)
 
     def _experiment(self, name: str, folder: Path) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        return str(
-            self.client.create_experiment(name, artifact_location=(folder / "mlflow").resolve().as_uri())
-        )
+        artifacts = (folder / "mlflow").resolve().as_uri()
+        return str(self.client.create_experiment(name, artifact_location=artifacts))
 
     def _run(self, experiment: str, name: str, identity: str) -> tuple[str, bool]:
         found = self.client.search_runs([experiment], f"tags.`{self.TAG}` = '{identity}'", max_results=1)

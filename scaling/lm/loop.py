@@ -59,13 +59,9 @@ class Loop:
         for path, spec in zip(self.written, specs):
             if path is not None:
                 take_folder(path, spec)
+        files = [path / METRICS_FILE if path is not None else None for path in self.written]
         self.metrics = TrainingMetrics(
-            specs,
-            [path / METRICS_FILE if path is not None else None for path in self.written],
-            self.device,
-            self.processes,
-            step=self.step,
-            options=options,
+            specs, files, self.device, self.processes, step=self.step, options=options
         )
         self._restore(found)
         self.stop_requested: str | None = None
@@ -75,12 +71,12 @@ class Loop:
 
     def _build_train_step(self) -> TrainStep:
         batch, options = self.spec.recipe.batch_size, self.options
-        if batch % self.processes.count:
+        local, left = divmod(batch, self.processes.count)
+        if left:
             raise UsageError(
                 f"a batch of {batch} windows cannot be shared by {self.processes.count} processes."
             )
         self._check_memory()
-        local = batch // self.processes.count
         on_gpu = self.device.device.type == "cuda"
         try:
             return TrainStep(
@@ -183,9 +179,8 @@ class Loop:
 
     def _try_step(self) -> bool:
         """One step; halves the micro-batch when memory runs out, until it fits."""
-        rates = [
-            s.learning_rate(self.step) if not d else 0.0 for s, d in zip(self.specs, self.metrics.diverged)
-        ]
+        runs = zip(self.specs, self.metrics.diverged)
+        rates = [0.0 if diverged else spec.learning_rate(self.step) for spec, diverged in runs]
         while True:
             try:
                 losses, norms = self.train_step.step(self._windows(), rates)
@@ -196,19 +191,16 @@ class Loop:
                     return False
                 self.metrics.log(kind="micro_batch", step=self.step, micro_batch=self.train_step.micro_batch)
                 continue
-            if self.step == self.metrics.first_step and self.train_step.graphs.compile_failure:
-                self.metrics.log(
-                    kind="compile_failure", step=self.step, reason=self.train_step.graphs.compile_failure
-                )
+            failure = self.train_step.graphs.compile_failure
+            if failure and self.step == self.metrics.first_step:
+                self.metrics.log(kind="compile_failure", step=self.step, reason=failure)
             self.metrics.add(losses, norms)
             return True
 
     def _windows(self) -> torch.Tensor:
         """This process's windows of the current step, (K, B, T + 1)."""
-        rows = self.train_step.rows_per_process
-        return self.batches.windows(
-            self.step * self.spec.recipe.batch_size + self.processes.rank * rows, rows
-        )
+        rows, before = self.train_step.rows_per_process, self.step * self.spec.recipe.batch_size
+        return self.batches.windows(before + self.processes.rank * rows, rows)
 
     def request_stop(self, reason: str) -> None:
         """Checkpoint and stop after the current step."""
@@ -378,8 +370,6 @@ def _validation_blocks(specs: Sequence[RunSpec], corpora: Sequence[Corpus]) -> l
     """The block of every run; one object for those that share it."""
     context = specs[0].architecture.context_length
     keys = [(spec.corpus, spec.n_eval_windows) for spec in specs]
-    blocks = {
-        key: load_validation_block(corpus, context, key[1])
-        for key, corpus in dict(zip(keys, corpora)).items()
-    }
+    by_key = dict(zip(keys, corpora))
+    blocks = {key: load_validation_block(corpus, context, key[1]) for key, corpus in by_key.items()}
     return [blocks[key] for key in keys]

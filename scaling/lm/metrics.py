@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from scaling.accounting import flops_per_token
@@ -26,6 +27,7 @@ from scaling.lm.live_logs import LiveLogs
 from scaling.lm.run import RunSpec, TrainingOptions
 from scaling.units import format_duration, format_tokens
 
+Floats = NDArray[np.float64]
 # names in a checkpoint
 _LOSSES, _NORMS, _FIRST = "metrics.losses", "metrics.gradient_norms", "metrics.first_loss"
 # Above ln V and the first loss: worse than knowing nothing, by a margin no healthy run shows after its warm-up. A
@@ -152,16 +154,14 @@ class TrainingMetrics:
 
     def tensors(self) -> list[dict[str, Tensor]]:
         """What was kept and not yet read, per run, for its checkpoint."""
-        first = [
-            {_FIRST: torch.tensor(f, dtype=torch.float64)} if math.isfinite(f) else {}
-            for f in self._first_loss
-        ]
+        losses = [torch.tensor(loss, dtype=torch.float64) for loss in self._first_loss]
+        first = [{_FIRST: loss} if loss.isfinite() else {} for loss in losses]
         if not self._losses:
             return first
-        losses = self.processes.mean(torch.stack(self._losses)).cpu()
+        seen = self.processes.mean(torch.stack(self._losses)).cpu()
         norms = torch.stack(self._norms).cpu()
         return [
-            {_LOSSES: losses[:, k].contiguous(), _NORMS: norms[:, k].contiguous(), **first[k]}
+            {_LOSSES: seen[:, k].contiguous(), _NORMS: norms[:, k].contiguous(), **first[k]}
             for k in range(len(self.specs))
         ]
 
@@ -219,9 +219,9 @@ class TrainingMetrics:
 
     def tokens_per_s(self, step: int) -> float | None:
         """Tokens of one run per second of training, since this process took it up."""
-        spent = self.training_s + (
-            time.perf_counter() - self._since if len(self._losses) > self._n_restored else 0.0
-        )
+        spent = self.training_s
+        if len(self._losses) > self._n_restored:
+            spent += time.perf_counter() - self._since
         return (step - self.first_step) * self.specs[0].tokens_per_step / spent if spent > 0 else None
 
     def mfu(self, tokens_per_s: float) -> float | None:
@@ -237,9 +237,7 @@ class TrainingMetrics:
             log.close(status)
         self.progress.close()
 
-    def _judge(
-        self, k: int, step: int, losses: np.ndarray[Any, Any], norms: np.ndarray[Any, Any]
-    ) -> str | None:
+    def _judge(self, k: int, step: int, losses: Floats, norms: Floats) -> str | None:
         """Why run k has diverged, or None."""
         if not (np.isfinite(losses).all() and np.isfinite(norms).all()):
             return f"the loss or the gradient is not finite by step {step}"

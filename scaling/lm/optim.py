@@ -33,18 +33,13 @@ def build_optimizers(
     muon = [(n, p) for n, p in named if recipe.optimizer == "muon" and ".blocks." in n and p.ndim == 2]
     taken = {n for n, _ in muon}
     rest = [(n, p) for n, p in named if n not in taken]
-    return [
-        *(
-            Muon(
-                [{"params": [p], "parts": _parts(model, n, p)} for n, p in part],
-                lr=recipe.learning_rate,
-                momentum=recipe.momentum,
-                weight_decay=recipe.weight_decay,
-            )
-            for part in split_evenly(muon, n_parts)
-        ),
-        *(_build_adamw(recipe, part, on_gpu=device.type == "cuda") for part in split_evenly(rest, n_parts)),
+    settings = {"lr": recipe.learning_rate, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
+    groups = [
+        [{"params": [p], "parts": _parts(model, n, p)} for n, p in part]
+        for part in split_evenly(muon, n_parts)
     ]
+    adamw = [_build_adamw(recipe, part, on_gpu=device.type == "cuda") for part in split_evenly(rest, n_parts)]
+    return [*(Muon(group, **settings) for group in groups), *adamw]
 
 
 Named = list[tuple[str, nn.Parameter]]
@@ -109,9 +104,8 @@ class Muon(Optimizer):
     """
 
     def __init__(self, params: Any, *, lr: float, momentum: float = 0.95, weight_decay: float = 0.1) -> None:
-        super().__init__(
-            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": None}
-        )
+        settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": None}
+        super().__init__(params, settings)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -141,9 +135,8 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     x: Tensor = matrix.bfloat16() if matrix.is_cuda else matrix.float()
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else x.T
-    x = x / (
-        x.norm() + 1e-7
-    )  # the Frobenius norm bounds the spectral one: all singular values are then in 0..1
+    # the Frobenius norm bounds the spectral one: all singular values are then in 0..1
+    x = x / (x.norm() + 1e-7)
     a, b, c = NEWTON_SCHULZ
     # an odd polynomial of a matrix, a x + b (x x') x + c (x x')^2 x, acts on its singular values and leaves the vectors
     for _ in range(NEWTON_SCHULZ_STEPS):
@@ -155,8 +148,5 @@ def orthogonalise(matrix: Tensor) -> Tensor:
 def _parts(model: Transformer, name: str, parameter: Tensor) -> list[int] | None:
     """Row counts of the matrices fused in one parameter; None for a single one."""
     a = model.architecture
-    if name.endswith("query_key_value.weight"):
-        return [a.d_attention, a.d_kv, a.d_kv]
-    if name.endswith("gate_up.weight"):
-        return [a.d_ff, a.d_ff]
-    return None
+    fused = {"query_key_value": [a.d_attention, a.d_kv, a.d_kv], "gate_up": [a.d_ff, a.d_ff]}
+    return fused.get(name.split(".")[-2])

@@ -10,8 +10,8 @@ checkpoints are those of single runs, and learning rates, seeds and optimizers m
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,11 +53,8 @@ class StackedNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         width, K = x.shape[-1], len(self.weight)
-        plain = (
-            F.rms_norm(x, (width,), eps=self.eps)
-            if self.rms
-            else F.layer_norm(x, (width,), eps=self.eps or 1e-5)
-        )
+        normalise: Callable[..., Tensor] = F.rms_norm if self.rms else F.layer_norm
+        plain = normalise(x, (width,), eps=self.eps)
         scaled = plain.view(K, -1, width) * self.weight[:, None]
         return (scaled if self.bias is None else scaled + self.bias[:, None]).view(x.shape)
 
@@ -80,6 +77,14 @@ class StackedEmbedding(nn.Module):
         return F.embedding(ids + shift, self.weight.view(K * V, D))
 
 
+_STACKED: dict[type, Callable[[Any], nn.Module]] = {
+    nn.Linear: StackedLinear,
+    nn.LayerNorm: StackedNorm,
+    nn.RMSNorm: StackedNorm,
+    nn.Embedding: StackedEmbedding,
+}
+
+
 def stack_models(members: Sequence[Transformer]) -> Transformer:
     """One stacked model whose storage the members share from now on, gradients included.
 
@@ -95,12 +100,10 @@ def stack_models(members: Sequence[Transformer]) -> Transformer:
         )
     stacked = copy.deepcopy(members[0])
     for name, module in list(stacked.named_modules()):
-        kinds = {nn.Linear: StackedLinear, nn.LayerNorm: StackedNorm, nn.RMSNorm: StackedNorm}
-        parts = [m.get_submodule(name) for m in members]
-        if isinstance(module, nn.Embedding):
-            _replace(stacked, name, StackedEmbedding(cast(list[nn.Embedding], parts)))
-        elif type(module) in kinds:
-            _replace(stacked, name, kinds[type(module)](parts))
+        if type(module) in _STACKED:
+            parent, _, attribute = name.rpartition(".")
+            parts = _STACKED[type(module)]([m.get_submodule(name) for m in members])
+            setattr(stacked.get_submodule(parent), attribute, parts)
     for name, parameter in stacked.named_parameters():
         parameter.grad = torch.zeros_like(parameter)
         for k, member in enumerate(members):
@@ -115,8 +118,3 @@ def set_rows(stacked: Transformer, n_rows: int) -> None:
     for module in stacked.modules():
         if isinstance(module, StackedEmbedding):
             module.n_rows = n_rows
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, attribute = name.rpartition(".")
-    setattr(model.get_submodule(parent), attribute, module)

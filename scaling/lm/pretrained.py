@@ -43,12 +43,8 @@ def load_language_model(folder: str | Path, *, device: str = "cpu") -> tuple[Tra
         raise DataError(
             f"the run in {folder} is not finished; go on with it: scaling train --resume {folder}"
         )
-    ours = (folder / ARCHITECTURE_FILE).exists()
-    model = (
-        load_model(folder, device=at, dtype=torch.float32)
-        if ours
-        else load_huggingface(folder, device=str(at))
-    )
+    load = load_model if (folder / ARCHITECTURE_FILE).exists() else load_huggingface
+    model = load(folder, device=str(at), dtype=torch.float32)
     return model.eval(), _load_tokenizer(folder)
 
 

@@ -105,10 +105,8 @@ class Schedule:
         if step < start or self.kind == "constant":
             return 1.0
         t = (step - start + 1) / (n_steps - start)
-        shape = {"cosine": (1 + math.cos(math.pi * t)) / 2, "linear": 1 - t, "wsd": 1 - math.sqrt(t)}[
-            self.kind
-        ]
-        return self.final_fraction + (1 - self.final_fraction) * shape
+        shapes = {"cosine": (1 + math.cos(math.pi * t)) / 2, "linear": 1 - t, "wsd": 1 - math.sqrt(t)}
+        return self.final_fraction + (1 - self.final_fraction) * shapes[self.kind]
 
 
 def choose_recipe(name: str, architecture: Architecture, *, n_tokens: float, **changes: Any) -> Recipe:
@@ -140,10 +138,6 @@ def choose_recipe(name: str, architecture: Architecture, *, n_tokens: float, **c
         beta2 = max(0.95, 0.98 ** (batch_size / 128))
     else:
         raise UnknownNameError("recipe", name, RECIPES)
-    recipe = Recipe(
-        name=name,
-        learning_rate=min(MAX_LEARNING_RATE, learning_rate),
-        batch_size=max(1, batch_size),
-        beta2=beta2,
-    )
+    learning_rate = min(MAX_LEARNING_RATE, learning_rate)
+    recipe = Recipe(name=name, learning_rate=learning_rate, batch_size=max(1, batch_size), beta2=beta2)
     return replace(recipe, **changes)

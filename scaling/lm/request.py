@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from numbers import Integral
 from typing import Any, Literal, Protocol
 
@@ -124,11 +125,8 @@ class Request:
 
     def rows(self, n: int) -> list[Row]:
         """n empty texts a prompt, in order of prompts."""
-        return [
-            Row(request=self, prompt_index=i, sample_index=j)
-            for i in range(len(self.prompts))
-            for j in range(n)
-        ]
+        places = product(range(len(self.prompts)), range(n))
+        return [Row(request=self, prompt_index=i, sample_index=j) for i, j in places]
 
     def text(self, ids: Sequence[int]) -> str | None:
         """Text of finished ids: without the end token, cut before a stop string."""

@@ -224,35 +224,26 @@ class RunResult(Shown):
 
     def summary(self, folder: str = "") -> Blocks:
         """The model and where it lies, its loss, its speed."""
-        model = tr(
-            "{params} parameters, {tokens} tokens",
-            params=format_params(self.n_params),
-            tokens=format_tokens(self.n_tokens),
-        )
+        params, tokens = format_params(self.n_params), format_tokens(self.n_tokens)
+        model = tr("{params} parameters, {tokens} tokens", params=params, tokens=tokens)
         rows = [(tr("model"), f"{model}, {folder}" if folder else model)]
         if self.loss is not None and self.loss_standard_error is not None:
-            loss = tr(
-                "{loss} ± {error:.2g} nats/token on the validation block",
-                loss=round_by_error(self.loss, self.loss_standard_error),
-                error=self.loss_standard_error,
-            )
+            error = self.loss_standard_error
+            loss = round_by_error(self.loss, error)
+            loss = tr("{loss} ± {error:.2g} nats/token on the validation block", loss=loss, error=error)
             bits = tr(", {bits:.3f} bits/byte", bits=self.bits_per_byte) if self.bits_per_byte else ""
             rows.append((tr("loss"), loss + bits))
         if self.excess is not None and self.excess_standard_error is not None:
+            error = self.excess_standard_error
+            excess = round_by_error(self.excess, error)
             excess = tr(
-                "{excess} ± {error:.2g} nats/token above the true entropy",
-                excess=round_by_error(self.excess, self.excess_standard_error),
-                error=self.excess_standard_error,
+                "{excess} ± {error:.2g} nats/token above the true entropy", excess=excess, error=error
             )
             rows.append((tr("excess"), excess))
         speed = tr("{rate} tokens/s", rate=format_tokens(self.tokens_per_s)) if self.tokens_per_s else ""
         mfu = tr(", {mfu:.0%} of the matmul peak", mfu=self.mfu) if self.mfu else ""
-        took = tr(
-            ", {duration} on {device}, {precision}",
-            duration=format_duration(self.wall_s),
-            device=self.device,
-            precision=self.precision,
-        )
+        wall = format_duration(self.wall_s)
+        took = tr(", {wall} on {result.device}, {result.precision}", wall=wall, result=self)
         rows.append((tr("speed"), (speed or tr("no step was timed")) + mfu + took))
         return (Fields(rows, indent=0, width=7),)
 

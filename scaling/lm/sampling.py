@@ -218,9 +218,8 @@ class Sample:
         """Probabilities (..., V) that tokens are drawn from, given logits (..., V)."""
         rows = logits.reshape(-1, logits.shape[-1]).float()
         if context is None:
-            context = Context(
-                ids_RT=torch.empty(rows.shape[0], 0, dtype=torch.long, device=rows.device), step=0
-            )
+            no_history = torch.empty(rows.shape[0], 0, dtype=torch.long, device=rows.device)
+            context = Context(ids_RT=no_history, step=0)
         return apply_transforms(self.transforms, rows, context).softmax(-1).reshape(logits.shape)
 
     def noise(self, rows: Sequence[tuple[int, int]], n_steps: int) -> Tensor:
@@ -251,15 +250,13 @@ class Sample:
 
         None where that would not be exact: no TopK, a later transform that needs token identities, a tie at the cut.
         """
-        first = next((i for i, t in enumerate(self.transforms) if isinstance(t, TopK)), None)
-        if first is None or not all(getattr(t, "on_any_subset", False) for t in self.transforms[first:]):
-            return None
-        top = self.transforms[first]
-        assert isinstance(top, TopK)
-        if top.k >= logits_RV.shape[-1]:
+        cuts = [(i, t.k) for i, t in enumerate(self.transforms) if isinstance(t, TopK)]
+        first, k = cuts[0] if cuts else (0, logits_RV.shape[-1])
+        follow = all(getattr(t, "on_any_subset", False) for t in self.transforms[first:])
+        if k >= logits_RV.shape[-1] or not follow:
             return None
         logits_RV = apply_transforms(self.transforms[:first], logits_RV.float(), context)
-        values, ids = logits_RV.topk(top.k + 1)
+        values, ids = logits_RV.topk(k + 1)
         if bool((values[:, -1] == values[:, -2]).any()):
             return None
         ids, order = ids[:, :-1].sort(-1)

@@ -9,7 +9,7 @@ import torch
 from scaling.architecture import Architecture
 from scaling.errors import DataError, UsageError
 from scaling.lm import build_model, generate
-from scaling.lm.gguf import _NAMES, load_gguf, load_smollm2
+from scaling.lm.gguf import load_gguf, load_smollm2
 from scaling.lm.models.names import to_huggingface_tensors
 from scaling.lm.request import encode_prompt, first_ids
 
@@ -60,15 +60,9 @@ def write(tmp_path, *, rule="smollm", with_end=True, start=None, adds_start=None
         writer.add_bos_token_id(start)
     if adds_start is not None:
         writer.add_add_bos_token(adds_start)
-    back = {theirs_name: ours for ours, theirs_name in _NAMES.items()}
-    top = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, A.n_layers)  # llama.cpp's own
     for name, tensor in theirs.items():
-        stem = name.removesuffix(".weight")
-        if stem in top:
-            gguf_name = top[stem]
-        else:
-            _, _, layer, part = stem.split(".", 3)
-            gguf_name = f"blk.{layer}.{back[part]}"
+        gguf_name = names.get_name(name.removesuffix(".weight"))
         heads = {"attn_q": A.n_heads, "attn_k": A.n_kv_heads}.get(gguf_name.split(".")[-1])
         values = tensor.numpy()
         writer.add_tensor(

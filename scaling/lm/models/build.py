@@ -55,11 +55,9 @@ def load_weights(model: Transformer, tensors: Mapping[str, Tensor], *, source: s
             f"{source} do not fit the architecture: missing {_some(missing)}; not expected {_some(extra)}."
         )
     for name, parameter in wanted.items():
-        if parameter.shape != tensors[name].shape:
-            raise DataError(
-                f"{source}: {name} has shape {tuple(tensors[name].shape)}, "
-                f"the architecture needs {tuple(parameter.shape)}."
-            )
+        got, needed = tuple(tensors[name].shape), tuple(parameter.shape)
+        if got != needed:
+            raise DataError(f"{source}: {name} has shape {got}, the architecture needs {needed}.")
         with torch.no_grad():
             parameter.copy_(tensors[name])
 
@@ -71,11 +69,8 @@ def save_model(model: Transformer, folder: str | Path) -> Path:
     weights = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
     with whole_file(folder / WEIGHTS_FILE) as temporary:
         write_tensors(weights, temporary)
-    described = {
-        "schema_version": 1,
-        "kind": "architecture",
-        "architecture": model.architecture.to_dict(),
-    }
+    architecture = model.architecture.to_dict()
+    described = {"schema_version": 1, "kind": "architecture", "architecture": architecture}
     write_text(folder / ARCHITECTURE_FILE, json.dumps(described, indent=2) + "\n")
     return folder
 
@@ -165,11 +160,8 @@ def _read_architecture(path: Path) -> Architecture:
 
 
 def _some(names: list[str]) -> str:
-    return (
-        f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
-        if names
-        else "nothing"
-    )
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more if names else "nothing"
 
 
 def initialize(model: Transformer, *, seed: int, std: float = GPT_STD) -> None:
@@ -187,9 +179,8 @@ def initialize(model: Transformer, *, seed: int, std: float = GPT_STD) -> None:
             near ln V.
     """
     generator = torch.Generator().manual_seed(seed)
-    norms = {
-        id(p) for m in model.modules() if isinstance(m, nn.LayerNorm | nn.RMSNorm) for p in m.parameters()
-    }
+    norm_modules = (m for m in model.modules() if isinstance(m, nn.LayerNorm | nn.RMSNorm))
+    norms = {id(p) for m in norm_modules for p in m.parameters()}
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.dim() == 1:

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from scaling.architecture import Architecture
 from scaling.lm.models.cache import LayerCache
 
+Map = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True, kw_only=True)
 class View:
@@ -52,7 +54,7 @@ def embedding(n_rows: int, width: int) -> nn.Embedding:
     return nn.Embedding(n_rows, width, _weight=torch.empty(n_rows, width))
 
 
-def activation_function(a: Architecture) -> Callable[[Tensor], Tensor]:
+def activation_function(a: Architecture) -> Map:
     """The non-linearity; of the gate where the MLP is gated."""
     if a.activation == "relu":
         return F.relu
@@ -76,12 +78,16 @@ class MLP(nn.Module):
         self.activation = activation_function(a)
 
     def forward(self, x_MD: Tensor) -> Tensor:
-        if not self.is_gated:
-            hidden: Tensor = self.activation(self.up(x_MD))
-        else:
-            gate, up = self.gate_up(x_MD).chunk(2, dim=-1)
-            hidden = self.activation(gate) * up
-        return self.down(hidden)  # type: ignore[no-any-return]
+        up = self.gate_up if self.is_gated else self.up
+        return feed_forward(x_MD, up, self.activation, self.down, self.is_gated)
+
+
+def feed_forward(x_MD: Tensor, up: Map, activation: Map, down: Map, is_gated: bool) -> Tensor:
+    """down(act(up(x))); where gated, the first half of up(x) is the gate."""
+    if not is_gated:
+        return down(activation(up(x_MD)))
+    gate, values = up(x_MD).chunk(2, dim=-1)
+    return down(activation(gate) * values)
 
 
 class SelfAttention(nn.Module):
@@ -132,21 +138,11 @@ class CrossAttention(nn.Module):
             k, v = cache.memory
         else:
             assert memory_BSD is not None
-            k, v = self._keys_values(memory_BSD)
+            k, v = self.key_value(memory_BSD).unflatten(-1, (-1, self.d_head)).transpose(1, 2).chunk(2, dim=1)
             if cache is not None:
                 cache.memory = k, v
         mixed = attend(q, k, v, view, self.scale)
         return self.output(mixed.transpose(1, 2).reshape(B * T, -1))  # type: ignore[no-any-return]
-
-    def _keys_values(self, memory_BSD: Tensor) -> tuple[Tensor, Tensor]:
-        B, S, _ = memory_BSD.shape
-        k, v = (
-            self.key_value(memory_BSD)
-            .view(B, S, 2 * self.n_kv_heads, self.d_head)
-            .transpose(1, 2)
-            .chunk(2, dim=1)
-        )
-        return k, v
 
 
 def attend(q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, view: View, scale: float | None) -> Tensor:

@@ -1,12 +1,13 @@
-"""Which tensors of a Hugging Face checkpoint make which of ours, for each family; both ways from one list.
+"""Which tensors of a Hugging Face checkpoint or a GGUF file make which of ours: a table a family, read both ways.
 
 Ours are fused (query, key, value in one matrix; gate and up in one), theirs mostly are not; GPT's matrices are stored
-transposed there (inputs first). The lists follow transformers 5.
+transposed there (inputs first). The names are those of transformers 5 and llama.cpp.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,10 @@ from torch import Tensor
 
 from scaling.architecture import Architecture
 from scaling.errors import DataError, UnknownNameError
+from scaling.lm.models.build import build_model
+
+# our module → theirs; * is the number of a block, a|b the ends of those that ours fuses
+Names = Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +27,8 @@ class Entry:
 
     ours: str
     theirs: tuple[str, ...]
-    rows: tuple[int, ...] | None = None
-    transposed: bool = False
-
-
-def huggingface_names(a: Architecture, family: str) -> list[Entry]:
-    """Every tensor of the architecture and its names in checkpoints of the family (a `model_type` of transformers)."""
-    if family not in FAMILIES:
-        raise UnknownNameError("model family", family, FAMILIES)
-    return list(FAMILIES[family](a))
+    rows: tuple[int, ...] | None
+    transposed: bool
 
 
 def from_huggingface_tensors(
@@ -42,7 +40,7 @@ def from_huggingface_tensors(
         DataError: one is missing, which names it. Tensors we do not need (masks, tied copies) are passed over.
     """
     ours = {}
-    for entry in huggingface_names(a, family):
+    for entry in _entries(a, family):
         parts = [_find(tensors, name, family) for name in entry.theirs]
         parts = [part.T if entry.transposed else part for part in parts]
         ours[entry.ours] = torch.cat(parts) if len(parts) > 1 else parts[0].contiguous()
@@ -52,11 +50,30 @@ def from_huggingface_tensors(
 def to_huggingface_tensors(a: Architecture, family: str, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Their tensors from ours, each contiguous and its own."""
     theirs = {}
-    for entry in huggingface_names(a, family):
+    for entry in _entries(a, family):
         whole = ours[entry.ours]
         for name, part in zip(entry.theirs, torch.split(whole, list(entry.rows)) if entry.rows else [whole]):
             theirs[name] = (part.T if entry.transposed else part).clone(memory_format=torch.contiguous_format)
     return theirs
+
+
+def _entries(a: Architecture, family: str) -> Iterator[Entry]:
+    """Every tensor of the architecture and its names in the family (a `model_type` of transformers, or gguf)."""
+    if family not in FAMILIES:
+        raise UnknownNameError("model family", family, FAMILIES)
+    qkv = (a.d_attention, a.d_kv, a.d_kv)
+    fused = {"query_key_value": qkv, "key_value": qkv[1:], "gate_up": (a.d_ff, a.d_ff)}
+    for ours, weight in build_model(a, device="meta").named_parameters():
+        module, _, kind = ours.rpartition(".")
+        block = re.search(r"\d+", module)
+        pattern = FAMILIES[family].get(re.sub(r"\d+", "*", module))
+        if pattern is None:
+            continue  # the family has no such tensor: whoever loads the weights says that it is missing
+        prefix = pattern[: pattern.rfind(".") + 1].replace("*", block[0] if block else "")
+        theirs = tuple(f"{prefix}{end}.{kind}" for end in pattern[pattern.rfind(".") + 1 :].split("|"))
+        rows = fused[module.rpartition(".")[2]] if len(theirs) > 1 else None
+        transposed = family in _TRANSPOSED and block is not None and weight.ndim == 2
+        yield Entry(ours=ours, theirs=theirs, rows=rows, transposed=transposed)
 
 
 def _find(tensors: Mapping[str, Tensor], name: str, family: str) -> Tensor:
@@ -68,173 +85,121 @@ def _find(tensors: Mapping[str, Tensor], name: str, family: str) -> Tensor:
     )
 
 
-def _pair(ours: str, theirs: str, *, bias: bool = True, transposed: bool = False) -> Iterator[Entry]:
-    """A linear map or a norm: weight, and bias if it has one."""
-    yield Entry(ours=f"{ours}.weight", theirs=(f"{theirs}.weight",), transposed=transposed)
-    if bias:
-        yield Entry(ours=f"{ours}.bias", theirs=(f"{theirs}.bias",))
+def _blocks(ours: str, theirs: str, parts: Names) -> Names:
+    """The names of the parts of every block."""
+    return {f"{ours}.blocks.*.{part}": f"{theirs}.*.{name}" for part, name in parts.items()}
 
 
-def _fused(ours: str, theirs: tuple[str, ...], rows: tuple[int, ...], *, bias: bool) -> Iterator[Entry]:
-    for kind in ("weight", "bias") if bias else ("weight",):
-        yield Entry(ours=f"{ours}.{kind}", theirs=tuple(f"{name}.{kind}" for name in theirs), rows=rows)
+def _gpt(tokens: str, positions: str) -> Names:
+    parts = {
+        "attention_norm": "ln_1", "attention.query_key_value": "attn.c_attn", "attention.output": "attn.c_proj",
+        "mlp_norm": "ln_2", "mlp.up": "mlp.c_fc", "mlp.down": "mlp.c_proj",
+    }  # fmt: skip
+    return {
+        "tokens": f"transformer.{tokens}",
+        "decoder.positions": f"transformer.{positions}",
+        **_blocks("decoder", "transformer.h", parts),
+        "decoder.final_norm": "transformer.ln_f",
+        "head": "lm_head",
+    }
 
 
-def _qkv(a: Architecture, ours: str, prefix: str, names: tuple[str, str, str]) -> Iterator[Entry]:
-    theirs = tuple(f"{prefix}.{name}" for name in names)
-    yield from _fused(f"{ours}.query_key_value", theirs, (a.d_attention, a.d_kv, a.d_kv), bias=a.qkv_bias)
+_LLAMA_BLOCK = {
+    "attention_norm": "input_layernorm", "attention.query_key_value": "self_attn.q_proj|k_proj|v_proj",
+    "attention.output": "self_attn.o_proj",
+    "mlp_norm": "post_attention_layernorm", "mlp.gate_up": "mlp.gate_proj|up_proj", "mlp.down": "mlp.down_proj",
+}  # fmt: skip
+_GGUF_BLOCK = {
+    "attention_norm": "attn_norm", "attention.query_key_value": "attn_q|attn_k|attn_v",
+    "attention.output": "attn_output",
+    "mlp_norm": "ffn_norm", "mlp.gate_up": "ffn_gate|ffn_up", "mlp.down": "ffn_down",
+}  # fmt: skip
 
 
-def _cross(a: Architecture, ours: str, prefix: str, names: tuple[str, str, str]) -> Iterator[Entry]:
-    query, *key_value = (f"{prefix}.{name}" for name in names)
-    yield from _pair(f"{ours}.query", query, bias=a.qkv_bias)
-    yield from _fused(f"{ours}.key_value", tuple(key_value), (a.d_kv, a.d_kv), bias=a.qkv_bias)
+def _bert(base: str, *, dense: str, norm: str, bias: str) -> Names:
+    parts = {
+        "attention.query_key_value": "attention.self.query|key|value", "attention.output": "attention.output.dense",
+        "attention_norm": "attention.output.LayerNorm",
+        "mlp.up": "intermediate.dense", "mlp.down": "output.dense", "mlp_norm": "output.LayerNorm",
+    }  # fmt: skip
+    return {
+        "tokens": f"{base}.embeddings.word_embeddings",
+        "encoder.positions": f"{base}.embeddings.position_embeddings",
+        "encoder.segments": f"{base}.embeddings.token_type_embeddings",
+        "encoder.embedding_norm": f"{base}.embeddings.LayerNorm",
+        "encoder.embedding_projection": f"{base}.embeddings_project",
+        **_blocks("encoder", f"{base}.encoder.layer", parts),
+        "pooler.dense": f"{base}.pooler.dense",
+        "next_sentence": "cls.seq_relationship",
+        "replaced_head.dense": "discriminator_predictions.dense",
+        "replaced_head.score": "discriminator_predictions.dense_prediction",
+        "mlm_head.dense": dense,
+        "mlm_head.norm": norm,
+        "mlm_head": bias,
+    }
 
 
-def _table(ours: str, theirs: str) -> Entry:
-    return Entry(ours=f"{ours}.weight", theirs=(f"{theirs}.weight",))
+def _t5(side: str) -> Names:
+    mlp = 2 if side == "decoder" else 1
+    parts = {
+        "attention_norm": "0.layer_norm", "attention.query_key_value": "0.SelfAttention.q|k|v",
+        "attention.output": "0.SelfAttention.o",
+        "cross_norm": "1.layer_norm", "cross.query": "1.EncDecAttention.q",
+        "cross.key_value": "1.EncDecAttention.k|v", "cross.output": "1.EncDecAttention.o",
+        "mlp_norm": f"{mlp}.layer_norm", "mlp.gate_up": f"{mlp}.DenseReluDense.wi_0|wi_1",
+        "mlp.up": f"{mlp}.DenseReluDense.wi", "mlp.down": f"{mlp}.DenseReluDense.wo",
+    }  # fmt: skip
+    return {
+        f"{side}.relative_bias.table": f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias",
+        **_blocks(side, f"{side}.block", {part: f"layer.{name}" for part, name in parts.items()}),
+        f"{side}.final_norm": f"{side}.final_layer_norm",
+    }
 
 
-def _head(a: Architecture) -> Iterator[Entry]:
-    if not a.tie_embeddings:
-        yield _table("head", "lm_head")
+def _bart(side: str) -> Names:
+    parts = {
+        "attention.query_key_value": "self_attn.q_proj|k_proj|v_proj", "attention.output": "self_attn.out_proj",
+        "attention_norm": "self_attn_layer_norm",
+        "cross.query": "encoder_attn.q_proj", "cross.key_value": "encoder_attn.k_proj|v_proj",
+        "cross.output": "encoder_attn.out_proj", "cross_norm": "encoder_attn_layer_norm",
+        "mlp.up": "fc1", "mlp.down": "fc2", "mlp_norm": "final_layer_norm",
+    }  # fmt: skip
+    return {
+        f"{side}.positions": f"model.{side}.embed_positions",
+        f"{side}.embedding_norm": f"model.{side}.layernorm_embedding",
+        **_blocks(side, f"model.{side}.layers", parts),
+    }
 
 
-def _gpt(a: Architecture, tokens: str, positions: str) -> Iterator[Entry]:
-    yield _table("tokens", f"transformer.{tokens}")
-    yield _table("decoder.positions", f"transformer.{positions}")
-    for i in range(a.n_layers):
-        ours, theirs = f"decoder.blocks.{i}", f"transformer.h.{i}"
-        yield from _pair(f"{ours}.attention_norm", f"{theirs}.ln_1", bias=a.norm_bias)
-        yield from _pair(
-            f"{ours}.attention.query_key_value", f"{theirs}.attn.c_attn", bias=a.qkv_bias, transposed=True
-        )
-        yield from _pair(
-            f"{ours}.attention.output", f"{theirs}.attn.c_proj", bias=a.attention_output_bias, transposed=True
-        )
-        yield from _pair(f"{ours}.mlp_norm", f"{theirs}.ln_2", bias=a.norm_bias)
-        yield from _pair(f"{ours}.mlp.up", f"{theirs}.mlp.c_fc", bias=a.mlp_bias, transposed=True)
-        yield from _pair(f"{ours}.mlp.down", f"{theirs}.mlp.c_proj", bias=a.mlp_bias, transposed=True)
-    if a.has_final_norm:
-        yield from _pair("decoder.final_norm", "transformer.ln_f", bias=a.norm_bias)
-    yield from _head(a)
-
-
-def _llama(a: Architecture) -> Iterator[Entry]:
-    yield _table("tokens", "model.embed_tokens")
-    for i in range(a.n_layers):
-        ours, theirs = f"decoder.blocks.{i}", f"model.layers.{i}"
-        yield from _pair(f"{ours}.attention_norm", f"{theirs}.input_layernorm", bias=False)
-        yield from _qkv(a, f"{ours}.attention", f"{theirs}.self_attn", ("q_proj", "k_proj", "v_proj"))
-        yield from _pair(
-            f"{ours}.attention.output", f"{theirs}.self_attn.o_proj", bias=a.attention_output_bias
-        )
-        yield from _pair(f"{ours}.mlp_norm", f"{theirs}.post_attention_layernorm", bias=False)
-        gate_up = (f"{theirs}.mlp.gate_proj", f"{theirs}.mlp.up_proj")
-        yield from _fused(f"{ours}.mlp.gate_up", gate_up, (a.d_ff, a.d_ff), bias=a.mlp_bias)
-        yield from _pair(f"{ours}.mlp.down", f"{theirs}.mlp.down_proj", bias=a.mlp_bias)
-    yield from _pair("decoder.final_norm", "model.norm", bias=False)
-    yield from _head(a)
-
-
-def _bert(a: Architecture, base: str) -> Iterator[Entry]:
-    embeddings = f"{base}.embeddings"
-    yield _table("tokens", f"{embeddings}.word_embeddings")
-    yield _table("encoder.positions", f"{embeddings}.position_embeddings")
-    yield _table("encoder.segments", f"{embeddings}.token_type_embeddings")
-    yield from _pair("encoder.embedding_norm", f"{embeddings}.LayerNorm")
-    if a.d_embedding != a.d_model:
-        yield from _pair("encoder.embedding_projection", f"{base}.embeddings_project")
-    for i in range(a.n_layers):
-        ours, theirs = f"encoder.blocks.{i}", f"{base}.encoder.layer.{i}"
-        yield from _qkv(a, f"{ours}.attention", f"{theirs}.attention.self", ("query", "key", "value"))
-        yield from _pair(f"{ours}.attention.output", f"{theirs}.attention.output.dense")
-        yield from _pair(f"{ours}.attention_norm", f"{theirs}.attention.output.LayerNorm")
-        yield from _pair(f"{ours}.mlp.up", f"{theirs}.intermediate.dense")
-        yield from _pair(f"{ours}.mlp.down", f"{theirs}.output.dense")
-        yield from _pair(f"{ours}.mlp_norm", f"{theirs}.output.LayerNorm")
-    if a.has_pooler:
-        yield from _pair("pooler.dense", f"{base}.pooler.dense")
-    if "nsp" in a.heads:
-        yield from _pair("next_sentence", "cls.seq_relationship")
-    if "mlm" in a.heads:
-        dense, norm, bias = _MLM_NAMES[base]
-        yield from _pair("mlm_head.dense", dense)
-        yield from _pair("mlm_head.norm", norm)
-        yield Entry(ours="mlm_head.bias", theirs=(bias,))
-    if "rtd" in a.heads:
-        yield from _pair("replaced_head.dense", "discriminator_predictions.dense")
-        yield from _pair("replaced_head.score", "discriminator_predictions.dense_prediction")
-
-
-_MLM_NAMES = {
-    "bert": (
-        "cls.predictions.transform.dense",
-        "cls.predictions.transform.LayerNorm",
-        "cls.predictions.bias",
+_TRANSPOSED = ("openai-gpt", "gpt2")
+FAMILIES: Mapping[str, Names] = {
+    "openai-gpt": _gpt("tokens_embed", "positions_embed"),
+    "gpt2": _gpt("wte", "wpe"),
+    "llama": {
+        "tokens": "model.embed_tokens",
+        **_blocks("decoder", "model.layers", _LLAMA_BLOCK),
+        "decoder.final_norm": "model.norm",
+        "head": "lm_head",
+    },
+    "gguf": {
+        "tokens": "token_embd",
+        **_blocks("decoder", "blk", _GGUF_BLOCK),
+        "decoder.final_norm": "output_norm",
+        "head": "output",
+    },
+    "bert": _bert(
+        "bert",
+        dense="cls.predictions.transform.dense",
+        norm="cls.predictions.transform.LayerNorm",
+        bias="cls.predictions",
     ),
-    "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
-    "electra": ("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.bias"),
-}
-
-
-def _t5(a: Architecture) -> Iterator[Entry]:
-    yield _table("tokens", "shared")
-    for side, n_layers in (("encoder", a.n_layers), ("decoder", a.n_decoder_layers)):
-        first = f"{side}.block.0.layer.0.SelfAttention"
-        yield _table(f"{side}.relative_bias.table", f"{first}.relative_attention_bias")
-        for i in range(n_layers):
-            yield from _t5_block(a, f"{side}.blocks.{i}", f"{side}.block.{i}.layer", cross=side == "decoder")
-        yield from _pair(f"{side}.final_norm", f"{side}.final_layer_norm", bias=False)
-    yield from _head(a)
-
-
-def _t5_block(a: Architecture, ours: str, theirs: str, *, cross: bool) -> Iterator[Entry]:
-    yield from _pair(f"{ours}.attention_norm", f"{theirs}.0.layer_norm", bias=False)
-    yield from _qkv(a, f"{ours}.attention", f"{theirs}.0.SelfAttention", ("q", "k", "v"))
-    yield from _pair(f"{ours}.attention.output", f"{theirs}.0.SelfAttention.o", bias=False)
-    if cross:
-        yield from _pair(f"{ours}.cross_norm", f"{theirs}.1.layer_norm", bias=False)
-        yield from _cross(a, f"{ours}.cross", f"{theirs}.1.EncDecAttention", ("q", "k", "v"))
-        yield from _pair(f"{ours}.cross.output", f"{theirs}.1.EncDecAttention.o", bias=False)
-    last = f"{theirs}.{2 if cross else 1}"
-    yield from _pair(f"{ours}.mlp_norm", f"{last}.layer_norm", bias=False)
-    mlp = f"{last}.DenseReluDense"
-    if a.is_gated:
-        yield from _fused(f"{ours}.mlp.gate_up", (f"{mlp}.wi_0", f"{mlp}.wi_1"), (a.d_ff, a.d_ff), bias=False)
-    else:
-        yield from _pair(f"{ours}.mlp.up", f"{mlp}.wi", bias=False)
-    yield from _pair(f"{ours}.mlp.down", f"{mlp}.wo", bias=False)
-
-
-def _bart(a: Architecture) -> Iterator[Entry]:
-    yield _table("tokens", "model.shared")
-    for side, n_layers in (("encoder", a.n_layers), ("decoder", a.n_decoder_layers)):
-        yield _table(f"{side}.positions", f"model.{side}.embed_positions")
-        yield from _pair(f"{side}.embedding_norm", f"model.{side}.layernorm_embedding")
-        for i in range(n_layers):
-            ours, theirs = f"{side}.blocks.{i}", f"model.{side}.layers.{i}"
-            yield from _qkv(a, f"{ours}.attention", f"{theirs}.self_attn", ("q_proj", "k_proj", "v_proj"))
-            yield from _pair(f"{ours}.attention.output", f"{theirs}.self_attn.out_proj")
-            yield from _pair(f"{ours}.attention_norm", f"{theirs}.self_attn_layer_norm")
-            if side == "decoder":
-                yield from _cross(
-                    a, f"{ours}.cross", f"{theirs}.encoder_attn", ("q_proj", "k_proj", "v_proj")
-                )
-                yield from _pair(f"{ours}.cross.output", f"{theirs}.encoder_attn.out_proj")
-                yield from _pair(f"{ours}.cross_norm", f"{theirs}.encoder_attn_layer_norm")
-            yield from _pair(f"{ours}.mlp.up", f"{theirs}.fc1")
-            yield from _pair(f"{ours}.mlp.down", f"{theirs}.fc2")
-            yield from _pair(f"{ours}.mlp_norm", f"{theirs}.final_layer_norm")
-
-
-FAMILIES: Mapping[str, Callable[[Architecture], Iterator[Entry]]] = {
-    "openai-gpt": lambda a: _gpt(a, "tokens_embed", "positions_embed"),
-    "gpt2": lambda a: _gpt(a, "wte", "wpe"),
-    "llama": _llama,
-    "bert": lambda a: _bert(a, "bert"),
-    "roberta": lambda a: _bert(a, "roberta"),
-    "electra": lambda a: _bert(a, "electra"),
-    "t5": _t5,
-    "bart": _bart,
+    "roberta": _bert("roberta", dense="lm_head.dense", norm="lm_head.layer_norm", bias="lm_head"),
+    "electra": _bert(
+        "electra",
+        dense="generator_predictions.dense",
+        norm="generator_predictions.LayerNorm",
+        bias="generator_lm_head",
+    ),
+    "t5": {"tokens": "shared", **_t5("encoder"), **_t5("decoder"), "head": "lm_head"},
+    "bart": {"tokens": "model.shared", **_bart("encoder"), **_bart("decoder")},
 }

@@ -8,6 +8,9 @@ cross-attention. Positions, segments and embedding norms live here because BART 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +20,7 @@ from scaling.lm.models.cache import KVCache, LayerCache
 from scaling.lm.models.layers import (
     MLP,
     CrossAttention,
+    Map,
     RelativeBias,
     SelfAttention,
     View,
@@ -50,16 +54,15 @@ class Block(nn.Module):
         memory_BSD: Tensor | None = None,
         memory_view: View | None = None,
     ) -> Tensor:
-        x = x_MD
-        if self.pre:
-            x = x + self.attention(self.attention_norm(x), view, cache)
-            if self.has_cross:
-                x = x + self.cross(self.cross_norm(x), memory_BSD, memory_view, cache)
-            return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
-        x = self.attention_norm(x + self.attention(x, view, cache))
+        x = add_part(self.pre, x_MD, self.attention_norm, self.attention, view, cache)
         if self.has_cross:
-            x = self.cross_norm(x + self.cross(x, memory_BSD, memory_view, cache))
-        return self.mlp_norm(x + self.mlp(x))  # type: ignore[no-any-return]
+            x = add_part(self.pre, x, self.cross_norm, self.cross, memory_BSD, memory_view, cache)
+        return add_part(self.pre, x, self.mlp_norm, self.mlp)
+
+
+def add_part(pre: bool, x: Tensor, norm: Map, part: Callable[..., Tensor], *others: Any) -> Tensor:
+    """A part of a block with its norm and residual."""
+    return x + part(norm(x), *others) if pre else norm(x + part(x, *others))
 
 
 class Stack(nn.Module):
@@ -142,9 +145,9 @@ class Stack(nn.Module):
 
     def _view(self, x_BTD: Tensor, positions: Tensor, keep_BS: Tensor | None, S: int) -> View:
         a, (B, T, _) = self.architecture, x_BTD.shape
-        rotation = (
-            rotation_at(positions, a.d_head, a.rope_theta, x_BTD.dtype) if a.positions == "rope" else None
-        )
+        rotation = None
+        if a.positions == "rope":
+            rotation = rotation_at(positions, a.d_head, a.rope_theta, x_BTD.dtype)
         if keep_BS is None and self.causal and T == S and a.positions != "relative_bias":
             # the kernels know this case without a mask
             return View(n_rows=B, n_tokens=T, mask=None, causal=True, rotation=rotation)

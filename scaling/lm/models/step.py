@@ -21,10 +21,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scaling.lm.models.cache import KVCache, LayerCache
-from scaling.lm.models.layers import MLP, CrossAttention, SelfAttention, View, attend, rotate
-from scaling.lm.models.stack import Block, Stack
+from scaling.lm.models.layers import (
+    MLP,
+    CrossAttention,
+    Map,
+    SelfAttention,
+    View,
+    attend,
+    feed_forward,
+    rotate,
+)
+from scaling.lm.models.stack import Block, Stack, add_part
 
-Map = Callable[[Tensor], Tensor]
 Product = Callable[[Tensor, Tensor | None], Map]  # of a weight (E, D) and a bias (E,)
 BlockStep = Callable[[Tensor, View, LayerCache, View], Tensor]
 
@@ -54,19 +62,13 @@ def _block(block: Block, product: Product) -> BlockStep:
     if block.has_cross:
         cross_norm, cross = _norm(block.cross_norm), _cross(block.cross, product)
 
-    def pre(x: Tensor, view: View, cache: LayerCache, memory_view: View) -> Tensor:
-        x = x + attention(attention_norm(x), view, cache)
+    def step(x: Tensor, view: View, cache: LayerCache, memory_view: View) -> Tensor:
+        x = add_part(block.pre, x, attention_norm, attention, view, cache)
         if block.has_cross:
-            x = x + cross(cross_norm(x), memory_view, cache)
-        return x + mlp(mlp_norm(x))
+            x = add_part(block.pre, x, cross_norm, cross, memory_view, cache)
+        return add_part(block.pre, x, mlp_norm, mlp)
 
-    def post(x: Tensor, view: View, cache: LayerCache, memory_view: View) -> Tensor:
-        x = attention_norm(x + attention(x, view, cache))
-        if block.has_cross:
-            x = cross_norm(x + cross(x, memory_view, cache))
-        return mlp_norm(x + mlp(x))
-
-    return pre if block.pre else post
+    return step
 
 
 def _attention(layer: SelfAttention, product: Product) -> Callable[[Tensor, View, LayerCache], Tensor]:
@@ -97,17 +99,9 @@ def _cross(layer: CrossAttention, product: Product) -> Callable[[Tensor, View, L
 
 
 def _mlp(layer: MLP, product: Product) -> Map:
-    activation, down = layer.activation, _linear(layer.down, product)
-    if not layer.is_gated:
-        up = _linear(layer.up, product)
-        return lambda x: down(activation(up(x)))
-    gate_up = _linear(layer.gate_up, product)
-
-    def mlp(x: Tensor) -> Tensor:
-        gate, up = gate_up(x).chunk(2, dim=-1)
-        return down(activation(gate) * up)
-
-    return mlp
+    up = _linear(layer.gate_up if layer.is_gated else layer.up, product)
+    activation, down, is_gated = layer.activation, _linear(layer.down, product), layer.is_gated
+    return lambda x: feed_forward(x, up, activation, down, is_gated)
 
 
 def _norm(layer: nn.Module) -> Map:

@@ -150,10 +150,9 @@ class Transformer(nn.Module):
             raise UsageError("an encoder cannot generate text; use a decoder or an encoder-decoder.")
         self._check_lengths(prompts, n_new_tokens)
         ids_RT, keep_RT = pad_left(prompts, device)
-        memory_RSD = None
-        memory_keep = keep_RT
+        memory_RSD = memory_keep_RS = None
         if a.kind == "encoder_decoder":
-            memory_RSD = self.encoder(self.tokens(ids_RT), keep_BS=keep_RT)
+            memory_RSD, memory_keep_RS = self.encoder(self.tokens(ids_RT), keep_BS=keep_RT), keep_RT
             ids_RT, keep_RT = ids_RT.new_full((len(prompts), 1), self.decoder_start_id), None
         cache = KVCache(
             a,
@@ -163,14 +162,13 @@ class Transformer(nn.Module):
             dtype=self.tokens.weight.dtype,
             device=device,
         )
-        if memory_RSD is not None:
-            cache.memory_keep_BS = memory_keep
+        cache.memory_keep_BS = memory_keep_RS
         states = self.decoder(
             self.tokens(ids_RT),
             keep_BS=cache.keep_BN,
             cache=cache,
             memory_BSD=memory_RSD,
-            memory_keep_BS=cache.memory_keep_BS,
+            memory_keep_BS=memory_keep_RS,
         )
         return self.logits(states[:, -1]), cache  # of the last position only
 
@@ -231,7 +229,8 @@ class Transformer(nn.Module):
 def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor | None]:
     """Ids (R, T) with short rows filled on the left by their own first id, and True at tokens; None if all fit."""
     width = max(map(len, prompts))
-    ids = torch.tensor([[p[0]] * (width - len(p)) + list(p) for p in prompts], device=device)
+    padded = [(list(p[:1]) or [0]) * (width - len(p)) + list(p) for p in prompts]
+    ids = torch.tensor(padded, dtype=torch.long, device=device)
     if all(len(p) == width for p in prompts):
         return ids, None
     keep = torch.tensor([[False] * (width - len(p)) + [True] * len(p) for p in prompts], device=device)
