@@ -178,7 +178,8 @@ def fetch(url: str, folder: Path, name: str, *, sha256: str | None = None) -> Pa
     """The file behind `url` as `folder`/`name`; it gets its name there when it is complete (and has this SHA-256).
 
     Raises:
-        DataError: no pooch, no network, no such page, another content than expected, a full disk.
+        MissingFileError: no network, no such page, a folder that cannot be written, a full disk.
+        DataError: no pooch, another content than expected.
     """
     try:
         import pooch
@@ -198,10 +199,10 @@ def fetch(url: str, folder: Path, name: str, *, sha256: str | None = None) -> Pa
     except requests.exceptions.HTTPError as error:
         status = "an error" if error.response is None else error.response.status_code
         why = "has the repository moved?" if sha256 else "check the address, and whether it needs a login."
-        raise DataError(f"{url} answers {status}; {why} Nothing was kept.") from error
+        raise MissingFileError(f"{url} answers {status}; {why} Nothing was kept.") from error
     except requests.exceptions.RequestException as error:
         instead = f"put it at {folder / name}" if sha256 else "give the file"
-        raise DataError(
+        raise MissingFileError(
             f"{url} cannot be reached ({type(error).__name__}); check the network, or fetch the file elsewhere and "
             f"{instead}."
         ) from error
@@ -216,7 +217,7 @@ def fetch(url: str, folder: Path, name: str, *, sha256: str | None = None) -> Pa
             if error.errno == errno.ENOSPC
             else ""
         )
-        raise DataError(
+        raise MissingFileError(
             f"{folder} cannot be written: {error.strerror or error}.{advice} Nothing was kept."
         ) from error
     return Path(path)
