@@ -89,7 +89,7 @@ class DataError(ScalingError):
 
 
 class MissingFileError(DataError):
-    """There is no such file, folder or address, or it may not be opened: nothing was read, so nothing is damaged.
+    """There is no such file, folder or address, or it may not be opened or written: nothing was read or damaged.
 
     A DataError still, for whoever catches what cannot be read.
     """

@@ -82,8 +82,8 @@ class LayerBytes(NamedTuple):
 
     def _attention(self, keys: int, *, self_attention: bool, keep_scores: bool) -> float:
         """Norm input and projection input (d_model), query, key, value, output of the heads, and the softmax."""
-        a, c, r = self.architecture, self.recipe.activation, self.recipe.residual
-        kept = (r + c + (1 if self.dropout else 0)) * a.d_model / self.split
+        a, c = self.architecture, self.recipe.activation
+        kept = self._inputs()
         kept += c * (a.d_attention + a.d_attention_output)
         kept += c * a.n_kv_heads * (a.d_head + a.d_head_value) if self_attention else 0
         kept += c * 2 * (a.d_latent_q + a.d_latent_kv)  # before and after their norms
@@ -95,17 +95,20 @@ class LayerBytes(NamedTuple):
 
     def _mlp(self) -> float:
         """Norm input and up input (d_model); in d_ff: what the activation function and the down matrix read."""
-        a, c, r = self.architecture, self.recipe.activation, self.recipe.residual
-        kept = (r + c + (1 if self.dropout else 0)) * a.d_model / self.split
-        return kept + self._inner() * c * a.d_ff
+        return self._inputs() + self._inner() * self.recipe.activation * self.architecture.d_ff
 
     def _experts(self) -> float:
         """As a dense MLP, but of the experts a token passes: its copy for each, and each output."""
-        a, c, r = self.architecture, self.recipe.activation, self.recipe.residual
-        kept = (r + c + (1 if self.dropout else 0)) * a.d_model / self.split
+        a, c = self.architecture, self.recipe.activation
+        kept = self._inputs()
         kept += 2 * FLOAT32_BYTES * a.n_experts  # scores of the router and their softmax
         kept += a.n_experts_per_token * c * (2 * a.d_model + self._inner() * a.d_ff_expert)
         return kept + a.n_shared_experts * c * self._inner() * a.d_ff_shared
+
+    def _inputs(self) -> float:
+        """Input of the norm and of the projection behind it, and the mask of dropout, all of width d_model."""
+        numbers = self.recipe.residual + self.recipe.activation + (1 if self.dropout else 0)
+        return numbers * self.architecture.d_model / self.split
 
     def _inner(self) -> int:
         """Numbers of the MLP's width kept: gate and its activation, up, their product; or input and output of the

@@ -62,13 +62,7 @@ class FlopParts(NamedTuple):
     @property
     def total(self) -> float:
         """Sum of the parts."""
-        return (
-            self.attention_projections
-            + self.attention_scores
-            + self.mlp
-            + self.embedding_projection
-            + self.head
-        )
+        return sum(self)
 
 
 def flops_per_token(
@@ -96,9 +90,7 @@ def flops_per_token(
     _check(phase, convention)
     if convention not in ("exact_causal", "palm", "kaplan"):
         context, _ = sequence_lengths(architecture, context_length, decoder_length)
-        return (TRAIN_PASSES if phase == "train" else 1) * _forward_by_formula(
-            architecture, convention, context
-        )
+        return _passes(phase) * _forward_by_formula(architecture, convention, context)
     parts = flop_parts(
         architecture,
         phase=phase,
@@ -183,7 +175,7 @@ def flop_parts(
         return _encoder_decoder_parts(a, phase, context, decoder, masked_pairs)
     causal = a.kind == "decoder" and not masked_pairs and phase != "decode"
     last_only = phase == "prefill" and a.kind == "decoder" and not masked_pairs
-    passes = TRAIN_PASSES if phase == "train" else 1
+    passes = _passes(phase)
     return FlopParts(
         attention_projections=passes * a.n_layers * FLOPS_PER_WEIGHT * self_attention_weights(a),
         attention_scores=passes * _stack_scores(a, context, causal),
@@ -201,20 +193,16 @@ def _encoder_decoder_parts(
     decode = phase in ("train", "decode")
     n_enc, n_dec = (context if encode else 0.0), (decoder if phase == "train" else float(decode))
     self_keys = decoder if phase == "decode" else _keys(decoder, not masked_pairs)
-    scale = (TRAIN_PASSES if phase == "train" else 1) / (n_enc + n_dec)
-    cross_query, cross_key = (
-        2 * a.d_model * a.d_attention,
-        2 * a.d_model * a.d_kv,
-    )  # query and output; key and value
+    scale = _passes(phase) / (n_enc + n_dec)
+    cross_query, cross_key = 2 * a.d_model * a.d_attention, 2 * a.d_model * a.d_kv  # with output; with value
     blocks = a.n_layers * n_enc + a.n_decoder_layers * n_dec
     cross = a.n_decoder_layers * (cross_query * n_dec + cross_key * n_enc)
+    encoder_keys = _score_flops(a, context)  # read by the encoder itself and by cross-attention
+    encoder_scores = a.n_layers * n_enc * encoder_keys
+    decoder_scores = a.n_decoder_layers * n_dec * (_score_flops(a, self_keys) + encoder_keys)
     return FlopParts(
         attention_projections=scale * FLOPS_PER_WEIGHT * (blocks * self_attention_weights(a) + cross),
-        attention_scores=scale
-        * (
-            a.n_layers * n_enc * _score_flops(a, context)
-            + a.n_decoder_layers * n_dec * (_score_flops(a, self_keys) + _score_flops(a, context))
-        ),
+        attention_scores=scale * (encoder_scores + decoder_scores),
         mlp=scale * FLOPS_PER_WEIGHT * blocks * mlp_weights(a, a.d_ff),
         embedding_projection=0.0,
         head=scale * FLOPS_PER_WEIGHT * n_dec * head_weights(a),
@@ -224,9 +212,8 @@ def _encoder_decoder_parts(
 def _score_flops(a: Architecture, keys: float) -> float:
     """Forward FLOPs of one query against `keys` keys in one layer: scores and the weighted sum of values."""
     matmuls = 3 if a.positions == "transformer_xl" else 2  # Transformer-XL scores the positions too
-    return (
-        matmuls - 1
-    ) * FLOPS_PER_WEIGHT * a.d_attention * keys + FLOPS_PER_WEIGHT * a.d_attention_output * keys
+    scores, values = (matmuls - 1) * FLOPS_PER_WEIGHT * a.d_attention, FLOPS_PER_WEIGHT * a.d_attention_output
+    return scores * keys + values * keys
 
 
 def _stack_scores(a: Architecture, context: float, causal: bool) -> float:
@@ -271,6 +258,10 @@ def _forward_by_formula(a: Architecture, convention: Convention, context: float)
         + SOFTMAX_FLOPS * a.n_heads * context
     )
     return tables * vocabulary + a.n_layers * layer
+
+
+def _passes(phase: Phase) -> int:
+    return TRAIN_PASSES if phase == "train" else 1
 
 
 def _check(phase: str, convention: str) -> None:

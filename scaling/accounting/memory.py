@@ -37,16 +37,11 @@ Optimizer = Literal["adamw", "muon", "sgd"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 RECOMPUTATIONS: tuple[Recomputation, ...] = get_args(Recomputation)
 
-LOSS_COPIES = (
-    3  # torch's cross-entropy in float32: log-probabilities, their gradient, the gradient of the logits
-)
-DEEPSPEED_BUCKET_ELEMENTS = (
-    500_000_000  # default reduce_bucket_size and allgather_bucket_size, without overlap_comm
-)
-FRAMEWORK_BYTES = (
-    2**30
-)  # CUDA context, library workspaces, NCCL: an assumption, 0.5-1.5 GiB is common; 0 on a CPU
-
+# torch's cross-entropy in float32: log-probabilities, their gradient, the gradient of the logits
+LOSS_COPIES = 3
+DEEPSPEED_BUCKET_ELEMENTS = 500_000_000  # default reduce_ and allgather_bucket_size, without overlap_comm
+# CUDA context, library workspaces, NCCL: an assumption, 0.5-1.5 GiB is common; 0 on a CPU
+FRAMEWORK_BYTES = 2**30
 
 PRECISIONS: dict[str, Precision] = {
     # bf16 weights and gradients, float32 master copy and states: 16 bytes a parameter with AdamW (ZeRO, K = 12)
@@ -226,10 +221,9 @@ def split_by_tensor_parallel(architecture: Architecture, n_devices: int) -> Arch
     a = architecture
     if n_devices == 1:
         return a
-    inner = (
-        ("d_ff_expert", "d_ff_shared") + (("d_ff",) if a.n_dense_layers else ()) if a.n_experts else ("d_ff",)
-    )
-    for name in ("n_heads", *inner):
+    sparse = ["d_ff_expert", "d_ff_shared"] if a.n_experts else []
+    dense = ["d_ff"] if a.n_dense_layers or not a.n_experts else []
+    for name in ("n_heads", *sparse, *dense):
         if getattr(a, name) % n_devices:
             raise UsageError(f"tensor_parallel {n_devices} must divide {name} {getattr(a, name)}.")
     if a.n_kv_heads % n_devices and n_devices % a.n_kv_heads:
@@ -248,20 +242,18 @@ def split_by_tensor_parallel(architecture: Architecture, n_devices: int) -> Arch
 
 
 def _weights(counts: ParamCounts, recipe: Precision, replicas: int, strategy: Strategy) -> int:
-    # fsdp casts only what it has gathered, which stands under communication
-    cast = (
-        recipe.cast * min(counts.matmul + counts.idle, counts.total)
-        if strategy != "fsdp" or replicas == 1
-        else 0
-    )
-    return recipe.weights * _share(counts.total, replicas, strategy == "fsdp") + cast
+    weights = recipe.weights * _share(counts.total, replicas, strategy == "fsdp")
+    if (
+        strategy == "fsdp" and replicas > 1
+    ):  # casts only what it has gathered, which stands under communication
+        return weights
+    return weights + recipe.cast * min(counts.matmul + counts.idle, counts.total)
 
 
 def _optimizer(counts: ParamCounts, recipe: Precision, optimizer: Optimizer) -> int:
     """Bytes of master weights and states of all parameters on one device before sharding."""
-    matrices = (
-        counts.attention + counts.cross_attention + counts.mlp + counts.experts + counts.router
-    )  # their few biases are counted as matrices
+    # their few biases are counted as matrices
+    matrices = counts.attention + counts.cross_attention + counts.mlp + counts.experts + counts.router
     states = {"adamw": 2 * counts.total, "muon": 2 * counts.total - matrices, "sgd": counts.total}[optimizer]
     return recipe.master * counts.total + recipe.state * states
 
@@ -278,9 +270,7 @@ def _communication(
     """Buffers of the data-parallel exchange; tensor parallelism's are a few activations and are left out."""
     if replicas == 1:
         return 0
-    if (
-        strategy == "ddp"
-    ):  # torch's buckets hold a second copy of every gradient unless gradient_as_bucket_view
+    if strategy == "ddp":  # torch's buckets copy every gradient, unless gradient_as_bucket_view
         return recipe.gradients * counts.total
     if strategy in ("zero1", "zero2"):
         return (recipe.gradients + recipe.weights) * min(counts.total, DEEPSPEED_BUCKET_ELEMENTS)

@@ -94,20 +94,18 @@ def count_params(architecture: Architecture) -> ParamCounts:
     """
     a = architecture
     blocks = a.n_layers if a.share_stacks else a.n_layers + a.n_decoder_layers
-    expert = mlp_weights(a, a.d_ff_expert) + _mlp_biases(a, a.d_ff_expert)
-    shared = (
-        a.n_sparse_layers
-        * a.n_shared_experts
-        * (mlp_weights(a, a.d_ff_shared) + _mlp_biases(a, a.d_ff_shared))
-    )
+    # the vectors u and v, shared by all layers (Dai et al. 2019, section 3.3)
+    transformer_xl_biases = 2 * a.d_attention if a.positions == "transformer_xl" else 0
+    expert = _mlp_params(a, a.d_ff_expert)
+    shared = a.n_sparse_layers * a.n_shared_experts * _mlp_params(a, a.d_ff_shared)
     return ParamCounts(
         token_embedding=a.vocab_size * a.d_embedding,
         position_embedding=_position_params(a),
         segment_embedding=a.n_segments * a.d_embedding,
         embedding_projection=(a.d_embedding + 1) * a.d_model if a.d_embedding != a.d_model else 0,
-        attention=blocks * (self_attention_weights(a) + _attention_extras(a)) + _transformer_xl_biases(a),
+        attention=blocks * (self_attention_weights(a) + _attention_extras(a)) + transformer_xl_biases,
         cross_attention=a.n_decoder_layers * (projection_weights(a) + _attention_biases(a)),
-        mlp=(blocks - a.n_sparse_layers) * (mlp_weights(a, a.d_ff) + _mlp_biases(a, a.d_ff)) + shared,
+        mlp=(blocks - a.n_sparse_layers) * _mlp_params(a, a.d_ff) + shared,
         experts=a.n_sparse_layers * a.n_experts * expert,
         router=a.n_sparse_layers * (router_weights(a) + (a.n_experts if a.mlp_bias else 0)),
         norm=_norm_params(a),
@@ -197,14 +195,10 @@ def _attention_extras(a: Architecture) -> int:
     return _attention_biases(a) + norms + latent_norms + (a.n_heads if a.attention_sinks else 0)
 
 
-def _transformer_xl_biases(a: Architecture) -> int:
-    """The vectors u and v, shared by all layers (Dai et al. 2019, section 3.3)."""
-    return 2 * a.d_attention if a.positions == "transformer_xl" else 0
-
-
-def _mlp_biases(a: Architecture, d_ff: int) -> int:
-    up = (2 if a.is_gated else 1) * d_ff
-    return up + a.d_model if a.mlp_bias else 0
+def _mlp_params(a: Architecture, d_ff: int) -> int:
+    """Matrices and biases of one MLP."""
+    biases = (2 if a.is_gated else 1) * d_ff + a.d_model
+    return mlp_weights(a, d_ff) + (biases if a.mlp_bias else 0)
 
 
 def _position_params(a: Architecture) -> int:

@@ -28,7 +28,7 @@ from scaling.accounting.params import ParamCounts, count_params
 from scaling.architecture import Architecture
 from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
 from scaling.errors import UsageError
-from scaling.jsonable import fields_of
+from scaling.jsonable import fields_of, jsonable
 from scaling.translation import tr
 from scaling.units import format_bytes, format_flops, format_params, format_percent, format_tokens
 
@@ -80,10 +80,7 @@ class ModelCost(Shown):
         """The contract of `scaling count --json`; every number unrounded, bytes on one device."""
         return fields_of(self, leave_out=("train_parts", "training", "inference")) | {
             "train_flops_per_token_by_part": fields_of(self.train_parts, also=("total",)),
-            "memory": {
-                "training": [row.to_dict() for row in self.training],
-                "inference": self.inference.to_dict(),
-            },
+            "memory": jsonable({"training": self.training, "inference": self.inference}),
         }
 
     def summary(self) -> Blocks:
@@ -127,26 +124,20 @@ def summarize_cost(
         c: {p: flops_per_token(a, phase=p, convention=c, context_length=context) for p in phases}
         for c in covered
     }
+    one_replica: dict[str, Any] = {
+        "batch_size": batch_size,
+        "context_length": context,
+        "tensor_parallel": tensor_parallel,
+    }
 
-    def row(devices: int, strategy: Strategy, recomputation: Recomputation) -> TrainingMemory:
-        memory = estimate_memory(
-            a,
-            batch_size=batch_size,
-            context_length=context,
-            n_devices=devices,
-            strategy=strategy,
-            tensor_parallel=tensor_parallel,
-            precision=precision,
-            recomputation=recomputation,
-        )
-        return TrainingMemory(
-            n_devices=devices, strategy=strategy, recomputation=recomputation, memory=memory
-        )
+    def row(devices: int, **setup: Any) -> TrainingMemory:
+        memory = estimate_memory(a, n_devices=devices, precision=precision, **setup, **one_replica)
+        return TrainingMemory(n_devices=devices, memory=memory, **setup)
 
-    rows = [row(tensor_parallel, "ddp", "none"), row(tensor_parallel, "ddp", "full")]
+    rows = [row(tensor_parallel, strategy="ddp", recomputation=r) for r in ("none", "full")]
     if n_devices > tensor_parallel:
-        rows += [row(n_devices, strategy, "none") for strategy in STRATEGIES]
-        rows += [row(n_devices, "fsdp", "full")]
+        rows += [row(n_devices, strategy=strategy, recomputation="none") for strategy in STRATEGIES]
+        rows += [row(n_devices, strategy="fsdp", recomputation="full")]
     return ModelCost(
         name=name,
         notes=notes,
@@ -161,11 +152,8 @@ def summarize_cost(
         train_parts=flop_parts(a, context_length=context),
         flops={} if n_tokens is None else {c: n_tokens * per_token[c]["train"] for c in covered},
         training=tuple(rows),
-        inference=estimate_inference_memory(
-            a, batch_size=batch_size, context_length=context, tensor_parallel=tensor_parallel
-        ),
-        kv_cache_numbers_per_token=count_kv_cache(a, context_length=1)
-        // (2 if a.kind == "encoder_decoder" else 1),
+        inference=estimate_inference_memory(a, **one_replica),
+        kv_cache_numbers_per_token=count_kv_cache(a, context_length=1) // (1 + (a.kind == "encoder_decoder")),
     )
 
 
@@ -178,49 +166,38 @@ def _describe(a: Architecture) -> str:
     groups = tr(" ({n} for keys and values)", n=a.n_kv_heads) if a.n_kv_heads != a.n_heads else ""
     if a.d_latent_kv:
         groups = tr(" (latent of {n:,})", n=a.d_latent_kv)
-    window = ""
-    if a.attention_window:
-        window = tr(" ({n} layers see {window:,} tokens)", n=a.n_window_layers, window=a.attention_window)
+    window = tr(" ({a.n_window_layers} layers see {a.attention_window:,} tokens)", a=a)
+    attention = tr("{a.n_heads} heads of {a.d_head}{groups}", a=a, groups=groups)
     return tr(
-        "{kind}, {n_layers} layers of width {d_model:,}, {n_heads} heads of {d_head}{groups}, {mlp}, "
-        "{positions} positions{window}, vocabulary {vocab_size:,}",
+        "{kind}, {n_layers} layers of width {a.d_model:,}, {attention}, {mlp}, {a.positions} positions{window}, "
+        "vocabulary {a.vocab_size:,}",
+        a=a,
         kind=a.kind.replace("_", "-"),
         n_layers=n_layers,
-        d_model=a.d_model,
-        n_heads=a.n_heads,
-        d_head=a.d_head,
-        groups=groups,
+        attention=attention,
         mlp=_describe_mlp(a),
-        positions=a.positions,
-        window=window,
-        vocab_size=a.vocab_size,
+        window=window if a.attention_window else "",
     )
 
 
 def _describe_mlp(a: Architecture) -> str:
     if not a.n_experts:
-        return tr("{activation} MLP of {d_ff:,}", activation=a.activation, d_ff=a.d_ff)
-    shared = tr(" and {n} shared of {d_ff:,}", n=a.n_shared_experts, d_ff=a.d_ff_shared)
-    dense = tr(", MLP of {d_ff:,} in {n} layers", n=a.n_dense_layers, d_ff=a.d_ff)
+        return tr("{a.activation} MLP of {a.d_ff:,}", a=a)
+    shared = tr(" and {a.n_shared_experts} shared of {a.d_ff_shared:,}", a=a) if a.n_shared_experts else ""
+    dense = tr(", MLP of {a.d_ff:,} in {a.n_dense_layers} layers", a=a) if a.n_dense_layers else ""
     return tr(
-        "{used} of {n} {activation} experts of {d_ff:,}{shared} a token{dense}",
-        used=a.n_experts_per_token,
-        n=a.n_experts,
-        activation=a.activation,
-        d_ff=a.d_ff_expert,
-        shared=shared if a.n_shared_experts else "",
-        dense=dense if a.n_dense_layers else "",
+        "{a.n_experts_per_token} of {a.n_experts} {a.activation} experts of {a.d_ff_expert:,}{shared} a token{dense}",
+        a=a,
+        shared=shared,
+        dense=dense,
     )
 
 
 def _params_blocks(p: ParamCounts, a: Architecture) -> Blocks:
     used = tr("{used} of {n} used a token", used=a.n_experts_per_token, n=a.n_experts)
+    tied = tr("also the head") if a.tie_embeddings and a.heads else ""
     parts = [
-        (
-            tr("token embedding"),
-            p.token_embedding,
-            tr("also the head") if a.tie_embeddings and a.heads else "",
-        ),
+        (tr("token embedding"), p.token_embedding, tied),
         (tr("positions"), p.position_embedding, ""),
         (tr("segments"), p.segment_embedding, ""),
         (tr("embedding projection"), p.embedding_projection, ""),
@@ -241,18 +218,13 @@ def _params_blocks(p: ParamCounts, a: Architecture) -> Blocks:
     rows = [(name, f"{n:,}", format_percent(n / p.total), remark) for name, n, remark in parts if n]
     rows += [(name, f"{n:,}", format_params(n), remark) for name, n, remark in sums]
     table = Table(headers=("", "", "", ""), rows=rows, remarks=1)
-    return (Heading(tr("Parameters")), table, *(_mixture_blocks(p) if a.n_experts else ()))
-
-
-def _mixture_blocks(p: ParamCounts) -> Blocks:
-    """Which of the two counts is meant where."""
-    said = tr(
+    which = tr(
         "A mixture of experts: FLOPs are of the {active} active parameters; weights, gradients and optimizer of all "
         "{total}; activations of what a token passes.",
         active=format_params(p.active),
         total=format_params(p.total),
     )
-    return (Text(said, indent=2),)
+    return (Heading(tr("Parameters")), table, *((Text(which, indent=2),) if a.n_experts else ()))
 
 
 def _flops_blocks(cost: ModelCost) -> Blocks:
@@ -327,14 +299,11 @@ def _training_blocks(cost: ModelCost) -> Blocks:
         precision=cost.precision,
         split=split,
     )
+    heading = tr(
+        "Training memory of one device, micro-batch {cost.batch_size:,} x {cost.context_length:,}", cost=cost
+    )
     return (
-        Heading(
-            tr(
-                "Training memory of one device, micro-batch {batch:,} x {context:,}",
-                batch=cost.batch_size,
-                context=cost.context_length,
-            )
-        ),
+        Heading(heading),
         Table(headers=[tr("devices"), *columns.values()], rows=rows),
         Text(said, indent=2),
     )
@@ -351,26 +320,20 @@ def _bytes(value: int) -> str:
 
 def _inference_blocks(cost: ModelCost) -> Blocks:
     m = cost.inference
-    cache = tr(
-        "{size}  ({per_token} a token)",
-        size=format_bytes(m.kv_cache_bytes),
-        per_token=format_bytes(2 * cost.kv_cache_numbers_per_token),
+    lines = {
+        tr("weights"): m.weights_bytes,
+        tr("KV cache"): m.kv_cache_bytes,
+        tr("activations"): m.activations_bytes,
+        tr("logits"): m.logits_bytes,
+        tr("framework"): m.framework_bytes,
+        tr("total"): m.total_bytes,
+    }
+    texts = {name: format_bytes(n) for name, n in lines.items() if n}
+    if m.kv_cache_bytes:
+        a_token = format_bytes(2 * cost.kv_cache_numbers_per_token)
+        texts[tr("KV cache")] += tr("  ({a_token} a token)", a_token=a_token)
+    heading = tr(
+        "Inference memory of one device, 16 bits, batch {cost.batch_size:,} x {cost.context_length:,}",
+        cost=cost,
     )
-    lines = [
-        (tr("weights"), m.weights_bytes, ""),
-        (tr("KV cache"), m.kv_cache_bytes, cache),
-        (tr("activations"), m.activations_bytes, ""),
-        (tr("logits"), m.logits_bytes, ""),
-        (tr("framework"), m.framework_bytes, ""),
-        (tr("total"), m.total_bytes, ""),
-    ]
-    return (
-        Heading(
-            tr(
-                "Inference memory of one device, 16 bits, batch {batch:,} x {context:,}",
-                batch=cost.batch_size,
-                context=cost.context_length,
-            )
-        ),
-        Fields([(name, said or format_bytes(n)) for name, n, said in lines if n]),
-    )
+    return (Heading(heading), Fields(list(texts.items())))

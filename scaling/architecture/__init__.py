@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scaling.architecture.spec import Activation, Architecture, Head, Kind, Norm, NormPosition, Positions
+from scaling.architecture.fields import Activation, Head, Kind, Norm, NormPosition, Positions
+from scaling.architecture.spec import Architecture
 from scaling.lazy import lazy_names
 
 if TYPE_CHECKING:

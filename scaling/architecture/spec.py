@@ -26,70 +26,27 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from scaling.architecture.checks import (
-    check_latent_attention,
-    check_mixture,
-    check_relative_bias,
-    check_stacks,
-    check_window,
+from scaling.architecture.fields import (
+    CHOICES,
+    COUNTED_ONLY,
+    MAY_BE_ZERO,
+    Activation,
+    Head,
+    Kind,
+    Norm,
+    NormPosition,
+    Positions,
+    QkNorm,
     positive,
     whole,
 )
 from scaling.errors import UnknownNameError, UsageError
 
-Kind = Literal["decoder", "encoder", "encoder_decoder"]
-Norm = Literal["layer", "rms"]
-NormPosition = Literal["pre", "post", "both", "after", "parallel", "parallel_shared"]
-"""Where the norms of a block stand:
-
-- pre: x + f(norm(x)); post: norm(x + f(x)).
-- both: x + norm(f(norm(x))), four a block (Gemma 2 and 3); after: x + norm(f(x)) (OLMo 2).
-- parallel: x + attention(norm(x)) + mlp(norm'(x)) (GPT-NeoX); parallel_shared: the same with one norm (GPT-J, Phi).
-"""
-Activation = Literal["gelu", "gelu_tanh", "relu", "swiglu", "geglu"]
-Positions = Literal["learned", "rope", "relative_bias", "transformer_xl", "sinusoidal", "alibi", "none"]
-QkNorm = Literal["none", "head", "width"]
-Head = Literal["lm", "mlm", "pooler", "nsp", "rtd"]
-"""What is read off the last states, each with its parameters (d = d_model, e = d_embedding, V = vocab_size):
-
-- lm: logits over the vocabulary; shares the token embedding if `tie_embeddings`, else V d. No bias.
-- mlm: dense d → e with bias, activation, layer norm, then the tied embedding with an output bias (V).
-- pooler: dense d → d with bias and tanh on the first token.
-- nsp: linear d → 2 with bias on the pooled state; needs the pooler, which it brings along.
-- rtd: ELECTRA's discriminator, dense d → d with bias, activation, linear d → 1 with bias.
-"""
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "kind": get_args(Kind),
-    "norm": get_args(Norm),
-    "norm_position": get_args(NormPosition),
-    "activation": get_args(Activation),
-    "positions": get_args(Positions),
-    "qk_norm": get_args(QkNorm),
-}
-_COUNTS = ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_head", "d_ff", "vocab_size", "context_length")
-_FLAGS = (
-    "norm_bias", "norm_scale", "head_bias", "attention_sinks", "shared_expert_gate",
-    "embedding_norm", "qkv_bias", "attention_output_bias", "mlp_bias", "scale_attention",
-    "tie_embeddings", "scale_logits", "share_stacks",
+_OF_A_MIXTURE = (
+    "n_experts_per_token", "d_ff_expert", "n_shared_experts", "d_ff_shared", "shared_expert_gate", "n_dense_layers"
 )  # fmt: skip
-
-_SIZES_OR_NONE = (
-    "attention_window", "n_window_layers", "d_latent_q", "d_latent_kv", "d_head_rope", "n_experts",
-    "n_experts_per_token", "d_ff_expert", "n_shared_experts", "d_ff_shared", "n_dense_layers",
-)  # fmt: skip
-COUNTED_ONLY = (
-    "norm_scale",
-    "qk_norm",
-    "head_bias",
-    "attention_sinks",
-    "d_head_value",
-    "shared_expert_gate",
-    *_SIZES_OR_NONE,
-)
-"""Fields of models that are counted, not built; `to_dict` leaves them out where they have their default."""
 
 
 def _derived() -> Any:
@@ -195,11 +152,11 @@ class Architecture:
         self._check_types()
         self._check_attention()
         self._check_positions()
-        check_stacks(self)
+        _check_stacks(self)
         self._check_heads()
-        check_mixture(self)
-        check_latent_attention(self)
-        check_window(self)
+        _check_mixture(self)
+        _check_latent_attention(self)
+        _check_window(self)
 
     def _defaults(self) -> dict[str, Any]:
         """Values of the fields that may be left out, from the others."""
@@ -239,18 +196,17 @@ class Architecture:
         return 4 * whole("d_model", self.d_model)
 
     def _check_types(self) -> None:
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UnknownNameError(name, str(getattr(self, name)), choices)
-        for name in (*_COUNTS, "n_relative_buckets", "relative_max_distance", "d_embedding", "d_head_value"):
-            object.__setattr__(self, name, whole(name, getattr(self, name)))
-        for name in ("n_decoder_layers", "position_offset", "n_segments", *_SIZES_OR_NONE):
-            object.__setattr__(self, name, whole(name, getattr(self, name), least=0))
-        for name in _FLAGS:
-            if not isinstance(getattr(self, name), bool):
-                raise UsageError(f"{name} must be true or false, got {getattr(self, name)!r}.")
-        for name in ("norm_eps", "rope_theta"):
-            object.__setattr__(self, name, positive(name, getattr(self, name)))
+        for name, kind in _TYPES.items():
+            value = getattr(self, name)
+            if kind == "int":
+                object.__setattr__(self, name, whole(name, value, least=0 if name in MAY_BE_ZERO else 1))
+            elif kind == "float":
+                object.__setattr__(self, name, positive(name, value))
+            elif kind == "bool" and not isinstance(value, bool):
+                raise UsageError(f"{name} must be true or false, got {value!r}.")
 
     def _check_attention(self) -> None:
         if self.n_heads % self.n_kv_heads:
@@ -270,7 +226,7 @@ class Architecture:
         if self.positions == "transformer_xl" and self.kind != "decoder":
             raise UsageError(f"transformer_xl positions are defined for a decoder, got kind {self.kind!r}.")
         if self.positions == "relative_bias":
-            check_relative_bias(self)
+            _check_relative_bias(self)
 
     def _check_heads(self) -> None:
         heads = (self.heads,) if isinstance(self.heads, str) else tuple(self.heads)
@@ -336,12 +292,6 @@ class Architecture:
             (512, 1024)
         """
         _check_names(changes)
-        follow = {
-            n: None for n, v in self._safe_defaults().items() if getattr(self, n) == v and n not in changes
-        }
-        return dataclasses.replace(self, **{**follow, **changes})
-
-    def _safe_defaults(self) -> dict[str, Any]:
         defaults = self._defaults()
         if self.is_gated:
             del defaults["d_ff"]  # a gated width is always given
@@ -349,7 +299,8 @@ class Architecture:
             del defaults["d_ff_expert"]
         if self.d_model % self.n_heads:
             del defaults["d_head"]
-        return defaults
+        follow = {n: None for n, v in defaults.items() if getattr(self, n) == v and n not in changes}
+        return dataclasses.replace(self, **{**follow, **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """Every field by name, ready for JSON or TOML; `from_dict` reads it back.
@@ -382,8 +333,114 @@ class Architecture:
         return cls(**values)
 
 
+_TYPES = {f.name: f.type for f in dataclasses.fields(Architecture)}  # as they are written: "int", "bool", ...
+
+
 def _check_names(values: Mapping[str, Any]) -> None:
-    known = [f.name for f in dataclasses.fields(Architecture)]
     for name in values:
-        if name not in known:
-            raise UnknownNameError("architecture field", str(name), known)
+        if name not in _TYPES:
+            raise UnknownNameError("architecture field", str(name), _TYPES)
+
+
+# --- rules that concern several fields at once ---
+
+
+def _refuse_without(a: Architecture, names: tuple[str, ...], what: str, needed: str) -> None:
+    for name in names:
+        if getattr(a, name):
+            raise UsageError(f"{name} belongs to {what}, got {getattr(a, name)}; give {needed} too.")
+
+
+def _check_mixture(a: Architecture) -> None:
+    """Experts are of a decoder, some but not more than there are for each token, in at least one layer."""
+    if not a.n_experts:
+        _refuse_without(a, _OF_A_MIXTURE, "a mixture of experts", "n_experts")
+        return
+    if a.kind != "decoder":
+        raise UsageError(f"a mixture of experts is counted in a decoder only, got kind {a.kind!r}.")
+    if not 1 <= a.n_experts_per_token <= a.n_experts:
+        raise UsageError(
+            f"n_experts_per_token must be from 1 to the {a.n_experts} of n_experts, got {a.n_experts_per_token}: "
+            "it says how many experts a token passes."
+        )
+    if not a.d_ff_expert:
+        raise UsageError("a mixture of experts needs d_ff_expert, the width of one expert, got 0.")
+    if a.n_dense_layers >= a.n_layers:
+        raise UsageError(
+            f"n_dense_layers must leave a layer for the experts, got {a.n_dense_layers} of {a.n_layers} layers."
+        )
+    if bool(a.n_shared_experts) != bool(a.d_ff_shared):
+        raise UsageError(
+            f"n_shared_experts and their width d_ff_shared go together, got {a.n_shared_experts} and {a.d_ff_shared}."
+        )
+    if a.shared_expert_gate and not a.n_shared_experts:
+        raise UsageError("shared_expert_gate weighs the shared experts: give n_shared_experts too.")
+
+
+def _check_latent_attention(a: Architecture) -> None:
+    """Latents belong to multi-head latent attention, which has all its heads and a rotary part of its own."""
+    if not a.d_latent_kv:
+        _refuse_without(a, ("d_latent_q", "d_head_rope"), "latent attention", "d_latent_kv")
+        if a.d_head_value != a.d_head:
+            raise UsageError(
+                f"d_head_value other than d_head belongs to latent attention, got {a.d_head_value} beside {a.d_head}; "
+                "give d_latent_kv too."
+            )
+        return
+    if a.kind != "decoder" or a.n_kv_heads != a.n_heads:
+        raise UsageError(
+            f"latent attention is of a decoder with as many key as query heads, got kind {a.kind!r}, "
+            f"n_heads {a.n_heads} and n_kv_heads {a.n_kv_heads}."
+        )
+    if not 0 < a.d_head_rope < a.d_head:
+        raise UsageError(
+            f"d_head_rope is the rotary part of d_head {a.d_head} in latent attention and must lie inside it, "
+            f"got {a.d_head_rope}."
+        )
+
+
+def _check_window(a: Architecture) -> None:
+    """A window is of some layers of a decoder."""
+    if bool(a.attention_window) != bool(a.n_window_layers):
+        raise UsageError(
+            f"attention_window and n_window_layers go together, got {a.attention_window} and {a.n_window_layers}."
+        )
+    if a.attention_window and (a.kind != "decoder" or a.n_window_layers > a.n_layers):
+        raise UsageError(
+            f"n_window_layers are layers of a decoder, got {a.n_window_layers} in a {a.kind} of {a.n_layers} layers."
+        )
+
+
+def _check_stacks(a: Architecture) -> None:
+    """What belongs to two stacks is given to two stacks only."""
+    if a.kind != "encoder_decoder" and (a.n_decoder_layers or a.share_stacks):
+        raise UsageError(
+            f"n_decoder_layers and share_stacks belong to an encoder_decoder, got kind {a.kind!r}; "
+            "the blocks of a single stack are n_layers."
+        )
+    if a.kind == "encoder_decoder" and a.n_decoder_layers < 1:
+        raise UsageError("an encoder_decoder needs n_decoder_layers >= 1, got 0.")
+    if a.share_stacks and a.n_layers != a.n_decoder_layers:
+        raise UsageError(
+            f"share_stacks needs equal stacks, got n_layers {a.n_layers} and n_decoder_layers "
+            f"{a.n_decoder_layers}."
+        )
+    if a.d_embedding != a.d_model and a.kind != "encoder":
+        raise UsageError(
+            f"d_embedding other than d_model is for encoders (ELECTRA), got {a.d_embedding} for a {a.kind}."
+        )
+
+
+def _check_relative_bias(a: Architecture) -> None:
+    """Half the buckets of a side are exact, and at least one; the others reach on to the largest distance."""
+    least = 2 if a.kind == "decoder" else 4  # an encoder has two sides
+    if a.n_relative_buckets < least:
+        raise UsageError(
+            f"n_relative_buckets must be >= {least} for kind {a.kind!r}, got {a.n_relative_buckets}."
+        )
+    n_exact = a.n_relative_buckets // (4 if a.kind == "encoder" else 2)
+    if a.relative_max_distance <= n_exact:
+        raise UsageError(
+            f"relative_max_distance must be above the {n_exact} distances that {a.n_relative_buckets} "
+            f"n_relative_buckets tell apart exactly, got {a.relative_max_distance}."
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.cli.tables import Number
-from scaling.errors import DataError, UnitError, UsageError
+from scaling.errors import DataError, MissingFileError, UnitError, UsageError
 from scaling.render.terminal import note, say
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ def import_(tool: str, source: str, output: Path, force: bool, **options: Any) -
     for name, value in options.items():
         if value is not None and name not in TAKEN[tool]:
             raise UsageError(f"--{name.replace('_', '-')} says nothing about {tool}; leave it out.")
+    is_remote = WANDB_PROJECT.fullmatch(source) if tool == "wandb" else tool == "mlflow" and "://" in source
+    if not is_remote and not Path(source).exists():
+        raise MissingFileError(f"there is no {source}; give the folder or file with the logs of {tool}.")
     runs = _import(tool, source, options)
     runs.save(output, overwrite=force)
     for text in runs.notes:

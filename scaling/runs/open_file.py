@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from scaling.errors import DataError, MissingFileError
+from scaling.errors import DataError, MissingFileError, StorageError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".md", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 PACKING_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile)
@@ -182,7 +182,9 @@ def fetch(url: str, folder: Path, name: str, *, sha256: str | None = None) -> Pa
     """The file behind `url` as `folder`/`name`; it gets its name there when it is complete (and has this SHA-256).
 
     Raises:
-        DataError: no pooch, no network, no such page, another content than expected, a full disk.
+        MissingFileError: no network, no such page.
+        StorageError: a folder that cannot be written, a full disk.
+        DataError: no pooch, another content than expected.
     """
     try:
         import pooch
@@ -202,10 +204,10 @@ def fetch(url: str, folder: Path, name: str, *, sha256: str | None = None) -> Pa
     except requests.exceptions.HTTPError as error:
         status = "an error" if error.response is None else error.response.status_code
         why = "has the repository moved?" if sha256 else "check the address, and whether it needs a login."
-        raise DataError(f"{url} answers {status}; {why} Nothing was kept.") from error
+        raise MissingFileError(f"{url} answers {status}; {why} Nothing was kept.") from error
     except requests.exceptions.RequestException as error:
         instead = f"put it at {folder / name}" if sha256 else "give the file"
-        raise DataError(
+        raise MissingFileError(
             f"{url} cannot be reached ({type(error).__name__}); check the network, or fetch the file elsewhere and "
             f"{instead}."
         ) from error
@@ -217,7 +219,7 @@ def fetch(url: str, folder: Path, name: str, *, sha256: str | None = None) -> Pa
     except OSError as error:
         is_full = error.errno == errno.ENOSPC
         advice = " The disk is full: free some space or pass another --cache." if is_full else ""
-        raise DataError(
+        raise StorageError(
             f"{folder} cannot be written: {error.strerror or error}.{advice} Nothing was kept."
         ) from error
     return Path(path)

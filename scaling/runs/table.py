@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.files import whole_file
 
 if TYPE_CHECKING:
@@ -393,13 +393,14 @@ def write_columns(columns: Mapping[str, Any], path: Path, *, overwrite: bool = F
     if path.exists() and not overwrite:
         raise DataError(f"{path} exists already; choose another name or pass overwrite=True.")
     if not path.parent.is_dir():
-        raise DataError(f"{path.parent} is not a folder; create it first.")
+        raise MissingFileError(f"{path.parent} is not a folder; create it first.")
     try:
         with whole_file(path) as partial:
             _write(columns, partial, name)
     except (OSError, UnicodeEncodeError) as error:
         why = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} could not be written: {why}. Nothing was changed there.") from error
+        cannot = MissingFileError if isinstance(error, OSError) else DataError
+        raise cannot(f"{path} could not be written: {why}. Nothing was changed there.") from error
     return path
 
 

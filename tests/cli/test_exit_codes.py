@@ -70,6 +70,11 @@ sweep index none
 sweep restore none
 sweep import hf-trainer none -o x.csv
 sweep import nanochat none -o x.csv
+sweep import wandb none -o x.csv
+sweep import mlflow none -o x.csv
+sweep import tensorboard none -o x.csv
+data get epoch-chinchilla --cache runs.csv/cache
+sweep import nanochat nanochat.csv --bytes-per-token 4 -o none/x.csv
 sweep import nanochat empty -o x.csv --sizes none.csv
 """
 DAMAGED = """
@@ -142,6 +147,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("files")
     (place / "runs.csv").write_text(example_runs_text())
     (place / "bad.csv").write_bytes(b"n_params,n_tokens,loss\n1e9,\xff\xfe,2\n")
+    (place / "nanochat.csv").write_text("scaling_params,tokens_trained,val_bpb\n1e6,1e8,1.1\n")
     (place / "headers.csv").write_text("n_params,n_tokens,loss\n")
     (place / "bad.json").write_text("{")
     (place / "list.json").write_text("[1]")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scaling.architecture import Architecture
-from scaling.architecture.spec import COUNTED_ONLY
+from scaling.architecture.fields import COUNTED_ONLY
 from scaling.errors import UsageError
 from scaling.lm.models.cache import KVCache
 from scaling.lm.models.layers import activation_function, embedding
