@@ -28,7 +28,7 @@ from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.lm.corpus.documents import open_documents, stdlib_documents
 from scaling.lm.corpus.hashing import derive_key
 from scaling.lm.corpus.mixture import MixtureShare, MixtureWindows, count_epochs, normalise
-from scaling.lm.corpus.prepare import INDEX_FILE, load_index, load_own_tokenizer, prepare_corpus
+from scaling.lm.corpus.prepare import INDEX_FILE, SPLITS, load_index, load_own_tokenizer, prepare_corpus
 from scaling.lm.corpus.shards import (
     TokenStream,
     check_ids_of_file,
@@ -47,8 +47,8 @@ STDLIB_VOCAB_SIZE = 4096
 TOKENS = "tokens:"
 TOKENS_FORM = "tokens:DIR,dtype=uint16,vocab=50257"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_WEIGHT = re.compile(rf"{_NUMBER}(?=\*)")
-_NEXT = re.compile(rf"\+(?={_NUMBER}\*)")  # a + that no weight follows belongs to the name of a folder
+# weight*corpus, up to the next one: a + that no weight follows belongs to the name of a folder
+_PART = re.compile(rf"({_NUMBER})\*(.*?)(?:\+(?={_NUMBER}\*)|\Z)", re.DOTALL)
 _OPTIONS = re.compile(r"(?:,[a-z]+=[^,/]*)*$")
 # train.bin and val.bin (nanoGPT), fineweb_train_000001.bin (llm.c), .npy
 _SPLIT_FILES = {
@@ -57,8 +57,22 @@ _SPLIT_FILES = {
 }
 
 
+class _Ids:
+    """What is so of ids alone: no text stands behind them, and nobody knows their truth."""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        return None
+
+    def count_bytes(self, targets: NDArray[np.int64]) -> int | None:
+        return None
+
+    def true_log_probabilities(self, windows: NDArray[np.int64]) -> Floats | None:
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
-class SyntheticCorpus:
+class SyntheticCorpus(_Ids):
     """The synthetic language as a corpus."""
 
     language: SyntheticLanguage
@@ -72,30 +86,25 @@ class SyntheticCorpus:
         return self.language.vocab_size
 
     n_tokens_unique: ClassVar[None] = None
-    tokenizer: ClassVar[None] = None
 
     @property
     def fingerprint(self) -> str:
         return hash_parts("synthetic", self.language.bits, self.language.seed)
 
     def training_windows(self, context_length: int, *, seed: int) -> SyntheticWindows:
-        return SyntheticWindows(
-            language=self.language, context_length=context_length, stream=derive_key("training", seed)
-        )
+        stream = derive_key("training", seed)
+        return SyntheticWindows(language=self.language, context_length=context_length, stream=stream)
 
     def validation_windows(self, context_length: int) -> SyntheticWindows:
         stream = derive_key("validation", VALIDATION_SEED)
         return SyntheticWindows(language=self.language, context_length=context_length, stream=stream)
 
-    def count_bytes(self, targets: NDArray[np.int64]) -> int | None:
-        return None
-
     def true_log_probabilities(self, windows: NDArray[np.int64]) -> Floats:
         return self.language.log_probabilities(windows)[:, 1:]
 
 
-class _StoredTokens:
-    """What corpora on disk share: windows of the token streams of their two splits, whose truth nobody knows."""
+class _StoredTokens(_Ids):
+    """What corpora on disk share: windows of the token streams of their two splits."""
 
     def stream(self, split: str) -> TokenStream:
         raise NotImplementedError
@@ -104,12 +113,8 @@ class _StoredTokens:
         return StreamWindows(stream=self.stream("train"), context_length=context_length, seed=seed)
 
     def validation_windows(self, context_length: int) -> StreamWindows:
-        return StreamWindows(
-            stream=self.stream("validation"), context_length=context_length, seed=VALIDATION_SEED
-        )
-
-    def true_log_probabilities(self, windows: NDArray[np.int64]) -> Floats | None:
-        return None
+        stream = self.stream("validation")
+        return StreamWindows(stream=stream, context_length=context_length, seed=VALIDATION_SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +133,10 @@ class ShardCorpus(_StoredTokens):
 
     @cached_property
     def vocab_size(self) -> int:
-        return int(str(self.index["vocab_size"]))
+        return int(self.index["vocab_size"])
 
     @cached_property
-    def tokenizer(self) -> Tokenizer | None:
+    def tokenizer(self) -> Tokenizer:
         return load_own_tokenizer(self.folder, self.index)
 
     @property
@@ -141,10 +146,8 @@ class ShardCorpus(_StoredTokens):
     @property
     def fingerprint(self) -> str:
         index = load_index(self.folder)
-        shards = {name: [s["sha256"] for s in split["shards"]] for name, split in index["splits"].items()}
-        return hash_parts(
-            "shards", index["vocab_size"], index["tokenizer"]["hash"], shards["train"], shards["validation"]
-        )
+        shards = [[shard["sha256"] for shard in index["splits"][name]["shards"]] for name in SPLITS]
+        return hash_parts("shards", index["vocab_size"], index["tokenizer"]["hash"], *shards)
 
     def stream(self, split: str) -> TokenStream:
         """All shards of "train" or "validation" as one stream; each is compared with its SHA-256 once."""
@@ -157,11 +160,8 @@ class ShardCorpus(_StoredTokens):
 
     @cached_property
     def _token_bytes(self) -> NDArray[np.int64]:
-        tokenizer = self.tokenizer
-        assert tokenizer is not None
-        lengths = [len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)]
-        lengths[tokenizer.end_of_text] = 0  # a separator is not text
-        return np.array(lengths)
+        # the last id, the separator, is not text
+        return np.array([*(len(self.tokenizer.token_bytes(i)) for i in range(self.tokenizer.end_of_text)), 0])
 
     def count_bytes(self, targets: NDArray[np.int64]) -> int:
         return int(self._token_bytes[targets].sum())
@@ -180,8 +180,6 @@ class TokenFileCorpus(_StoredTokens):
     def name(self) -> str:
         return f"{TOKENS}{self.train[0].parent},dtype={self.dtype},vocab={self.vocab_size}"
 
-    tokenizer: ClassVar[None] = None
-
     @property
     def n_tokens_unique(self) -> int:
         return self.stream("train").n_tokens
@@ -198,12 +196,9 @@ class TokenFileCorpus(_StoredTokens):
         shards = [open_shard(file, dtype=self.dtype) for file in files]
         return TokenStream(shards, vocab_size=self.vocab_size, name=str(files[0]))
 
-    def count_bytes(self, targets: NDArray[np.int64]) -> int | None:
-        return None
-
 
 @dataclass(frozen=True, kw_only=True)
-class MixtureCorpus:
+class MixtureCorpus(_Ids):
     """Several corpora of one vocabulary, drawn by weight; validated on the same mixture."""
 
     corpora: tuple[Corpus, ...]
@@ -249,14 +244,9 @@ class MixtureCorpus:
         return MixtureWindows(sources=parts, weights=self.weights, seed=VALIDATION_SEED, once=True)
 
     def count_bytes(self, targets: NDArray[np.int64]) -> int | None:
-        """Bytes of the targets; None unless every source says that its ids are those of one tokenizer."""
-        tokenizers = [c.tokenizer for c in self.corpora]
-        known = [t.hash for t in tokenizers if t is not None]
-        one = len(known) == len(tokenizers) and len(set(known)) == 1
-        return self.corpora[0].count_bytes(targets) if one else None
-
-    def true_log_probabilities(self, windows: NDArray[np.int64]) -> Floats | None:
-        return None
+        """Bytes of the targets; None unless every source has a tokenizer, which is one for all."""
+        all_have = all(c.tokenizer is not None for c in self.corpora)
+        return self.corpora[0].count_bytes(targets) if all_have else None
 
 
 Corpus: TypeAlias = SyntheticCorpus | ShardCorpus | TokenFileCorpus | MixtureCorpus
@@ -277,8 +267,7 @@ def load_corpus(name: str | Path) -> Corpus:
         return MixtureCorpus(corpora=tuple(load_corpus(part) for _, part in parts), weights=weights)
     if name.startswith(TOKENS):
         folder, dtype, vocab_size = parse_token_files(name)
-        files = require_token_files(folder)
-        return TokenFileCorpus(**files, vocab_size=vocab_size, dtype=dtype)
+        return TokenFileCorpus(**require_token_files(folder), vocab_size=vocab_size, dtype=dtype)
     if name.split(":")[0] == "synthetic":
         return SyntheticCorpus(language=_parse_language(name))
     if name == "stdlib":
@@ -357,22 +346,15 @@ def split_mixture(name: str) -> list[tuple[float, str]] | None:
     """
     if "*" not in name or Path(name).is_dir():
         return None
-    parts, rest = [], name
-    while rest:
-        weight = _WEIGHT.match(rest)
-        if weight is None:
-            raise UsageError(
-                f"a mixture reads weight*corpus+weight*corpus; {rest!r} has no weight in {name!r}."
-            )
-        after = rest[weight.end() + 1 :]
-        following = _NEXT.search(after)
-        part, rest = (after[: following.start()], after[following.end() :]) if following else (after, "")
+    if _PART.match(name) is None:
+        raise UsageError(f"a mixture reads weight*corpus+weight*corpus; {name!r} has no weight in {name!r}.")
+    parts = [(float(weight), part) for weight, part in _PART.findall(name)]
+    for _, part in parts:
         if "+" in part and not part.startswith(TOKENS) and not Path(part).is_dir():
             raise UsageError(
                 f"a mixture reads weight*corpus+weight*corpus; {part!r} is no folder, and what follows its + "
                 f"has no weight in {name!r}."
             )
-        parts.append((float(weight.group()), part))
     if min(weight for weight, _ in parts) < 0:
         raise UsageError(f"the weights of a mixture must not be negative; got {name!r}.")
     return parts
@@ -402,10 +384,8 @@ def parse_token_files(name: str) -> tuple[Path, str, int]:
 
 def find_token_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     """The .bin and .npy files of the two splits, in name order."""
-    files = sorted(p for p in folder.glob("*") if p.suffix in (".bin", ".npy")) if folder.is_dir() else []
-    return {
-        split: tuple(p for p in files if pattern.fullmatch(p.stem)) for split, pattern in _SPLIT_FILES.items()
-    }
+    files = sorted(p for p in folder.glob("*") if p.suffix in (".bin", ".npy"))
+    return {split: tuple(p for p in files if name.fullmatch(p.stem)) for split, name in _SPLIT_FILES.items()}
 
 
 def require_token_files(folder: Path) -> dict[str, tuple[Path, ...]]:
@@ -416,8 +396,9 @@ def require_token_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     """
     found = find_token_files(folder)
     for split, files in found.items():
-        twice = {p.stem for p in files if p.suffix == ".bin"} & {p.stem for p in files if p.suffix == ".npy"}
-        if twice:
+        if twice := {
+            p.stem for p in files if p.with_suffix(".bin") in files and p.with_suffix(".npy") in files
+        }:
             name = min(twice)
             raise DataError(
                 f"{folder} holds {name}.bin and {name}.npy: the same tokens twice? Move one away."

@@ -58,14 +58,12 @@ def stdlib_documents(*, tests: bool = False) -> Iterator[Document]:
     skipped = {"site-packages", "dist-packages", "__pycache__"} | (
         set() if tests else {"test", "tests", "idle_test"}
     )
-    n_found = 0
-    for path in sorted(root.rglob("*.py")):
-        if skipped.isdisjoint(path.relative_to(root).parts[:-1]):
-            n_found += 1
-            # a few files are deliberately not UTF-8 (codec tests): bytes that form no character become U+FFFD
-            text = path.read_text(encoding="utf-8", errors="replace")
-            yield Document(text=text, origin=str(path.relative_to(root)))
-    if n_found == 0:
+    files = [f for f in sorted(root.rglob("*.py")) if skipped.isdisjoint(f.relative_to(root).parts[:-1])]
+    for file in files:
+        # a few files are deliberately not UTF-8 (codec tests): bytes that form no character become U+FFFD
+        text = file.read_text(encoding="utf-8", errors="replace")
+        yield Document(text=text, origin=str(file.relative_to(root)))
+    if not files:
         raise DataError(
             f"this Python keeps no .py files in {root}: name a folder of text instead of 'stdlib'."
         )
@@ -84,15 +82,11 @@ def huggingface_documents(
     path, _, config = name.partition(":")
     rows = load_dataset(path, config or None, split="train", streaming=True, revision=revision)
     for number, row in enumerate(rows):
-        yield Document(text=_text_of(row, field, f"row {number} of {name}"), origin=f"{name}#{number}")
+        yield _document(row, field, "row", number, name)
 
 
 def _path_documents(path: Path, field: str) -> Iterator[Document]:
-    files = (
-        sorted(p for p in path.rglob("*") if p.is_file() and _reader(p) is not None)
-        if path.is_dir()
-        else [path]
-    )
+    files = sorted(p for p in path.rglob("*") if p.is_file() and _reader(p)) if path.is_dir() else [path]
     if not files:
         raise DataError(f"{path} holds no .txt, .md, .py, .jsonl or .parquet file.")
     for file in files:
@@ -109,18 +103,17 @@ def left_out(source: str) -> dict[str, int]:
     path = Path(source)
     if not path.is_dir():
         return {}
-    return dict(
-        Counter(p.suffix.lower() or "no suffix" for p in path.rglob("*") if p.is_file() and not _reader(p))
-    )
+    files = (p for p in path.rglob("*") if p.is_file() and not _reader(p))
+    return dict(Counter(file.suffix.lower() or "no suffix" for file in files))
 
 
 def _reader(path: Path) -> Any | None:
-    suffixes = [s.lower() for s in path.suffixes]
-    if suffixes[-1:] == [".parquet"]:
-        return _parquet_documents
-    if suffixes[-1:] in ([".jsonl"], [".ndjson"]) or suffixes[-2:] == [".jsonl", ".gz"]:
+    kind = "".join(path.suffixes).lower()
+    if kind.endswith((".jsonl", ".ndjson", ".jsonl.gz")):
         return _jsonl_documents
-    return _text_documents if suffixes[-1:] in ([".txt"], [".md"], [".rst"], [".py"]) else None
+    if kind.endswith(".parquet"):
+        return _parquet_documents
+    return _text_documents if kind.endswith((".txt", ".md", ".rst", ".py")) else None
 
 
 def _text_documents(path: Path, field: str) -> Iterator[Document]:
@@ -134,27 +127,24 @@ def _text_documents(path: Path, field: str) -> Iterator[Document]:
 
 
 def _jsonl_documents(path: Path, field: str) -> Iterator[Document]:
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in _lines(path):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(f"line {number} of {path} is not JSON: {error}.") from error
-        yield Document(text=_text_of(row, field, f"line {number} of {path}"), origin=f"{path}#{number}")
+        yield _document(row, field, "line", number, path)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, gzipped or not; where it is damaged it is said after which line."""
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The numbered lines of a text file, gzipped or not; where it is damaged it is said after which line."""
     number = 0
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        zipped = path.suffix.lower() == ".gz"
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig") if zipped else path.open(encoding="utf-8-sig")
-        ) as lines:
-            for line in lines:
-                number += 1
-                yield line
+        with opened(path, "rt", encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                yield number, line
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} cannot be read after line {number} ({error}): it is cut short, damaged or not UTF-8. "
@@ -174,24 +164,21 @@ def _parquet_documents(path: Path, field: str) -> Iterator[Document]:
     if field not in file.schema_arrow.names:
         known = ", ".join(file.schema_arrow.names)
         raise DataError(f"{path} has no column {field!r}; it has {known}. Name the text column with --field.")
-    number = 0
-    for batch in _batches(file, field, path):
-        for text in batch.column(0).to_pylist():
-            yield Document(
-                text=_text_of({field: text}, field, f"row {number} of {path}"), origin=f"{path}#{number}"
-            )
-            number += 1
+    for number, text in enumerate(_column(file, field, path)):
+        yield _document({field: text}, field, "row", number, path)
 
 
-def _batches(file: Any, field: str, path: Path) -> Iterator[Any]:
-    """The batches of a Parquet file; damage inside names the file."""
+def _column(file: Any, field: str, path: Path) -> Iterator[Any]:
+    """The values of a column of a Parquet file; damage inside names the file."""
     try:
-        yield from file.iter_batches(columns=[field])
+        for batch in file.iter_batches(columns=[field]):
+            yield from batch.column(0).to_pylist()
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error} Fetch or make it again.") from error
 
 
-def _text_of(row: Any, field: str, where: str) -> str:
+def _document(row: Any, field: str, unit: str, number: int, source: str | Path) -> Document:
+    where = f"{unit} {number} of {source}"
     if not isinstance(row, dict) or field not in row:
         known = ", ".join(row) if isinstance(row, dict) else type(row).__name__
         raise DataError(f"{where} has no {field!r}; it has {known}. Name the text with --field.")
@@ -205,4 +192,4 @@ def _text_of(row: Any, field: str, where: str) -> str:
             f"{where} holds half of a surrogate pair (U+{ord(text[error.start]):04X}), which is no character. "
             "Leave the row out or put U+FFFD in its place."
         ) from error
-    return text
+    return Document(text=text, origin=f"{source}#{number}")

@@ -42,10 +42,8 @@ def derive_key(*parts: int | str) -> int:
     """One 64-bit key from a path of names and numbers: derive_key(seed, "train", epoch)."""
     key = 0
     for part in parts:
-        if isinstance(part, str):
-            for byte in part.encode():
-                key = mix_integer(key + byte + GOLDEN)
-        key = mix_integer(key + GOLDEN + (len(part) if isinstance(part, str) else part))
+        for number in (*part.encode(), len(part)) if isinstance(part, str) else (part,):
+            key = mix_integer(key + number + GOLDEN)
     return key
 
 
@@ -69,12 +67,10 @@ class Permutation:
 
     def __call__(self, positions: Any) -> NDArray[np.int64]:
         """Values at `positions` (any shape, each in 0..n-1)."""
-        values = np.asarray(positions, dtype=np.uint64)
-        out = self._rounds(values)
-        outside = out >= np.uint64(self.n)
-        while outside.any():  # the domain 4^half_bits is at most 4 times larger (16 for tiny n): a few walks
+        out = self._rounds(np.asarray(positions, dtype=np.uint64))
+        # the domain 4^half_bits is at most 4 times larger (16 for tiny n): a few walks
+        while (outside := out >= np.uint64(self.n)).any():
             out[outside] = self._rounds(out[outside])
-            outside = out >= np.uint64(self.n)
         return out.astype(np.int64)
 
     def _rounds(self, values: U64) -> U64:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -125,9 +126,10 @@ def _write(
     n_shard_tokens: int,
 ) -> dict[str, Any]:
     splits = {name: _SplitWriter(folder, name, n_shard_tokens) for name in SPLITS}
+    limit = math.inf if n_tokens_max is None else max(n_tokens_max, 1)
     n_empty = n_tokens = 0
     remaining = iter(documents)
-    while batch := list(itertools.islice(remaining, _BATCH_DOCUMENTS)):
+    while n_tokens < limit and (batch := list(itertools.islice(remaining, _BATCH_DOCUMENTS))):
         texts = [d.text for d in batch if d.text]
         n_empty += len(batch) - len(texts)
         for text, ids in zip(texts, tokenizer.encode_batch(texts)):
@@ -135,19 +137,16 @@ def _write(
             split = "validation" if document_fraction(body) < validation_fraction else "train"
             splits[split].add([*ids, tokenizer.end_of_text], n_bytes=len(body))
             n_tokens += len(ids) + 1
-            if n_tokens_max is not None and n_tokens >= n_tokens_max:
+            if n_tokens >= limit:
                 break
-        if n_tokens_max is not None and n_tokens >= n_tokens_max:
-            break
     if n_tokens == 0:
         raise DataError(f"the source holds no text: {n_empty} documents, all empty.")
     entries = {name: writer.close() for name, writer in splits.items()}
+    n_documents = sum(entry["n_documents"] for entry in entries.values())
     for name, entry in entries.items():
         if entry["n_tokens"] == 0:
-            raise DataError(
-                f"no document fell into the {name} split ({sum(e['n_documents'] for e in entries.values())} documents, "
-                f"validation fraction {validation_fraction}). Use more documents or another fraction."
-            )
+            nothing = _nothing_in(name, n_documents, validation_fraction)
+            raise DataError(f"{nothing}. Use more documents or another fraction.")
     save_tokenizer(tokenizer, folder / TOKENIZER_FILE)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -166,26 +165,21 @@ class _SplitWriter:
 
     def __init__(self, folder: Path, name: str, n_shard_tokens: int) -> None:
         self.folder, self.name, self.limit = folder, name, n_shard_tokens
+        self.writers: list[ShardWriter] = []  # the last one is open
         self.shards: list[dict[str, Any]] = []
         self.n_documents = self.n_bytes = 0
-        self._writer: ShardWriter | None = None
 
     def add(self, ids: list[int], *, n_bytes: int) -> None:
-        if self._writer is None:
-            self._writer = ShardWriter(self.folder / f"{self.name}_{len(self.shards):06d}.bin")
-        self._writer.write(ids)
+        if len(self.writers) == len(self.shards):
+            self.writers.append(ShardWriter(self.folder / f"{self.name}_{len(self.shards):06d}.bin"))
+        self.writers[-1].write(ids)
         self.n_documents += 1
         self.n_bytes += n_bytes
-        if self._writer.n_tokens >= self.limit:
-            self._roll()
-
-    def _roll(self) -> None:
-        if self._writer is not None:
-            self.shards.append(self._writer.close())
-            self._writer = None
+        if self.writers[-1].n_tokens >= self.limit:
+            self.shards.append(self.writers[-1].close())
 
     def close(self) -> dict[str, Any]:
-        self._roll()
+        self.shards += [writer.close() for writer in self.writers[len(self.shards) :]]
         n_tokens = sum(s["n_tokens"] for s in self.shards)
         return {
             "n_tokens": n_tokens,
@@ -253,15 +247,12 @@ def check_corpus(folder: str | Path) -> dict[str, Any]:
     load_own_tokenizer(folder, index)
     for split in index["splits"].values():
         for entry in split["shards"]:
-            ids = open_shard(folder / entry["file"])
+            file = folder / entry["file"]
+            ids = open_shard(file)
             if len(ids) != entry["n_tokens"] or hashlib.sha256(ids.tobytes()).hexdigest() != entry["sha256"]:
-                raise DataError(
-                    f"{folder / entry['file']} is not the file that was prepared (hash or count differs)."
-                )
+                raise DataError(f"{file} is not the file that was prepared (hash or count differs).")
             if len(ids) and int(ids.max()) >= index["vocab_size"]:
-                raise DataError(
-                    f"{folder / entry['file']} holds ids outside the vocabulary of {index['vocab_size']}."
-                )
+                raise DataError(f"{file} holds ids outside the vocabulary of {index['vocab_size']}.")
     return index
 
 
@@ -298,11 +289,11 @@ def cut_where_few(
         first.append(document)
         sides |= _sides([document], validation_fraction)
         if len(sides) == 2:
-            return itertools.chain(first, remaining), None
-    if len(first) == MAX_FEW or not any(d.text for d in first):
+            break
+    if len(sides) == 2 or len(first) == MAX_FEW or not sides:  # split, too many to cut, or without a text
         return itertools.chain(first, remaining), None
     pieces, cut = _pieces(first, validation_fraction)
-    if not _both(pieces, validation_fraction):
+    if len(_sides(pieces, validation_fraction)) < 2:
         raise DataError(_advice(first, validation_fraction))
     return iter(pieces), cut
 
@@ -340,17 +331,17 @@ def _sides(documents: Iterable[Document], validation_fraction: float) -> set[boo
     return {document_fraction(body) < validation_fraction for body in bodies}
 
 
-def _both(documents: Iterable[Document], validation_fraction: float) -> bool:
-    return len(_sides(documents, validation_fraction)) == 2
+def _nothing_in(split: str, n_documents: int, validation_fraction: float) -> str:
+    return (
+        f"no document fell into the {split} split ({n_documents} documents, "
+        f"validation fraction {validation_fraction})"
+    )
 
 
 def _advice(documents: Sequence[Document], validation_fraction: float) -> str:
     missing = "train" if True in _sides(documents, validation_fraction) else "validation"
-    what = (
-        f"no document fell into the {missing} split ({len(documents)} documents, "
-        f"validation fraction {validation_fraction})"
-    )
+    what = _nothing_in(missing, len(documents), validation_fraction)
     for fraction in sorted(_FRACTIONS, key=lambda f: abs(f - validation_fraction)):
-        if _both(documents, fraction) or _both(_pieces(documents, fraction)[0], fraction):
+        if any(len(_sides(d, fraction)) == 2 for d in (documents, _pieces(documents, fraction)[0])):
             return f"{what}. A validation fraction of {fraction} works: --validation-fraction {fraction}."
     return f"{what}, and no other fraction helps: give more text."

@@ -64,10 +64,8 @@ class ShardWriter:
 
     def close(self) -> dict[str, Any]:
         """Finish the file; returns its entry of the index (file, n_tokens, sha256 of the ids)."""
-        header = np.zeros(256, dtype="<i4")
-        header[:3] = MAGIC, VERSION, self.n_tokens
         self._file.seek(0)
-        self._file.write(header.tobytes())
+        self._file.write(np.array([MAGIC, VERSION, self.n_tokens], dtype="<i4").tobytes())
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -170,12 +168,16 @@ class TokenStream:
 
     def check_ids(self, ids: NDArray[np.int64]) -> None:
         """Raise when ids lie outside the vocabulary: the wrong tokenizer or the wrong dtype."""
-        if ids.size and (ids.max() >= self.vocab_size or ids.min() < 0):
-            bad = int(ids.max()) if ids.max() >= self.vocab_size else int(ids.min())
-            raise DataError(
-                f"{self.name} holds the id {bad}, outside its vocabulary of {self.vocab_size}. "
-                "It was made with another tokenizer, or its dtype is declared wrong."
-            )
+        if ids.size:
+            _require_in_vocabulary(self.name, int(ids.max()), int(ids.min()), self.vocab_size)
+
+
+def _require_in_vocabulary(name: object, largest: int, smallest: int, vocab_size: int) -> None:
+    if largest >= vocab_size or smallest < 0:
+        raise DataError(
+            f"{name} holds the id {largest if largest >= vocab_size else smallest}, outside its vocabulary of "
+            f"{vocab_size}. It was made with another tokenizer, or its dtype is declared wrong."
+        )
 
 
 def hash_file(path: Path, *, skip: int = 0) -> str:
@@ -217,11 +219,7 @@ def check_ids_of_file(path: Path, *, dtype: str | None, vocab_size: int) -> None
         raise DataError(
             f"every second id of {path} is 0: it looks like uint32 read as {dtype}. Say dtype=uint32."
         )
-    if largest >= vocab_size or smallest < 0:
-        raise DataError(
-            f"{path} holds the id {largest if largest >= vocab_size else smallest}, outside its vocabulary of "
-            f"{vocab_size}. It was made with another tokenizer, or its dtype is declared wrong."
-        )
+    _require_in_vocabulary(path, largest, smallest, vocab_size)
 
 
 @lru_cache(maxsize=4096)

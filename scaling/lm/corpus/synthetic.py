@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ _UNIT = 2.0**64
 SLOT_THRESHOLDS = tuple(
     int((1 - FRESH_PROBABILITY) * sum(SUCCESSOR_WEIGHTS[:r]) * _UNIT) for r in range(1, N_SUCCESSORS)
 )
+START_SLOT_THRESHOLDS = tuple(int(sum(SUCCESSOR_WEIGHTS[:r]) * _UNIT) for r in range(1, N_SUCCESSORS))
 AGE_THRESHOLDS = tuple(int((1 - (1 - FRESH_PROBABILITY) ** g) * 2.0**53) for g in range(1, MAX_AGE + 1))
 SPELLING_MULTIPLIERS = (0x9E3779B1, 0x85EBCA6B)  # odd, hence invertible modulo 4^b
 _BLOCK_ROWS = 1024  # windows made together: arrays of a few kB per step stay in the cache
@@ -122,13 +123,10 @@ class SyntheticLanguage:
         steps = np.arange(1, n_words + 1, dtype=np.uint64) * np.uint64(GOLDEN)
         draws = mix(keys[None, :] + steps[:, None])  # (n_words, n_rows): each step is contiguous
         is_fresh = (draws >> np.uint64(62)) == 3
-        slots = np.zeros(draws.shape, dtype=np.int64)
-        for threshold in SLOT_THRESHOLDS:
-            slots += draws >= np.uint64(threshold)
+        slots = _count_passed(draws, SLOT_THRESHOLDS)
         words = np.empty(draws.shape, dtype=np.int64)
         words[is_fresh] = self.quantile(draws[is_fresh] << np.uint64(2))
-        word = self._stationary_words(keys)
-        words[0] = word
+        words[0] = word = self._stationary_words(keys)
         for j in range(1, n_words):
             word = self.successors(word, slots[j])
             np.copyto(word, words[j], where=is_fresh[j])
@@ -145,10 +143,7 @@ class SyntheticLanguage:
         for age in range(1, int(ages.max(initial=0)) + 1):
             active = np.flatnonzero(ages >= age)
             draw = mix(base[active] + np.uint64((GOLDEN * (age + 1)) & MASK))
-            slots = np.zeros(len(active), dtype=np.int64)
-            for weight in np.cumsum(SUCCESSOR_WEIGHTS)[:-1]:
-                slots += draw >= np.uint64(int(float(weight) * _UNIT))
-            word[active] = self.successors(word[active], slots)
+            word[active] = self.successors(word[active], _count_passed(draw, START_SLOT_THRESHOLDS))
         return word
 
     def quantile(self, draws: NDArray[np.uint64]) -> Ints:
@@ -164,13 +159,11 @@ class SyntheticLanguage:
         v -= OFFSET
         return np.clip(np.floor(v, out=v).astype(np.int64), 1, self.n_words)
 
-    def successors(self, words: Ints, slots: Ints) -> Ints:
+    def successors(self, words: Ints, slots: Ints | int) -> Ints:
         """The `slots`-th (0..3) successor of each word."""
         index = words * N_SUCCESSORS + slots
-        if self.n_words <= MAX_TABLE_WORDS:
-            from_table: Ints = self._successor_table[index].astype(np.int64)
-            return from_table
-        return self._hashed_successors(index)
+        has_table = self.n_words <= MAX_TABLE_WORDS
+        return self._successor_table[index].astype(np.int64) if has_table else self._hashed_successors(index)
 
     def _hashed_successors(self, index: Ints) -> Ints:
         draws = mix(index.astype(np.uint64) * np.uint64(GOLDEN) + np.uint64(self.successor_key))
@@ -192,23 +185,19 @@ class SyntheticLanguage:
         out[..., 1] = (code & (2**self.bits - 1)) + 2**self.bits
         return out.reshape(*words.shape[:-1], 2 * words.shape[-1])
 
-    def spelling_codes(self, words: Ints) -> Ints:
-        """The scrambled number 0..K-1 of each word, whose high and low b bits are its two letters."""
+    def spelling_codes(self, words: Any) -> Any:
+        """The scrambled number 0..K-1 of each word (array or tensor); its high and low b bits are its two letters."""
         mask = self.n_words - 1
         code = ((words - 1) * SPELLING_MULTIPLIERS[0]) & mask
         code ^= code >> self.bits
-        return np.asarray((code * SPELLING_MULTIPLIERS[1]) & mask)
+        return (code * SPELLING_MULTIPLIERS[1]) & mask
 
     def words_of(self, ids: NDArray[np.integer]) -> Ints:
         """Words of ids that start at a word: (..., 2 n) → (..., n). The inverse of `spell`."""
         mask = self.n_words - 1
         pairs = ids.astype(np.int64).reshape(*ids.shape[:-1], -1, 2)
         first, second = pairs[..., 0], pairs[..., 1] - 2**self.bits
-        if ids.size and not (
-            first.min() >= 0
-            and first.max() < 2**self.bits
-            and 0 <= second.min() <= second.max() < 2**self.bits
-        ):
+        if ((first | second) >> self.bits).any():  # a letter has b bits
             raise UsageError(
                 "these ids are not whole words of this language: windows must start at a first token."
             )
@@ -229,10 +218,8 @@ class SyntheticLanguage:
     @cached_property
     def word_entropy(self) -> float:
         """H0, the entropy of P0 in nats per word."""
-        return math.fsum(
-            -float((p * np.log(p)).sum())
-            for p in (self.word_probability(block) for block in self._word_blocks())
-        )
+        probabilities = map(self.word_probability, self._word_blocks())
+        return math.fsum(-float((p * np.log(p)).sum()) for p in probabilities)
 
     @cached_property
     def first_token_probability(self) -> Floats:
@@ -256,23 +243,17 @@ class SyntheticLanguage:
             (n_windows, length) nats, NaN for the first word of each window (its context is unknown).
         """
         length = ids.shape[1]
-        padded = (
-            ids if length % 2 == 0 else np.concatenate([ids, np.full_like(ids[:, :1], 2**self.bits)], axis=1)
-        )
+        padded = np.pad(ids, ((0, 0), (0, length % 2)), constant_values=2**self.bits)
         words = self.words_of(padded)
         out = np.full(padded.shape, np.nan)
-        if words.shape[1] < 2:
-            return out[:, :length]
         before, word = words[:, :-1], words[:, 1:]
         first = padded[:, 2::2].astype(np.int64)
         p_word = FRESH_PROBABILITY * self.word_probability(word)
         p_first = FRESH_PROBABILITY * self.first_token_probability[first]
         for slot, weight in enumerate(SUCCESSOR_WEIGHTS):
-            successor = self.successors(before, np.full_like(before, slot))
-            p_word += (1 - FRESH_PROBABILITY) * weight * (successor == word)
-            p_first += (
-                (1 - FRESH_PROBABILITY) * weight * (self.spelling_codes(successor) >> self.bits == first)
-            )
+            successor, mass = self.successors(before, slot), (1 - FRESH_PROBABILITY) * weight
+            p_word += mass * (successor == word)
+            p_first += mass * (self.spelling_codes(successor) >> self.bits == first)
         out[:, 2::2] = np.log(p_first)
         out[:, 3::2] = np.log(p_word / p_first)
         return out[:, :length]
@@ -283,9 +264,7 @@ class SyntheticLanguage:
         With p = .25 P0(w) and m the (merged) mass of a successor:
         .25 H0 - .25 ln .25 + sum over distinct successors of [-(p + m) ln(p + m) + p ln p].
         """
-        successor = np.stack(
-            [self.successors(words, np.full_like(words, r)) for r in range(N_SUCCESSORS)], axis=-1
-        )
+        successor = self.successors(words[..., None], np.arange(N_SUCCESSORS))
         weight = (1 - FRESH_PROBABILITY) * np.array(SUCCESSOR_WEIGHTS)
         same = successor[..., :, None] == successor[..., None, :]
         merged = (same * weight).sum(-1)
@@ -300,7 +279,7 @@ class SyntheticLanguage:
         words = np.arange(1, self.n_words + 1)
         fresh = self.word_probability(words)
         fresh = fresh / fresh.sum()
-        targets = [self.successors(words, np.full_like(words, r)) - 1 for r in range(N_SUCCESSORS)]
+        targets = [self.successors(words, r) - 1 for r in range(N_SUCCESSORS)]
         now: Floats = fresh
         for _ in range(400):  # the error shrinks by .75 a step: 1e-13 after 104
             after = FRESH_PROBABILITY * fresh
@@ -323,9 +302,16 @@ class SyntheticLanguage:
             words = np.arange(1, self.n_words + 1)
             value = float((self.stationary_probability() * self.next_word_entropy(words)).sum()) / 2
             return Entropy(value=value, standard_error=0.0)
-        words = np.ascontiguousarray(
-            self._words(np.arange(n_windows, dtype=np.uint64), 64, derive_key("entropy"))
-        )
-        per_window = self.next_word_entropy(words).mean(axis=1) / 2
+        words = self._words(np.arange(n_windows, dtype=np.uint64), 64, derive_key("entropy"))
+        # means are summed in the order of the memory: a row a window
+        per_window = self.next_word_entropy(np.ascontiguousarray(words)).mean(axis=1) / 2
         error = float(per_window.std(ddof=1)) / math.sqrt(n_windows)
         return Entropy(value=float(per_window.mean()), standard_error=error)
+
+
+def _count_passed(draws: NDArray[np.uint64], thresholds: tuple[int, ...]) -> Ints:
+    """How many of the thresholds each draw reaches: its slot."""
+    slots = np.zeros(draws.shape, dtype=np.int64)
+    for threshold in thresholds:
+        slots += draws >= np.uint64(threshold)
+    return slots

@@ -16,8 +16,7 @@ from scaling.lm.corpus.synthetic import (
     N_SUCCESSORS,
     OFFSET,
     SLOT_THRESHOLDS,
-    SPELLING_MULTIPLIERS,
-    SUCCESSOR_WEIGHTS,
+    START_SLOT_THRESHOLDS,
     SyntheticLanguage,
 )
 
@@ -50,7 +49,7 @@ class TorchSyntheticLanguage:
         steps = torch.arange(1, n_words + 1, device=self.device) * _signed(GOLDEN)
         draws = _mix(keys[None, :] + steps[:, None])
         is_fresh = _shift_right(draws, 62) == 3
-        slots = sum((_at_least(draws, t).long() for t in SLOT_THRESHOLDS), torch.zeros_like(draws))
+        slots = _count_passed(draws, SLOT_THRESHOLDS)
         fresh = self._quantile(draws << 2)
         words = [self._stationary_words(keys)]
         for j in range(1, n_words):
@@ -61,24 +60,18 @@ class TorchSyntheticLanguage:
         base = _mix(keys + _signed(derive_key("start")))
         ages = torch.searchsorted(self._ages, _shift_right(base, 11), right=True)
         word = self._quantile(_mix(base + _signed(GOLDEN)))
-        cumulative = [sum(SUCCESSOR_WEIGHTS[: r + 1]) for r in range(N_SUCCESSORS - 1)]
         # a fixed number of masked steps: reading the largest age back would stall the device
         n_steps = MAX_AGE if self.device.type != "cpu" else int(ages.max())
         for age in range(1, n_steps + 1):
             draw = _mix(base + _signed((GOLDEN * (age + 1)) & MASK))
-            slots = sum(
-                (_at_least(draw, int(c * 2.0**64)).long() for c in cumulative), torch.zeros_like(draw)
-            )
+            slots = _count_passed(draw, START_SLOT_THRESHOLDS)
             word = torch.where(ages >= age, self._successors(word, slots), word)
         return word
 
     def _quantile(self, draws: Tensor) -> Tensor:
         v = _shift_right(draws, 11).double() * 2.0**-53
-        v = v * self.language.mass
-        v = v + self.language.tail
-        power = torch.sqrt(v)
-        v = (v * v) * power
-        return torch.floor(1.0 / v - OFFSET).long().clamp(1, self.language.n_words)
+        v = v * self.language.mass + self.language.tail
+        return torch.floor(1.0 / ((v * v) * torch.sqrt(v)) - OFFSET).long().clamp(1, self.language.n_words)
 
     def _successors(self, words: Tensor, slots: Tensor) -> Tensor:
         index = words * N_SUCCESSORS + slots
@@ -88,12 +81,8 @@ class TorchSyntheticLanguage:
         return self._quantile(_mix(index * _signed(GOLDEN) + _signed(self.language.successor_key)))
 
     def _spell(self, words: Tensor) -> Tensor:
-        bits, mask = self.language.bits, self.language.n_words - 1
-        code = ((words - 1) * SPELLING_MULTIPLIERS[0]) & mask
-        code = code ^ (code >> bits)
-        code = (code * SPELLING_MULTIPLIERS[1]) & mask
-        pair = torch.stack([code >> bits, (code & (2**bits - 1)) + 2**bits], dim=-1)
-        return pair.flatten(1)
+        bits, code = self.language.bits, self.language.spelling_codes(words)
+        return torch.stack([code >> bits, (code & (2**bits - 1)) + 2**bits], dim=-1).flatten(1)
 
 
 def _signed(value: int) -> int:
@@ -105,9 +94,10 @@ def _shift_right(z: Tensor, bits: int) -> Tensor:
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def _at_least(draws: Tensor, threshold: int) -> Tensor:
-    """draws >= threshold, both read as unsigned."""
-    return (draws ^ _SIGN) >= _signed(threshold ^ 2**63)
+def _count_passed(draws: Tensor, thresholds: tuple[int, ...]) -> Tensor:
+    """How many of the thresholds each draw reaches, both read as unsigned."""
+    passed = ((draws ^ _SIGN) >= _signed(threshold ^ 2**63) for threshold in thresholds)
+    return sum(passed, torch.zeros_like(draws))
 
 
 def _mix(z: Tensor) -> Tensor:

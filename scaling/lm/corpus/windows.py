@@ -53,9 +53,9 @@ class StreamWindows:
 
     def windows(self, first: int, count: int) -> Ids:
         length = self.context_length
-        places = shuffled(first, count, self.n_windows, self.seed, "epoch")
-        rows = [self.stream.read(int(i) * length, length + 1) for i in places]
-        ids = np.stack(rows) if rows else np.empty((0, length + 1), dtype=np.int64)
+        ids = np.empty((count, length + 1), dtype=np.int64)
+        for row, place in enumerate(shuffled(first, count, self.n_windows, self.seed, "epoch")):
+            ids[row] = self.stream.read(int(place) * length, length + 1)
         self.stream.check_ids(ids)
         return ids
 
@@ -90,9 +90,8 @@ class SyntheticWindows:
         return self.language.vocab_size
 
     def windows(self, first: int, count: int) -> Ids:
-        return self.language.windows(first, count, self.context_length + 1, stream=self.stream).astype(
-            np.int64
-        )
+        ids = self.language.windows(first, count, self.context_length + 1, stream=self.stream)
+        return ids.astype(np.int64)
 
 
 Windows: TypeAlias = StreamWindows | SyntheticWindows  # or a mixture of them, `MixtureWindows`

@@ -38,21 +38,30 @@ class Tokenizer(ABC):
         """Number of ids, the end-of-text id included."""
 
     @property
-    @abstractmethod
     def end_of_text(self) -> int:
-        """Id that separates documents. `encode` never returns it: text cannot forge a separator."""
+        """The last id separates documents. `encode` never returns it: text cannot forge a separator."""
+        return self.vocab_size - 1
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, nothing added. Raises UsageError where it is not UTF-8."""
 
     @abstractmethod
-    def token_bytes(self, token: int) -> bytes:
-        """The UTF-8 bytes one id stands for (possibly an incomplete character)."""
+    def _bytes_of(self, token: int) -> bytes:
+        """The bytes of an id below the end of text."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Everything that decides the ids, as JSON values; `hash` is taken over it."""
+
+    def token_bytes(self, token: int) -> bytes:
+        """The UTF-8 bytes one id stands for (possibly an incomplete character)."""
+        if not 0 <= token < self.vocab_size:
+            raise DataError(
+                f"ids of this {self.kind} tokenizer lie in 0..{self.vocab_size - 1}; got {token}. "
+                f"The ids were made with another tokenizer (this one is {self.hash})."
+            )
+        return END_OF_TEXT.encode() if token == self.end_of_text else self._bytes_of(token)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of several texts."""
@@ -75,14 +84,6 @@ class Tokenizer(ABC):
         text = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _check(self, token: int) -> int:
-        if not 0 <= token < self.vocab_size:
-            raise DataError(
-                f"ids of this {self.kind} tokenizer lie in 0..{self.vocab_size - 1}; got {token}. "
-                f"The ids were made with another tokenizer (this one is {self.hash})."
-            )
-        return token
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tokenizer) and self.to_dict() == other.to_dict()
 
@@ -97,21 +98,14 @@ class ByteTokenizer(Tokenizer):
     """Id = byte value; 256 is the end of text."""
 
     kind = "byte"
-
-    @property
-    def vocab_size(self) -> int:
-        return 257
-
-    @property
-    def end_of_text(self) -> int:
-        return 256
+    vocab_size = 257
 
     def encode(self, text: str) -> list[int]:
         require_utf8(text)
         return list(text.encode())
 
-    def token_bytes(self, token: int) -> bytes:
-        return END_OF_TEXT.encode() if self._check(token) == 256 else bytes([token])
+    def _bytes_of(self, token: int) -> bytes:
+        return bytes([token])
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind}
@@ -141,10 +135,6 @@ class CharTokenizer(Tokenizer):
     def vocab_size(self) -> int:
         return len(self.alphabet) + 1
 
-    @property
-    def end_of_text(self) -> int:
-        return len(self.alphabet)
-
     def encode(self, text: str) -> list[int]:
         require_utf8(text)
         try:
@@ -157,9 +147,8 @@ class CharTokenizer(Tokenizer):
                 "or use the byte tokenizer."
             ) from error
 
-    def token_bytes(self, token: int) -> bytes:
-        is_end = self._check(token) == self.end_of_text
-        return (END_OF_TEXT if is_end else self.alphabet[token]).encode()
+    def _bytes_of(self, token: int) -> bytes:
+        return self.alphabet[token].encode()
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind, "alphabet": self.alphabet}

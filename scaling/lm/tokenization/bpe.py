@@ -19,17 +19,18 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
 import re
 import sys
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any, Literal
 
 from scaling.errors import DataError, UsageError
-from scaling.lm.tokenization.base import END_OF_TEXT, Tokenizer, require_utf8
+from scaling.lm.tokenization.base import Tokenizer, require_utf8
 
 Pair = tuple[int, int]
 N_BYTES = 256
@@ -52,7 +53,7 @@ class BytePairTokenizer(Tokenizer):
 
     def __init__(self, merges: Sequence[tuple[bytes, bytes]], *, engine: Engine = "auto") -> None:
         self.merges = tuple(merges)
-        self._tokens: list[bytes] = [bytes([b]) for b in byte_order()]
+        self._tokens = [bytes([b]) for b in byte_order()]
         self._id_of = {token: i for i, token in enumerate(self._tokens)}
         self._ranks: dict[Pair, tuple[int, int]] = {}  # pair → (order learnt, merged id)
         for rank, (left, right) in enumerate(self.merges):
@@ -77,10 +78,6 @@ class BytePairTokenizer(Tokenizer):
         return len(self._tokens) + 1
 
     @property
-    def end_of_text(self) -> int:
-        return len(self._tokens)
-
-    @property
     def engine(self) -> str:
         """The engine in use: "tokenizers" or "python"."""
         return "python" if self._fast is None else "tokenizers"
@@ -88,19 +85,18 @@ class BytePairTokenizer(Tokenizer):
     def encode(self, text: str) -> list[int]:
         require_utf8(text)
         if self._fast is not None:
-            ids: list[int] = self._fast.encode(text).ids
-            return ids
+            return list(self._fast.encode(text).ids)
         return [i for word in split_words(text) for i in self._encode_word(word)]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         if self._fast is None:
-            return [self.encode(text) for text in texts]
+            return super().encode_batch(texts)
         for text in texts:
             require_utf8(text)
         return [encoding.ids for encoding in self._fast.encode_batch_fast(list(texts))]
 
-    def token_bytes(self, token: int) -> bytes:
-        return END_OF_TEXT.encode() if self._check(token) == self.end_of_text else self._tokens[token]
+    def _bytes_of(self, token: int) -> bytes:
+        return self._tokens[token]
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind, "merges": [[left.hex(), right.hex()] for left, right in self.merges]}
@@ -113,14 +109,10 @@ class BytePairTokenizer(Tokenizer):
         (rank, merged), pair = min(fitting)
         return rank, pair, _replace(ids, pair, merged)
 
-    def byte_ids(self, word: str) -> list[int]:
-        """Base ids of the bytes of `word`, before any merge."""
-        return [self._id_of[bytes([b])] for b in word.encode()]
-
     def _encode_word(self, word: str) -> list[int]:
         ids = self._cache.get(word)
         if ids is None:
-            ids = self.byte_ids(word)
+            ids = byte_ids(word)
             while (step := self.merge_step(ids)) is not None:
                 ids = step[2]
             if len(self._cache) < 100_000:  # words repeat (Zipf): this bounds memory and catches nearly all
@@ -129,22 +121,25 @@ class BytePairTokenizer(Tokenizer):
 
     @cached_property
     def _fast(self) -> Any | None:
-        if self._engine == "python":
-            return None
-        try:
-            return to_tokenizers(self)
-        except ImportError as error:
-            if self._engine == "tokenizers":
-                raise UsageError(
-                    "engine 'tokenizers' needs the library: pip install 'isoflop[train]'."
-                ) from error
-            return None
+        return to_tokenizers(self) if _has_library(self._engine) else None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"merges": self.merges, "engine": self._engine}
+    def __reduce__(self) -> tuple[Any, ...]:  # the library's object and the cache are made anew
+        return partial(BytePairTokenizer, engine=self._engine), (self.merges,)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["merges"], engine=state["engine"])  # type: ignore[misc]
+
+def _has_library(engine: Engine) -> bool:
+    """Whether to use the library `tokenizers`."""
+    if engine == "python":
+        return False
+    try:
+        import tokenizers  # noqa: F401
+    except ImportError as error:
+        if engine == "tokenizers":
+            raise UsageError(
+                "engine 'tokenizers' needs the library: pip install 'isoflop[train]'."
+            ) from error
+        return False
+    return True
 
 
 def to_tokenizers(tokenizer: BytePairTokenizer) -> Any:
@@ -183,21 +178,13 @@ def train_bpe(texts: Iterable[str], vocab_size: int, *, engine: Engine = "auto")
         raise UsageError(
             f"a byte-level vocabulary needs at least 257 entries (256 bytes, end of text); got {vocab_size}."
         )
-    if engine != "python":
-        try:
-            return _train_fast(texts, vocab_size)
-        except ImportError as error:
-            if engine == "tokenizers":
-                raise UsageError(
-                    "engine 'tokenizers' needs the library: pip install 'isoflop[train]'."
-                ) from error
+    if _has_library(engine):
+        return _train_fast(texts, vocab_size)
     merges = [(step.left, step.right) for step in learn_merges(texts, vocab_size - 1)]
     return BytePairTokenizer(merges, engine=engine)
 
 
 def _train_fast(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
-    import json
-
     from tokenizers import Tokenizer as Fast
     from tokenizers import models, pre_tokenizers, trainers
 
@@ -209,17 +196,17 @@ def _train_fast(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
         show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    n_characters = 0
+    has_text = False
 
-    def counted() -> Iterator[str]:
-        nonlocal n_characters
+    def checked() -> Iterator[str]:
+        nonlocal has_text
         for text in texts:
             require_utf8(text)
-            n_characters += len(text)
+            has_text = has_text or bool(text)
             yield text
 
-    fast.train_from_iterator(counted(), trainer)
-    if n_characters == 0:
+    fast.train_from_iterator(checked(), trainer)
+    if not has_text:
         raise DataError("cannot train a tokenizer: the training text is empty.")
     merges = json.loads(fast.to_str())["model"]["merges"]
     return BytePairTokenizer([(read_bytes(left), read_bytes(right)) for left, right in merges])
@@ -241,17 +228,15 @@ def learn_merges(texts: Iterable[str], n_tokens: int) -> Iterator[MergeStep]:
     Pair counts are kept up to date word by word: a merge visits only the words that contain its pair, and a heap
     with lazily corrected counts finds the next pair. Recounting everything at each merge would be quadratic.
     """
-    base = {b: i for i, b in enumerate(byte_order())}
     counts: Counter[str] = Counter()
     for text in texts:
         require_utf8(text)
         counts.update(split_words(text))
     if not counts:
         raise DataError("cannot train a tokenizer: the training text is empty.")
-    words = [[base[b] for b in word.encode()] for word in counts]
-    weights = list(counts.values())
-    tokens = {bytes([b]): i for b, i in base.items()}
+    words, weights = [byte_ids(word) for word in counts], list(counts.values())
     spelling = [bytes([b]) for b in byte_order()]
+    tokens = {piece: i for i, piece in enumerate(spelling)}
 
     pair_counts: Counter[Pair] = Counter()
     where: defaultdict[Pair, set[int]] = defaultdict(set)
@@ -289,19 +274,17 @@ def _merge_in_words(
     where: defaultdict[Pair, set[int]],
 ) -> list[Pair]:
     """Replace `pair` by `token` wherever it stands; returns the pairs that became more frequent."""
-    before_all: Counter[Pair] = Counter()
+    changes: Counter[Pair] = Counter()
     for index in where.pop(pair):
         word, weight = words[index], weights[index]
-        new = _replace(word, pair, token)
-        words[index] = new
+        words[index] = new = _replace(word, pair, token)
         for old in itertools.pairwise(word):
-            before_all[old] -= weight
+            changes[old] -= weight
         for fresh in itertools.pairwise(new):
-            before_all[fresh] += weight
+            changes[fresh] += weight
             where[fresh].add(index)
-    for changed, difference in before_all.items():
-        pair_counts[changed] += difference
-    return [changed for changed, difference in before_all.items() if difference > 0]
+    pair_counts.update(changes)
+    return [changed for changed, difference in changes.items() if difference > 0]
 
 
 def _replace(ids: Sequence[int], pair: Pair, token: int) -> list[int]:
@@ -343,14 +326,12 @@ def trace_encoding(tokenizer: BytePairTokenizer, text: str) -> Iterator[Encoding
     """Each word of `text` from its bytes to its tokens, one merge a step, earliest-learnt merge first."""
     require_utf8(text)
     for word in split_words(text):
-        ids = tokenizer.byte_ids(word)
-        pieces = tuple(tokenizer.token_bytes(i) for i in ids)
-        yield EncodingStep(word=word, merge=None, rank=None, pieces=pieces)
+        ids = byte_ids(word)
+        yield EncodingStep(word=word, merge=None, rank=None, pieces=tuple(map(tokenizer.token_bytes, ids)))
         while (step := tokenizer.merge_step(ids)) is not None:
-            rank, pair, ids = step
-            pieces = tuple(tokenizer.token_bytes(i) for i in ids)
-            merge = (tokenizer.token_bytes(pair[0]), tokenizer.token_bytes(pair[1]))
-            yield EncodingStep(word=word, merge=merge, rank=rank, pieces=pieces)
+            rank, _, ids = step
+            pieces = tuple(map(tokenizer.token_bytes, ids))
+            yield EncodingStep(word=word, merge=tokenizer.merges[rank], rank=rank, pieces=pieces)
 
 
 def split_words(text: str) -> list[str]:
@@ -370,15 +351,10 @@ def _pattern(ascii_only: bool) -> re.Pattern[str]:
 @cache
 def _category_class(major: str) -> str:
     """Ranges of all code points whose general category starts with `major`."""
-    parts, start = [], None
-    for code in range(sys.maxunicode + 2):
-        inside = code <= sys.maxunicode and unicodedata.category(chr(code))[0] == major
-        if inside and start is None:
-            start = code
-        elif not inside and start is not None:
-            parts.append(f"\\U{start:08x}-\\U{code - 1:08x}")
-            start = None
-    return "".join(parts)
+    codes = (code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == major)
+    # a code minus its place stays the same as long as no code is left out
+    runs = (list(run) for _, run in itertools.groupby(enumerate(codes), key=lambda item: item[1] - item[0]))
+    return "".join(f"\\U{run[0][1]:08x}-\\U{run[-1][1]:08x}" for run in runs)
 
 
 @cache
@@ -386,6 +362,16 @@ def byte_order() -> tuple[int, ...]:
     """Byte value of base id 0..255: printable bytes first, the order of GPT-2's vocabulary."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     return (*printable, *(b for b in range(256) if b not in set(printable)))
+
+
+@cache
+def _id_of_byte() -> bytes:
+    return bytes(map(byte_order().index, range(N_BYTES)))
+
+
+def byte_ids(word: str) -> list[int]:
+    """Base ids of the bytes of `word`, before any merge."""
+    return list(word.encode().translate(_id_of_byte()))
 
 
 @cache

@@ -30,7 +30,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> Path:
         **tokenizer.to_dict(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(body, ensure_ascii=True, indent=None))
+    write_text(path, json.dumps(body))
     return path
 
 
@@ -54,16 +54,18 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
 
 def has_gpt2_files(folder: Path) -> bool:
     """Whether the folder holds a merge list as GPT-2's was published."""
-    return any((folder / name).exists() for name in MERGES_FILES)
+    return _first_of(folder, *MERGES_FILES) is not None
+
+
+def _first_of(folder: Path, *names: str) -> Path | None:
+    return next((folder / name for name in names if (folder / name).exists()), None)
 
 
 def has_own_rule(path: Path) -> bool:
     """Whether a tokenizer.json is of the `tokenizers` library and not GPT-2's kind, or puts tokens around a text: only
     that library gives its ids."""
     body = _read_object(path)
-    if "model" not in body:
-        return False
-    return departure_from_gpt2(body) is not None or _adds_tokens(body.get("post_processor"))
+    return "model" in body and bool(departure_from_gpt2(body) or _adds_tokens(body.get("post_processor")))
 
 
 def _adds_tokens(step: dict[str, Any] | None) -> bool:
@@ -103,7 +105,7 @@ def load_gpt2(folder: str | Path) -> BytePairTokenizer:
     Source: Radford et al. 2019, the released encoder.json and vocab.bpe.
     """
     folder = Path(folder)
-    merges_file = next((folder / n for n in MERGES_FILES if (folder / n).exists()), None)
+    merges_file = _first_of(folder, *MERGES_FILES)
     if merges_file is None:
         raise DataError(f"{folder} holds neither vocab.bpe nor merges.txt, the merge list of GPT-2.")
     merges = []
@@ -118,7 +120,7 @@ def load_gpt2(folder: str | Path) -> BytePairTokenizer:
             ) from error
         merges.append((left, right))
     tokenizer = BytePairTokenizer(merges)
-    vocab_file = next((folder / n for n in ("encoder.json", "vocab.json") if (folder / n).exists()), None)
+    vocab_file = _first_of(folder, "encoder.json", "vocab.json")
     if vocab_file is not None:
         _check_vocab(tokenizer, _read_object(vocab_file), vocab_file)
     return tokenizer
@@ -282,16 +284,13 @@ def load_engine_tokenizer(folder: str | Path) -> EngineTokenizer:
     except Exception as error:  # the library raises nothing narrower
         raise DataError(f"the tokenizer {file} cannot be read: {error}.") from error
     configured = _configured_ids(folder, "eos_token_id")
-    end = _named_id(folder, engine, "eos_token")
-    if end is None and configured:
-        end = configured[0]
+    end = next((i for i in (_named_id(folder, engine, "eos_token"), *configured) if i is not None), None)
     if end is None:
         raise DataError(
             f"no file of {folder} names the end of text; put eos_token_id into its config.json, or eos_token into "
             "its tokenizer_config.json."
         )
-    ends = sorted({end, *configured})
-    return EngineTokenizer(engine, end, ends, _start_of_text(folder, engine))
+    return EngineTokenizer(engine, end, sorted({end, *configured}), _start_of_text(folder, engine))
 
 
 def _start_of_text(folder: Path, engine: Any) -> int | None:
@@ -307,8 +306,8 @@ def _named_id(folder: Path, engine: Any, role: str) -> int | None:
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         token = _read(folder / name).get(role)
         token = token.get("content") if isinstance(token, dict) else token
-        if isinstance(token, str) and engine.token_to_id(token) is not None:
-            return int(engine.token_to_id(token))
+        if isinstance(token, str) and (found := engine.token_to_id(token)) is not None:
+            return int(found)
     return None
 
 
