@@ -151,7 +151,8 @@ class GridSpec:
 
     def _point(self) -> tuple[float, float]:
         """FLOPs and N of the point on the line of optima, given where tokens_per_param is not."""
-        assert self.optimum_flops is not None and self.optimum_params is not None
+        assert self.optimum_flops is not None
+        assert self.optimum_params is not None
         return self.optimum_flops, self.optimum_params
 
 
