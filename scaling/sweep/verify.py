@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from scaling.blocks import Block, Blocks, Heading, Shown, Table, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import PlanError, UsageError
-from scaling.findings import Finding, gravest_first
+from scaling.findings import Finding, gravest_first, warning
 from scaling.laws.base import Allocation
 from scaling.reference.published import find_law
 from scaling.runs import Runs
@@ -185,9 +185,8 @@ def _very_long(design: Design, sweep: Design) -> Iterator[Finding]:
     longest = max(sweep.runs, key=lambda r: r.n_steps)
     for run in design.runs:
         if run.n_steps > LONG * longest.n_steps:
-            yield Finding(
+            yield warning(
                 code="very-long-run",
-                severity="warning",
                 message=f"{format_params(run.n_params)} at {format_flops(run.budget)} has {run.n_steps} steps, "
                 f"{run.n_steps / longest.n_steps:.3g} times the longest run of the sweep: the recipe was never tried "
                 "so long. Leave this advice out, or take a smaller budget.",
