@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import string
 from pathlib import Path
 
@@ -101,4 +102,5 @@ def test_every_sentence_names_the_values_it_is_given() -> None:
 
 
 def _fields(sentence: str) -> set[str]:
-    return {name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None}
+    parsed = string.Formatter().parse(sentence)
+    return {re.split(r"[.\[]", name)[0] for _, name, _, _ in parsed if name is not None}

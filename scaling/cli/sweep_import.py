@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,26 +96,17 @@ def import_(tool: str, source: str, output: Path, force: bool, **options: Any) -
 
 
 def _sizes(options: dict[str, Any]) -> dict[str, Any]:
-    """What was said of N, D, C and the steps: by option, else by the column of --sizes."""
+    """What was said of N, D, C and the steps, a number or a name: by option, else by the column of --sizes."""
     from scaling.units import parse_flops, parse_params, parse_tokens
 
-    def number_or_name(text: str | None, parse: Callable[[str], float]) -> float | str | None:
-        if text is None:
-            return None
-        try:
-            return parse(text)
-        except UnitError:
-            return text
-
-    said: dict[str, Any] = {
-        "n_params": number_or_name(options["params"], parse_params),
-        "n_tokens": number_or_name(options["tokens"], parse_tokens),
-        "tokens_per_step": number_or_name(options["tokens_per_step"], parse_tokens),
-        "n_steps": number_or_name(options["steps"], parse_tokens),
-        "flops": number_or_name(options["flops"], parse_flops),
-    }
-    table = {} if options["sizes"] is None else _read_sizes(options["sizes"])
-    return {k: table.get(k) if v is None else v for k, v in said.items()}
+    parsers = {"params": parse_params, "flops": parse_flops}
+    sizes: dict[str, Any] = {} if options["sizes"] is None else _read_sizes(options["sizes"])
+    for option in ("params", "tokens", "tokens_per_step", "steps", "flops"):
+        if (text := options[option]) is not None:
+            sizes[ARGUMENTS[option]] = text
+            with suppress(UnitError):  # else it is the name of a logged value
+                sizes[ARGUMENTS[option]] = parsers.get(option, parse_tokens)(text)
+    return sizes
 
 
 def _read_sizes(path: Path) -> dict[str, dict[str, float]]:

@@ -48,18 +48,6 @@ LEAST_DONE = 0.01  # of all FLOPs, before the time left is told
 @run_options
 def run(spec: Path, store: Store, options: RunOptions) -> Exit:
     """Train everything the spec asks for and the store lacks. Run it again to go on after any interruption."""
-    return check_and_train(spec, store, options)
-
-
-@click.command(epilog="Try: scaling sweep resume sweep.toml")
-@run_options
-def resume(spec: Path, store: Store, options: RunOptions) -> Exit:
-    """Go on with a sweep: another name for `run`, which never repeats what is done."""
-    return check_and_train(spec, store, options)
-
-
-def check_and_train(spec: Path, store: Store, options: RunOptions) -> Exit:
-    """Check, train, report; the exit code."""
     from scaling.sweep.checks import check_design
 
     design = design_of(spec, store)
@@ -69,10 +57,15 @@ def check_and_train(spec: Path, store: Store, options: RunOptions) -> Exit:
     has_table = bool(report.status.counts.get("done"))
     show(*report.summary(), *(_table_and_fit(design, store) if has_table else ()))
     if report.status.n_failed and not report.interrupted:
-        say(
-            f"{counted(report.status.n_failed, 'run')} failed; see why:  {next_command('status')}", error=True
-        )
+        failed = counted(report.status.n_failed, "run")
+        say(f"{failed} failed; see why:  {next_command('status')}", error=True)
     return _end(report)
+
+
+resume = click.Command(
+    "resume", params=run.params, callback=run.callback, epilog="Try: scaling sweep resume sweep.toml",
+    help="Go on with a sweep: another name for `run`, which never repeats what is done.",
+)  # fmt: skip
 
 
 @click.command(epilog="Try: scaling sweep verify sweep.toml --budget 1e12 --dry-run")
@@ -169,10 +162,8 @@ def train(
 def _tell_missing_tools(tools: tuple[str, ...]) -> None:
     for tool in tools:
         if find_spec(tool) is None:
-            extra = "logs" if tool == "tensorboard" else tool
-            note(
-                f"{tool} is not installed here: runs go on without it. pip install 'isoflop[{extra}]' brings it."
-            )
+            cure = f"pip install 'isoflop[{'logs' if tool == 'tensorboard' else tool}]' brings it."
+            note(f"{tool} is not installed here: runs go on without it. {cure}")
 
 
 def _tell_findings(findings: Sequence[Finding]) -> None:
@@ -271,13 +262,13 @@ def interrupted_by_sigterm() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    names = [n for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
-    before = {getattr(signal, n): signal.getsignal(getattr(signal, n)) for n in names}
-    asked = {n: h for n, h in before.items() if h != signal.SIG_IGN}  # nohup: the user wants it to go on
-    for number in asked:
+    numbers = [getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    before = {n: h for n, h in before.items() if h != signal.SIG_IGN}  # nohup: the user wants it to go on
+    for number in before:
         signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number, handler in asked.items():
+        for number, handler in before.items():
             signal.signal(number, handler)

@@ -75,14 +75,9 @@ class DesignReview(Shown):
     def summary(self) -> Blocks:
         """Grid, cost, findings."""
         spec, n_runs = self.design.spec, len(self.design.runs)
-        title = tr(
-            "Sweep {name}: {n_runs} runs at {n} budgets",
-            name=spec.name,
-            n_runs=n_runs,
-            n=len(spec.grid.budgets),
-        )
+        n = len(spec.grid.budgets)
         return (
-            Heading(title),
+            Heading(tr("Sweep {name}: {n_runs} runs at {n} budgets", name=spec.name, n_runs=n_runs, n=n)),
             Table(
                 headers=(
                     tr("budget"), tr("N"), tr("d x layers"), tr("d_ff"), tr("tokens D"), tr("D/N"), tr("steps"),
@@ -98,10 +93,7 @@ class DesignReview(Shown):
         )  # fmt: skip
 
     def _row(self, run: PlannedRun) -> list[str]:
-        shape, batch = (
-            run.architecture,
-            run.config["batch_sequences"] * self.design.spec.corpus.context_length,
-        )
+        shape, batch = run.architecture, run.n_tokens / run.n_steps
         return [
             format_flops(run.budget), format_params(run.n_params), f"{shape['d_model']} x {shape['n_layers']}",
             str(shape["d_ff"]), format_tokens(run.n_tokens), f"{run.n_tokens / run.n_params:.3g}", str(run.n_steps),
@@ -114,49 +106,32 @@ class DesignReview(Shown):
         saved = design.independent_flops / design.work_flops
         compute = tr("{flops} FLOPs to execute", flops=format_flops(design.work_flops))
         if saved > SAVING_WORTH_TELLING:
+            share = format_percent(1 / saved)
             compute += tr(
-                "; {share} of the same runs without shared trunks ({saved:.2f} times less)",
-                share=format_percent(1 / saved),
-                saved=saved,
-            )
+                "; {share} of the same runs without shared trunks ({saved:.2f} times less)", share=share, saved=saved
+            )  # fmt: skip
         params = grid.params.replace("_", "-")
         sizes = max(abs(r.n_params / r.n_params_wanted - 1) for r in design.runs)
         budgets = max(abs(r.flops / r.budget - 1) for r in design.runs)
         hit = tr(
-            "sizes within {sizes:.1%} of those wanted, budgets within {budgets:.1%}",
-            sizes=sizes,
-            budgets=budgets,
-        )
+            "sizes within {sizes:.1%} of those wanted, budgets within {budgets:.1%}", sizes=sizes, budgets=budgets
+        )  # fmt: skip
         rows = [
             (tr("compute"), compute),
             (tr("counted"), tr("C = {flops}, N = {params} parameters", flops=grid.flops, params=params)),
             (tr("hit"), hit),
         ]
-        return (
-            rows
-            if self.wall_s is None
-            else [*rows, (tr("time here"), time_on_slots(self.wall_s, self.n_slots))]
-        )
-
-
-def time_on_slots(wall_s: float, n_slots: int) -> str:
-    return tr("{time} on {n} slots, from a few steps timed just now", time=format_duration(wall_s), n=n_slots)
+        if self.wall_s is not None:
+            time = format_duration(self.wall_s)
+            took = tr("{time} on {n} slots, from a few steps timed just now", time=time, n=self.n_slots)
+            rows.append((tr("time here"), took))
+        return rows
 
 
 def check_design(design: Design) -> tuple[Finding, ...]:
     """Findings, errors first. An error means that no law can come out of it."""
-    found = [
-        *_grid(design),
-        *_sharing(design),
-        *_valleys(design),
-        *_shapes(design),
-        *_memory(design),
-        *check_runs(design),
-        *_recipe(design),
-        *_evaluation(design),
-        *_noise(design),
-    ]
-    return tuple(gravest_first(found))
+    checks = _grid, _sharing, _valleys, _shapes, _memory, check_runs, _recipe, _evaluation, _noise
+    return tuple(gravest_first(finding for check in checks for finding in check(design)))
 
 
 def _recipe(design: Design) -> Iterator[Finding]:

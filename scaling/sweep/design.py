@@ -31,10 +31,11 @@ from scaling.sweep.spec import (
     MOST_SIZES,
     FlopsConvention,
     ParamsConvention,
+    RecipeName,
     SpecError,
     SweepSpec,
     sweep_from_dict,
-)
+)  # fmt: skip
 from scaling.sweep.store import Store, StoreError, read_json, run_id_of
 
 CONFIG_VERSION = 1
@@ -292,12 +293,7 @@ def _recipe(
     batch = r.batch_tokens
     if r.name != "fixed":
         flops = _budget_of_size(spec, n_params) if spec.schedule.kind == "wsd" else budget
-        n_tokens = flops / per_token
-        advice = (
-            step_law(count_params(architecture).non_embedding, n_tokens)
-            if r.name == "steplaw"
-            else deepseek_law(flops)
-        )
+        advice = _published(r.name, architecture, flops=flops, n_tokens=flops / per_token)
         if advice.learning_rate is None or advice.batch_tokens is None:
             raise SpecError(
                 f"the recipe {r.name} gives no learning rate or batch; use recipe.name = 'fixed'."
@@ -313,10 +309,14 @@ def _recipe(
 
 def published_advice(spec: SweepSpec, run: PlannedRun) -> Advice:
     """What the published rule of the recipe says of a run, and whether the run lies in its range."""
-    if spec.recipe.name == "deepseek":
-        return deepseek_law(run.flops)
     shape = Architecture.from_dict(run.config["architecture"])
-    return step_law(count_params(shape).non_embedding, run.n_tokens)
+    return _published(spec.recipe.name, shape, flops=run.flops, n_tokens=run.n_tokens)
+
+
+def _published(name: RecipeName, architecture: Architecture, *, flops: float, n_tokens: float) -> Advice:
+    if name == "deepseek":
+        return deepseek_law(flops)
+    return step_law(count_params(architecture).non_embedding, n_tokens)
 
 
 def _budget_of_size(spec: SweepSpec, n_params: float) -> float:
@@ -366,15 +366,9 @@ def read_plan(path: Path) -> Design:
         raise StoreError(
             f"{path} is not a sweep plan of schema version 1. Start again with `scaling sweep run`."
         )
-    return design_sweep(
-        sweep_from_dict(plan["spec"]),
-        vocab_size=plan["vocab_size"],
-        n_tokens_unique=plan["n_tokens_unique"],
-        cells=[
-            Cell(float(budget), float(n_params), int(seed), *params)
-            for budget, n_params, seed, *params in plan["cells"]
-        ],
-    )
+    spec, vocab_size, unique = (plan[k] for k in ("spec", "vocab_size", "n_tokens_unique"))
+    cells = [Cell(float(budget), float(n), int(seed), *params) for budget, n, seed, *params in plan["cells"]]
+    return design_sweep(sweep_from_dict(spec), vocab_size=vocab_size, n_tokens_unique=unique, cells=cells)
 
 
 def known_corpus(store: Store, name: str) -> tuple[int, float | None] | None:

@@ -69,7 +69,8 @@ class Status(Shown):
             "name": self.name,
             "n_runs": len(self.states),
             "states": self.counts,
-            **fields_of(self, leave_out=("states", "name", "reasons", "is_waiting", "seconds_left")),
+            "work_flops": self.work_flops,
+            "done_flops": self.done_flops,
             "fraction_done": self.fraction,
             "seconds_left": self.seconds_left,
             "failures": failures,
@@ -78,13 +79,11 @@ class Status(Shown):
     def summary(self) -> Blocks:
         """Counts, and why runs failed."""
         is_told = "running" in self.counts and self.seconds_left is not None
+        left = tr("; {time} left", time=format_duration(self.seconds_left or 0.0)) if is_told else ""
         line = tr(
-            "{name}: {counts}; {percent} of the work done{left}",
-            name=self.name,
-            counts=self.counts_in_words,
-            percent=format_percent(self.fraction),
-            left=tr("; {time} left", time=format_duration(self.seconds_left or 0.0)) if is_told else "",
-        )
+            "{status.name}: {status.counts_in_words}; {percent} of the work done{left}",
+            status=self, percent=format_percent(self.fraction), left=left,
+        )  # fmt: skip
         return (Text(line), *self.failures())
 
     def failures(self) -> Blocks:
@@ -137,19 +136,9 @@ def list_runs(store: Store, design: Design) -> RunStates:
     status, rows = look(store, design), []
     for run in design.runs:
         result = store.inspect(run.run_id).result or {}
-        rows.append(
-            RunState(
-                run_id=run.run_id,
-                budget=run.budget,
-                n_params=run.n_params,
-                n_tokens=run.n_tokens,
-                seed=run.seed,
-                state=status.states[run.run_id],
-                loss=result.get("loss"),
-                loss_standard_error=result.get("loss_standard_error"),
-                excess=result.get("excess"),
-            )
-        )
+        planned = {k: getattr(run, k) for k in ("run_id", "budget", "n_params", "n_tokens", "seed")}
+        reached: dict[str, Any] = {k: result.get(k) for k in ("loss", "loss_standard_error", "excess")}
+        rows.append(RunState(**planned, state=status.states[run.run_id], **reached))
     return RunStates(name=design.spec.name, store=store.root, runs=tuple(rows))
 
 
@@ -168,14 +157,8 @@ def look(store: Store, design: Design, known: dict[str, State] | None = None) ->
         states[run.run_id] = known[run.run_id] = record.state
         if record.state in FAILED:
             reasons[run.run_id] = str((record.failure or {}).get("reason", "unknown"))
-    done = sum(_done_flops(store, unit, states) for unit in design.units)
-    return Status(
-        states=states,
-        work_flops=design.work_flops,
-        done_flops=done,
-        name=design.spec.name,
-        reasons=reasons,
-    )
+    done, work = sum(_done_flops(store, unit, states) for unit in design.units), design.work_flops
+    return Status(states=states, work_flops=work, done_flops=done, name=design.spec.name, reasons=reasons)
 
 
 def free_items(store: Store, queue: Iterable[WorkItem], status: Status) -> Iterator[WorkItem]:
@@ -200,10 +183,8 @@ def _done_flops(store: Store, unit: Unit, states: dict[str, State]) -> float:
         trunk = max(trunk_steps(store.trunks.run_dir(unit.unit_id)), default=0)
     for run in unit.runs:
         branch = 0 if run.trunk_id is None else run.n_steps - run.decay_steps
-        reached = 0
-        if states[run.run_id] in FINISHED:
-            reached = run.n_steps
-        elif states[run.run_id] in UNDER_WAY:
+        reached = run.n_steps if states[run.run_id] in FINISHED else 0
+        if states[run.run_id] in UNDER_WAY:
             reached = _last_step(store.run_dir(run.run_id) / "training" / "metrics.jsonl")
         trunk, decays = max(trunk, min(reached, branch)), decays + max(0, reached - branch)
     return (trunk + decays) * unit.runs[0].flops_per_step

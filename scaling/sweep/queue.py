@@ -13,10 +13,9 @@ and nothing changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scaling.sweep.design import PlannedRun, Unit, branch_step
 from scaling.sweep.store import Store, canonical_json
@@ -65,26 +64,22 @@ def work_queue(units: Iterable[Unit], pack: int = 1) -> list[WorkItem]:
 
 def pack_units(units: Iterable[Unit], size: int) -> list[tuple[Unit, ...]]:
     """Units in groups of up to `size` that agree in shape and lengths; groups in the order of their first unit."""
-    groups: dict[str, list[list[Unit]]] = {}
+    filling: dict[str, list[Unit]] = {}  # by shape, the group that takes the next unit
     ordered: list[list[Unit]] = []
     for unit in units:
-        alike = groups.setdefault(_shape_key(unit), [])
-        if alike and len(alike[-1]) < size:
-            alike[-1].append(unit)
-        else:
-            alike.append([unit])
-            ordered.append(alike[-1])
+        key = _shape_key(unit)
+        if key not in filling or len(filling[key]) == size:
+            filling[key] = []
+            ordered.append(filling[key])
+        filling[key].append(unit)
     return [tuple(group) for group in ordered]
 
 
 def _shape_key(unit: Unit) -> str:
-    if any(r.config["architecture"].get("positions") == UNPACKABLE_POSITIONS for r in unit.runs):
+    """What units must have in common to be packed; the unit's own name where it cannot be."""
+    if any(r.architecture.get("positions") == UNPACKABLE_POSITIONS for r in unit.runs):
         return unit.unit_id
-    return canonical_json([_shape(r.config) for r in unit.runs])
-
-
-def _shape(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in config.items() if k not in MAY_DIFFER}
+    return canonical_json([{k: v for k, v in r.config.items() if k not in MAY_DIFFER} for r in unit.runs])
 
 
 def trunk_checkpoint(folder: Path, step: int) -> Path:
@@ -110,10 +105,8 @@ def can_start_alone(store: Store, run: PlannedRun) -> bool:
     """
     if run.trunk_id is None:
         return True
-    return (
-        trunk_checkpoint(store.trunks.run_dir(run.trunk_id), branch_step(run.config["schedule"])).exists()
-        or store.trunks.inspect(run.trunk_id).is_broken
-    )
+    branch = trunk_checkpoint(store.trunks.run_dir(run.trunk_id), branch_step(run.config["schedule"]))
+    return branch.exists() or store.trunks.inspect(run.trunk_id).is_broken
 
 
 def steps_left(store: Store, run: PlannedRun) -> int:

@@ -36,7 +36,7 @@ class Recorded:
 def record_proof(store: Store, proof: Proof) -> None:
     """Mark the runs of a proof in the store, before they are trained."""
     for run in proof.design.runs:
-        advice = [name for name, run_id in proof.run_ids.items() if run_id == run.run_id]
+        advice = [name for name, advised in proof.advised.items() if advised.run_id == run.run_id]
         _mark(store, run.run_id, {"sweep": proof.design.spec.name, "budget": proof.budget, "advice": advice})
 
 
@@ -71,14 +71,10 @@ def import_results(store: Store, folder: Path) -> Recorded:
     Raises:
         StoreError: a file is no exported result, or not the one of its name; nothing is put then.
     """
-    results = folder / "results"
-    own, proof = (
-        [_read(path) for path in sorted(place.glob("*.json"))] for place in (results, results / PROOF_FOLDER)
-    )
-    return Recorded(
-        n_results=sum(_import(store, recorded) for recorded in own),
-        n_proof=sum(_import(store, recorded) for recorded in proof),
-    )
+    places = folder / "results", folder / "results" / PROOF_FOLDER
+    read = [[_read(path) for path in sorted(place.glob("*.json"))] for place in places]
+    n_results, n_proof = (sum(_import(store, recorded) for recorded in of_place) for of_place in read)
+    return Recorded(n_results=n_results, n_proof=n_proof)
 
 
 def _export(store: Store, run_id: str, folder: Path, more: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from scaling.accounting import count_params, flops_per_token
 from scaling.accounting.params import ParamCounts
 from scaling.architecture import Architecture
 from scaling.errors import DataError, Exit, is_fault_of_storage
-from scaling.findings import Finding
+from scaling.findings import Finding, warning
 from scaling.runs import Convention, Runs
 from scaling.sweep.design import Design, flops_of_a_token
 from scaling.sweep.store import RunRecord, State, Store, StoreError, as_store, read_json
@@ -73,10 +73,8 @@ def load_store_runs(
     done = [r for r in records if r.state == "done"]
     diverged = [r.run_id for r in records if r.state == "diverged"]
     if not done:
-        raise NothingFinishedError(
-            f"{store.root} holds no finished run ({len(wanted)} asked for, {len(diverged)} diverged). "
-            "Run the sweep first."
-        )
+        counts = f"{len(wanted)} asked for, {len(diverged)} diverged"
+        raise NothingFinishedError(f"{store.root} holds no finished run ({counts}). Run the sweep first.")
     rows = sorted((run_row(r) for r in done), key=lambda r: (r["budget"], r["n_params"], r["seed"]))
     conventions = {(r["params_convention"], r["flops_convention"]) for r in rows}
     if len(conventions) > 1:
@@ -91,14 +89,12 @@ def load_store_runs(
 
 def unfinished_finding(design: Design, store: Store) -> Finding | None:
     """What a fit must say of a sweep that is not finished; None where it is."""
-    n_left = sum(not (store.run_dir(run.run_id) / "result.json").exists() for run in design.runs)
-    if not n_left:
-        return None
-    return Finding(
-        code="unfinished-sweep",
-        severity="warning",
-        message=f"{n_left} of {len(design.runs)} runs of this sweep are not finished: its law may still move.",
+    n, n_left = (
+        len(design.runs),
+        sum(not (store.run_dir(r.run_id) / "result.json").exists() for r in design.runs),
     )
+    said = f"{n_left} of {n} runs of this sweep are not finished: its law may still move."
+    return warning(code="unfinished-sweep", message=said) if n_left else None
 
 
 def _own_run_ids(store: Store) -> list[str]:
@@ -113,11 +109,8 @@ def _several_recipes(store: Store) -> list[str]:
     specs = [read_json(path)["spec"] for path in (store.root / "plans").glob("*.json")]
     shared = ("corpus", "shape", "recipe", "schedule", "evaluation")
     n = len({json.dumps([spec.get(k) for k in shared], sort_keys=True) for spec in specs})
-    return (
-        [f"the store holds runs of {n} different recipes; give the design to take those of one"]
-        if n > 1
-        else []
-    )
+    said = f"the store holds runs of {n} different recipes; give the design to take those of one"
+    return [said] if n > 1 else []
 
 
 def run_row(record: RunRecord) -> dict[str, Any]:
@@ -146,7 +139,7 @@ def run_row(record: RunRecord) -> dict[str, Any]:
         "learning_rate": config["optimizer"]["learning_rate"],
         "warmup_steps": schedule["warmup_steps"],
         "seed": config["seeds"]["weights"],
-        **{k: result.get(k) for k in _EXTRAS if k in result and k not in ("n_params_non_embedding",)},
+        **{k: result[k] for k in _EXTRAS if k in result and k != "n_params_non_embedding"},
     }
 
 

@@ -46,23 +46,17 @@ class Report(Shown):
     """How a sweep ended. interrupted: by the user or the deadline; `resume` goes on."""
 
     status: Status
-    wall_s: float
-    interrupted: bool
-    n_workers_lost: int
+    wall_s: float = 0.0
+    interrupted: bool = False
+    n_workers_lost: int = 0
 
     def summary(self) -> Blocks:
-        lost = tr_n("; {n} worker lost on the way", "; {n} workers lost on the way", self.n_workers_lost)
-        return (
-            Text(
-                tr(
-                    "{n} runs: {counts}{time}{lost}",
-                    n=len(self.status.states),
-                    counts=self.status.counts_in_words,
-                    time=f"; {format_duration(self.wall_s)}" if self.wall_s else tr(", nothing to do"),
-                    lost=lost if self.n_workers_lost else "",
-                )
-            ),
-        )
+        n, counts = len(self.status.states), self.status.counts_in_words
+        time = f"; {format_duration(self.wall_s)}" if self.wall_s else tr(", nothing to do")
+        lost = ""
+        if self.n_workers_lost:
+            lost = tr_n("; {n} worker lost on the way", "; {n} workers lost on the way", self.n_workers_lost)
+        return (Text(tr("{n} runs: {counts}{time}{lost}", n=n, counts=counts, time=time, lost=lost)),)
 
 
 def plan_sweep(spec: SweepSpec | Path | str, *, store: Store | Path | str | None = None) -> Design:
@@ -177,9 +171,7 @@ def _check_numbers(*, n_slots: int | None, pack: int, deadline_s: float | None) 
 def nothing_to_do(store: Store, design: Design) -> Report | None:
     """The report of a sweep that is finished; None where runs are left."""
     status = look(store, design)
-    if status.n_finished < len(design.runs):
-        return None
-    return Report(status=status, wall_s=0.0, interrupted=False, n_workers_lost=0)
+    return Report(status=status) if status.n_finished == len(design.runs) else None
 
 
 def require_torch() -> None:
@@ -280,13 +272,8 @@ class Supervisor:
                     "room or mend the disk, and run the same command again."
                 ) from error
             raise
-        status = look(self.store, self.design, self._known)
-        return Report(
-            status=status,
-            wall_s=time.monotonic() - started,
-            interrupted=interrupted,
-            n_workers_lost=self._n_lost,
-        )
+        status, wall_s = look(self.store, self.design, self._known), time.monotonic() - started
+        return Report(status=status, wall_s=wall_s, interrupted=interrupted, n_workers_lost=self._n_lost)
 
     def _supervise(self, started: float) -> bool:
         """True when the deadline ended it."""
@@ -297,8 +284,7 @@ class Supervisor:
             elapsed = time.monotonic() - started
             left = None if self.deadline_s is None else self.deadline_s - elapsed
             before = sum(s in FINISHED for s in self._known.values())
-            ended = self.executor.ended()
-            fruitless, n_at_work = self._bury(ended)
+            fruitless, n_at_work = self._bury(self.executor.ended())
             status = look(self.store, self.design, self._known)
             self._judge(fruitless, progressed=n_at_work > 0 or status.n_finished > before)
             n_alive = self.executor.n_alive()
@@ -310,8 +296,7 @@ class Supervisor:
             if not status.n_open:  # else: free, or in the hands of workers that may not be ours
                 finished_at = elapsed if finished_at is None else finished_at
                 if n_alive == 0 or elapsed - finished_at > LAST_WORKERS_S:
-                    self.executor.stop()
-                    self._bury(self.executor.ended(), told_to_stop=True)
+                    self._stop()
                     return False
             n_idle = max(0, self.n_slots - n_alive)
             n_wanted = len(list(islice(free_items(self.store, queue, status), n_idle)))
@@ -319,13 +304,16 @@ class Supervisor:
                 free = free_items(self.store, queue, status)
                 closing = closing or not self._some_can_end(free, status, left)
             if left is not None and (left <= 0 or (closing and n_alive == 0)):
-                self.executor.stop()
-                self._bury(self.executor.ended(), told_to_stop=True)
+                self._stop()
                 return True
             looked_s = time.monotonic() - started - elapsed - told_s
             if n_wanted > 0 and not closing:
                 self.executor.start(n_wanted, left)
             time.sleep(pause_s(looked_s, left, self.poll_s))
+
+    def _stop(self) -> None:
+        self.executor.stop()
+        self._bury(self.executor.ended(), told_to_stop=True)
 
     def _some_can_end(self, free: Iterable[WorkItem], status: Status, left_s: float) -> bool:
         """Whether a free run can end in the time left, predicted as the workers predict it."""

@@ -122,7 +122,5 @@ def count_as(architecture: Architecture, params: str) -> int:
 def _penalty(a: Architecture, error: float, n_params: float, shape: ShapeSpec) -> float:
     """Distance from the rule, about 1 where the shape is off by a factor of 2 in aspect or 1.5 in MLP width."""
     target_ff = a.d_model * (8 / 3 if a.is_gated else 4)
-    aspect = 0.0
-    if shape.n_layers is None:
-        aspect = math.log2(a.d_model / a.n_layers / _aspect(n_params, shape))
+    aspect = math.log2(a.d_model / a.n_layers / _aspect(n_params, shape)) if shape.n_layers is None else 0.0
     return aspect**2 + (math.log(a.d_ff / target_ff) / math.log(1.5)) ** 2 + (error / TOLERANCE) ** 2 / 4

@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -34,6 +34,12 @@ SET_BY_SWEEP = {  # fields of the architecture → the keys that say them
     "d_ff": "grid: the MLP is what makes a size hit its N",
 }
 LOG_TOOLS = ("tensorboard", "wandb", "mlflow")
+_QUANTITIES = {
+    "flops": parse_flops,
+    "params": parse_params,
+    "tokens": parse_tokens,
+    "tokens_unique": parse_tokens,
+}
 
 
 class SpecError(UsageError):
@@ -51,11 +57,9 @@ class CorpusSpec:
 
     def __post_init__(self) -> None:
         _at_least("corpus.context_length", self.context_length, 2)
-        if self.n_tokens_unique is not None and not self.n_tokens_unique > 0:
-            raise SpecError(
-                f"corpus.n_tokens_unique must be > 0, got {self.n_tokens_unique:g}; leave it out to read it from the "
-                "corpus."
-            )
+        if (unique := self.n_tokens_unique) is not None:
+            said = f"{unique:g}; leave it out to read it from the corpus"
+            _require("corpus.n_tokens_unique", said, "be > 0", unique > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +134,8 @@ class GridSpec:
         if self.tokens_per_param is not None:
             log_n = (math.log(budget) - math.log(FLOPS_PER_PARAM_TOKEN * self.tokens_per_param)) / 2
         else:
-            assert self.optimum_params is not None
-            assert self.optimum_flops is not None
-            distance = math.log(budget) - math.log(self.optimum_flops)
-            log_n = math.log(self.optimum_params) + self.optimum_exponent * distance
+            flops, n_params = self._point()
+            log_n = math.log(n_params) + self.optimum_exponent * (math.log(budget) - math.log(flops))
         if not 0 <= log_n <= math.log(MOST_PARAMS):
             raise SpecError(
                 f"grid expects the optimum of {budget:g} FLOPs at 10^{log_n / math.log(10):.1f} parameters, where 1 to "
@@ -144,9 +146,14 @@ class GridSpec:
         """N* we expect at this budget."""
         if self.tokens_per_param is not None:
             return math.sqrt(flops / (FLOPS_PER_PARAM_TOKEN * self.tokens_per_param))
-        assert self.optimum_params is not None
+        optimum_flops, n_params = self._point()
+        return float(n_params * (flops / optimum_flops) ** self.optimum_exponent)
+
+    def _point(self) -> tuple[float, float]:
+        """FLOPs and N of the point on the line of optima, given where tokens_per_param is not."""
         assert self.optimum_flops is not None
-        return float(self.optimum_params * (flops / self.optimum_flops) ** self.optimum_exponent)
+        assert self.optimum_params is not None
+        return self.optimum_flops, self.optimum_params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +169,7 @@ class ShapeSpec:
     def __post_init__(self) -> None:
         _at_least("shape.d_head", self.d_head, 2)
         for name in ("n_layers", "n_heads"):
-            if getattr(self, name) is not None:
-                _at_least(f"shape.{name}", getattr(self, name), 1)
+            _at_least(f"shape.{name}", 1 if (given := getattr(self, name)) is None else given, 1)
         _between("shape.aspect_ratio", self.aspect_ratio, 1, 1024)
         for key in sorted(set(self.architecture) & set(SET_BY_SWEEP)):
             raise SpecError(f"shape.architecture.{key} is the sweep's to set: use {SET_BY_SWEEP[key]}.")
@@ -197,11 +203,9 @@ class RecipeSpec:
         object.__setattr__(self, "reference_params", parse_params(self.reference_params))
         for name in ("batch_tokens", "learning_rate", "clip"):
             _require(f"recipe.{name}", getattr(self, name), "be > 0", getattr(self, name) > 0)
-        rate, most, exponent = self.learning_rate, MOST_LEARNING_RATE, self.learning_rate_exponent
+        rate, most, power = self.learning_rate, MOST_LEARNING_RATE, self.learning_rate_exponent
         _require("recipe.learning_rate", f"{rate:g}", f"be at most {most:g}", rate <= most)
-        _require(
-            "recipe.learning_rate_exponent", f"{exponent:g}", "lie between -2 and 2", -2 <= exponent <= 2
-        )
+        _require("recipe.learning_rate_exponent", f"{power:g}", "lie between -2 and 2", -2 <= power <= 2)
         is_whole = float(self.batch_tokens).is_integer()
         _require("recipe.batch_tokens", self.batch_tokens, "be a whole number", is_whole)
         for name in ("beta1", "beta2"):
@@ -283,15 +287,11 @@ class SweepSpec:
                 f"seeds.replicate_budgets names {', '.join(f'{b:g}' for b in sorted(unknown))}, "
                 "which grid.budgets lacks."
             )
-
         for tool in self.log:
-            if tool not in LOG_TOOLS:
-                raise UnknownNameError("log", tool, LOG_TOOLS)
+            _one_of("log", tool, LOG_TOOLS)
 
     def to_dict(self) -> dict[str, Any]:
-        values = asdict(self)
-        if not self.log:
-            del values["log"]
+        values = {k: v for k, v in asdict(self).items() if k != "log" or v}
         return {"schema_version": SCHEMA_VERSION, **values}
 
 
@@ -348,6 +348,11 @@ def _require(name: str, value: float | str, rule: str, holds: bool) -> None:
         raise SpecError(f"{name} must {rule}, got {value}.")
 
 
+def _one_of(name: str, value: Any, known: Sequence[str]) -> None:
+    if value not in known:
+        raise UnknownNameError(name, str(value), known)
+
+
 def _at_least(name: str, value: int, least: int) -> None:
     _require(name, value, f"be at least {least}", value >= least)
 
@@ -365,8 +370,7 @@ def build(prefix: str, cls: type, values: Mapping[str, Any]) -> Any:
     """
     known = {f.name: f for f in fields(cls)}
     for key in values:
-        if key not in known:
-            raise UnknownNameError("key", f"{prefix}{key}", [f"{prefix}{k}" for k in known])
+        _one_of("key", f"{prefix}{key}", [f"{prefix}{k}" for k in known])
     missing = [
         k for k, f in known.items()
         if k not in values and f.default is MISSING and f.default_factory is MISSING
@@ -391,8 +395,7 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
         (hint,) = (h for h in get_args(hint) if h is not type(None))
     kind: Any = get_origin(hint) or hint
     if kind is Literal:
-        if value not in get_args(hint):
-            raise UnknownNameError(name, str(value), get_args(hint))
+        _one_of(name, value, get_args(hint))
         return value
     if kind is int:
         return _whole(name, value)
@@ -432,11 +435,9 @@ def _whole(name: str, value: Any) -> int:
 def _number(name: str, value: Any) -> float:
     """A number; a quantity may be written as text: "1e18", "20M"."""
     if isinstance(value, str):
-        for ending, parse in (("flops", parse_flops), ("params", parse_params), ("tokens", parse_tokens)):
+        for ending, parse in _QUANTITIES.items():
             if name.endswith(ending):
                 return parse(value)
-        if name == "corpus.n_tokens_unique":
-            return parse_tokens(value)
         try:
             return _number(name, float(value))
         except ValueError as error:

@@ -30,7 +30,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ State = Literal["pending", "running", "stale", "done", "diverged", "failed", "oo
 FREE: tuple[State, ...] = ("pending", "stale", "preempted")
 FINISHED: tuple[State, ...] = ("done", "diverged")
 FAILED: tuple[State, ...] = ("failed", "oom")
+DO_AGAIN = "Move it away; the run will be done again."  # what to do about a file that cannot be used
 TAIL_BYTES = 4000  # of what a worker said, or of its metrics
 LEASE_TIMEOUT_S = 60.0  # four missed heartbeats
 NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # what os.link then says
@@ -99,9 +100,9 @@ class RunRecord:
     """
 
     run_id: str
-    config: Mapping[str, Any]
-    state: State
-    attempts: int
+    config: Mapping[str, Any] = field(default_factory=dict)  # empty where it is not there, or broken
+    state: State = "pending"
+    attempts: int = 0
     result: Mapping[str, Any] | None = None
     failure: Mapping[str, Any] | None = None
     owner: str | None = None
@@ -196,25 +197,20 @@ class Store:
             raise StoreError(
                 f"{folder} has no config.json: not a run of this store. Delete the folder if it is a leftover."
             )
-        config = read_json(folder / "config.json")
-        number = _highest(names, "lease-")
+        config, number = read_json(folder / "config.json"), _highest(names, "lease-")
         if "result.json" in names:
             return _finished(run_id, config, read_result(folder / "result.json"), attempts=number)
+        known = RunRecord(run_id=run_id, config=config, attempts=number)
         if number == 0:
-            return RunRecord(run_id=run_id, config=config, state="pending", attempts=0)
+            return known
         if f"failure-{number}.json" in names:
             failure = read_json(folder / f"failure-{number}.json")
-            return RunRecord(
-                run_id=run_id, config=config, state=failure["state"], attempts=number, failure=failure
-            )
+            return replace(known, state=failure["state"], failure=failure)
         lease = folder / f"lease-{number}.json"
         age = (self.reading_time() if now is None else now) - lease.stat().st_mtime
         body = _lease_body(lease)
         stale = age > body.get("timeout_s", self.lease_timeout_s)
-        return RunRecord(
-            run_id=run_id, config=config, state="stale" if stale else "running", attempts=number,
-            owner=body.get("owner", "unknown"),
-        )  # fmt: skip
+        return replace(known, state="stale" if stale else "running", owner=body.get("owner", "unknown"))
 
     def inspect(self, run_id: str, *, now: float | None = None) -> RunRecord:
         """`record`, where a run that is not there yet is pending, and one with broken files has failed and says why.
@@ -223,25 +219,22 @@ class Store:
         """
         folder = self.run_dir(run_id)
         try:
-            if not os.path.lexists(folder):
-                return RunRecord(run_id=run_id, config={}, state="pending", attempts=0)
-            self._check_usable(folder)
-            if not os.path.lexists(folder / "config.json"):  # it is being added just now
-                return RunRecord(run_id=run_id, config={}, state="pending", attempts=0)
+            if os.path.lexists(folder):
+                self._check_usable(folder)
+            if not os.path.lexists(folder / "config.json"):  # not there, or being added just now
+                return RunRecord(run_id=run_id)
             return self.record(run_id, now=now)
         except (StoreError, OSError) as error:
             if is_fault_of_storage(error):
                 raise
             failure = {"state": "failed", "reason": str(error)}
-            return RunRecord(
-                run_id=run_id, config={}, state="failed", attempts=0, failure=failure, is_broken=True
-            )
+            return RunRecord(run_id=run_id, state="failed", failure=failure, is_broken=True)
 
     def _check_usable(self, folder: Path) -> None:
         """A folder of its own, which one may write where one may write at all (a read-only store is read)."""
         needed = os.R_OK | os.X_OK | (os.W_OK if os.access(self.runs_dir, os.W_OK) else 0)
         if not folder.is_dir():
-            raise StoreError(f"{folder} is not a folder. Move it away; the run will be done again.")
+            raise StoreError(f"{folder} is not a folder. {DO_AGAIN}")
         if not os.access(folder, needed):
             raise StoreError(f"{folder} may not be read and written. Mend its permissions, or move it away.")
 
@@ -273,20 +266,14 @@ class Store:
         owner: the name of the worker, host:pid unless given.
         """
         record = self.inspect(run_id)
-        free = {"pending", "stale", "preempted"} | ({"failed", "oom"} if retry_failed else set())
+        free = FREE + (FAILED if retry_failed else ())
         if record.is_broken or not record.config or record.state not in free:
             return None
-        lease = Lease(
-            run_id=run_id,
-            number=record.attempts + 1,
-            token=uuid.uuid4().hex,
-            path=self.run_dir(run_id) / f"lease-{record.attempts + 1}.json",
-        )
-        body = {
-            "token": lease.token,
-            "owner": owner or f"{socket.gethostname()}:{os.getpid()}",
-            "timeout_s": self.lease_timeout_s,
-        }
+        number = record.attempts + 1
+        path = self.run_dir(run_id) / f"lease-{number}.json"
+        lease = Lease(run_id=run_id, number=number, token=uuid.uuid4().hex, path=path)
+        owner = owner or f"{socket.gethostname()}:{os.getpid()}"
+        body = {"token": lease.token, "owner": owner, "timeout_s": self.lease_timeout_s}
         if not link_text(lease.path, json.dumps(body)):
             return None  # another worker was faster
         if (self.run_dir(run_id) / "result.json").exists():  # finished between our look and our lease
@@ -330,11 +317,10 @@ class Store:
         """Make failed and oom runs claimable again; the ids of those freed."""
         freed = []
         for run_id in run_ids:
-            if self.inspect(run_id).state in ("failed", "oom"):
-                lease = self.claim(run_id, retry_failed=True, owner="retry")
-                if lease is not None:
-                    self.fail(lease, "preempted", "freed by retry")
-                    freed.append(run_id)
+            is_failed = self.inspect(run_id).state in FAILED
+            if is_failed and (lease := self.claim(run_id, retry_failed=True, owner="retry")) is not None:
+                self.fail(lease, "preempted", "freed by retry")
+                freed.append(run_id)
         return freed
 
     def release_dead(
@@ -365,12 +351,10 @@ def read_json(path: Path | str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             value = json.loads(file.read())
+        if not isinstance(value, dict):
+            raise ValueError("expected a JSON object")
     except ValueError as error:
-        raise StoreError(f"{path} is damaged: {error}. Move it away; the run will be done again.") from error
-    if not isinstance(value, dict):
-        raise StoreError(
-            f"{path} is damaged: expected a JSON object. Move it away; the run will be done again."
-        )
+        raise StoreError(f"{path} is damaged: {error}. {DO_AGAIN}") from error
     return value
 
 
@@ -386,9 +370,7 @@ def check_result(result: Mapping[str, Any], path: Path | str) -> None:
     status, loss = result.get("status"), result.get("loss")
     is_number = isinstance(loss, (int, float)) and math.isfinite(loss) and loss > 0
     if status != "diverged" and not (status == "done" and is_number):
-        raise StoreError(
-            f"{path} is no result: status {status!r}, loss {loss!r}. Move it away; the run will be done again."
-        )
+        raise StoreError(f"{path} is no result: status {status!r}, loss {loss!r}. {DO_AGAIN}")
 
 
 def read_tail(path: Path, n_bytes: int = TAIL_BYTES) -> str:

@@ -53,22 +53,34 @@ class Job:
     project: str = ""
     micro_batch: int | None = None
 
+    @property
+    def training(self) -> Path:
+        """Where the trainer keeps its files; made where it is not there."""
+        folder = self.folder / "training"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @property
+    def newest_of_trunk(self) -> int | None:
+        """The step of the trunk's newest checkpoint that this run can go on from."""
+        return None if self.trunk_folder is None else newest_of_trunk(self.trunk_folder, self.run)
+
 
 def train_job(job: Job) -> dict[str, Any]:
     """Train one run: from its own checkpoint or its trunk's newest one, whichever is further, else from the start."""
     while True:
-        folder = _folder(job)
         try:
             return _train([job])[0]
         except ChangedCorpusError:  # started over, it would be a run of another text under the same name
             raise
         except DataError as error:
             # something damaged costs the time since the checkpoint before, nothing else
-            suspect = _newest_of_trunk(job)
-            if not any(folder.iterdir()) and suspect is None:
+            suspect = job.newest_of_trunk
+            if not any(job.training.iterdir()) and suspect is None:
                 raise
+            # a plain print: a worker's stderr is a log file in the store, no terminal, and has nothing to render
             print(f"run {job.run.run_id}: {error} Starting it over.", file=sys.stderr)
-            shutil.rmtree(folder)
+            shutil.rmtree(job.training)
             if suspect is not None and job.trunk_folder is not None:
                 trunk_checkpoint(job.trunk_folder, suspect).unlink(missing_ok=True)
 
@@ -91,10 +103,9 @@ def _resumable_together(jobs: Sequence[Job]) -> list[list[Job]]:
 
     packs: list[tuple[set[int], list[Job]]] = []
     for job in jobs:
-        folder = _folder(job)
         _begin(job)
-        trained = (folder / RESULT).exists()
-        steps = {-1} if trained else set(checkpoint_steps(folder).values()) or {0}
+        trained = (job.training / RESULT).exists()
+        steps = {-1} if trained else set(checkpoint_steps(job.training).values()) or {0}
         for shared, pack in packs:
             if shared & steps:
                 shared &= steps
@@ -105,23 +116,15 @@ def _resumable_together(jobs: Sequence[Job]) -> list[list[Job]]:
     return [pack for _, pack in packs]
 
 
-def _folder(job: Job) -> Path:
-    """Where the trainer keeps its files."""
-    folder = job.folder / "training"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
 def _begin(job: Job) -> int:
     """The step a run will go on from, its trunk's newest checkpoint put in place where that is further than its own."""
-    folder = _folder(job)
-    if (folder / RESULT).exists():
-        return int(job.run.n_steps)
-    at = _checkpoint_step(folder / CHECKPOINT) or 0
-    best = _newest_of_trunk(job)
+    if (job.training / RESULT).exists():
+        return job.run.n_steps
+    own = job.training / CHECKPOINT
+    at, best = _checkpoint_step(own) or 0, job.newest_of_trunk
     if best is None or best <= at or job.trunk_folder is None:
         return at
-    _link(trunk_checkpoint(job.trunk_folder, best), folder / CHECKPOINT)
+    _link(trunk_checkpoint(job.trunk_folder, best), own)
     return best
 
 
@@ -130,7 +133,7 @@ def _train(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     started = time.perf_counter()
     from scaling.lm.training import train_packed
 
-    specs, folders = [to_run_spec(job.run.config) for job in jobs], [_folder(job) for job in jobs]
+    specs, folders = [to_run_spec(job.run.config) for job in jobs], [job.training for job in jobs]
     first_step = min(_begin(job) for job in jobs)
     micro_batch = jobs[0].micro_batch if first_step == 0 else None  # a checkpoint says it itself
     for stop in (s for s in jobs[0].stops if s > first_step):
@@ -151,8 +154,7 @@ def _record(trained: RunResult, job: Job, n_packed: int, first_step: int, starte
     """The trainer's result under the store's names, with the step it was begun at here and the seconds it took since
     (a pack: all its runs together)."""
     result = trained.to_dict()
-    rate = result.get("tokens_per_s")
-    tokens_per_step = result["n_tokens"] / max(1, result["step"])
+    rate, tokens_per_step = result.get("tokens_per_s"), result["n_tokens"] / max(1, result["step"])
     return {
         **result,
         "run_id": job.run.run_id,
@@ -214,15 +216,10 @@ def _options(
 # --- trunks: checkpoints that runs share ---
 
 
-def _newest_of_trunk(job: Job) -> int | None:
-    return None if job.trunk_folder is None else newest_of_trunk(job.trunk_folder, job.run)
-
-
 def _link(source: Path, target: Path) -> None:
     """A second name for the file (checkpoints are replaced, never written into), under its final name at once."""
-    temporary = target.with_name(
-        f".{target.name}.{uuid.uuid4().hex}.tmp"
-    )  # hosts share a store, and process ids
+    # named at random: hosts share a store, and process ids
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     os.link(source, temporary)
     os.replace(temporary, target)
     temporary.unlink(missing_ok=True)  # to rename one name of a file to another name of it does nothing

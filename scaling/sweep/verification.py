@@ -68,19 +68,12 @@ class PlannedLoss:
         return fields_of(self, leave_out=("level",), also=("error", "inside_curve"))
 
     def sentence(self) -> str:
-        low, high = self.curve_interval
         return tr(
             "The lines through the valleys (Approach 2), which planned our model, put the lowest loss of this budget "
-            "at {loss:.4f}, {level:g} % {low:.3f} to {high:.3f} for the curve, without the noise of one run; measured "
-            "{measured:.4f}, {error:+.1%}: {where}.",
-            loss=self.loss,
-            level=100 * self.level,
-            low=low,
-            high=high,
-            measured=self.measured,
-            error=self.error,
-            where=tr("inside") if self.inside_curve else tr("outside"),
-        )
+            "at {p.loss:.4f}, {level:g} % {p.curve_interval[0]:.3f} to {p.curve_interval[1]:.3f} for the curve, "
+            "without the noise of one run; measured {p.measured:.4f}, {p.error:+.1%}: {where}.",
+            p=self, level=100 * self.level, where=tr("inside") if self.inside_curve else tr("outside"),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +124,8 @@ class Verification(Shown):
         )  # fmt: skip
         title = tr(
             "The proof at {budget} FLOPs, {times:.3g} times the sweep's largest budget",
-            budget=format_flops(self.proof.budget),
-            times=self.times_largest,
-        )
+            budget=format_flops(self.proof.budget), times=self.times_largest,
+        )  # fmt: skip
         return (
             Heading(title),
             Table(headers=headers, rows=[self._cells(row) for row in self.rows]),
@@ -158,23 +150,15 @@ class Verification(Shown):
         ends, entropy = self.floor.interval, self.true_entropy
         text = tr("Floor: fitted E = {value:.3f}", value=self.floor.value)
         if ends is not None:
-            text += tr(
-                " ({level:g} %: {low:.3f} to {high:.3f})",
-                level=100 * ends.level,
-                low=ends.low,
-                high=ends.high,
-            )
+            text += tr(" ({level:g} %: {e.low:.3f} to {e.high:.3f})", level=100 * ends.level, e=ends)
         if entropy is None:
             return text + tr(" nats/token.")
         text += tr(
-            "; the true entropy of the corpus on the validation tokens is {entropy:.4f} nats/token",
-            entropy=entropy,
-        )
-        return (
-            f"{text}."
-            if ends is None
-            else f"{text}, {tr('inside') if ends.contains(entropy) else tr('OUTSIDE')}."
-        )
+            "; the true entropy of the corpus on the validation tokens is {entropy:.4f} nats/token", entropy=entropy
+        )  # fmt: skip
+        if ends is not None:
+            text += f", {tr('inside') if ends.contains(entropy) else tr('OUTSIDE')}"
+        return f"{text}."
 
 
 def verify_proof(
@@ -218,14 +202,13 @@ def _rows(proof: Proof, store: Store, surface: ParametricFit) -> tuple[ProofRow,
     predicted = predict(surface, measured)
     at = {run_id: i for i, run_id in enumerate(measured.run_id)}
     rows = []
-    for name, run_id in proof.run_ids.items():
-        if run_id not in at:
+    for name, run in proof.advised.items():
+        if (i := at.get(run.run_id)) is None:
             continue
-        i = at[run_id]
         band = None if predicted.prediction is None else predicted.prediction[i]
         row = ProofRow(
             advice=name,
-            run_id=run_id,
+            run_id=run.run_id,
             n_params=float(measured.n_params[i]),
             n_params_non_embedding=float(measured.extras["n_params_non_embedding"][i]),
             n_tokens=float(measured.n_tokens[i]),
@@ -252,29 +235,22 @@ def verdict(rows: Sequence[ProofRow], noise: SeedNoise) -> str:
     tied = lowest(rows, noise)
     names = tr(" and ").join(row.advice for row in tied)
     seeds = tr(
-        "two seeds of one model differ by up to {gap:.4f} ({level:g} %, from {source}, {freedom})",
-        gap=noise.gap(rows[0].loss),
-        level=100 * noise.level,
-        source=noise.source,
+        "two seeds of one model differ by up to {gap:.4f} ({level:g} %, from {noise.source}, {freedom})",
+        noise=noise, gap=noise.gap(rows[0].loss), level=100 * noise.level,
         freedom=tr_n("{n} degree of freedom", "{n} degrees of freedom", noise.dof),
-    )
+    )  # fmt: skip
     if len({row.run_id for row in tied}) > 1:
         return tr(
             "A tie of {names}: they differ by {gap:.4f} nats/token; {seeds}.",
-            names=names,
-            gap=tied[-1].loss - tied[0].loss,
-            seeds=seeds,
-        )
+            names=names, gap=tied[-1].loss - tied[0].loss, seeds=seeds,
+        )  # fmt: skip
     if len(tied) == len(rows):
         return tr("{names} ask for the same model.", names=names)
     after = rows[len(tied)]
     return tr(
-        "Lowest: {names}, by {gap:.4f} nats/token over {after}; {seeds}.",
-        names=names,
-        gap=after.loss - rows[0].loss,
-        after=after.advice,
-        seeds=seeds,
-    )
+        "Lowest: {names}, by {gap:.4f} nats/token over {after.advice}; {seeds}.",
+        names=names, gap=after.loss - rows[0].loss, after=after, seeds=seeds,
+    )  # fmt: skip
 
 
 def lowest(rows: Sequence[ProofRow], noise: SeedNoise) -> list[ProofRow]:

@@ -8,14 +8,14 @@ of them, Kaplan et al. without embeddings (their section 1.3). The budget is spe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from scaling.blocks import Block, Blocks, Heading, Shown, Table, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import PlanError, UsageError
-from scaling.findings import Finding, gravest_first
+from scaling.findings import Finding, gravest_first, warning
 from scaling.laws.base import Allocation
 from scaling.reference.published import find_law
 from scaling.runs import Runs
@@ -42,7 +42,7 @@ class Allocating(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What will be trained: the runs, and which of them each advice stands for.
+    """What will be trained: the runs, each once, and the run that follows each advice.
 
     left_out: advice that cannot be trained here, with the reason.
     findings: what is wrong with these runs.
@@ -50,14 +50,9 @@ class Proof:
 
     budget: float
     design: Design
-    run_ids: Mapping[str, str]
+    advised: Mapping[str, PlannedRun]
     left_out: Mapping[str, str]
     findings: tuple[Finding, ...]
-
-    def advised(self) -> list[tuple[str, PlannedRun]]:
-        """Each advice with the run that follows it."""
-        runs = {run.run_id: run for run in self.design.runs}
-        return [(name, runs[run_id]) for name, run_id in self.run_ids.items()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +83,7 @@ class ProofPlan(Shown):
             "wall_s": self.wall_s,
             "runs": [
                 {"advice": advice, **{k: getattr(run, k) for k in names}, "seconds": self._seconds(run)}
-                for advice, run in self.proof.advised()
+                for advice, run in self.proof.advised.items()
             ],
             "left_out": self.proof.left_out,
             "findings": by_subject(self.law_findings, self.proof.findings),
@@ -96,7 +91,7 @@ class ProofPlan(Shown):
 
     def summary(self) -> Blocks:
         rows = []
-        for name, run in self.proof.advised():
+        for name, run in self.proof.advised.items():
             sizes = [format_params(run.n_params), format_tokens(run.n_tokens), str(run.n_steps)]
             alone = "" if (seconds := self._seconds(run)) is None else format_duration(seconds)
             rows.append([name, *sizes, format_flops(run.work_flops), alone])
@@ -136,30 +131,22 @@ def plan_proof(sweep: Design, law: Allocating, budget: float, *, without: Collec
         raise UsageError(
             f"a proof extrapolates: the budget {budget:g} must exceed the sweep's largest, {largest:g}."
         )
-    designs: dict[str, Design] = {}
+    advised: dict[str, PlannedRun] = {}
     left_out: dict[str, str] = {}
-    for name, advise in _ADVICE.items():
+    for name in (OURS, TWENTY, KAPLAN):
         try:
-            cell = advise(sweep, law, budget)
+            cell = _advice(name, sweep, law, budget)
             if name in without:
                 left_out[name] = f"as asked; it wants {_size(cell)}."
                 continue
-            designs[name] = design_sweep(
-                sweep.spec, vocab_size=sweep.vocab_size, n_tokens_unique=sweep.n_tokens_unique, cells=[cell]
-            )
+            (advised[name],) = design_sweep(sweep.spec, vocab_size=sweep.vocab_size, cells=[cell]).runs
         except (SpecError, PlanError) as error:
             left_out[name] = str(error)
-    if OURS not in designs:
+    if OURS not in advised:
         raise PlanError(f"the model the law asks for cannot be built: {left_out[OURS]}")
-    runs = {d.runs[0].run_id: d.runs[0] for d in designs.values()}
-    design = replace(sweep, runs=tuple(runs.values()))
-    return Proof(
-        budget=budget,
-        design=design,
-        run_ids={name: d.runs[0].run_id for name, d in designs.items()},
-        left_out=left_out,
-        findings=(*check_runs(design), *_very_long(design, sweep)),
-    )
+    design = replace(sweep, runs=tuple({run.run_id: run for run in advised.values()}.values()))
+    findings = (*check_runs(design), *_very_long(design, sweep))
+    return Proof(budget=budget, design=design, advised=advised, left_out=left_out, findings=findings)
 
 
 def by_subject(of_law: Iterable[Finding], of_proof: Iterable[Finding]) -> dict[str, list[Finding]]:
@@ -170,16 +157,14 @@ def by_subject(of_law: Iterable[Finding], of_proof: Iterable[Finding]) -> dict[s
 
 def what_to_know(proof: Proof, of_law: Iterable[Finding]) -> Iterator[Block]:
     """How Kaplan's size is counted, what is left out, and the doubts; notes stand in the JSON."""
-    kaplan = dict(proof.advised()).get(KAPLAN)
-    if kaplan is not None:
+    if (kaplan := proof.advised.get(KAPLAN)) is not None:
+        wanted, counted = (format_params(n) for n in (kaplan.n_params_wanted, kaplan.n_params_non_embedding))
         yield Text(
             tr(
                 "Kaplan et al. count parameters without embeddings and ask for {wanted}: this model has {counted} of "
-                "them.",
-                wanted=format_params(kaplan.n_params_wanted),
-                counted=format_params(kaplan.n_params_non_embedding),
+                "them.", wanted=wanted, counted=counted,
             )
-        )
+        )  # fmt: skip
     for name, why in proof.left_out.items():
         yield Text(tr("note: {name} is left out: {why}", name=name, why=why))
     subjects = by_subject(of_law, proof.findings)
@@ -200,20 +185,24 @@ def _very_long(design: Design, sweep: Design) -> Iterator[Finding]:
     longest = max(sweep.runs, key=lambda r: r.n_steps)
     for run in design.runs:
         if run.n_steps > LONG * longest.n_steps:
-            yield Finding(
+            yield warning(
                 code="very-long-run",
-                severity="warning",
                 message=f"{format_params(run.n_params)} at {format_flops(run.budget)} has {run.n_steps} steps, "
                 f"{run.n_steps / longest.n_steps:.3g} times the longest run of the sweep: the recipe was never tried "
                 "so long. Leave this advice out, or take a smaller budget.",
             )
 
 
-def _ours(sweep: Design, law: Allocating, budget: float) -> Cell:
-    return Cell(budget, law.allocate(budget).n_params, sweep.spec.seeds.first)
+def _advice(name: str, sweep: Design, law: Allocating, budget: float) -> Cell:
+    seed = sweep.spec.seeds.first
+    if name == TWENTY:
+        return Cell(budget, _twenty(sweep, budget), seed, "total")
+    if name == KAPLAN:
+        return Cell(budget, find_law("kaplan").allocate(budget).n_params, seed, "non_embedding")
+    return Cell(budget, law.allocate(budget).n_params, seed)
 
 
-def _twenty(sweep: Design, _: Allocating, budget: float) -> Cell:
+def _twenty(sweep: Design, budget: float) -> float:
     """The N, of all parameters, whose budget pays 20 N tokens: N = sqrt(C / (20 k)), k FLOPs a token and parameter.
 
     k is 6 by rule; counted exactly it depends on the shape, hence on N: so repeat until N stays.
@@ -226,19 +215,7 @@ def _twenty(sweep: Design, _: Allocating, budget: float) -> Cell:
         architecture, n = choose_shape(spec, n_params, vocab_size=sweep.vocab_size)
         counted = count_as(architecture, spec.grid.params)
         flops_per_token_param = flops_of_a_token(spec.grid.flops, architecture, counted) / n
-    return Cell(budget, n_params, spec.seeds.first, "total")
-
-
-def _kaplan(sweep: Design, _: Allocating, budget: float) -> Cell:
-    n_params = find_law("kaplan").allocate(budget).n_params
-    return Cell(budget, n_params, sweep.spec.seeds.first, "non_embedding")
-
-
-_ADVICE: dict[str, Callable[[Design, Allocating, float], Cell]] = {
-    OURS: _ours,
-    TWENTY: _twenty,
-    KAPLAN: _kaplan,
-}
+    return n_params
 
 
 def _size(cell: Cell) -> str:

@@ -219,25 +219,20 @@ class Worker:
                 continue  # it could not end in time; a shorter one may
             lease = self._claim(self.store, run.config)
             if lease is not None:
-                job = Job(
-                    run=run,
-                    folder=self.store.run_dir(run.run_id),
-                    trunk_folder=self._trunk_folder(run),
-                    deadline=self.deadline,
-                    should_stop=lambda: self.stopped,
-                    stops=stops,
-                    log=self.design.spec.log,
-                    project=self.design.spec.name,
-                )
-                claims.append((lease, job))
+                claims.append((lease, self._job(run, stops)))
             elif not claims and len(runs) > 1:
                 time.sleep(GATHERING_S)
         return self._train(claims, heartbeat) if claims else None
 
-    def _trunk_folder(self, run: PlannedRun) -> Path | None:
-        if run.trunk_id is None or self.store.trunks.inspect(run.trunk_id).is_broken:
-            return None
-        return self.store.trunks.run_dir(run.trunk_id)
+    def _job(self, run: PlannedRun, stops: tuple[int, ...]) -> Job:
+        spec, trunks, trunk_id = self.design.spec, self.store.trunks, run.trunk_id
+        folder = None
+        if trunk_id is not None and not trunks.inspect(trunk_id).is_broken:
+            folder = trunks.run_dir(trunk_id)
+        return Job(
+            run=run, folder=self.store.run_dir(run.run_id), trunk_folder=folder,
+            deadline=self.deadline, should_stop=lambda: self.stopped, stops=stops, log=spec.log, project=spec.name,
+        )  # fmt: skip
 
     def _train(self, claims: Sequence[Claim], heartbeat: Heartbeat) -> int:
         known = known_micro_batch(self.store, self.design, claims[0][1].run, n_packed=len(claims))
@@ -247,7 +242,11 @@ class Worker:
             for lease, _ in claims:
                 kept.enter_context(heartbeat.keep(self.store, lease))
             try:
-                results = [self.train(jobs[0])] if len(jobs) == 1 else self._train_packed(jobs)
+                if len(jobs) == 1:
+                    results: Sequence[Mapping[str, Any]] = [self.train(jobs[0])]
+                else:
+                    assert self.train_pack is not None
+                    results = self.train_pack(jobs)
             except (KeyboardInterrupt, SystemExit):
                 self._release(claims, "the worker was told to stop")
                 raise
@@ -260,18 +259,11 @@ class Worker:
                 # a run may fail in any other way, its own files included: the store says why, the others go on
                 if len(claims) > 1:
                     return self._one_by_one(claims, heartbeat)
-                self.store.fail(
-                    claims[0][0], "failed", _one_line(error), traceback.format_exc()[-STDERR_TAIL:]
-                )
-                return 0
+                return self._fail(claims[0][0], error)
             if len(claims) > 1 and any(r["status"] == "oom" for r in results):
                 return self._one_by_one(claims, heartbeat)
             lost = heartbeat.lost
         return sum(self._conclude(lease, r, lost=lost) for (lease, _), r in zip(claims, results))
-
-    def _train_packed(self, jobs: Sequence[Job]) -> Sequence[Mapping[str, Any]]:
-        assert self.train_pack is not None
-        return self.train_pack(jobs)
 
     def _one_by_one(self, claims: Sequence[Claim], heartbeat: Heartbeat) -> int:
         """A pack that failed, or did not fit: each run has its own end."""
@@ -287,6 +279,12 @@ class Worker:
         for lease, _ in claims:
             self.store.release(lease, reason)
 
+    def _fail(self, lease: Lease, error: Exception) -> int:
+        """Say in the store why a run failed; that is no run finished."""
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+        self.store.fail(lease, "failed", reason, traceback.format_exc()[-STDERR_TAIL:])
+        return 0
+
     def _conclude(self, lease: Lease, result: Mapping[str, Any], *, lost: bool) -> int:
         status = result["status"]
         if status in FINISHED:
@@ -295,8 +293,7 @@ class Worker:
             except OSError as error:
                 if is_fault_of_storage(error):
                     raise
-                self.store.fail(lease, "failed", _one_line(error), traceback.format_exc()[-STDERR_TAIL:])
-                return 0
+                return self._fail(lease, error)
             return 1
         if status == "preempted":
             self.stopped = self.stopped or not lost  # not lost: told to stop, or out of time
@@ -353,11 +350,6 @@ def _add(store: Store, config: Mapping[str, Any]) -> None:
             raise
 
 
-def _one_line(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}"
-    return text.splitlines()[0][:500]
-
-
 # --- the process ---
 
 
@@ -378,11 +370,10 @@ def main(arguments: list[str] | None = None) -> int:
         deadline = None if a.deadline_at is None else time.monotonic() + a.deadline_at - store.now()
         plan = read_plan(a.plan)
         return run_worker(store, plan, owner=a.owner, deadline=deadline, pack=a.pack, parent=a.parent)
-    except (ScalingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except ImportError as error:
-        print(f"error: {error}; training needs pip install 'isoflop[train]'", file=sys.stderr)
+    except (ScalingError, OSError, ImportError) as error:
+        cure = "; training needs pip install 'isoflop[train]'" if isinstance(error, ImportError) else ""
+        # a plain print: stderr is a log file, no terminal; the supervisor tells its last line
+        print(f"error: {error}{cure}", file=sys.stderr)
         return 1
 
 
@@ -397,15 +388,9 @@ def run_worker(
 ) -> int:
     """Work on the design until nothing is free; SIGTERM, SIGUSR2 and the end of `parent` checkpoint and stop."""
     worker = Worker(
-        store=store,
-        design=design,
-        train=train_job,
-        owner=owner,
-        deadline=deadline,
-        train_pack=train_pack,
-        pack=pack,
-        parent=parent,
-    )
+        store=store, design=design, owner=owner, train=train_job, train_pack=train_pack, pack=pack,
+        deadline=deadline, parent=parent,
+    )  # fmt: skip
 
     def stop(number: int, frame: FrameType | None) -> None:
         worker.stopped = True

@@ -72,7 +72,9 @@ def test_runs_of_a_proof_are_recorded_apart_and_never_trained_again(
     assert len((store.root / "runs.csv").read_text().splitlines()) == 1 + 38
     printed = invoke("export", str(tmp_path / "first"), "-o", str(tmp_path / "out"))
     assert "wrote 38 results, 2 of its proof in results/proof" in printed
-    assert {p.stem for p in (tmp_path / "out/results/proof").glob("*.json")} == set(proof.run_ids.values())
+    assert {p.stem for p in (tmp_path / "out/results/proof").glob("*.json")} == {
+        r.run_id for r in proof.advised.values()
+    }
     assert len((tmp_path / "out/runs.csv").read_text().splitlines()) == 1 + 38
 
     again = Store(tmp_path / "again")
@@ -82,7 +84,7 @@ def test_runs_of_a_proof_are_recorded_apart_and_never_trained_again(
     capsys.readouterr()
     assert run(["sweep", "verify", *here, "--json"]) == 0  # nothing is left to train
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert {r["run_id"] for r in rows} == set(proof.run_ids.values())
+    assert {r["run_id"] for r in rows} == {r.run_id for r in proof.advised.values()}
     assert "from 6 valleys of 38 runs" in invoke("fit", *here)
     assert "2 of its proof" in invoke("export", *here, "-o", str(tmp_path / "out again"))
 

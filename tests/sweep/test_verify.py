@@ -22,18 +22,17 @@ def test_the_proof_trains_each_advice_at_the_budget() -> None:
     sweep = design_sweep(tiny_spec(), vocab_size=32)
     law = FrontierLaw.from_tokens_per_param(10.0)
     proof = plan_proof(sweep, law, 1e10)
-    runs = {r.run_id: r for r in proof.design.runs}
-    ours, twenty = runs[proof.run_ids[OURS]], runs[proof.run_ids[TWENTY]]
+    ours, twenty = proof.advised[OURS], proof.advised[TWENTY]
     assert ours.n_tokens / ours.n_params == pytest.approx(10, rel=0.05)  # shapes hit N within 2 %
     assert twenty.n_tokens / twenty.n_params == pytest.approx(20, rel=0.05)
-    assert all(r.flops == pytest.approx(1e10, rel=0.01) for r in runs.values())
+    assert all(r.flops == pytest.approx(1e10, rel=0.01) for r in proof.design.runs)
 
 
 def test_kaplans_model_has_his_number_of_parameters_without_embeddings(tmp_path: Path) -> None:
     """And a worker, which reads the plan of the store, builds the same one."""
     sweep = design_sweep(tiny_spec(), vocab_size=32)
     proof = plan_proof(sweep, FrontierLaw.from_tokens_per_param(10.0), 1e13)
-    run = next(r for r in proof.design.runs if r.run_id == proof.run_ids[KAPLAN])
+    run = proof.advised[KAPLAN]
     counted = count_params(Architecture.from_dict(dict(run.config["architecture"])))
     asked = 1.3e9 * (1e13 / 8.64e19) ** 0.73  # Kaplan et al. 2020, table 6; a PF-day is 8.64e19 FLOPs
     assert counted.non_embedding == pytest.approx(asked, rel=0.02)
@@ -48,7 +47,7 @@ def test_twenty_tokens_are_twenty_however_the_sweep_counts(flops: str, params: s
     grid = {"flops": flops, "params": params}
     sweep = design_sweep(tiny_spec(grid=grid), vocab_size=32)
     proof = plan_proof(sweep, FrontierLaw.from_tokens_per_param(10.0), 1e10, without=[KAPLAN])
-    run = next(r for r in proof.design.runs if r.run_id == proof.run_ids[TWENTY])
+    run = proof.advised[TWENTY]
     counted = count_params(Architecture.from_dict(dict(run.config["architecture"])))
     assert run.n_tokens / counted.total == pytest.approx(20, rel=0.045)  # N within 2 %, and the whole step
     assert run.flops == pytest.approx(1e10, rel=0.01)
@@ -57,7 +56,7 @@ def test_twenty_tokens_are_twenty_however_the_sweep_counts(flops: str, params: s
 def test_a_rule_of_thumb_can_be_left_out_by_name() -> None:
     sweep = design_sweep(tiny_spec(), vocab_size=32)
     proof = plan_proof(sweep, FrontierLaw.from_tokens_per_param(10.0), 1e10, without=[TWENTY])
-    assert set(proof.run_ids) == {OURS}
+    assert set(proof.advised) == {OURS}
     assert proof.left_out[TWENTY] == "as asked; it wants 9.13k parameters."  # sqrt(1e10 / 120)
 
 

@@ -54,17 +54,11 @@ class LocalExecutor:
             path.parent.mkdir(parents=True, exist_ok=True)
             arguments = self.command.arguments(owner, deadline_at=deadline_at)
             arguments += ["--parent", str(os.getpid())]  # killed, it leaves no worker behind
+            command = [sys.executable, "-m", "scaling.sweep.worker", *arguments]
+            env = {**os.environ, "OMP_NUM_THREADS": str(THREADS_OF_A_SLOT), **self._device(owner)}
             with path.open("wb") as log:
                 self.processes[owner] = subprocess.Popen(
-                    [sys.executable, "-m", "scaling.sweep.worker", *arguments],
-                    stdout=subprocess.DEVNULL,
-                    stderr=log,
-                    env={
-                        **os.environ,
-                        "OMP_NUM_THREADS": str(THREADS_OF_A_SLOT),
-                        **self._device(owner),
-                    },
-                    start_new_session=True,
+                    command, stdout=subprocess.DEVNULL, stderr=log, env=env, start_new_session=True
                 )
 
     def _device(self, owner: str) -> dict[str, str]:
@@ -82,9 +76,7 @@ class LocalExecutor:
         gone = {owner: p.returncode for owner, p in self.processes.items() if p.poll() is not None}
         for owner in gone:
             del self.processes[owner]
-        return [
-            Ended(owner=o, exit_code=code, stderr_tail=self.command.take_log(o)) for o, code in gone.items()
-        ]
+        return [Ended(owner=o, exit_code=n, stderr_tail=self.command.take_log(o)) for o, n in gone.items()]
 
     def stop(self) -> None:
         self._signal(signal.SIGTERM)

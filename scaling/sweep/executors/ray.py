@@ -104,9 +104,8 @@ class RayExecutor:
             code, said = -signal.SIGKILL, str(error)
         except errors.RayError as error:  # its node is gone
             said = str(error)
-        return Ended(
-            owner=owner, exit_code=code, stderr_tail=self.command.take_log(owner) or said[-TAIL_BYTES:]
-        )
+        said = self.command.take_log(owner) or said[-TAIL_BYTES:]
+        return Ended(owner=owner, exit_code=code, stderr_tail=said)
 
     def _asked(self) -> dict[str, float]:
         gpus = {"GPU": self.gpus_per_slot} if self.gpus_per_slot else {}

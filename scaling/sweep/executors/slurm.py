@@ -100,17 +100,12 @@ class SlurmExecutor:
             raise ExecutorError("Slurm needs submitit: pip install 'isoflop[slurm]'.") from error
         executor = submitit.AutoExecutor(folder=self.command.store / "logs" / "slurm", cluster="slurm")
         limit_min = DAY_MIN if deadline_s is None else int(deadline_s / 60) + 2
-        executor.update_parameters(
-            **{
-                "name": "scaling-sweep",
-                "timeout_min": limit_min,
-                "cpus_per_task": 1,
-                "tasks_per_node": 1,
-                "slurm_signal_delay_s": SIGNAL_DELAY_S,
-                **({"slurm_partition": self.partition} if self.partition else {}),
-                **self.parameters,
-            }
-        )
+        asked = {
+            "name": "scaling-sweep", "timeout_min": limit_min, "cpus_per_task": 1, "tasks_per_node": 1,
+            "slurm_signal_delay_s": SIGNAL_DELAY_S,
+        }  # fmt: skip
+        partition = {"slurm_partition": self.partition} if self.partition else {}
+        executor.update_parameters(**asked | partition | self.parameters)
         return executor
 
     def n_alive(self) -> int:
@@ -129,13 +124,8 @@ class SlurmExecutor:
         self._asked_at = time.monotonic()
         roots = sorted({i.split("_")[0] for i in self.jobs})
         try:
-            asked = subprocess.run(
-                ["squeue", "--noheader", "--array", "--format=%i %T %r", f"--jobs={','.join(roots)}"],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=ANSWER_S,
-            )
+            command = ["squeue", "--noheader", "--array", "--format=%i %T %r", f"--jobs={','.join(roots)}"]
+            asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_S)
         except subprocess.TimeoutExpired:
             return
         if asked.returncode != 0 and "Invalid job id" not in asked.stderr:
