@@ -245,7 +245,11 @@ def _needs_search(law: Law, problem: AllocationProblem, fresh: Allocation) -> bo
     unique = dict(problem.inputs).get("n_tokens_unique", math.inf if not problem.inputs else 0.0)
     if not problem.inference_tokens and fresh.n_tokens <= unique:
         return False
-    _require_surface(law, "with inference tokens")
+    if not has_surface(law):
+        raise PlanError(
+            f"the law {law.family.name} knows only the training optimum and cannot plan with inference tokens. "
+            "Take a law L(N, D): --law besiroglu, hoffmann or your own parametric fit."
+        )
     return True
 
 
@@ -279,14 +283,6 @@ def _on_optimum(law: Law, problem: AllocationProblem) -> Allocation:
     best = _best_for_flops(law, free._replace(flops=flops))._replace(**{given: target})
     point = at(law, best.n_params, best.n_tokens, problem)
     return point if has_surface(law) else point._replace(loss=best.loss)
-
-
-def _require_surface(law: Law, when: str) -> None:
-    if not has_surface(law):
-        raise PlanError(
-            f"the law {law.family.name} knows only the training optimum and cannot plan {when}. "
-            "Take a law L(N, D): --law besiroglu, hoffmann or your own parametric fit."
-        )
 
 
 # --- tokens are served as well: least 6 N D + 2 N S, for L = E + u + v, u = A/N^alpha, v = B/D^beta ---

@@ -20,7 +20,6 @@ from scaling.planning.alternatives import SMALLER, wasted_compute
 from scaling.planning.cost import (
     Budget,
     Cluster,
-    Compute,
     Constraints,
     Cost,
     buy_compute,
@@ -72,7 +71,14 @@ def plan_training(
     if constraints.max_memory_bytes is not None:
         hardware = _with_memory(hardware, constraints.max_memory_bytes, given=cluster is not None)
     compute = buy_compute(given, hardware)
-    problem = _problem(given, constraints, compute)
+    problem = AllocationProblem(
+        flops=None if compute is None else compute.flops,
+        target_loss=given.target_loss,
+        n_params=given.n_params,
+        n_tokens=given.n_tokens,
+        inference_tokens=constraints.inference_tokens or 0.0,
+        max_params=constraints.max_params or math.inf,
+    )
     findings = hardware.findings
     if constraints.max_memory_bytes is not None and problem.is_free:
         problem, capped = _cap_by_memory(law, problem, hardware, constraints)
@@ -101,17 +107,6 @@ class _Answer(NamedTuple):
     reference: AllocationProblem
     wasted_compute: float | None
     solved: Solved | None
-
-
-def _problem(budget: Budget, constraints: Constraints, compute: Compute | None) -> AllocationProblem:
-    return AllocationProblem(
-        flops=None if compute is None else compute.flops,
-        target_loss=budget.target_loss,
-        n_params=budget.n_params,
-        n_tokens=budget.n_tokens,
-        inference_tokens=constraints.inference_tokens or 0.0,
-        max_params=constraints.max_params or math.inf,
-    )
 
 
 def _answer(law: Law, problem: AllocationProblem, unique_tokens: float | None) -> _Answer:

@@ -107,7 +107,8 @@ def _best_shape(n_params: float, vocab: int, context: int, count: Count) -> Arch
     """The candidate of least penalty whose exact count is within the tolerance."""
     best, best_penalty = None, math.inf
     for d in _widths(n_params):
-        padded = _pad(vocab, 64 if d < 1024 else 128)
+        multiple = 64 if d < 1024 else 128
+        padded = math.ceil(vocab / multiple) * multiple
         tied = padded * d > TIE_ABOVE * n_params
         embedding = 0 if count == "non_embedding" else padded * d * (1 if tied else 2)
         for n_layers in _depths(n_params, d, embedding):
@@ -223,10 +224,6 @@ def _describe(a: Architecture, wanted: float, vocab: int, given: bool, count: Co
         vocabulary_share=share,
         notes=tuple(notes),
     )
-
-
-def _pad(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
 
 
 # --- the schedule ---

@@ -237,9 +237,7 @@ def propose_sweeps(
     problem = problem or AllocationProblem(flops=point.flops)
     inputs = dict(problem.inputs)
     budgets = run_budgets(law, point)
-    valleys = [
-        [(n, flops / (FLOPS_PER_PARAM_TOKEN * n)) for n in _sizes(law, flops, inputs)] for flops in budgets
-    ]
+    valleys = [_valley(law, flops, inputs) for flops in budgets]
     pairs = _solved_draws(law, point, problem, solved)
     columns = _log_predictions(pairs, point, target, [run for valley in valleys for run in valley], inputs)
     if not columns:
@@ -270,9 +268,11 @@ def run_budgets(law: Law, point: Allocation) -> list[float]:
     return [flops for flops in budgets if N_SIZES * flops <= MOST_SHARE * point.flops]
 
 
-def _sizes(law: Law, flops: float, inputs: Mapping[str, float]) -> tuple[float, ...]:
+def _valley(law: Law, flops: float, inputs: Mapping[str, float]) -> list[tuple[float, float]]:
+    """N and D of the runs of one valley."""
     middle = law.allocate(flops, **inputs).n_params
-    return tuple(middle * SPAN ** (2 * i / (N_SIZES - 1) - 1) for i in range(N_SIZES))
+    sizes = (middle * SPAN ** (2 * i / (N_SIZES - 1) - 1) for i in range(N_SIZES))
+    return [(n, flops / (FLOPS_PER_PARAM_TOKEN * n)) for n in sizes]
 
 
 def _solved_draws(law: Law, point: Allocation, problem: AllocationProblem, solved: Solved | None) -> Solved:
