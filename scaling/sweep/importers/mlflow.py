@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut
-from scaling.sweep.importers.moments import Point, of_the_end
+from scaling.sweep.importers.moments import Point
 from scaling.sweep.importers.sizes import Log, SizeOptions, Sizes, listed
 from scaling.sweep.store import canonical_json
 
@@ -127,20 +127,10 @@ def _log(
         ) as error:  # a damaged file of a store, a server that is gone: MLflow raises many kinds
             raise DataError(f"{where}, run {name!r}: {key} cannot be read: {_first_line(error)}") from error
         history[key] = [Point(int(m.step), m.timestamp, float(m.value)) for m in points]
-    moment = sizes.at_last_step(history, loss_key)
-    if loss_key in moment.unsure:
-        return LeftOut(name=name, why=f"{loss_key} {moment.unsure[loss_key]}")
-    if moment.began_again:
-        again.append(f"{name} ({moment.began_again})")
-    return Log.at(
-        moment,
-        name=name,
-        identity=f"{name} {canonical_json(parameters)}",
-        tool_id=run_id,
-        values={**parameters, **moment.values},
-        unsure={**moment.unsure, **of_the_end(moment, sizes.growing, history, parameters)},
-        is_finished=run.info.status == "FINISHED",
-    )
+    return sizes.log_of_points(
+        history, loss_key, again, name=name, identity=f"{name} {canonical_json(parameters)}", beside=parameters,
+        tool_id=run_id, is_finished=run.info.status == "FINISHED",
+    )  # fmt: skip
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from scaling.runs import Runs
 from scaling.runs.conventions import LOSS_UNITS
 from scaling.runs.names import PARSERS
 from scaling.sweep.importers.logged import MOST_NAMED, ConventionError, LeftOut, LoggedRun, Params, to_runs
-from scaling.sweep.importers.moments import Moment, Point, at_last_row, at_last_step
+from scaling.sweep.importers.moments import Moment, Point, at_last_row, at_last_step, of_the_end
 from scaling.units import parse_tokens
 
 Known = float | str | Mapping[str, float]
@@ -138,6 +138,21 @@ class Sizes:
 
     def at_last_step(self, history: Mapping[str, list[Point]], loss_key: str) -> Moment:
         return at_last_step(history, loss_key, growing=self.growing, constant=self.constant)
+
+    def log_of_points(
+        self, history: Mapping[str, list[Point]], loss_key: str, again: list[str], *, name: str,
+        beside: Mapping[str, Any], remark: str = "", **rest: Any,
+    ) -> Log | LeftOut:  # fmt: skip
+        """A run at its last loss; `again` takes it in where its steps begin again. `beside`: what the log says once."""
+        moment = self.at_last_step(history, loss_key)
+        if loss_key in moment.unsure:
+            return LeftOut(name=f"{name}{remark}", why=f"{loss_key} {moment.unsure[loss_key]}")
+        if moment.began_again:
+            again.append(f"{name} ({moment.began_again})")
+        unsure = {**moment.unsure, **of_the_end(moment, self.growing, history, beside)}
+        return Log.at(
+            moment, name=name, values={**beside, **moment.values}, unsure=unsure, remark=remark, **rest
+        )
 
     def at_last_row(
         self, rows: Iterable[Mapping[str, Any]], loss_key: str, step_key: str

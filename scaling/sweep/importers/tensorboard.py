@@ -10,7 +10,7 @@ from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut
 from scaling.sweep.importers.moments import Point
-from scaling.sweep.importers.sizes import Log, Logs, SizeOptions, Sizes, listed
+from scaling.sweep.importers.sizes import Logs, SizeOptions, Sizes, listed
 
 LENGTH, CHECKSUM_BYTES = struct.Struct("<Q"), 4  # a record: length, its checksum, body, its checksum
 
@@ -64,14 +64,10 @@ def _logs(folder: Path, loss_tag: str, sizes: Sizes, again: list[str]) -> Logs:
         if loss_tag not in history or _is_note_of_settings(events, place, places):
             logs.append(LeftOut(name=f"{name}{damage}"))
             continue
-        moment = sizes.at_last_step(history, loss_tag)
-        if loss_tag in moment.unsure:
-            logs.append(LeftOut(name=f"{name}{damage}", why=f"{loss_tag} {moment.unsure[loss_tag]}"))
-            continue
-        if moment.began_again:
-            again.append(f"{name} ({moment.began_again})")
-        is_finished = False if damage else None
-        logs.append(Log.at(moment, name=name, identity=name, is_finished=is_finished, remark=damage))
+        ended: dict[str, Any] = {"is_finished": False if damage else None, "remark": damage}
+        logs.append(
+            sizes.log_of_points(history, loss_tag, again, name=name, identity=name, beside={}, **ended)
+        )
     if all(isinstance(log, LeftOut) and log.why == NO_LOSS for log in logs):
         hurt = next((log.name for log in logs if isinstance(log, LeftOut) and "damaged" in log.name), "")
         raise DataError(

@@ -18,13 +18,13 @@ from typing import Any, Unpack
 from scaling.errors import DataError, UsageError
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut, as_number
-from scaling.sweep.importers.moments import Point, of_the_end
+from scaling.sweep.importers.moments import Point
 from scaling.sweep.importers.sizes import Log, Logs, SizeOptions, Sizes, listed
 from scaling.sweep.importers.wandb_files import (
     OWN_COUNTER,
     ask_of_other_launches,
     flat,
-    identity,
+    log_of_rows,
     of_calls,
     offline_logs,
 )  # fmt: skip
@@ -95,17 +95,10 @@ def _from_api(run: Any, loss_key: str, step_key: str, sizes: Sizes, found: set[s
     calls = step_key == OWN_COUNTER and _counts_calls(run)
     if why := of_calls(calls, int(calls), {**summary, **last}, step_key, sizes):
         return LeftOut(name=name, why=why)
-    return Log.at(
-        moment,
-        offset=int(calls),
-        name=name,
-        identity=identity(name, settings),
-        tool_id=str(run.id),
-        values={**summary, **last, **settings, **moment.values},
-        unsure={**moment.unsure, **of_the_end(moment, sizes.growing, last, {**summary, **settings})},
-        is_finished=run.state == "finished",
-        counts_calls=calls,
-    )
+    return log_of_rows(
+        moment, last, sizes, offset=int(calls), name=name, summary=summary, settings=settings, tool_id=str(run.id),
+        is_finished=run.state == "finished", counts_calls=calls,
+    )  # fmt: skip
 
 
 def _counts_calls(run: Any) -> bool:

@@ -13,14 +13,14 @@ import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut, as_number
-from scaling.sweep.importers.moments import ONE_STEP, of_the_end
+from scaling.sweep.importers.moments import ONE_STEP, Moment, of_the_end
 from scaling.sweep.importers.sizes import Log, Logs, Sizes, known
 from scaling.sweep.store import canonical_json
 
@@ -134,25 +134,25 @@ def _join(parts: list[Part], loss_key: str, step_key: str, sizes: Sizes, found: 
         not why and step_key in moment.unsure and not offset
     ):  # with one, it is known how often the steps begin again
         why = f"{step_key} {moment.unsure[step_key]}"
-    why = why or of_calls(parts[0].calls, offset, last, step_key, sizes)
-    if why:
+    if why := why or of_calls(parts[0].calls, offset, last, step_key, sizes):
         return LeftOut(name=f"{name}{damage}", why=why)
+    log = log_of_rows(
+        moment, last, sizes, offset=offset, name=name, summary=summary, settings=settings, tool_id=parts[0].run_id,
+        is_finished=chosen[-1].finished, counts_calls=step_key == OWN_COUNTER and parts[0].calls, remark=damage,
+    )  # fmt: skip
+    return replace(log, unsure={**log.unsure, **_differing(chosen, sizes)})
+
+
+def log_of_rows(
+    moment: Moment, last: dict[str, Any], sizes: Sizes, *, name: str, summary: dict[str, Any],
+    settings: dict[str, Any], **rest: Any,
+) -> Log:  # fmt: skip
+    """A run at the moment of its last loss, with what stands beside its rows: summary and configuration."""
+    beside_the_rows = of_the_end(moment, sizes.growing, last, {**summary, **settings})
     return Log.at(
-        moment,
-        offset=offset,
-        name=name,
-        identity=identity(name, settings),
-        tool_id=parts[0].run_id,
-        values={**summary, **last, **settings, **moment.values},
-        unsure={
-            **moment.unsure,
-            **of_the_end(moment, sizes.growing, last, {**summary, **settings}),
-            **_differing(chosen, sizes),
-        },
-        is_finished=chosen[-1].finished,
-        counts_calls=step_key == OWN_COUNTER and parts[0].calls,
-        remark=damage,
-    )
+        moment, name=name, identity=f"{name} {canonical_json({k: str(v) for k, v in settings.items()})}",
+        values={**summary, **last, **settings, **moment.values}, unsure={**moment.unsure, **beside_the_rows}, **rest,
+    )  # fmt: skip
 
 
 def _one_count(
@@ -327,11 +327,6 @@ def _row(record: Any) -> dict[str, Any]:
 def _items(items: Iterable[Any]) -> dict[str, Any]:
     """Values by key, those of nested keys under "a.b"."""
     return {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
-
-
-def identity(name: str, settings: Mapping[str, Any]) -> str:
-    """The same for several launches of one run under different ids."""
-    return f"{name} {canonical_json({k: str(v) for k, v in settings.items()})}"
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:
