@@ -64,8 +64,7 @@ def plan_run(
     most = max(1, int(n_tokens / context / 50))
     _, n_processes = launched()  # each takes as many windows of a batch
     per_process = max(1, round(min(chosen.batch_size, most) / n_processes))
-    chosen = dataclasses.replace(chosen, batch_size=per_process * n_processes)
-    chosen = dataclasses.replace(chosen, **(changes or {}))
+    chosen = dataclasses.replace(chosen, **{"batch_size": per_process * n_processes, **(changes or {})})
     n_steps = max(1, round(n_tokens / (chosen.batch_size * context)))
     warmup = round(WARMUP_FRACTION * n_steps) if warmup_steps is None else warmup_steps
     if warmup >= n_steps > 1:

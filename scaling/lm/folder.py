@@ -102,20 +102,14 @@ def hold_folders(folders: Sequence[Path]) -> Iterator[None]:
 def _take_lock(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
-    try:
-        _create(path)
-    except FileExistsError:
-        _remove_if_stale(path)
-        try:
-            _create(path)
-        except FileExistsError as error:  # another process was quicker
-            raise UsageError(f"{folder} was just taken by another process; use another folder.") from error
-
-
-def _create(path: Path) -> None:
     holder = {"pid": os.getpid(), "host": socket.gethostname(), "started": _start_time(os.getpid())}
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "w") as file:
-        json.dump(holder, file)
+    if path.exists():
+        _remove_if_stale(path)
+    try:
+        with path.open("x") as file:
+            json.dump(holder, file)
+    except FileExistsError as error:  # another process was quicker
+        raise UsageError(f"{folder} was just taken by another process; use another folder.") from error
 
 
 def _remove_if_stale(path: Path) -> None:

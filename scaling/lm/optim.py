@@ -35,8 +35,7 @@ def build_optimizers(
     rest = [(n, p) for n, p in named if n not in taken]
     settings = {"lr": recipe.learning_rate, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
     groups = [
-        [{"params": [p], "parts": _parts(model, n, p)} for n, p in part]
-        for part in split_evenly(muon, n_parts)
+        [{"params": [p], "parts": _parts(model, n)} for n, p in part] for part in split_evenly(muon, n_parts)
     ]
     adamw = [_build_adamw(recipe, part, on_gpu=device.type == "cuda") for part in split_evenly(rest, n_parts)]
     return [*(Muon(group, **settings) for group in groups), *adamw]
@@ -145,7 +144,7 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     return (x if wide else x.T).to(matrix.dtype)
 
 
-def _parts(model: Transformer, name: str, parameter: Tensor) -> list[int] | None:
+def _parts(model: Transformer, name: str) -> list[int] | None:
     """Row counts of the matrices fused in one parameter; None for a single one."""
     a = model.architecture
     fused = {"query_key_value": [a.d_attention, a.d_kv, a.d_kv], "gate_up": [a.d_ff, a.d_ff]}

@@ -235,10 +235,8 @@ class RunResult(Shown):
             rows.append((tr("loss"), loss + bits))
         if self.excess is not None and self.excess_standard_error is not None:
             error = self.excess_standard_error
-            excess = round_by_error(self.excess, error)
-            excess = tr(
-                "{excess} ± {error:.2g} nats/token above the true entropy", excess=excess, error=error
-            )
+            mean = round_by_error(self.excess, error)
+            excess = tr("{mean} ± {error:.2g} nats/token above the true entropy", mean=mean, error=error)
             rows.append((tr("excess"), excess))
         speed = tr("{rate} tokens/s", rate=format_tokens(self.tokens_per_s)) if self.tokens_per_s else ""
         mfu = tr(", {mfu:.0%} of the matmul peak", mfu=self.mfu) if self.mfu else ""

@@ -15,26 +15,19 @@ from scaling.architecture import Architecture
 class KVCache:
     """State of a decoding pass: `length` filled tokens of `capacity`, and which of them are padding.
 
-    `keep_BN` is None when no row is padded: then neither masks nor positions differ between rows.
+    `keep_BN` is None when no row is padded: then neither masks nor positions differ between rows. What is held has the
+    dtype and the device of `like`.
     """
 
     def __init__(
-        self,
-        a: Architecture,
-        *,
-        n_rows: int,
-        capacity: int,
-        keep_BT: Tensor | None,
-        dtype: torch.dtype,
-        device: torch.device,
+        self, a: Architecture, *, n_rows: int, capacity: int, keep_BT: Tensor | None, like: Tensor
     ) -> None:
         n_layers = a.n_decoder_layers or a.n_layers
-        shape = (2, n_layers, n_rows, a.n_kv_heads, capacity, a.d_head)
-        self.held = torch.empty(shape, dtype=dtype, device=device)
+        self.held = like.new_empty(2, n_layers, n_rows, a.n_kv_heads, capacity, a.d_head)
         self.length, self.capacity = 0, capacity
         self.keep_BN: Tensor | None = None
         if keep_BT is not None:
-            self.keep_BN = torch.ones(n_rows, capacity, dtype=torch.bool, device=device)
+            self.keep_BN = torch.ones(n_rows, capacity, dtype=torch.bool, device=like.device)
             self.keep_BN[:, : keep_BT.shape[1]] = keep_BT
         self.memory_keep_BS: Tensor | None = None
         self.step: Callable[[Tensor, KVCache], Tensor] | None = None  # the model's, once it has made one

@@ -154,13 +154,9 @@ class Transformer(nn.Module):
         if a.kind == "encoder_decoder":
             memory_RSD, memory_keep_RS = self.encoder(self.tokens(ids_RT), keep_BS=keep_RT), keep_RT
             ids_RT, keep_RT = ids_RT.new_full((len(prompts), 1), self.decoder_start_id), None
+        n_rows, capacity = len(prompts), ids_RT.shape[1] + n_new_tokens
         cache = KVCache(
-            a,
-            n_rows=len(prompts),
-            capacity=ids_RT.shape[1] + n_new_tokens,
-            keep_BT=keep_RT,
-            dtype=self.tokens.weight.dtype,
-            device=device,
+            a, n_rows=n_rows, capacity=capacity, keep_BT=keep_RT, like=self.tokens.weight.detach()
         )
         cache.memory_keep_BS = memory_keep_RS
         states = self.decoder(
