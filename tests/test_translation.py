@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import string
 from pathlib import Path
 
@@ -101,4 +102,6 @@ def test_every_sentence_names_the_values_it_is_given() -> None:
 
 
 def _fields(sentence: str) -> set[str]:
-    return {name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None}
+    """The values a sentence names; of {law.alpha} and {index[source]} the value is the law, the index."""
+    named = (name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None)
+    return {re.split(r"[.\[]", name)[0] for name in named}
