@@ -22,16 +22,7 @@ PFLOPS_DAY = 1e15 * DAY  # 1 PF-day = 8.64e19 FLOPs (Kaplan et al. 2020)
 _SCALES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "bn": 1e9, "t": 1e12, "tn": 1e12}
 _SCALES |= {"thousand": 1e3, "million": 1e6, "mio": 1e6, "mrd": 1e9, "billion": 1e9, "trillion": 1e12}
 _SI = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18, "z": 1e21, "y": 1e24}
-_SI |= {
-    "kilo": 1e3,
-    "mega": 1e6,
-    "giga": 1e9,
-    "tera": 1e12,
-    "peta": 1e15,
-    "exa": 1e18,
-    "zetta": 1e21,
-    "yotta": 1e24,
-}
+_SI |= {name: _SI[name[0]] for name in ("kilo", "mega", "giga", "tera", "peta", "exa", "zetta", "yotta")}
 
 # A suffix of each kind, so that a wrong one is named in the error.
 _WORDS = {
@@ -351,7 +342,7 @@ def format_tokens(n_tokens: float, digits: int = 3) -> str:
 
 def format_dollars(usd: float, digits: int = 3) -> str:
     """$25k, $1.2M."""
-    return f"${_format_scaled(usd, {'k': 1e3, 'M': 1e6, 'B': 1e9, 'T': 1e12}, digits)}"
+    return f"${_format_scaled(usd, _COUNT, digits)}"
 
 
 def format_bytes(n_bytes: float, digits: int = 3) -> str:
@@ -364,13 +355,8 @@ def format_duration(seconds: float, digits: int = 3) -> str:
     """45 s, 12 min, 3.5 h, 14 days, 2.3 years."""
     if not math.isfinite(seconds) or seconds == 0:
         return _odd(seconds)
-    for limit, unit, name in (
-        (90, 1.0, "s"),
-        (90 * MINUTE, MINUTE, "min"),
-        (48 * HOUR, HOUR, "h"),
-        (730 * DAY, DAY, "days"),
-    ):
-        if seconds < limit:
+    for most, unit, name in ((90, 1.0, "s"), (90, MINUTE, "min"), (48, HOUR, "h"), (730, DAY, "days")):
+        if seconds < most * unit:
             return f"{_plain(seconds / unit, digits)} {name}"
     return f"{_format_scaled(seconds / YEAR, _COUNT, digits)} years"
 

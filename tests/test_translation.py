@@ -102,5 +102,6 @@ def test_every_sentence_names_the_values_it_is_given() -> None:
 
 
 def _fields(sentence: str) -> set[str]:
-    parsed = string.Formatter().parse(sentence)
-    return {re.split(r"[.\[]", name)[0] for _, name, _, _ in parsed if name is not None}
+    """The values a sentence names; of {law.alpha} and {index[source]} the value is the law, the index."""
+    named = (name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None)
+    return {re.split(r"[.\[]", name)[0] for name in named}

@@ -35,7 +35,9 @@ def ours(frame: FrameType | None) -> Iterator[tuple[str, str]]:
         frame = frame.f_back
 
 
-def calls_of(steps: list[tuple[str, str]], action: Callable[[], object]) -> list[tuple[tuple[str, str], list[str]]]:
+def calls_of(
+    steps: list[tuple[str, str]], action: Callable[[], object]
+) -> list[tuple[tuple[str, str], list[str]]]:
     """Each step as it was first called, in that order, with the rooms that it was called through."""
     found: dict[tuple[str, str], list[str]] = {}
 

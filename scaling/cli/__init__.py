@@ -46,8 +46,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, attribute, _ = COMMANDS[cmd_name]
+        module, attribute, help_text = COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(f"scaling.cli.{module}"), attribute)
+        command.help = command.help or help_text
         return command
 
     def resolve_command(

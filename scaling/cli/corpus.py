@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from scaling.lm.corpus.mixture import MixtureShare, PrintedShare
 
 
-@click.group(epilog="Example: scaling corpus prepare stdlib --vocab-size 4096 --out data/stdlib")
-def corpus() -> None:
-    """Prepare, check and describe training corpora."""
+corpus = click.Group(
+    "corpus", epilog="Example: scaling corpus prepare stdlib --vocab-size 4096 --out data/stdlib"
+)
 
 
 @corpus.command("prepare", epilog="Example: scaling corpus prepare texts/ --vocab-size 4096 --out data/texts")
@@ -201,24 +201,15 @@ def _mixture(drawn: Iterable[MixtureShare]) -> Block:
 
 def _show_index(name: str, index: Mapping[str, Any]) -> None:
     described = tr(
-        "{name}: {n} entries, tokenizer {hash}, source {source}",
+        "{name}: {i[vocab_size]} entries, tokenizer {i[tokenizer][hash]}, source {i[source]}",
         name=name,
-        n=index["vocab_size"],
-        hash=index["tokenizer"]["hash"],
-        source=index["source"],
+        i=index,
     )
     headers = (tr("split"), tr("tokens"), tr("documents"), tr("bytes"), tr("bytes/token"), tr("shards"))
-    rows = [
-        (
-            split,
-            f"{e['n_tokens']:,}",
-            f"{e['n_documents']:,}",
-            f"{e['n_bytes']:,}",
-            f"{e['bytes_per_token']:.2f}",
-            str(len(e["shards"])),
-        )
-        for split, e in index["splits"].items()
-    ]
+    rows = []
+    for split, e in index["splits"].items():
+        counts = [f"{e[name]:,}" for name in ("n_tokens", "n_documents", "n_bytes")]
+        rows.append([split, *counts, f"{e['bytes_per_token']:.2f}", str(len(e["shards"]))])
     show(Text(described), Table(headers, rows))
     if "cut" in index:
         cut = index["cut"]

@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 from scaling.blocks import Code, Fields, Heading, Table, Text
+from scaling.jsonable import fields_of
 from scaling.render.terminal import note, show, show_json
 from scaling.runs.public_tables import PUBLIC_TABLES, PublicTable, find_table
 from scaling.translation import tr
 
-
-@click.group()
-def data() -> None:
-    """List and download public tables of training runs."""
+data = click.Group("data")
+_HOW_IT_IS_READ = ("repository", "commit", "path", "experiment", "columns", "highest_losses_marked")
 
 
-def _row(table: PublicTable) -> dict[str, object]:
-    return {
-        "id": table.id,
-        "about": table.about,
-        "n_runs": table.n_runs,
-        "params_convention": table.params_convention,
-        "loss_unit": table.loss_unit,
-        "licence": table.licence,
-        "cite": table.cite,
-        "url": table.url,
-        "sha256": table.sha256,
-    }
+def _row(table: PublicTable) -> dict[str, Any]:
+    return fields_of(table, leave_out=_HOW_IT_IS_READ, also=("url",))
 
 
 @data.command("list", epilog="Try: scaling data list")
@@ -78,24 +68,9 @@ def get_table(
         convention = {"params": runs.convention.params, "flops": runs.convention.flops}
         show_json({**_row(table), "n_runs": len(runs), "path": str(path), "convention": convention})
         return
-    held = tr(
-        "{id}: {n} runs, {about}",
-        id=table.id,
-        n=len(runs),
-        about=table.about,
-    )
-    counts = tr(
-        "N {params}, C {flops}, loss {unit}",
-        params=runs.convention.params,
-        flops=runs.convention.flops,
-        unit=runs.convention.loss_unit,
-    )
-    source = tr(
-        "{repository} @ {commit}, licence {licence}, SHA-256 verified",
-        repository=table.repository,
-        commit=table.commit[:8],
-        licence=table.licence,
-    )
+    held = tr("{t.id}: {n} runs, {t.about}", t=table, n=len(runs))
+    counts = tr("N {c.params}, C {c.flops}, loss {c.loss_unit}", c=runs.convention)
+    source = tr("{t.repository} @ {t.commit:.8}, licence {t.licence}, SHA-256 verified", t=table)
     fields = [(tr("table"), held), (tr("file"), str(path)), (tr("counts"), counts), (tr("source"), source)]
     show(Fields([*fields, (tr("cite"), table.cite)]))
     for line in runs.notes:

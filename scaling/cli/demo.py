@@ -55,16 +55,13 @@ class Demo:
 
         best = PLANTED_LAW.allocate(TARGET_FLOPS)
         at = {q: self.surface.estimate(q, flops=TARGET_FLOPS) for q in ("n_params", "n_tokens", "loss")}
+        fitted, a = self.surface.estimates, PLANTED_LAW.params_exponent
         return {
             "kind": "demo",
             "n_runs": self.n_runs,
             "noise_sd_ln": NOISE_SD,
-            "coefficients": {
-                name: _beside(e, getattr(PLANTED_LAW, name)) for name, e in self.surface.estimates.items()
-            },
-            "params_exponent": {
-                method: _beside(e, PLANTED_LAW.params_exponent) for method, e in self.exponents.items()
-            },
+            "coefficients": {name: _beside(e, getattr(PLANTED_LAW, name)) for name, e in fitted.items()},
+            "params_exponent": {method: _beside(e, a) for method, e in self.exponents.items()},
             "plan": {"flops": TARGET_FLOPS} | {q: _beside(e, getattr(best, q)) for q, e in at.items()},
         }
 
@@ -74,9 +71,9 @@ class Demo:
 
         truth = PLANTED_LAW
         planted = tr(
-            "{n} example runs, generated (not trained) from L = {law.E} + {law.A:g} / N^{law.alpha} + {law.B:g} / "
-            "D^{law.beta} with {percent:g} % noise. Everything below is fitted as if that were unknown.",
-            n=self.n_runs,
+            "{demo.n_runs} example runs, generated (not trained) from L = {law.E} + {law.A:g} / N^{law.alpha} + "
+            "{law.B:g} / D^{law.beta} with {percent:g} % noise. Everything below is fitted as if that were unknown.",
+            demo=self,
             law=truth,
             percent=100 * NOISE_SD,
         )
@@ -89,6 +86,7 @@ class Demo:
         coefficients = [_row(name, e, getattr(truth, name)) for name, e in self.surface.estimates.items()]
         exponents = [_row(names[m], e, truth.params_exponent) for m, e in self.exponents.items()]
         target = format_flops(TARGET_FLOPS)
+        first = "scaling demo --write runs.csv && scaling fit runs.csv -o fit.json"
         return (
             Text(planted),
             Heading(tr("the law (Approach 3), beside the truth")),
@@ -98,11 +96,7 @@ class Demo:
             Heading(tr("the plan for {flops} FLOPs, 30 times the largest run", flops=target)),
             Fields(_plan(self.surface)),
             Text(""),
-            Code(
-                "scaling demo --write runs.csv && scaling fit runs.csv -o fit.json",
-                label=tr("next"),
-                indent=2,
-            ),
+            Code(first, label=tr("next"), indent=2),
             Code(f"scaling plan --flops {target} --law fit.json", indent=6),
         )
 
@@ -134,22 +128,15 @@ def _plan(surface: ParametricFit) -> list[tuple[str, str]]:
 
     best = PLANTED_LAW.allocate(TARGET_FLOPS)
     fields = []
-    assert best.loss is not None  # a law of the loss, not a frontier
-    for name, true, form in (
-        ("n_params", best.n_params, format_params),
-        ("n_tokens", best.n_tokens, format_tokens),
-        ("loss", best.loss, "{:.4f}".format),
-    ):
+    for name, form in {"n_params": format_params, "n_tokens": format_tokens, "loss": "{:.4f}".format}.items():
         estimate = surface.estimate(name, flops=TARGET_FLOPS)
         assert estimate.interval is not None
-        said = tr(
-            "{value} (95 %: {low} to {high}); truth {truth}",
-            value=form(estimate.value),
-            low=form(estimate.interval.low),
-            high=form(estimate.interval.high),
-            truth=form(true),
+        ends = estimate.interval
+        value, low, high, truth = map(form, (estimate.value, ends.low, ends.high, getattr(best, name)))
+        text = tr(
+            "{value} (95 %: {low} to {high}); truth {truth}", value=value, low=low, high=high, truth=truth
         )
-        fields.append((name, said))
+        fields.append((name, text))
     return fields
 
 
@@ -157,11 +144,7 @@ def _row(name: str, estimate: Estimate, truth: float) -> tuple[str, str, str, st
     interval = estimate.interval
     if interval is None:
         return name, f"{estimate.value:.4g}", tr("none"), f"{truth:g}", ""
-    error = interval.half_width / 2
-    ends = tr(
-        "{low} to {high}",
-        low=round_by_error(interval.low, error),
-        high=round_by_error(interval.high, error),
-    )
+    numbers = (estimate.value, interval.low, interval.high)
+    value, low, high = (round_by_error(number, interval.half_width / 2) for number in numbers)
     verdict = tr("inside") if interval.contains(truth) else tr("outside")
-    return name, round_by_error(estimate.value, error), ends, f"{truth:.4g}", verdict
+    return name, value, tr("{low} to {high}", low=low, high=high), f"{truth:.4g}", verdict

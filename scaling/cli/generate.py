@@ -71,14 +71,7 @@ def generate(
         show_json({"kind": "generations", "strategy": repr(strategy), "generations": texts})
         return
     for g in generations:
-        say(
-            tr(
-                "--- {index}  ln p {logprob:.2f}  {reason}",
-                index=g.sample_index,
-                logprob=g.logprob,
-                reason=g.finish_reason,
-            )
-        )
+        say(tr("--- {g.sample_index}  ln p {g.logprob:.2f}  {g.finish_reason}", g=g))
         before = prompt + joint(tokenizer, start, g.ids) if prompt else ""
         stream(before + g.text if g.text is not None else " ".join(map(str, g.ids)), end="\n")
 

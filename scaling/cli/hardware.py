@@ -14,9 +14,7 @@ from scaling.units import format_bytes, format_duration, format_percent
 TERA = 1e12
 
 
-@click.group()
-def hardware() -> None:
-    """List and show accelerators, or measure this machine."""
+hardware = click.Group("hardware")
 
 
 @hardware.command("list", epilog="Example: scaling hardware list")
@@ -46,7 +44,7 @@ def show_hardware(name: str, as_json: bool) -> None:
     """Show one accelerator with its source."""
     a = find_accelerator(name)
     if as_json:
-        show_json(a._asdict())
+        show_json(fields_of(a))
         return
     show(Text(a.name), Fields([(label, text) for label, text in _fields(a) if text]))
 
@@ -80,30 +78,18 @@ def measure(size: int | None, dtype: str, seconds: float, as_json: bool) -> None
     if as_json:
         show_json(fields_of(result))
         return
-    speed = tr(
-        "{best}  (median {median})",
-        best=_rate(result.best_flops_per_s),
-        median=_rate(result.median_flops_per_s),
-    )
+    best, median = _rate(result.best_flops_per_s), _rate(result.median_flops_per_s)
     threads = tr_n("one thread", "{n} threads", result.n_threads)
     using = f"{result.library}, {result.dtype}, {tr('up to {threads}', threads=threads)}"
-    product = tr(
-        "{n} x {n}, {times} times in {duration}",
-        n=result.size,
-        times=result.n_repeats,
-        duration=format_duration(result.seconds),
-    )
-    peak = f"{result.best_flops_per_s / TERA:.3g}"
+    duration = format_duration(result.seconds)
+    product = tr("{r.size} x {r.size}, {r.n_repeats} times in {duration}", r=result, duration=duration)
+    plan = f"scaling plan --hardware measured --time 1d --peak-tflops {result.best_flops_per_s / TERA:.3g}"
     show(
-        Text(speed),
+        Text(tr("{best}  (median {median})", best=best, median=median)),
         Fields([(tr("device"), result.device), (tr("with"), using), (tr("product"), product)]),
         Text(tr("No peak to plan with: measure again on an idle machine, without --size."))
         if result.warnings
-        else Code(
-            f"scaling plan --hardware measured --time 1d --peak-tflops {peak}",
-            label=tr("Plan with it:"),
-            indent=1,
-        ),
+        else Code(plan, label=tr("Plan with it:"), indent=1),
     )
 
 
@@ -128,31 +114,20 @@ def _list_row(a: Accelerator) -> list[str]:
 
 
 def _fields(a: Accelerator) -> list[tuple[str, str]]:
-    peak, fp8 = (_in(value, TERA) for value in (a.peak_flops_per_s, a.peak_fp8_flops_per_s))
-    price = tr(
-        "${price} per hour, {date}: {source}", price=_price(a), date=a.price_date, source=a.price_source
-    )
+    fp8, links = _in(a.peak_fp8_flops_per_s, TERA), _in(a.interconnect_bytes_per_s, 1e9)
+    price = tr("${price} per hour, {a.price_date}: {a.price_source}", a=a, price=_price(a))
     mfu = " / ".join(format_percent(m) for m in (a.mfu_low, a.mfu_mid, a.mfu_high) if m)
     agreed = a.status.startswith("agreed")
     return [
-        (tr("peak, bf16"), tr("{n} TFLOP/s dense", n=peak)),
-        (
-            tr("peak, fp8"),
-            tr("not supported or not known") if a.peak_fp8_flops_per_s is None else f"{fp8} TFLOP/s",
-        ),
+        (tr("peak, bf16"), tr("{n} TFLOP/s dense", n=_in(a.peak_flops_per_s, TERA))),
+        (tr("peak, fp8"), tr("not supported or not known") if fp8 == "-" else f"{fp8} TFLOP/s"),
         (tr("memory"), "" if a.memory_bytes is None else format_bytes(a.memory_bytes)),
         (tr("bandwidth"), f"{_in(a.memory_bandwidth_bytes_per_s, TERA)} TB/s"),
-        (
-            tr("links"),
-            tr("{kind}, {n} GB/s both ways", kind=a.interconnect, n=_in(a.interconnect_bytes_per_s, 1e9)),
-        ),
+        (tr("links"), tr("{a.interconnect}, {n} GB/s both ways", a=a, n=links)),
         (tr("power"), f"{_in(a.tdp_w, 1)} W"),
         (tr("price"), price if a.price_date else tr("none recorded")),
-        (
-            "MFU",
-            "" if a.mfu_mid is None else tr("{mfu} low / mid / high: {source}", mfu=mfu, source=a.mfu_source),
-        ),
-        (tr("status"), tr("{status} public tables", status=a.status) if agreed else a.status),
+        ("MFU", tr("{mfu} low / mid / high: {a.mfu_source}", a=a, mfu=mfu) if a.mfu_mid else ""),
+        (tr("status"), tr("{a.status} public tables", a=a) if agreed else a.status),
         (tr("source"), a.source),
         (tr("note"), a.note),
     ]

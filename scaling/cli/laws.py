@@ -8,6 +8,7 @@ import click
 
 from scaling.blocks import Block, Blocks, Equation, Fields, Heading, Table, Text
 from scaling.errors import LawError
+from scaling.jsonable import fields_of
 from scaling.laws.base import Allocation, Law
 from scaling.render.terminal import show, show_json
 from scaling.translation import tr
@@ -17,9 +18,7 @@ BUDGETS = (1e19, 1e21, 1e23, 1e25)
 LISTED_BUDGET = 1e21
 
 
-@click.group()
-def laws() -> None:
-    """List and show published scaling laws."""
+laws = click.Group("laws")
 
 
 @laws.command("list", epilog="Example: scaling laws list")
@@ -39,11 +38,7 @@ def list_laws(as_json: bool) -> None:
         default=DEFAULT_LAW,
     )
     headers = (tr("law"), tr("form"), tr("N counts"), tr("source"), tr("status"), "N*", "D/N")
-    show(
-        Table(headers, [_list_row(law) for law in published_laws()], left=5),
-        Text(""),
-        Text(explained),
-    )
+    show(Table(headers, [_list_row(law) for law in published_laws()], left=5), Text(""), Text(explained))
 
 
 @laws.command("show", epilog="Example: scaling laws show besiroglu")
@@ -70,23 +65,16 @@ def show_law(name: str, as_json: bool) -> None:
 
 def law_summary(law: Law) -> dict[str, Any]:
     """One row of `laws list --json`."""
-    p = law.provenance
     best = optimum_or_none(law, LISTED_BUDGET)
+    assert law.provenance is not None  # every packaged law has one
     return {
-        "name": p.name if p else "",
+        **fields_of(law.provenance, leave_out=("flops_over_6nd", "corpus")),
         "family": law.family.name,
         "formula": law.family.formula,
         "coefficients": law.coefficients,
-        "params_convention": p.params_convention if p else "unknown",
-        "flops_convention": p.flops_convention if p else "unknown",
-        "loss_unit": p.loss_unit if p else "",
-        "fitted_range": dict(p.fitted_range) if p else {},
         "has_uncertainty": law.uncertainty is not None,
         "n_params_at_1e21_flops": best.n_params if best else None,
         "n_tokens_at_1e21_flops": best.n_tokens if best else None,
-        "status": p.status if p else "",
-        "source": p.source if p else "",
-        "note": p.note if p else "",
     }
 
 
@@ -122,20 +110,12 @@ def _provenance(law: Law) -> Block:
         "total": tr("total parameters, embedding included"),
         "non_embedding": tr("non-embedding parameters"),
     }
-    ranges = [
-        tr(
-            "{symbol} {low} to {high}",
-            symbol=symbol,
-            low=form(p.fitted_range[name][0]),
-            high=form(p.fitted_range[name][1]),
-        )
-        for name, symbol, form in (
-            ("flops", "C", format_flops),
-            ("n_params", "N", format_params),
-            ("n_tokens", "D", format_tokens),
-        )
-        if name in p.fitted_range
-    ]
+    forms = {"flops": ("C", format_flops), "n_params": ("N", format_params), "n_tokens": ("D", format_tokens)}
+    ranges = []
+    for name, (symbol, form) in forms.items():
+        if name in p.fitted_range:
+            low, high = map(form, p.fitted_range[name])
+            ranges.append(tr("{symbol} {low} to {high}", symbol=symbol, low=low, high=high))
     fields = [
         (tr("source"), p.source),
         (tr("form"), law.family.cite),
@@ -161,21 +141,15 @@ def _optimum(law: Law) -> Blocks:
     rows = []
     for best in points:
         ends = at_budget(law, best.flops)
-        rows.append(
-            [
-                format_flops(best.flops),
-                format_params(best.n_params),
-                format_tokens(best.n_tokens),
-                f"{best.n_tokens / best.n_params:.3g}",
-                "-" if best.loss is None else f"{best.loss:.3f}",
-                format_interval(*ends[0], format_params, u.level) if ends and u else "",
-            ]
+        interval = format_interval(*ends[0], format_params, u.level) if ends and u else ""
+        loss = "-" if best.loss is None else f"{best.loss:.3f}"
+        n, d, ratio = (
+            format_params(best.n_params),
+            format_tokens(best.n_tokens),
+            best.n_tokens / best.n_params,
         )
+        rows.append([format_flops(best.flops), n, d, f"{ratio:.3g}", loss, interval])
     headers = ("C", "N*", "D*", "D/N", tr("loss"), tr("interval of N*") if u else "")
     power = [] if exponent is None else [Text(f"N* ~ C^{exponent:.3f}, D* ~ C^{1 - exponent:.3f}", indent=2)]
-    stated = (
-        []
-        if u is None
-        else [Text(tr("Interval: {method}; {statement}.", method=u.method, statement=u.statement), indent=2)]
-    )
+    stated = [Text(tr("Interval: {u.method}; {u.statement}.", u=u), indent=2)] if u else []
     return (Heading(tr("Compute-optimal split")), *power, Table(headers, rows), *stated)

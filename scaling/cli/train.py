@@ -183,22 +183,14 @@ def _plan(run_options: dict[str, Any], options: Any) -> Any:
     from scaling.lm.corpus import load_corpus
     from scaling.units import parse_tokens
 
-    choose_shape(
-        run_options["preset"], vocab_size=256, context_length=run_options["context"]
-    )  # a wrong name is told first
+    preset, context = run_options["preset"], run_options["context"]
+    choose_shape(preset, vocab_size=256, context_length=context)  # a wrong name is told first
     if (run_options["minutes"] is None) == (run_options["tokens"] is None):
         raise UsageError("say how long to train: --minutes 2 or --tokens 5M (one of them).")
     tell_preparation(run_options["corpus"])
     corpus = load_corpus(run_options["corpus"])
-    architecture = choose_shape(
-        run_options["preset"], vocab_size=corpus.vocab_size, context_length=run_options["context"]
-    )
-    given = {
-        "weight_decay": run_options["weight_decay"],
-        "learning_rate": run_options["learning_rate"],
-        "batch_size": run_options["batch_size"],
-        "optimizer": run_options["optimizer"],
-    }
+    architecture = choose_shape(preset, vocab_size=corpus.vocab_size, context_length=context)
+    given = {k: run_options[k] for k in ("weight_decay", "learning_rate", "batch_size", "optimizer")}
     return plan_run(
         architecture,
         run_options["corpus"],

@@ -51,18 +51,6 @@ NAMED = 6  # runs left out
 OWN_COUNT = 0.005  # C / 6ND further than this from 1 is another count, not rounding
 NOISE_FREE = 1e-10  # of the loss: residuals below are rounding, and leave no error to print digits by
 FEW_RUNS = 36  # below, a test that passes says little
-_OBJECTIVES = {
-    "huber": "Huber on log loss",
-    "hoffmann": "Huber 1e-3 (Hoffmann)",
-    "log_least_squares": "least squares of log loss",
-    "least_squares": "least squares of loss",
-    "asymmetric": "asymmetric, over-prediction x10",
-}
-_COUNTED = {
-    "total": "total parameters",
-    "non_embedding": "non-embedding parameters",
-    "active": "active parameters",
-}
 
 
 class FitFace(Shown):
@@ -276,7 +264,14 @@ def _scatter(residuals: ResidualSummary) -> str:
 
 def objective_name(objective: Objective) -> str:
     delta = "" if objective.delta is None else f", delta {objective.delta:.2g}"
-    return tr(_OBJECTIVES.get(objective.name, objective.name)) + delta
+    named = {
+        "huber": tr("Huber on log loss"),
+        "hoffmann": tr("Huber 1e-3 (Hoffmann)"),
+        "log_least_squares": tr("least squares of log loss"),
+        "least_squares": tr("least squares of loss"),
+        "asymmetric": tr("asymmetric, over-prediction x10"),
+    }
+    return named.get(objective.name, objective.name) + delta
 
 
 def largest_budget(fit: Fit) -> float:
@@ -313,9 +308,13 @@ def _about_runs(fit: Fit, runs: Runs, left_out: Sequence[str]) -> Blocks:
 
 
 def _params_counted(runs: Runs) -> str:
-    counts = _COUNTED.get(runs.convention.params, "parameters of unknown count (say --params-convention)")
+    counts = {
+        "total": tr("total parameters"),
+        "non_embedding": tr("non-embedding parameters"),
+        "active": tr("active parameters"),
+    }.get(runs.convention.params, tr("parameters of unknown count (say --params-convention)"))
     by_name = tr(" (by its name alone)") if runs.convention.params_assumed else ""
-    return tr("N counts {what}", what=tr(counts)) + by_name
+    return tr("N counts {what}", what=counts) + by_name
 
 
 def _flops_counted(runs: Runs) -> str:

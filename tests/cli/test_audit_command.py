@@ -187,15 +187,15 @@ def test_a_file_in_the_folder_does_not_stand_for_a_model_of_the_table(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("name", "more", "message"),
+    ("name", "more", "code", "message"),
     [
-        ("config.json", [], "not on how many tokens it was trained: add --tokens 2T"),
-        ("none.json", ["--tokens", "2T"], "cannot read the architecture file"),
-        ("config.json", ["--params", "7B"], "give both, such as --params 7B --tokens 2T"),
+        ("config.json", [], 2, "not on how many tokens it was trained: add --tokens 2T"),
+        ("none.json", ["--tokens", "2T"], 1, "cannot read the architecture file"),
+        ("config.json", ["--params", "7B"], 2, "give both, such as --params 7B --tokens 2T"),
     ],
 )
-def test_a_config_is_refused_in_one_sentence_where_it_is_not_enough(name, more, message, capsys):
-    assert run(["audit", str(CONFIGS / name), *more]) == 2
+def test_a_config_is_refused_in_one_sentence_where_it_is_not_enough(name, more, code, message, capsys):
+    assert run(["audit", str(CONFIGS / name), *more]) == code
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
