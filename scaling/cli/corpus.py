@@ -15,7 +15,7 @@ from scaling.render.terminal import note, say, show, show_json
 from scaling.translation import tr
 
 if TYPE_CHECKING:
-    from scaling.lm.corpus.mixture import MixtureShare, PrintedShare
+    from scaling.lm.corpus.windows import MixtureShare, PrintedShare
 
 
 corpus = click.Group(
@@ -138,7 +138,7 @@ def check(folder: Path) -> None:
 def mixture(shares: tuple[str, ...], tokens: str, as_json: bool) -> None:
     """How many epochs of each source a mixture sees. Without --share: GPT-3's mixture, printed and recomputed."""
     from scaling.lm.corpus import count_epochs, gpt3_mixture
-    from scaling.lm.corpus.mixture import normalise
+    from scaling.lm.corpus.windows import normalise
     from scaling.units import parse_tokens
 
     if not shares:

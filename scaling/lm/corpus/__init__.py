@@ -18,11 +18,17 @@ from scaling.lm.corpus.corpora import (
     prepare_stdlib,
 )
 from scaling.lm.corpus.documents import Document, open_documents
-from scaling.lm.corpus.mixture import MixtureWindows, count_epochs, gpt3_mixture
 from scaling.lm.corpus.prepare import check_corpus, load_index, prepare_corpus
 from scaling.lm.corpus.shards import TokenStream, open_shard
 from scaling.lm.corpus.synthetic import Entropy, SyntheticLanguage
-from scaling.lm.corpus.windows import StreamWindows, SyntheticWindows, Windows
+from scaling.lm.corpus.windows import (
+    MixtureWindows,
+    StreamWindows,
+    SyntheticWindows,
+    Windows,
+    count_epochs,
+    gpt3_mixture,
+)
 
 __all__ = [
     "Corpus",

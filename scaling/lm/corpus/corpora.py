@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,6 @@ from numpy.typing import NDArray
 from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.lm.corpus.documents import open_documents, stdlib_documents
 from scaling.lm.corpus.hashing import derive_key
-from scaling.lm.corpus.mixture import MixtureShare, MixtureWindows, count_epochs, normalise
 from scaling.lm.corpus.prepare import INDEX_FILE, SPLITS, load_index, load_own_tokenizer, prepare_corpus
 from scaling.lm.corpus.shards import (
     TokenStream,
@@ -38,7 +38,14 @@ from scaling.lm.corpus.shards import (
     verify_shards,
 )
 from scaling.lm.corpus.synthetic import SyntheticLanguage
-from scaling.lm.corpus.windows import StreamWindows, SyntheticWindows
+from scaling.lm.corpus.windows import (
+    MixtureShare,
+    MixtureWindows,
+    StreamWindows,
+    SyntheticWindows,
+    count_epochs,
+    normalise,
+)
 from scaling.lm.tokenization import Tokenizer, train_bpe
 
 Floats = NDArray[np.float64]
@@ -396,9 +403,7 @@ def require_token_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     """
     found = find_token_files(folder)
     for split, files in found.items():
-        if twice := {
-            p.stem for p in files if p.with_suffix(".bin") in files and p.with_suffix(".npy") in files
-        }:
+        if twice := [stem for stem, n in Counter(p.stem for p in files).items() if n > 1]:
             name = min(twice)
             raise DataError(
                 f"{folder} holds {name}.bin and {name}.npy: the same tokens twice? Move one away."

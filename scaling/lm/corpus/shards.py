@@ -114,11 +114,9 @@ def open_shard(path: str | Path, *, dtype: str | None = None) -> NDArray[Any]:
             f"{path} should hold {n_tokens} tokens in {expected} bytes but has {size}: it is damaged or was cut short. "
             "Prepare the corpus again."
         )
-    return (
-        np.memmap(path, dtype="<u2", mode="r", offset=HEADER_BYTES, shape=(n_tokens,))
-        if n_tokens
-        else np.empty(0, "<u2")
-    )
+    if n_tokens == 0:  # nothing can be mapped
+        return np.empty(0, "<u2")
+    return np.memmap(path, dtype="<u2", mode="r", offset=HEADER_BYTES, shape=(n_tokens,))
 
 
 def _open_npy(path: Path) -> NDArray[Any]:

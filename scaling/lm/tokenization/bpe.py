@@ -56,22 +56,19 @@ class BytePairTokenizer(Tokenizer):
         self._tokens = [bytes([b]) for b in byte_order()]
         self._id_of = {token: i for i, token in enumerate(self._tokens)}
         self._ranks: dict[Pair, tuple[int, int]] = {}  # pair → (order learnt, merged id)
-        for rank, (left, right) in enumerate(self.merges):
-            self._learn(rank, left, right)
         self._engine = engine
         self._cache: dict[str, list[int]] = {}
-
-    def _learn(self, rank: int, left: bytes, right: bytes) -> None:
-        if left not in self._id_of or right not in self._id_of:
-            raise DataError(
-                f"merge {rank} joins {left!r} and {right!r}, but one of them is neither a byte nor an earlier merge. "
-                "The vocabulary file is damaged or out of order."
-            )
-        merged = left + right
-        if merged not in self._id_of:  # two merges may spell the same bytes: they share one id
-            self._id_of[merged] = len(self._tokens)
-            self._tokens.append(merged)
-        self._ranks.setdefault((self._id_of[left], self._id_of[right]), (rank, self._id_of[merged]))
+        for rank, (left, right) in enumerate(self.merges):
+            if left not in self._id_of or right not in self._id_of:
+                raise DataError(
+                    f"merge {rank} joins {left!r} and {right!r}, but one of them is neither a byte nor an earlier "
+                    "merge. The vocabulary file is damaged or out of order."
+                )
+            merged = left + right
+            if merged not in self._id_of:  # two merges may spell the same bytes: they share one id
+                self._id_of[merged] = len(self._tokens)
+                self._tokens.append(merged)
+            self._ranks.setdefault((self._id_of[left], self._id_of[right]), (rank, self._id_of[merged]))
 
     @property
     def vocab_size(self) -> int:
@@ -101,20 +98,20 @@ class BytePairTokenizer(Tokenizer):
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind, "merges": [[left.hex(), right.hex()] for left, right in self.merges]}
 
-    def merge_step(self, ids: Sequence[int]) -> tuple[int, Pair, list[int]] | None:
-        """Apply the earliest-learnt merge that fits: (its rank, the pair, the new ids); None when none fits."""
+    def merge_step(self, ids: Sequence[int]) -> tuple[int, list[int]] | None:
+        """Apply the earliest-learnt merge that fits: (its rank, the new ids); None when none fits."""
         fitting = [(self._ranks[pair], pair) for pair in itertools.pairwise(ids) if pair in self._ranks]
         if not fitting:
             return None
         (rank, merged), pair = min(fitting)
-        return rank, pair, _replace(ids, pair, merged)
+        return rank, _replace(ids, pair, merged)
 
     def _encode_word(self, word: str) -> list[int]:
         ids = self._cache.get(word)
         if ids is None:
             ids = byte_ids(word)
             while (step := self.merge_step(ids)) is not None:
-                ids = step[2]
+                ids = step[1]
             if len(self._cache) < 100_000:  # words repeat (Zipf): this bounds memory and catches nearly all
                 self._cache[word] = ids
         return ids
@@ -185,11 +182,9 @@ def train_bpe(texts: Iterable[str], vocab_size: int, *, engine: Engine = "auto")
 
 
 def _train_fast(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
-    from tokenizers import Tokenizer as Fast
-    from tokenizers import models, pre_tokenizers, trainers
+    from tokenizers import pre_tokenizers, trainers
 
-    fast = Fast(models.BPE())
-    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    fast = to_tokenizers(BytePairTokenizer([]))  # split as in use; the trainer sets the merges
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - 1,
         min_frequency=MIN_COUNT,
@@ -329,7 +324,7 @@ def trace_encoding(tokenizer: BytePairTokenizer, text: str) -> Iterator[Encoding
         ids = byte_ids(word)
         yield EncodingStep(word=word, merge=None, rank=None, pieces=tuple(map(tokenizer.token_bytes, ids)))
         while (step := tokenizer.merge_step(ids)) is not None:
-            rank, _, ids = step
+            rank, ids = step
             pieces = tuple(map(tokenizer.token_bytes, ids))
             yield EncodingStep(word=word, merge=tokenizer.merges[rank], rank=rank, pieces=pieces)
 
