@@ -188,7 +188,7 @@ def plan(
     elif quiet:
         show(*result.headline(alone=True))
     else:
-        show(*result.summary(all_laws=law == "all", next_command=command))
+        show(*result.summary(all_laws=law == "all", next_command=command, figures=False))
         if explain:
             from scaling.planning.explain import derivation
 

@@ -122,6 +122,18 @@ def alternatives(
     return tuple(_alternative(law, optimum, ratio, problem, spreads.get(ratio)) for ratio in ratios)
 
 
+def off_optimum_curve(
+    law: Law, optimum: Allocation, problem: AllocationProblem
+) -> tuple[tuple[float, float], ...]:
+    """N and the extra compute that reaches the optimum's loss at it, densely, where any number of tokens does."""
+    if optimum.loss is None or not has_surface(law):
+        return ()
+    reached = ((ratio, equal_loss(law, optimum, ratio, problem)) for ratio in CURVE)
+    return tuple(
+        (ratio * optimum.n_params, _extra(optimum, point, problem)) for ratio, point in reached if point
+    )
+
+
 def _alternative(
     law: Law, optimum: Allocation, ratio: float, problem: AllocationProblem, interval: Ends | None
 ) -> OtherSize:

@@ -19,6 +19,7 @@ from scaling.planning.alternatives import (
     OtherSize,
     alternatives,
     compare_lifetimes,
+    off_optimum_curve,
     valley,
 )
 from scaling.planning.checks import data_sentence
@@ -183,12 +184,13 @@ class Plan(Shown):
         intervals = _interval_sentence(self.intervals)
         return (Text(said, style="strong"), *([Text(intervals)] if intervals else []))
 
-    def summary(self, *, all_laws: bool = False, next_command: str = "") -> Blocks:
+    def summary(self, *, all_laws: bool = False, next_command: str = "", figures: bool = True) -> Blocks:
         """The answer first, then its doubts, then what else was possible and how to do it.
 
         Args:
             all_laws: list what every published law answers.
             next_command: what to run next.
+            figures: also what to draw, which a terminal does not show.
         """
         from scaling.planning import summary as say
 
@@ -203,6 +205,7 @@ class Plan(Shown):
         shape: tuple[say.Row, ...] = ()
         if self.shape is not None and self.exact_flops is not None:
             shape = tuple(say.shape_rows(self.shape, self.exact_flops, self.point.flops))
+        curve = off_optimum_curve(self.law, self.optimum, self.reference) if figures else ()
         return (
             *self.headline(),
             Text(""),
@@ -215,6 +218,7 @@ class Plan(Shown):
             *say.other_laws(self.spread, self.law, self.budget, self.constraints, listed=all_laws),
             say.lines(*off_optimum, (tr("data"), data)),
             *say.other_sizes(self.alternatives, self.optimum, is_optimum=self.is_optimum, lifetime=lifetime),
+            *([say.off_optimum_figure(curve, self.optimum)] if curve else []),
             say.lines(*shape, *say.schedule_rows(self.schedule)),
             *(say.memory_blocks(self.memory) if self.memory else ()),
             say.lines(*say.cost_rows(self.cost, self.budget), (tr("next runs"), next_runs)),

@@ -168,7 +168,7 @@ def repetition_text(r: Repetition, n_tokens: float) -> str:
 def other_sizes(
     sizes: tuple[OtherSize, ...], optimum: Allocation, *, is_optimum: bool, lifetime: bool
 ) -> Blocks:
-    """Smaller and larger models at equal loss, as a table and as a figure's data."""
+    """Smaller and larger models at equal loss."""
     if not sizes:
         return ()
     many = len(sizes) > MANY
@@ -182,7 +182,7 @@ def other_sizes(
         headers.append(tr("wasted"))
         wasted = ("" if a.wasted_compute is None else f"{100 * a.wasted_compute:.1f} %" for a in sizes)
         rows = [(*row, share) for row, share in zip(rows, wasted, strict=True)]
-    return lines((tr("over-train"), said)), _table(headers, rows), _figure(sizes, optimum)
+    return lines((tr("over-train"), said)), _table(headers, rows)
 
 
 def _size_row(a: OtherSize) -> tuple[str, ...]:
@@ -205,9 +205,9 @@ def _extra(share: float, sign: str = "") -> str:
     return f"{percent:{sign}.{1 if abs(percent) < 9.995 else 0}f} %"
 
 
-def _figure(sizes: tuple[OtherSize, ...], optimum: Allocation) -> Figure:
-    reached = [(a.n_params, a.extra_compute) for a in sizes if a.extra_compute is not None]
-    n_params, extra = zip(*reached) if reached else ((), ())
+def off_optimum_figure(curve: tuple[tuple[float, float], ...], optimum: Allocation) -> Figure:
+    """The cost of leaving the optimum as data."""
+    n_params, extra = zip(*curve, strict=True)
     data = {"n_params": list(n_params), "extra_compute": list(extra), "optimum": [optimum.n_params]}
     n = format_params(optimum.n_params)
     alt = tr(

@@ -402,14 +402,17 @@ def test_the_headline_computes_no_section_that_it_does_not_tell() -> None:
     assert on_demand <= set(vars(plan))
 
 
-def test_the_figure_of_a_plan_holds_its_alternatives() -> None:
+def test_the_figure_of_a_plan_is_the_cost_of_every_size_and_nothing_at_the_optimum() -> None:
     plan = plan_training(1e21)
     (figure,) = [block for block in plan.summary() if isinstance(block, Figure)]
     assert figure.kind == "off-optimum"
-    assert figure.data["n_params"] == [a.n_params for a in plan.alternatives]
-    assert figure.data["extra_compute"] == [a.extra_compute for a in plan.alternatives]
+    extra = dict(zip(figure.data["n_params"], figure.data["extra_compute"], strict=True))
+    assert extra[plan.optimum.n_params] == pytest.approx(0, abs=1e-12)
+    dense = plan_training(1e21, ratios=(10**-0.25,))  # a size of the curve, by the table's own way
+    assert extra[dense.alternatives[0].n_params] == dense.alternatives[0].extra_compute
     assert figure.data["optimum"] == [plan.optimum.n_params]
     assert "2.79B" in figure.alt
+    assert not [block for block in plan.summary(figures=False) if isinstance(block, Figure)]
 
 
 def test_a_plan_is_told_in_the_readers_language() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling.errors import DataError, UnknownNameError
+from scaling.errors import DataError, StorageError, UnknownNameError
 from scaling.runs import load_runs
 from scaling.runs import public_tables as tables
 from scaling.runs.public_tables import cache_folder, convert_table, download_runs, fetch_file
@@ -119,7 +119,7 @@ def test_a_full_disk_keeps_nothing(site, table, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(requests.Response, "iter_content", full)
-    with pytest.raises(DataError, match=r"The disk is full.*Nothing was kept"):
+    with pytest.raises(StorageError, match=r"The disk is full.*Nothing was kept"):
         download_runs(table.id, cache=tmp_path / "cache", base_url=site[1])
     assert left_in(tmp_path / "cache") == []
 
