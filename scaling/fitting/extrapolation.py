@@ -92,12 +92,15 @@ class Extrapolation(Shown):
             inside, "a",
         )  # fmt: skip
         drift = self.exponent_drift
-        moves = tr("from the lowest cut-off to all runs the exponent a moves by {drift:+.3f}", drift=drift)
+        moves: Blocks = ()
+        if drift is not None and len(self.usable) > 1:
+            said = tr("from the lowest cut-off to all runs the exponent a moves by {drift:+.3f}", drift=drift)
+            moves = (Text(said, indent=2),)
         return (
             Heading(title),
             Table(headers, [_row(cut) for cut in (*self.cut_offs, self.all_runs)]),
             *refusals((format_flops(cut.flops), cut.refused) for cut in self.cut_offs if cut.refused),
-            *((Text(moves, indent=2),) if drift is not None and len(self.usable) > 1 else ()),
+            *moves,
         )
 
     def to_dict(self) -> dict[str, Any]:
