@@ -61,6 +61,7 @@ _PUBLIC: dict[str, str] = {  # name → module that defines it
 RENDERERS |= {
     "html": lazy_call("scaling.render.html", "render_html"),
     "markdown": lazy_call("scaling.render.markdown", "render_markdown"),
+    "note": lazy_call("scaling.render.terminal", "note"),
     "plot": lazy_call("scaling.plots.figures", "plot_first_figure"),
 }
 

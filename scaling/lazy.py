@@ -6,7 +6,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# html and markdown (of blocks), plot (of blocks and axes): bound by `scaling/__init__.py`, used by `blocks.Shown`
+# html and markdown (of blocks), plot (of blocks and axes), note (a line on stderr): bound by `scaling/__init__.py` for
+# those who stand below the renderers
 RENDERERS: dict[str, Callable[..., Any]] = {}
 
 

@@ -14,7 +14,12 @@ def tr(sentence: str, /, **values: Any) -> str:
     """The sentence in the language of the catalogue in use, its {fields} filled in; English without one."""
     catalogue = _CATALOGUE.get()
     told = sentence if catalogue is None else catalogue.get(sentence, sentence)
-    return told.format(**values) if values else told
+    if not values:
+        return told
+    try:
+        return told.format(**values)
+    except (KeyError, IndexError, ValueError, AttributeError):  # a translation that names another field
+        return sentence.format(**values)
 
 
 def tr_n(one: str, many: str, n: int, /, **values: Any) -> str:

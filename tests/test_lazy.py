@@ -45,7 +45,7 @@ def test_the_terminal_does_without_the_other_renderers() -> None:
 
 
 def test_every_renderer_that_a_result_uses_is_bound() -> None:
-    assert set(RENDERERS) == {"html", "markdown", "plot"}
+    assert set(RENDERERS) == {"html", "markdown", "note", "plot"}
     assert RENDERERS["markdown"]([]) == "\n"
     assert "scaling-blocks" in RENDERERS["html"]([])
 

@@ -105,3 +105,9 @@ def _fields(sentence: str) -> set[str]:
     """The values a sentence names; of {law.alpha} and {index[source]} the value is the law, the index."""
     named = (name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None)
     return {re.split(r"[.\[]", name)[0] for name in named}
+
+
+def test_a_translation_that_names_another_field_is_told_in_english() -> None:
+    with translated({"{n} runs": "{m} Läufe", "{share:.1f} %": "{share:.1q} %"}):
+        assert tr("{n} runs", n=5) == "5 runs"
+        assert tr("{share:.1f} %", share=2.0) == "2.0 %"

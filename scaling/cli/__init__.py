@@ -13,7 +13,10 @@ import click
 
 from scaling import __version__
 from scaling.errors import Exit, ScalingError, near_names
-from scaling.render.terminal import one_line, say, show_error
+from scaling.lazy import lazy_call
+
+say = lazy_call("scaling.render.terminal", "say")  # `scaling --help` says nothing by blocks
+show_error = lazy_call("scaling.render.terminal", "show_error")
 
 # name → (module, attribute, one line of help); the help stands here so that `scaling --help` imports no command.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -128,6 +131,8 @@ def _show_usage(error: click.ClickException) -> None:
         options = [o for p in error.ctx.command.params if isinstance(p, click.Option) for o in p.opts]
         near = near_names(error.option_name, options)
         error = click.NoSuchOption(error.option_name, possibilities=near, ctx=error.ctx)
+    from scaling.render.terminal import one_line
+
     text = io.StringIO()
     error.show(file=text)
     for line in text.getvalue().splitlines():

@@ -175,10 +175,9 @@ def fit_runs(runs: Runs, options: FitOptions, *, every_row: bool = False) -> Fit
             every_row=every_row,
         )
     from scaling.fitting.named_fit import FitSettings, fit_named_law
-    from scaling.fitting.parametric.fit import ParametricFit, with_uncertainty
 
-    fit = fit_named_law(runs, FitSettings(**options.settings, n_resamples=options.n_resamples))
-    return with_uncertainty(fit, seed=options.seed or 0) if isinstance(fit, ParametricFit) else fit
+    settings = FitSettings(**options.settings, n_resamples=options.n_resamples, law_carries_draws=True)
+    return fit_named_law(runs, settings)
 
 
 def hold_out(runs: Runs, options: FitOptions, *, every_row: bool = False) -> Extrapolation | None:

@@ -32,6 +32,9 @@ def _tell(what: str, done: threading.Event) -> None:
     start = time.monotonic()
     if done.wait(PATIENCE_S):
         return
+    from scaling.render.terminal import one_line, printable
+
+    what = printable(one_line(what))  # it may name a file, and a file's name may hold anything
     frame = 0
     while not done.wait(0.1):
         seconds = time.monotonic() - start

@@ -37,6 +37,7 @@ class FitSettings:
     n_resamples: int | None = None
     seed: int = 0
     fixed: Mapping[str, float] = field(default_factory=dict)  # coefficients held at a value
+    law_carries_draws: bool = False  # so that a plan and a prediction by the law have intervals; takes refits
 
 
 def fit_named_law(runs: Runs, settings: FitSettings) -> ParametricFit | LawFit:
@@ -50,9 +51,9 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> ParametricFit | LawFit:
     if objective == "hoffmann":
         objective, delta = "huber", HOFFMANN_DELTA
     if settings.law == "chinchilla":
-        from scaling.fitting.parametric.fit import fit_parametric
+        from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
 
-        return fit_parametric(
+        fit = fit_parametric(
             runs,
             objective=objective,  # type: ignore[arg-type]  # checked there
             huber_delta=delta,
@@ -62,6 +63,7 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> ParametricFit | LawFit:
             seed=settings.seed,
             fixed=settings.fixed,
         )
+        return with_uncertainty(fit, seed=settings.seed) if settings.law_carries_draws else fit
     if delta is not None or objective not in ("huber", "log_least_squares"):
         raise UsageError(
             f"the {settings.law} law is fitted by huber or log_least_squares; got {settings.objective!r}, which only "

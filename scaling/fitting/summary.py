@@ -143,6 +143,7 @@ def compute_optimal_figure(fit: Fit) -> Figure | None:
     except FitError:  # no intervals: noise-free runs
         found = [Estimate(value=fit.law.allocate(c).n_params) for c in budgets]
     data["n_params"] = [e.value for e in found]
+    data["fitted_flops"], data["level"] = list(known), [fit.level]
     intervals = [e.interval for e in found if e.interval]
     if len(intervals) == len(found):
         data["n_params_low"] = [max(i.low, 0.0) for i in intervals]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from scaling.lazy import RENDERERS
 from scaling.lm.evaluation import EVALUATED
 from scaling.lm.run import LogTo, RunSpec
 
@@ -63,7 +63,7 @@ class LiveLogs:
         except Exception as error:  # whatever a logging tool raises, the run is worth more
             self._open.pop(tool, None)
             said = str(error).strip().splitlines() or [type(error).__name__]
-            print(f"note: logging to {tool} failed ({said[0]}); the run goes on without it.", file=sys.stderr)
+            RENDERERS["note"](f"logging to {tool} failed ({said[0]}); the run goes on without it.")
             return None
 
 

@@ -66,7 +66,9 @@ def plot_first_figure(blocks: Iterable[Block], *, ax: Axes | None = None) -> Axe
     for block in blocks:
         if isinstance(block, Figure):
             return draw_figure(block, ax=ax)
-    raise UsageError("there is nothing to draw: this result has no figure.")
+    raise UsageError(
+        "there is nothing to draw: this result has no figure; scaling.plots draws a fit with its runs (draw_fit)."
+    )
 
 
 def figure_svg(figure: Figure) -> str:

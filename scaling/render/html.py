@@ -178,9 +178,13 @@ def _picture(block: Figure) -> str:
         from scaling.plots.figures import figure_svg
     except ImportError:
         return escaped(block.alt)
+    from scaling.errors import UsageError
     from scaling.plots import style
 
-    svg = figure_svg(block)
+    try:
+        svg = figure_svg(block)
+    except UsageError:  # of a kind that a newer version draws, perhaps
+        return escaped(block.alt)
     colours: dict[str, Any] = {
         style.INK: "currentColor",
         style.GRID: "rgba(128,128,128,.25)",

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 
 import pytest
 from click.testing import CliRunner
@@ -132,3 +133,18 @@ def test_waiting_is_told_on_a_terminal_only_after_a_while(monkeypatch: pytest.Mo
     os.close(master)
     assert "fitting 54 rows" in told
     assert told.endswith("\r\x1b[K")  # and the line is cleared
+
+
+def test_what_is_waited_for_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    from scaling.cli import progress
+
+    done = threading.Event()
+    stopper = threading.Timer(1.0, done.set)
+    stopper.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "PATIENCE_S", 0.0)
+        progress._tell("reading \x1b[31mevil\x1b]0;owned\x07.csv", done)
+    shown = capsys.readouterr().err.replace("\r\033[K", "")
+    assert "\\x1b[31mevil" in shown
+    assert "\x1b" not in shown
+    assert "\x07" not in shown

@@ -125,7 +125,10 @@ def test_the_figure_runs_from_the_least_budget_to_a_hundred_times_the_largest(
     assert figure.alt
     keys = {"flops", "n_params", "n_params_low", "n_params_high"}
     points = {"point_flops", "point_n_params"} if method in ("isoflop", "envelope") else set()
-    assert set(figure.data) == keys | points
+    assert set(figure.data) == keys | points | {"fitted_flops", "level"}
+    assert list(figure.data["fitted_flops"]) == list(
+        fit.law.provenance.fitted_range["flops"]
+    )  # dashed beyond
     assert {len(figure.data[key]) for key in keys} == {N_DRAWN}
     low, high = fit.law.provenance.fitted_range["flops"]  # type: ignore[union-attr]
     assert (figure.data["flops"][0], figure.data["flops"][-1]) == pytest.approx((low, 100 * high))
@@ -197,7 +200,7 @@ def test_a_summary_for_a_table_says_where_the_runs_are_from_and_what_to_do_next(
 
 def test_without_intervals_the_figure_has_the_optimum_alone() -> None:
     (figure,) = [b for b in fit_parametric(valleys(), intervals=False).summary() if isinstance(b, Figure)]
-    assert set(figure.data) == {"flops", "n_params"}
+    assert set(figure.data) == {"flops", "n_params", "fitted_flops", "level"}
     assert all(math.isfinite(n) for n in figure.data["n_params"])
 
 

@@ -182,3 +182,7 @@ def test_the_word_for_a_severity_is_translated() -> None:
     with translated({"warning": "aviso"}):
         assert render_markdown([Callout("x", "warning")]) == "> **aviso** x\n"
         assert 'class="callout warning" role="note"><b>aviso</b>' in render_html([Callout("x", "warning")])
+
+
+def test_a_page_tells_a_figure_that_it_cannot_draw() -> None:
+    assert "a map of Mars" in render_html([Figure("map", {"x": [1.0]}, "a map of Mars")])

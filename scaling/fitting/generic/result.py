@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -92,11 +93,13 @@ class LawFit(FitFace):
         """N*, D* or the loss at a budget, with percentiles over the draws of the coefficients.
 
         Raises:
-            UsageError: another quantity.
+            UsageError: another quantity, or a budget that is not a positive number.
             LawError: the law has no compute-optimal split.
         """
         if quantity not in ("n_params", "n_tokens", "loss"):
             raise UsageError(f"a budget gives n_params, n_tokens or loss; got {quantity!r}.")
+        if not 0 < flops < math.inf:
+            raise UsageError(f"{quantity} needs flops, positive and finite; got flops={flops}.")
         return self._of_draws(lambda law: float(getattr(law.allocate(flops), quantity)))
 
     def _of_draws(self, quantity: Callable[[Law], float]) -> Estimate:
