@@ -138,12 +138,13 @@ def test_waiting_is_told_on_a_terminal_only_after_a_while(monkeypatch: pytest.Mo
 def test_what_is_waited_for_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     from scaling.cli import progress
 
-    done = threading.Event()
-    stopper = threading.Timer(1.0, done.set)
-    stopper.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(progress, "PATIENCE_S", 0.0)
-        progress._tell("reading \x1b[31mevil\x1b]0;owned\x07.csv", done)
+    waits = iter([False, False, True])  # patience over, one frame, done
+
+    class Done(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            return next(waits)
+
+    progress._tell("reading \x1b[31mevil\x1b]0;owned\x07.csv", Done())
     shown = capsys.readouterr().err.replace("\r\033[K", "")
     assert "\\x1b[31mevil" in shown
     assert "\x1b" not in shown
