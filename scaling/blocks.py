@@ -8,11 +8,12 @@ NamedTuples, not frozen dataclasses: making eight of the latter costs 4 ms of ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from scaling.findings import Finding, Severity, gravest_first
 from scaling.lazy import RENDERERS
+from scaling.translation import tr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,18 +94,82 @@ class Code(NamedTuple):
     )
 
 
+class Section(NamedTuple):
+    """What a first screen leaves out: a terminal shows it when it is asked for by its name, a page shows it always."""
+
+    name: str  # of one word, for --show
+    title: str
+    blocks: Callable[[], Blocks]  # called when it is shown: half of a plan is never computed
+
+
 def is_text(block: Table, column: int) -> bool:
     """Whether a column of the table is text, which aligns left."""
     return column < block.left or column >= len(block.headers) - block.remarks
 
 
-Block: TypeAlias = Heading | Text | Fields | Table | Figure | Equation | Callout | Code
+Block: TypeAlias = Heading | Text | Fields | Table | Figure | Equation | Callout | Code | Section
 Blocks: TypeAlias = tuple[Block, ...]
+
+MOST_DOUBTS = 3  # on a first screen
 
 
 def finding_callouts(findings: Sequence[Finding]) -> Blocks:
     """Each finding as a callout, the gravest first."""
     return tuple(Callout(f.message, f.severity, f.code, f.source) for f in gravest_first(findings))
+
+
+def first_doubts(findings: Sequence[Finding]) -> Blocks:
+    """The gravest findings, each in a line or two, and how many more the section `doubts` tells."""
+    shown = gravest_first(findings)[:MOST_DOUBTS]
+    more = len(findings) - len(shown)
+    rest = (Text(tr("and {n} more: --show doubts", n=more), "faint", indent=4),) if more else ()
+    return (*(Callout(f.in_short, f.severity) for f in shown), *rest)
+
+
+def doubts_section(findings: Sequence[Finding]) -> Blocks:
+    """The section `doubts`: every finding whole, where there is one."""
+    if not findings:
+        return ()
+    return (Section("doubts", tr("What to doubt"), lambda: finding_callouts(findings)),)
+
+
+def all_blocks(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The blocks with every section opened under a heading of its own."""
+    for block in blocks:
+        if isinstance(block, Section):
+            yield Heading(block.title)
+            yield from block.blocks()
+        else:
+            yield block
+
+
+def screen(blocks: Sequence[Block], show: Sequence[str] = ()) -> Iterator[Block]:
+    """What a terminal shows of a summary: its first screen and the names of its sections, or the sections named.
+
+    Args:
+        show: names of sections; "all" is the first screen and every section after it.
+
+    Raises:
+        UnknownNameError: the summary has no section of that name.
+    """
+    sections = {b.name: b for b in blocks if isinstance(b, Section)}
+    if not show:
+        told = False
+        for block in blocks:
+            if not isinstance(block, Section):
+                yield block
+            elif not told:
+                told = True
+                yield Fields(((tr("more"), f"--show {','.join((*sections, 'all'))}"),))
+        return
+    for name in show:
+        if name not in sections and name != "all":
+            from scaling.errors import UnknownNameError
+
+            raise UnknownNameError("section", name, (*sections, "all"))
+    if "all" in show:
+        yield from (b for b in blocks if not isinstance(b, Section))
+    yield from all_blocks(sections[name] for name in (sections if "all" in show else show))
 
 
 class Shown:

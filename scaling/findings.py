@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,11 @@ from typing import Any, Literal, get_args
 from scaling.jsonable import fields_of
 
 Severity = Literal["error", "warning", "note"]
+LEAST_SHORT, LONGEST_SHORT = (
+    40,
+    130,
+)  # characters: two lines of the narrowest screen, 72 columns, less its mark
+_CLAUSE_END = re.compile(r"[.;:](?= )| \(")
 _ORDER: dict[str, int] = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -23,9 +29,21 @@ class Finding:
     source: str = ""  # the paper that shows it matters
     rows: tuple[int, ...] = ()  # of a table of runs, as Runs.row counts them
     remedies: tuple[str, ...] = ()  # options of the command line, each of which would mend it
+    short: str = ""  # the message in at most LONGEST_SHORT characters, for a first screen
+
+    @property
+    def in_short(self) -> str:
+        """What it says in a line or two: `short`, else the message up to where its first sentence or clause ends."""
+        if self.short or len(self.message) <= LONGEST_SHORT:
+            return self.short or self.message
+        ends = [
+            m.start() for m in _CLAUSE_END.finditer(self.message) if LEAST_SHORT <= m.start() <= LONGEST_SHORT
+        ]
+        end = max(ends, default=self.message.rfind(" ", 0, LONGEST_SHORT))
+        return self.message[:end] + (".." if self.message[end:].startswith(".") else " ...")
 
     def to_dict(self) -> dict[str, Any]:
-        return fields_of(self)
+        return fields_of(self, leave_out=("short",))
 
 
 error, warning, note = (partial(Finding, severity=severity) for severity in get_args(Severity))

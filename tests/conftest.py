@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+for said in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):  # tests set what they are about
+    os.environ.pop(said, None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: tests of Ctrl-C need it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -18,6 +18,7 @@ from scaling.blocks import (
     Fields,
     Figure,
     Heading,
+    Section,
     Table,
     Text,
     is_text,
@@ -47,6 +48,7 @@ text-align:right;vertical-align:top;max-width:24em;min-width:3em;white-space:nor
 .scaling-blocks tbody th{font-weight:inherit}
 .scaling-blocks .left{text-align:left}
 .scaling-blocks .whole{white-space:nowrap}
+.scaling-blocks summary{cursor:pointer;font-weight:600;margin:.6em 0 .3em}
 .scaling-blocks .callout{border-left:3px solid rgba(128,128,128,.6);padding:.1em 0 .1em .8em;margin:.5em 0}
 .scaling-blocks :is(.callout.warning,.callout.error){border-left-color:#c1502e}
 .scaling-blocks .callout cite{font-style:normal;opacity:.75}
@@ -118,6 +120,12 @@ def _parts(block: Block, levels_above: int) -> Iterator[str]:
             if label.strip():
                 yield f'<p class="faint">{escaped(label)}</p>'
             yield f'<pre tabindex="0"><code>{html.escape(printable(text))}</code></pre>'
+        case Section(title=title, blocks=inside):
+            parts = "\n".join(part for b in inside() for part in _parts(b, levels_above + 1))
+            if levels_above:  # a notebook: the answer first, the rest where it is looked for
+                yield f"<details>\n<summary>{escaped(title)}</summary>\n{parts}\n</details>"
+            else:
+                yield f"<section>\n<h2>{escaped(title)}</h2>\n{parts}\n</section>"
 
 
 def _text(block: Text) -> Iterator[str]:

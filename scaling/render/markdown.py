@@ -20,6 +20,7 @@ from scaling.blocks import (
     Heading,
     Table,
     Text,
+    all_blocks,
     is_text,
 )
 from scaling.findings import Severity
@@ -41,7 +42,7 @@ def render_markdown(blocks: Iterable[Block], *, figures: Callable[[Figure], str]
     Args:
         figures: the address of a figure's picture, which the caller has written; without it a figure is its `alt`.
     """
-    return "\n\n".join(part for block in blocks for part in _parts(block, figures)) + "\n"
+    return "\n\n".join(part for block in all_blocks(blocks) for part in _parts(block, figures)) + "\n"
 
 
 def severity_word(severity: Severity) -> str:

@@ -1,18 +1,20 @@
-"""Blocks as text of at most 100 columns, and the only place that writes to the terminal.
+"""Blocks as text, and the only place that writes to the terminal.
 
-Results go to stdout, notes and warnings to stderr. Colour is for a terminal only; NO_COLOR (no-color.org) and pipes get
-plain text. Control characters are shown, not sent: no name in a file can command a terminal.
+Results go to stdout, notes and warnings to stderr. A terminal gets its own width, colours and links by rich; NO_COLOR,
+TERM=dumb and pipes get plain text, pipes without COLUMNS of at most 100 columns and whole commands.
+Control characters are shown, not sent: no name in a file can command a terminal.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
 from scaling.blocks import (
     Block,
@@ -22,20 +24,26 @@ from scaling.blocks import (
     Fields,
     Figure,
     Heading,
+    Section,
     Style,
     Table,
     Text,
+    all_blocks,
     is_text,
 )
 from scaling.jsonable import jsonable
 
-WIDTH = 100
+WIDTH = 100  # where nothing says how wide
+MOST_COLUMNS = 140  # longer lines are hard to read on
+LEAST_TEXT = 14  # columns of a table's text before it goes on in a second table
 LONGEST_CELL = (
     80  # columns of a table's cell or of a name: what is longer is cut, or it would widen every row
 )
 SCHEMA_VERSION = 1
 MARKS = {"error": "!!", "warning": " !", "note": "  "}
-_ANSI = {"": "", "strong": "1", "faint": "2", "warning": "33"}
+_RICH: dict[str, str] = {"": "", "strong": "bold", "faint": "dim", "warning": "yellow"}
+_PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+_WORD = r"""(?:[^\s"']|"[^"]*"|'[^']*')+"""  # of a shell, with its quotes
 LONGEST_NAME = 300  # characters of a name in an error: a path of a deep folder stays whole
 LONGEST_LINE = 4_000  # characters of an error: more than any says, were it not for a name in it
 KEPT_START, KEPT_END = 120, 60
@@ -44,10 +52,30 @@ _RANGE = re.compile(r"(?<!\S)(?=\S*\d)(\S++) to (?=\S*\d)")  # possessive: linea
 _IN_PYTHON = re.compile(r" \(in\s+Python (?:[^()]|\([^()]*\))*\)")
 _PERCENT = re.compile(r"(?<=\d) %")
 
+Spans: TypeAlias = list[tuple[str, Style]]  # a line, or lines that wrapping parted, in parts of one style
+
+
+def columns(stream: TextIO) -> int | None:
+    """How wide to write to a stream: COLUMNS, else a terminal's width; None where nothing says, in a pipe or file."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told) > 0:
+        return min(int(told), MOST_COLUMNS)
+    try:
+        return min(os.get_terminal_size(stream.fileno()).columns, MOST_COLUMNS) or None
+    except (OSError, ValueError, AttributeError):  # no terminal, closed, or no file at all
+        return None
+
+
+def is_rich(stream: TextIO) -> bool:
+    """Whether colours, links and bars may go to a stream (no-color.org, force-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
+
 
 def show(*blocks: Block) -> None:
     """Print blocks to stdout."""
-    print(render_terminal(blocks, colour=_has_colour(sys.stdout)), flush=True)
+    print(render_terminal(blocks, colour=is_rich(sys.stdout), width=columns(sys.stdout)), flush=True)
 
 
 def show_json(payload: Mapping[str, Any], *, one_line: bool = False) -> None:
@@ -58,14 +86,18 @@ def show_json(payload: Mapping[str, Any], *, one_line: bool = False) -> None:
 
 def note(text: str) -> None:
     """A remark on stderr: an assumption made, an alias read."""
-    print(wrap(f"note: {text}", "      ", ""), file=sys.stderr)
+    _remark("note:", text, "")
 
 
 def warn(text: str) -> None:
     """A warning on stderr."""
-    said = wrap(f"warning: {text}", "         ", "")
-    lead = _styled("warning:", "warning", colour=_has_colour(sys.stderr))
-    print(lead + said.removeprefix("warning:"), file=sys.stderr)
+    _remark("warning:", text, "warning")
+
+
+def _remark(lead: str, text: str, style: Style) -> None:
+    told = wrap(f"{lead} {text}", " " * (len(lead) + 1), "", width=columns(sys.stderr) or WIDTH)
+    lines = [[(lead, style), (told.removeprefix(lead), "")]]
+    print(_text(lines, colour=is_rich(sys.stderr)), file=sys.stderr)
 
 
 def say(text: str, *, error: bool = False) -> None:
@@ -74,9 +106,19 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def show_error(message: str, *, try_: Sequence[str] = ()) -> None:
-    """An error in one line on stderr; `try_` are commands, each of which would mend it."""
-    told = f"{message} Try: {', or: '.join(try_)}" if try_ else message
-    say(f"error: {one_line(for_command_line(told))}", error=True)
+    """An error on stderr; `try_` are commands, each of which would mend it.
+
+    One line where nothing says how wide it may be (a program reads it); else wrapped, each command on its own line.
+    """
+    said = f"error: {one_line(for_command_line(message))}"
+    width = columns(sys.stderr)
+    if width is None:
+        say(said + (f" Try: {one_line(', or: '.join(try_))}" if try_ else ""), error=True)
+        return
+    lines: list[Spans] = [[("error:", "warning"), (wrap(said, "  ", "", width=width)[6:], "")]]
+    for i, command in enumerate(try_):
+        lines += _code(Code(one_line(command), " or: " if i else "Try: "), width, fold=True)
+    print(_text(lines, colour=is_rich(sys.stderr)), file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:
@@ -92,63 +134,138 @@ def stream(text: str, *, end: str = "") -> None:
     print(printable(text) if sys.stdout.isatty() else text, end=end, flush=True)
 
 
-def render_terminal(blocks: Iterable[Block], *, colour: bool = False) -> str:
-    """The text of blocks, without the last line end."""
-    return "\n".join(line for block in blocks for line in _lines(block, colour))
+def render_terminal(blocks: Iterable[Block], *, colour: bool = False, width: int | None = None) -> str:
+    """The text of blocks, without the last line end.
+
+    Args:
+        colour: with the codes of a terminal: colours, and links to the papers that are named.
+        width: columns of the lines; None: 100, and commands stay whole, as a pipe or a file has no width.
+    """
+    return _text([line for block in all_blocks(blocks) for line in _lines(block, width)], colour=colour)
 
 
-def _lines(block: Block, colour: bool) -> Iterator[str]:
+def _text(lines: Sequence[Spans], *, colour: bool) -> str:
+    if not colour:
+        return "\n".join("".join(text for text, _ in line) for line in lines)
+    from rich.console import Console  # only a terminal pays for it
+    from rich.text import Text as Styled
+
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", legacy_windows=False)
+    with console.capture() as captured:
+        for line in lines:
+            styled = Styled.assemble(*((text, _RICH[style]) for text, style in line))
+            for paper in _PAPER.finditer(styled.plain):
+                styled.stylize(f"link https://arxiv.org/abs/{paper[1]}", *paper.span())
+            console.print(styled, soft_wrap=True, highlight=False)
+    return captured.get().removesuffix("\n")
+
+
+def _lines(block: Block, given: int | None) -> Iterator[Spans]:
+    width = given or WIDTH
     match block:
         case Heading(text=text):
-            yield ""
-            yield _styled(wrap(text), "strong", colour)
+            yield [("", "")]
+            yield [(wrap(text, width=width), "strong")]
         case Text(text=text, style=style, indent=indent):
-            yield _styled(wrap(text, " " * indent), style, colour)
+            yield [(wrap(text, " " * indent, width=width), style)]
         case Fields():
-            yield from _fields(block, colour)
+            yield from _fields(block, width)
         case Table():
-            yield from _table(block, colour)
+            yield from _table(block, width)
         case Callout(text=text, severity=severity, code=code, source=source):
             said = (f"{code}: " if code else "") + text + (f" [{source}]" if source else "")
-            yield wrap(said, "       ", f"  {MARKS[severity]} - ")
+            mark = f"  {MARKS[severity]} - "
+            yield [
+                (mark, "" if severity == "note" else "warning"),
+                (wrap(said, " " * len(mark), mark, width=width)[len(mark) :], ""),
+            ]
         case Equation(text=text):
-            yield wrap(text, "  ")
+            yield [(wrap(text, "  ", width=width), "")]
         case Code():
-            yield from _code(block, colour)
-        case Figure():
+            yield from _code(block, width, fold=given is not None)
+        case Figure() | Section():
             return
 
 
-def _fields(block: Fields, colour: bool) -> Iterator[str]:
+def _fields(block: Fields, width: int) -> Iterator[Spans]:
     names = [_cell(name) for name, _ in block.rows]
-    width = max([block.width, *map(_columns, names)])
+    column = max([block.width, *map(_columns, names)])
     for name, (_, value) in zip(names, block.rows, strict=True):
-        lead = f"{' ' * block.indent}{_padded(name, width)}  "
-        said = wrap(value, " " * _columns(lead), lead) or lead.rstrip()
-        yield _styled(said[: len(lead)], block.style, colour) + said[len(lead) :]
+        lead = f"{' ' * block.indent}{_padded(name, column)}  "
+        said = wrap(value, " " * _columns(lead), lead, width=width) or lead.rstrip()
+        yield [(said[: len(lead)], block.style), (said[len(lead) :], "")]
 
 
-def _table(block: Table, colour: bool) -> Iterator[str]:
+def _table(block: Table, width: int) -> Iterator[Spans]:
+    """Rows under headers; where they are too wide, headers and texts wrap, then columns go on in a second table."""
     # a last column of text may be as long as it likes: nothing stands behind it
     n_cut = len(block.headers) - is_text(block, len(block.headers) - 1)
-    headers, *rows = [
+    cells = [
         [_cell(c) if i < n_cut else _flat(c) for i, c in enumerate(row)]
         for row in (block.headers, *block.rows)
     ]
-    widths = [max(map(_columns, column)) for column in zip(headers, *rows, strict=True)]
-
-    def line(row: Iterable[str]) -> str:
-        parts = [
-            _padded(c, w, right=not is_text(block, i))
-            for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        return (" " * block.indent + "  ".join(parts)).rstrip()
-
     if block.caption:
-        yield wrap(block.caption, " " * block.indent)
-    if any(headers):
-        yield _styled(line(headers), "faint", colour)
-    yield from map(line, rows)
+        yield [(wrap(block.caption, " " * block.indent, width=width), "")]
+    texts = [is_text(block, i) for i in range(len(block.headers))]
+    for shown, widths in _pages(cells, texts, width - block.indent, block.left):
+        for i, row in enumerate(cells):
+            if i == 0 and not any(row):
+                continue
+            parts = [_wrapped_cell(row[j], w) for j, w in zip(shown, widths, strict=True)]
+            height = max(map(len, parts))
+            for k in range(height):
+                # headers stand on the line above the numbers, texts begin on the first
+                at = [k - (height - len(p)) if i == 0 else k for p in parts]
+                line = "  ".join(
+                    _padded(p[n] if 0 <= n < len(p) else "", w, right=not texts[j])
+                    for p, n, j, w in zip(parts, at, shown, widths, strict=True)
+                )
+                yield [((" " * block.indent + line).rstrip(), "faint" if i == 0 else "")]
+
+
+def _pages(
+    cells: Sequence[Sequence[str]], texts: Sequence[bool], width: int, left: int
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Which columns stand side by side and how wide each is: all of them where they fit, if need be wrapped."""
+    headers, *rows = cells
+    natural = [max(map(_columns, column)) for column in zip(*cells, strict=True)]
+    if sum(natural) + 2 * (len(natural) - 1) <= width:
+        yield list(range(len(natural))), natural
+        return
+    # no narrower than: a number or a word; of long texts, a column that still reads well
+    least = []
+    for j, column in enumerate(zip(*rows, strict=True) if rows else ([] for _ in headers)):
+        word = max(map(_columns, headers[j].split()), default=0)
+        whole = [max(map(_columns, c.split()), default=0) if texts[j] else _columns(c) for c in column]
+        narrow = max([word, *whole])
+        least.append(min(natural[j], max(narrow, min(LEAST_TEXT, natural[j])) if texts[j] else narrow))
+    names = list(range(min(left, 1)))
+    shown = list(names)
+    for j in range(len(natural)):
+        if j in names:
+            continue
+        if len(shown) > len(names) and sum(least[k] for k in (*shown, j)) + 2 * len(shown) > width:
+            yield shown, _widened(shown, natural, least, width)
+            shown = list(names)
+        shown.append(j)
+    yield shown, _widened(shown, natural, least, width)
+
+
+def _widened(shown: Sequence[int], natural: Sequence[int], least: Sequence[int], width: int) -> list[int]:
+    """Widths of columns: the least each needs, then what is left to those that want more, the leftmost first."""
+    room = max(0, width - sum(least[j] for j in shown) - 2 * (len(shown) - 1))
+    widths = []
+    for j in shown:
+        more = min(room, natural[j] - least[j])
+        room -= more
+        widths.append(least[j] + more)
+    return widths
+
+
+def _wrapped_cell(text: str, width: int) -> list[str]:
+    if _columns(text) <= width:
+        return [text]
+    return wrap(text, width=width * len(text) // _columns(text)).split("\n")
 
 
 def _cell(text: str) -> str:
@@ -182,20 +299,36 @@ def _columns(text: str) -> int:
     )
 
 
-def _code(block: Code, colour: bool) -> Iterator[str]:
-    """A command is not wrapped; a long one breaks behind && only, where a shell reads on."""
-    first, _, second = block.text.partition(" && ")
-    label = _flat(block.label)
+def _code(block: Code, width: int, *, fold: bool) -> Iterator[Spans]:
+    """A command as it is; a long one breaks behind &&, and with `fold` behind a backslash, where a shell reads on."""
+    label, text = _flat(block.label), printable(block.text)
     lead = _columns(label) + block.indent
-    whole = block.one_line or not second or "\n" in block.text or lead + len(block.text) < WIDTH
-    lines = [block.text] if whole else [f"{first} &&", second]
+    lines = [text]
+    if "\n" not in text and lead + len(text) >= width + fold:
+        first, _, second = text.partition(" && ")
+        if second and not (block.one_line and not fold):
+            lines = [f"{first} &&", second]
+        if fold:
+            lines = [part for line in lines for part in _folded(line, width - (lead or 4))]
     for i, line in enumerate(lines):
-        before = _styled(label, "faint", colour) + " " * block.indent if i == 0 else " " * (lead or 4)
-        yield before + printable(line)
+        before = " " * (block.indent if i == 0 else lead or 4)
+        yield [(label if i == 0 else "", "faint"), (before + line, "")]
 
 
-def wrap(text: str, indent: str = "", first: str | None = None) -> str:
-    """Wrap to WIDTH; `first` replaces the indent of the first line (a bullet).
+def _folded(command: str, width: int) -> Iterator[str]:
+    """The words of a command on lines that end in a backslash; an option and its value stay together."""
+    line = ""
+    for part in re.findall(r"--?[a-z][\w-]* (?!-)" + _WORD + "|" + _WORD, command):
+        if line and len(line) + 1 + len(part) > width - 2:
+            yield f"{line} \\"
+            line = part
+        else:
+            line = f"{line} {part}" if line else part
+    yield line
+
+
+def wrap(text: str, indent: str = "", first: str | None = None, *, width: int = WIDTH) -> str:
+    """Wrap to `width`; `first` replaces the indent of the first line (a bullet).
 
     A range (2.2996 to 2.3101), a percentage and a word with hyphens (an option, a law's name) stay on one line.
     """
@@ -203,7 +336,7 @@ def wrap(text: str, indent: str = "", first: str | None = None) -> str:
     together = _PERCENT.sub("\u00a0%", together)
     filled = textwrap.fill(
         together,
-        WIDTH,
+        width,
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
         break_long_words=False,
@@ -234,11 +367,3 @@ def _joins(text: str, i: int) -> bool:
 def for_command_line(text: str) -> str:
     """A message without what it says to callers from Python: "--decimal comma (in Python decimal=)"."""
     return _IN_PYTHON.sub("", text)
-
-
-def _has_colour(stream: TextIO) -> bool:
-    return not os.environ.get("NO_COLOR") and stream.isatty()
-
-
-def _styled(text: str, style: Style, colour: bool) -> str:
-    return f"\033[{_ANSI[style]}m{text}\033[0m" if colour and style and text else text
