@@ -6,14 +6,18 @@ import gc
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
+from scaling.blocks import Blocks, Heading, Section
+from scaling.cli.output import Output, give, output_options
 from scaling.errors import PlanError, UnitError, UnknownNameError, UsageError
-from scaling.render.terminal import say, show, show_json, warn
+from scaling.render.terminal import say, show, warn
+from scaling.translation import tr
 from scaling.units import (
     Hardware,
     parse_bytes,
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from scaling.planning.result import Plan
 
 PICTURES = (".png", ".svg", ".pdf")
+SECTIONS = ("laws", "sizes", "build", "memory", "cost", "sources", "doubts", "formulas")
 
 
 def _whole(option: str, text: str) -> int:
@@ -152,8 +157,8 @@ def _quantities(function: Callable[..., None]) -> Callable[..., None]:
     "--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Draw the cost of leaving the optimum."
 )
 @click.option("--force", is_flag=True, help="Overwrite the file of --plot.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON (docs/json.md), unrounded.")
 @click.option("--quiet", is_flag=True, help="Print the answer and its intervals only.")
+@output_options(*SECTIONS)
 @_without_collection()
 def plan(
     law: str,
@@ -161,8 +166,8 @@ def plan(
     explain: bool,
     plot: str | None,
     force: bool,
-    as_json: bool,
     quiet: bool,
+    output: Output,
     **given: str,
 ) -> None:
     """Turn a budget into parameters, tokens, loss, shape, memory, time and money.
@@ -180,22 +185,37 @@ def plan(
     budget, cluster, constraints = read_options(given)
     ratios = WIDER if alternatives else SMALLER
     result = plan_training(budget, chosen, cluster=cluster, constraints=constraints, ratios=ratios)
-    command = next_command(given, law)
     if plot is not None:
         _draw(plan_training(budget, chosen, cluster=cluster, constraints=constraints, ratios=CURVE), plot)
-    if as_json:
-        show_json(result.to_dict(next_command=command))
-    elif quiet:
+    if quiet and output.is_screen:
         show(*result.headline(alone=True))
     else:
-        show(*result.summary(all_laws=law == "all", next_command=command, figures=False))
-        if explain:
-            from scaling.planning.explain import derivation
-
-            show(*derivation(result))
-    if as_json or quiet:
+        output = replace(output, show=_sections(output, law=law, alternatives=alternatives))
+        _give(result, output, next_command(given, law), explain=explain)
+    if quiet or not output.is_screen:
         for text in result.warnings:
             warn(text)
+
+
+def _sections(output: Output, *, law: str, alternatives: bool) -> tuple[str, ...]:
+    """The sections asked for, also by the options that ask for one of them."""
+    asked = {"laws": law == "all", "sizes": alternatives}
+    return tuple(dict.fromkeys((*(name for name, is_asked in asked.items() if is_asked), *output.show)))
+
+
+def _give(result: Plan, output: Output, command: str, *, explain: bool) -> None:
+    def formulas() -> Blocks:
+        from scaling.planning.explain import derivation
+
+        return derivation(result)
+
+    def summary() -> Blocks:
+        whole = result.summary(next_command=command, figures=False)
+        return (*whole, Section("formulas", tr("How it was computed"), formulas))
+
+    give(output, summary, lambda: result.to_dict(next_command=command), result.to_frame)
+    if explain and output.is_screen and not {"formulas", "all"} & set(output.show):
+        show(Heading(tr("How it was computed")), *formulas())
 
 
 def read_options(texts: Mapping[str, str | None]) -> tuple[Budget, Cluster | None, Constraints]:

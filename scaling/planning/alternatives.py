@@ -122,6 +122,14 @@ def alternatives(
     return tuple(_alternative(law, optimum, ratio, problem, spreads.get(ratio)) for ratio in ratios)
 
 
+def half_size(law: Law, optimum: Allocation, problem: AllocationProblem) -> OtherSize | None:
+    """The row of N*/2 without its interval; None where the law says nothing of it, or it cannot reach the loss."""
+    if optimum.loss is None or not has_surface(law):
+        return None
+    other = _alternative(law, optimum, 0.5, problem, None)
+    return None if other.n_tokens is None else other
+
+
 def off_optimum_curve(
     law: Law, optimum: Allocation, problem: AllocationProblem
 ) -> tuple[tuple[float, float], ...]:

@@ -118,8 +118,8 @@ def _counted(value: float, noun: str) -> str:
     return f"{text} {noun}" if text == "1" else f"{text} {noun}s"
 
 
-def _doubt(code: str, message: str) -> Finding:
-    return Finding(code=code, severity="warning", message=message)
+def _doubt(code: str, message: str, short: str = "") -> Finding:
+    return Finding(code=code, severity="warning", message=message, short=short)
 
 
 def size_findings(point: Allocation, cost: Cost) -> Iterator[Finding]:
@@ -128,23 +128,28 @@ def size_findings(point: Allocation, cost: Cost) -> Iterator[Finding]:
     if point.flops > LARGEST_RUN * (1 + 1e-9):
         times = f"{format_flops(point.flops)} FLOPs are {format_count(point.flops / LARGEST_RUN)} times the largest"
         known = f"training runs known (about {format_flops(LARGEST_RUN)}, Epoch AI 2025)."
-        yield _doubt("larger-than-any-run", f"size: {times} {known}")
+        short = f"{format_count(point.flops / LARGEST_RUN)} times the compute of the largest run known"
+        yield _doubt("larger-than-any-run", f"size: {times} {known}", short)
     if count > LARGEST_CLUSTER:
         times = f"{count:,} accelerators are {format_count(count / LARGEST_CLUSTER)} times the largest cluster known"
-        yield _doubt("larger-than-any-cluster", f"size: {times} (about {LARGEST_CLUSTER:,}, Epoch AI 2025).")
+        short = f"{format_count(count / LARGEST_CLUSTER)} times the accelerators of the largest cluster known"
+        said = f"size: {times} (about {LARGEST_CLUSTER:,}, Epoch AI 2025)."
+        yield _doubt("larger-than-any-cluster", said, short)
     if seconds > LONGEST_SECONDS:
         why = "a run of over 15 months is overtaken by one that starts later on better hardware"
         said = f"time: {format_duration(seconds, 2)}; {why} (Sevilla et al. 2022, Epoch AI)."
-        yield _doubt("overtaken-by-later-runs", said)
+        short = f"takes {format_duration(seconds, 2)}: a run that starts later would overtake it"
+        yield _doubt("overtaken-by-later-runs", said, short)
     if ratio > MOST_TOKENS_PER_PARAM:
         end = f"{MOST_TOKENS_PER_PARAM:,.0f} (Sardana et al. 2024)"
         said = f"{ratio:,.0f} tokens per parameter; the runs behind the published laws end at {end}."
-        yield _doubt("over-training", f"over-training: {said}")
+        short = f"{format_count(ratio)} tokens per parameter: more than in any run behind a law"
+        yield _doubt("over-training", f"over-training: {said}", short)
 
 
 def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator[Finding]:
     """C, N or D outside the range of the runs behind the law; losses in another unit; FLOPs counted otherwise."""
-    origin, outside = origin_of(law), []
+    origin, outside, shorter = origin_of(law), [], []
     for name, (low, high) in origin.fitted_range.items():
         value = getattr(point, name, None)
         if value is None or low <= value <= high:
@@ -153,15 +158,17 @@ def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator
         symbol, formatter = RANGES[name]
         times = f"{format_count(factor)} times {side} the law's runs (they end at {formatter(end)})"
         outside.append(f"{symbol} = {formatter(value)} is {times}")
+        shorter.append((f"{symbol} {format_count(factor)}", side))
     if outside:
         assumed = "The intervals assume" if has_interval else "The plan assumes"
         said = f"extrapolation: {'; '.join(outside)}. {assumed} that the law holds there."
-        yield _doubt("extrapolation", said)
+        yield _doubt("extrapolation", said, _outside_in_short(shorter))
     if origin.loss_unit == "in doubt":
         yield _doubt(
             "loss-unit-in-doubt",
             "loss: the runs behind the law look like another unit than nats/token. Fit again with --loss-unit; until "
             "then N, D and C hold and no loss does.",
+            "the law's losses look like another unit: trust sizes, not losses",
         )
     if origin.converts_flops:
         own = [format_flops(ratio * point.flops) for ratio in origin.flops_over_6nd]
@@ -170,7 +177,15 @@ def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator
             "flops-counted-otherwise",
             f"FLOPs: this plan counts C = 6ND, its law's runs {origin.flops_ratio_text} times that: the plan's "
             f"{format_flops(point.flops)} FLOPs are {theirs} as they count.",
+            f"these FLOPs are 6ND; the law's own runs count {theirs}",
         )
+
+
+def _outside_in_short(outside: list[tuple[str, str]]) -> str:
+    """'C 44, N 4.5 times beyond the runs behind the law'."""
+    sides = dict.fromkeys(side for _, side in outside)
+    parts = [f"{', '.join(told for told, s in outside if s == side)} times {side}" for side in sides]
+    return f"{', '.join(parts)} the runs behind the law"
 
 
 def data_sentence(n_tokens: float) -> str:
@@ -186,7 +201,9 @@ def data_findings(law: Law, point: Allocation, unique_tokens: float | None) -> I
     if unique_tokens is None:
         if point.n_tokens > CORPORA[0][0]:
             advice = "Name what you have with --unique-tokens to plan with repetition."
-            yield _doubt("more-than-any-open-corpus", f"data: {data_sentence(point.n_tokens)}. {advice}")
+            times = format_count(point.n_tokens / CORPORA[0][0])
+        short = f"{times} times the tokens of the largest common open corpus"
+        yield _doubt("more-than-any-open-corpus", f"data: {data_sentence(point.n_tokens)}. {advice}", short)
         return
     epochs = point.n_tokens / unique_tokens
     if needs_repetition(point, unique_tokens) and not has_surface(law):
@@ -194,10 +211,13 @@ def data_findings(law: Law, point: Allocation, unique_tokens: float | None) -> I
             "repetition-not-priced",
             f"data: this plan sees each token {format_count(epochs)} times, and the law {law.family.name} does not say "
             "what that costs; plan with --law besiroglu to price it.",
+            f"{format_count(epochs)} epochs, and this law does not know what repeats cost",
         )
     elif epochs > CHEAP_EPOCHS and has_surface(law):
         less = "a repeated token is worth visibly less than a fresh one"
-        yield _doubt("many-epochs", f"data: {format_count(epochs)} epochs; beyond {CHEAP_EPOCHS:g} {less}.")
+        times = format_count(epochs)
+        short = f"{times} epochs: beyond {CHEAP_EPOCHS:g}, repeats are worth visibly less"
+        yield _doubt("many-epochs", f"data: {times} epochs; beyond {CHEAP_EPOCHS:g} {less}.", short)
 
 
 def shape_findings(shape: Shape, *, without_vocabulary: bool) -> Iterator[Finding]:
@@ -205,7 +225,8 @@ def shape_findings(shape: Shape, *, without_vocabulary: bool) -> Iterator[Findin
     if without_vocabulary:
         n_params = format_params(shape.n_params_total)
         total = f"the model has {n_params} in all, and 6ND leaves its vocabulary out"
-        yield _doubt("non-embedding-law", f"this law counts non-embedding parameters: {total}")
+        short = f"the law leaves the vocabulary out: the model has {n_params} in all"
+        yield _doubt("non-embedding-law", f"this law counts non-embedding parameters: {total}", short)
     for note in shape.notes:
         yield _doubt("shape", f"shape: {note}")
 
@@ -213,7 +234,7 @@ def shape_findings(shape: Shape, *, without_vocabulary: bool) -> Iterator[Findin
 def hardware_findings(memory: MemoryPlan | None, cost: Cost, schedule: Schedule) -> Iterator[Finding]:
     """A model that does not fit, and more accelerators than the batch can feed."""
     if memory is not None and memory.memory_bytes is not None and not any(row.fits for row in memory.rows):
-        yield _doubt("does-not-fit", f"memory: {memory.hint}.")
+        yield _doubt("does-not-fit", f"memory: {memory.hint}.", _too_little(memory))
     fed = schedule.batch_sequences * TENSOR_PARALLEL_MOST
     if cost.n_accelerators > fed:
         yield _doubt(
@@ -221,4 +242,11 @@ def hardware_findings(memory: MemoryPlan | None, cost: Cost, schedule: Schedule)
             f"a batch of {schedule.batch_sequences:,} sequences feeds at most {fed:,} accelerators at tensor "
             f"parallelism {TENSOR_PARALLEL_MOST}, and the plan has {cost.n_accelerators:,}: it will take longer than "
             "this.",
+            f"the batch feeds at most {fed:,} of the {cost.n_accelerators:,} accelerators",
         )
+
+
+def _too_little(memory: MemoryPlan) -> str:
+    if memory.least is None:
+        return "does not fit: its layers must be split into pipeline stages as well"
+    return f"does not fit on {memory.n_devices:,}: at least {memory.least.n_devices:,} are needed"

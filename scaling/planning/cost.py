@@ -213,7 +213,8 @@ def _peak_findings(a: Accelerator | None, given: float | None) -> tuple[Finding,
             f"{given / 1e12:g} TFLOP/s is twice the dense bf16 peak of {a.name} ({a.peak_flops_per_s / 1e12:g}): "
             "it looks like the figure with sparsity (or fp8), which dense bf16 training cannot reach"
         )
-        return (Finding(code="peak-with-sparsity", severity="warning", message=said),)
+        short = f"{given / 1e12:g} TFLOP/s looks like the sparse peak, twice the dense one"
+        return (Finding(code="peak-with-sparsity", severity="warning", message=said, short=short),)
     return ()
 
 

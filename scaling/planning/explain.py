@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from scaling.blocks import Blocks, Equation, Heading, Text
+from scaling.blocks import Blocks, Equation, Text
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.planning.cost import SECONDS_PER_HOUR
 from scaling.planning.memory import STATE_BYTES
@@ -27,7 +27,7 @@ class Step(NamedTuple):
 def derivation(plan: Plan) -> Blocks:
     """The derivation as blocks: each formula, and under it the numbers put in."""
     steps = ((Equation(f"{s.title}: {s.formula}"), Text(s.numbers, indent=6)) for s in explain_plan(plan))
-    return (Heading(tr("How it was computed")), *(block for step in steps for block in step))
+    return tuple(block for step in steps for block in step)
 
 
 def explain_plan(plan: Plan) -> tuple[Step, ...]:

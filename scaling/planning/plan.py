@@ -170,7 +170,8 @@ def _shape(law: Law, point: Allocation, constraints: Constraints) -> tuple[Shape
     try:
         shape = _architecture(point.n_params, constraints, "non_embedding" if without_vocabulary else "total")
     except PlanError as error:
-        return None, (Finding(code="no-shape", severity="warning", message=f"no shape: {error}"),)
+        said, short = f"no shape: {error}", "no shape of this size exists, so none of its memory is known"
+        return None, (Finding(code="no-shape", severity="warning", message=said, short=short),)
     return shape, tuple(checks.shape_findings(shape, without_vocabulary=without_vocabulary))
 
 
@@ -199,7 +200,8 @@ def _with_memory(cluster: Cluster, memory_bytes: float, *, given: bool) -> Clust
         return cluster
     name = f"{cluster.name} at {format_bytes(memory_bytes)}"
     said = f"hardware: not named, so time and money are those of {name}; name yours with --hardware"
-    finding = Finding(code="hardware-not-named", severity="warning", message=said)
+    short = f"time and money assume {cluster.name}: name yours with --hardware"
+    finding = Finding(code="hardware-not-named", severity="warning", message=said, short=short)
     return cluster._replace(
         name=name,
         memory_bytes=memory_bytes,
@@ -228,7 +230,8 @@ def _cap_by_memory(
         f"memory: {on_each} hold at most "
         f"{format_params(largest)} parameters in training (fully sharded, activations recomputed)"
     )
-    finding = Finding(code="capped-by-memory", severity="warning", message=said)
+    short = f"{on_each} train at most {format_params(largest)} parameters"
+    finding = Finding(code="capped-by-memory", severity="warning", message=said, short=short)
     capped = problem._replace(max_params=min(problem.max_params, largest))
     return capped, (finding,) if wanted.n_params > largest else ()
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from scaling.blocks import Blocks, Code, Shown, Text
+from scaling.blocks import Blocks, Code, Fields, Section, Shown, Text, doubts_section, first_doubts
 from scaling.findings import Finding
 from scaling.jsonable import fields_of
 from scaling.laws.base import Allocation, Law
+from scaling.planning import first_screen as first
+from scaling.planning import summary as say
 from scaling.planning.allocation import AllocationProblem, Repetition, counts_non_embedding, origin_of
 from scaling.planning.alternatives import (
     Inference,
@@ -19,24 +21,33 @@ from scaling.planning.alternatives import (
     OtherSize,
     alternatives,
     compare_lifetimes,
+    half_size,
     off_optimum_curve,
     valley,
 )
 from scaling.planning.checks import data_sentence
 from scaling.planning.cost import Budget, Cluster, Compute, Constraints, Cost
+from scaling.planning.first_screen import Estimate, by_error
 from scaling.planning.memory import MemoryPlan
 from scaling.planning.shape import DEFAULT_VOCAB, Schedule, Shape
-from scaling.planning.uncertainty import Ends, Intervals, Solved, Sweep, propose_sweeps
+from scaling.planning.uncertainty import Intervals, Solved, Sweep, propose_sweeps
 from scaling.translation import tr
-from scaling.units import digits_by_error, format_flops, format_params, format_percent, format_tokens
+from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scaling.planning.spread import LawSpread
 
 SPREAD_TOLERANCE = 1e-3  # of N of another law: papers differ by a factor
-COLUMNS = 100  # of a terminal
+MOST_LINES = (
+    12  # of quantities, things to do and doubts on a first screen, so that all of it can be seen at once
+)
+LABEL = 9  # characters of the longest name of a thing to do
 
-Format = Callable[..., str]
+Line: TypeAlias = tuple[
+    int, str, Callable[[], str]
+]  # how needed (0 most), name, text ("" where there is none)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,57 +183,123 @@ class Plan(Shown):
             "next_command": next_command,
         }
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row, unrounded: what is trained and its loss, each with the ends of its interval, and what it takes."""
+        import pandas as pd
+
+        row: dict[str, Any] = {"law": origin_of(self.law).name, **_point_to_dict(self.point)}
+        for name in ("n_params", "n_tokens", "tokens_per_param", "loss", "flops"):
+            low, high = getattr(self.intervals, name) or (math.nan, math.nan)
+            row |= {f"{name}_low": low, f"{name}_high": high}
+        cost = self.cost
+        row |= {
+            "accelerator": cost.accelerator,
+            "n_accelerators": cost.n_accelerators,
+            "seconds": cost.seconds[1],
+        }
+        row["usd_low"], row["usd_high"] = cost.usd or (math.nan, math.nan)
+        row["energy_kwh"] = cost.energy_kwh[1] if cost.energy_kwh else math.nan
+        return pd.DataFrame([row])
+
     def headline(self, *, alone: bool = False) -> Blocks:
-        """One sentence: N, D, tokens per parameter, loss; and its intervals.
+        """What to train, in a sentence.
 
-        alone: no line about the law follows, so that the sentence says which N it means, if that takes no line more.
+        alone: nothing follows, so that it says which parameters, and the other quantities with their intervals too.
         """
-        said = _sentence(self)
-        if alone and origin_of(self.law).params_convention in ("total", "active"):
-            longer = _sentence(self, say_which=True)
-            said = longer if _n_lines(longer) == _n_lines(said) else said
-        intervals = _interval_sentence(self.intervals)
-        return (Text(said, style="strong"), *([Text(intervals)] if intervals else []))
+        answer = Text(_answer(self, say_which=alone), style="strong")
+        if not alone:
+            return (answer,)
+        rows, level = self._estimates, self.intervals.level
+        values = [" ".join((e.name, e.value, e.unit)).strip() for e in rows[2:]]
+        ends = [f"{e.name} {e.ends}" for e in rows if e.ends]
+        told = "; ".join(
+            [", ".join(values), *([f"{100 * level:g} %: {', '.join(ends)}"] if level and ends else [])]
+        )
+        return answer, Text(told)
 
-    def summary(self, *, all_laws: bool = False, next_command: str = "", figures: bool = True) -> Blocks:
-        """The answer first, then its doubts, then what else was possible and how to do it.
+    def summary(self, *, next_command: str = "", figures: bool = True) -> Blocks:
+        """What to train, how sure that is, what others say, what it takes, what to doubt; the rest in sections.
 
         Args:
-            all_laws: list what every published law answers.
             next_command: what to run next.
             figures: also what to draw, which a terminal does not show.
         """
-        from scaling.planning import summary as say
+        from scaling.planning.spread import other_papers
 
-        doubts = [say.lines(*((tr("warning"), text) for text in self.warnings), warning=True)]
-        budget = say.budget_text(self.compute, self.point, self.budget, serves=self.inference is not None)
-        off_optimum = [(tr("off optimum"), say.near_optimum_text(self.valley, self.law))]
-        if self.inference is not None and self.is_optimum:  # of given sizes the headline has said it
-            off_optimum.append((tr("inference"), say.lifetime_text(self.inference)))
-        repetition, lifetime = self.repetition, self.inference is not None and self.is_optimum
-        data = say.repetition_text(repetition, self.point.n_tokens) if repetition else self.data
-        next_runs = say.next_runs_text(self.sweeps, self.law, self.optimum, self.intervals)
-        shape: tuple[say.Row, ...] = ()
-        if self.shape is not None and self.exact_flops is not None:
-            shape = tuple(say.shape_rows(self.shape, self.exact_flops, self.point.flops))
+        rows = self._estimates
+        heading, papers = first.papers_column(
+            self.spread, other_papers(self.spread, origin_of(self.law).name)
+        )
         curve = off_optimum_curve(self.law, self.optimum, self.reference) if figures else ()
+        doubts = first_doubts(self.findings)
+        room = MOST_LINES - len(rows) - len(doubts)
+        told = _most_needed(_lines(self), room)
         return (
             *self.headline(),
-            Text(""),
-            say.lines(
-                (tr("budget"), budget),
-                (tr("law"), say.law_text(self.law)),
-                (tr("interval"), say.method_text(self.intervals)),
-            ),
-            *(doubts if self.warnings else []),
-            *say.other_laws(self.spread, self.law, self.budget, self.constraints, listed=all_laws),
-            say.lines(*off_optimum, (tr("data"), data)),
-            *say.other_sizes(self.alternatives, self.optimum, is_optimum=self.is_optimum, lifetime=lifetime),
+            first.estimates_table(rows, self.law, self.intervals.level, heading, papers),
+            *([Text("")] if len(told) < room else []),
+            Fields(told, style="faint", width=LABEL),
+            *doubts,
             *([say.off_optimum_figure(curve, self.optimum)] if curve else []),
-            say.lines(*shape, *say.schedule_rows(self.schedule)),
-            *(say.memory_blocks(self.memory) if self.memory else ()),
-            say.lines(*say.cost_rows(self.cost, self.budget), (tr("next runs"), next_runs)),
-            *([Code(next_command, label=tr("next"), indent=9)] if next_command else []),
+            *self._sections(),
+            *([Code(next_command, label=f"  {tr('next')}", indent=2)] if next_command else []),
+        )
+
+    @property
+    def _estimates(self) -> tuple[Estimate, ...]:
+        return first.estimates(self.point, self.intervals, self.budget, self.law)
+
+    def _sections(self) -> Blocks:
+        """What the first screen leaves out, computed when it is shown."""
+
+        def sizes() -> Blocks:
+            rows = [(tr("off optimum"), say.near_optimum_text(self.valley, self.law))]
+            if self.inference is not None:
+                rows.append((tr("inference"), say.lifetime_text(self.inference)))
+            lifetime = self.inference is not None and self.is_optimum
+            others = say.other_sizes(
+                self.alternatives, self.optimum, is_optimum=self.is_optimum, lifetime=lifetime
+            )
+            return say.lines(*rows), *others
+
+        def sources() -> Blocks:
+            serves, r = self.inference is not None, self.repetition
+            return (
+                say.lines(
+                    (tr("budget"), say.budget_text(self.compute, self.point, self.budget, serves=serves)),
+                    (tr("law"), say.law_text(self.law)),
+                    (tr("interval"), say.method_text(self.intervals)),
+                    (
+                        tr("next runs"),
+                        say.next_runs_text(self.sweeps, self.law, self.optimum, self.intervals),
+                    ),
+                    (tr("data"), say.repetition_text(r, self.point.n_tokens) if r else self.data),
+                ),
+            )
+
+        def build() -> Blocks:
+            shape: tuple[say.Row, ...] = ()
+            if self.shape is not None and self.exact_flops is not None:
+                shape = tuple(say.shape_rows(self.shape, self.exact_flops, self.point.flops))
+            return (say.lines(*shape, *say.schedule_rows(self.schedule)),)
+
+        memory = self.memory
+        return (
+            Section(
+                "laws",
+                tr("What other laws say"),
+                lambda: say.other_laws(self.spread, self.law, self.budget, self.constraints),
+            ),
+            Section("sizes", tr("Other sizes"), sizes),
+            Section("build", tr("Shape and recipe"), build),
+            *([Section("memory", tr("Memory"), lambda: say.memory_blocks(memory))] if memory else []),
+            Section(
+                "cost",
+                tr("Time, money, energy"),
+                lambda: (say.lines(*say.cost_rows(self.cost, self.budget)),),
+            ),
+            Section("sources", tr("Sources, intervals, data"), sources),
+            *doubts_section(self.findings),
         )
 
 
@@ -241,117 +318,91 @@ def _law_to_dict(law: Law) -> dict[str, Any]:
     return {**about, **fields_of(origin_of(law), leave_out=("corpus", "note"))}
 
 
-# --- the headline ---
+# --- the first screen ---
 
 
-def _sentence(plan: Plan, *, say_which: bool = False) -> str:
+def _answer(plan: Plan, *, say_which: bool) -> str:
+    """What to train; of sizes that are no optimum, what they waste and what the optimum is."""
     point, ends, budget = plan.point, plan.intervals, plan.budget
-    flops = _by_error(point.flops, ends.flops, format_flops)
-    n, d = (
-        _by_error(point.n_params, ends.n_params, format_params),
-        _by_error(point.n_tokens, ends.n_tokens, format_tokens),
+    flops = by_error(point.flops, ends.flops, format_flops)
+    size = tr(
+        "{n} {params} on {d} tokens",
+        n=by_error(point.n_params, ends.n_params, format_params),
+        params=_counted_params(plan.law, say_which=say_which),
+        d=by_error(point.n_tokens, ends.n_tokens, format_tokens),
     )
-    size = tr("{n} {params} on {d} tokens", n=n, params=_counted_params(plan, say_which=say_which), d=d)
-    per_param = _by_error(plan.tokens_per_param, ends.tokens_per_param, _plain)
-    ratio = tr("{ratio} tokens per parameter", ratio=per_param)
     if budget.target_loss is not None:
-        takes = tr("A loss of {budget.target_loss:g} takes {flops} FLOPs", budget=budget, flops=flops)
-        return f"{takes}: {size}, {ratio}."
-    loss = ""
-    if point.loss is not None:
-        loss = tr(", loss {loss} {unit}", loss=_loss(point.loss, ends.loss), unit=_loss_unit(plan.law))
-    if budget.flops is None and plan.compute is None and plan.is_optimum:
-        optimal = tr("{size} are compute-optimal at {flops} FLOPs", size=size, flops=flops)
-        return f"{optimal}: {ratio}{loss}."
-    if plan.is_optimum:
-        return f"{size}: {ratio}{loss}."
-    if plan.inference is not None:
-        from scaling.planning.summary import lifetime_text
-
-        return f"{size}: {ratio}{loss}; {lifetime_text(plan.inference)}."
-    waste = ""
-    if plan.wasted_compute:
-        share = format_percent(plan.wasted_compute) if plan.wasted_compute < 0.995 else tr("over 99 %")
-        waste = tr(", wasting {share} of the compute", share=share)
-    return f"{size}: {ratio}{loss}{waste}. {_optimum_sentence(plan.optimum)}"
+        loss = f"{budget.target_loss:g}"
+        said = tr("A loss of {loss} takes {flops} FLOPs: train {size}.", loss=loss, flops=flops, size=size)
+    elif plan.compute is not None and plan.problem.inference_tokens:
+        bought = format_flops(plan.compute.flops)
+        said = tr("Train {size}: {flops} FLOPs with serving.", size=size, flops=bought)
+    elif plan.compute is not None:
+        said = tr("With {flops} FLOPs, train {size}.", flops=format_flops(plan.compute.flops), size=size)
+    elif plan.is_optimum:
+        said = tr("Train {size}: compute-optimal at {flops} FLOPs.", size=size, flops=flops)
+    else:
+        said = tr("Training {size} takes {flops} FLOPs.", size=size, flops=flops)
+    return said if plan.is_optimum else f"{said} {_beside_the_optimum(plan)}"
 
 
-def _optimum_sentence(best: Allocation) -> str:
-    flops, n, d = format_flops(best.flops), format_params(best.n_params), format_tokens(best.n_tokens)
+def _beside_the_optimum(plan: Plan) -> str:
+    served, best = plan.inference, plan.optimum if plan.inference is None else plan.inference.training_optimum
+    n, d = format_params(best.n_params), format_tokens(best.n_tokens)
+    if served is not None:
+        share = format_percent(abs(served.saved))
+        compared = tr("{share} less", share=share) if served.saved >= 0 else tr("{share} more", share=share)
+        return tr(
+            "With serving: {compared} than the optimum of its loss, {n} on {d}.", compared=compared, n=n, d=d
+        )
     loss = "" if best.loss is None else tr(", loss {loss:.4g}", loss=best.loss)
-    return tr("The optimum of {flops} FLOPs is {n} on {d}{loss}.", flops=flops, n=n, d=d, loss=loss)
+    optimum = tr("the optimum is {n} on {d}{loss}.", n=n, d=d, loss=loss)
+    if not plan.wasted_compute:
+        return optimum[:1].upper() + optimum[1:]
+    share = format_percent(plan.wasted_compute) if plan.wasted_compute < 0.995 else tr("over 99 %")
+    return tr("That wastes {share} of the compute; ", share=share) + optimum
 
 
-def _counted_params(plan: Plan, *, say_which: bool) -> str:
-    """'parameters', or what the law counts and what a checkpoint of the shape holds."""
-    if counts_non_embedding(plan.law):
-        total = "" if plan.shape is None else format_params(plan.shape.n_params_total)
-        return tr("non-embedding parameters") + (tr(" ({n} in all)", n=total) if total else "")
-    if not say_which:
-        return tr("parameters")
-    counts_total = origin_of(plan.law).params_convention == "total"
-    return tr("total parameters") if counts_total else tr("active parameters")
+def _counted_params(law: Law, *, say_which: bool) -> str:
+    """'parameters', or which of them the law counts."""
+    if counts_non_embedding(law):
+        return tr("non-embedding parameters")
+    convention = origin_of(law).params_convention if say_which else ""
+    if convention == "total":
+        return tr("total parameters")
+    return tr("active parameters") if convention == "active" else tr("parameters")
 
 
-def _loss_unit(law: Law) -> str:
-    unit = origin_of(law).loss_unit
-    return tr("(unit {unit})", unit=unit) if unit == "in doubt" else unit
+def _lines(plan: Plan) -> Iterator[Line]:
+    """A line for each thing to do, in the order of a screen."""
+    compute, repetition, shape = plan.compute, plan.repetition, plan.shape
+    yield 1, tr("interval"), lambda: first.no_interval_line(plan.intervals, plan.law)
+    if compute is not None and compute.how != "given":
+        yield 1, tr("budget"), lambda: first.budget_line(compute, plan.budget)
+    if repetition is not None:
+        yield 1, tr("data"), lambda: first.repetition_line(repetition, plan.point.n_tokens)
+    if plan.is_optimum:
+        yield 4, tr("as good"), lambda: first.near_line(plan.valley)
+        yield (
+            3,
+            tr("serving") if plan.inference else tr("if served"),
+            lambda: first.serving_line(
+                plan.inference, None if plan.inference else half_size(plan.law, plan.optimum, plan.reference)
+            ),
+        )
+    if shape is not None:
+        yield 2, tr("build"), lambda: first.shape_line(shape)
+    yield 5, tr("recipe"), lambda: first.recipe_line(plan.schedule)
+    yield 0, tr("run"), lambda: first.run_line(plan.cost, plan.memory, plan.budget)
+    if plan.is_optimum:
+        yield 6, tr("more runs"), lambda: first.more_runs_line(plan.sweeps, plan.law, plan.optimum)
 
 
-def _n_lines(text: str) -> int:
-    """Of a terminal, which parts no percentage from its number."""
-    import textwrap
-
-    whole = text.replace(" %", "_%")
-    return len(textwrap.wrap(whole, COLUMNS, break_long_words=False, break_on_hyphens=False))
-
-
-def _interval_sentence(ends: Intervals) -> str:
-    if ends.level is None:
-        return ""
-    told = [
-        (ends.n_params, format_params, tr("parameters")),
-        (ends.n_tokens, format_tokens, tr("tokens")),
-        (ends.tokens_per_param, _plain, tr("tokens/param")),
-        (ends.flops, format_flops, tr("FLOPs")),
-    ]
-    texts = [f"{_range(e, formatter)} {unit}" for e, formatter, unit in told if e is not None]
-    if ends.loss is not None:
-        texts.append(tr("loss {range}", range=_range(ends.loss, None)))
-    return f"{100 * ends.level:g} %: {', '.join(texts)}" if texts else ""
-
-
-def _range(ends: Ends, formatter: Format | None) -> str:
-    """'2.4B to 3.2B' with two digits of the half-width; unbounded ends in words."""
-    low, high = ends
-    if math.isinf(high) and low <= 0:
-        return tr("unbounded (the runs do not determine it)")
-    if math.isinf(high):
-        return tr("{low} or more (no upper end)", low=formatter(low, 2) if formatter else f"{low:.3g}")
-    if formatter is None:
-        return tr("{low} to {high}", low=_loss(low, ends), high=_loss(high, ends))
-    if low <= 0:
-        return tr("{high} or less (no lower end)", high=formatter(high, 2))
-    return tr("{low} to {high}", low=_by_error(low, ends, formatter), high=_by_error(high, ends, formatter))
-
-
-def _by_error(value: float, ends: Ends | None, formatter: Format) -> str:
-    """The value with two digits of its error, four at most; three digits where no error is known."""
-    if ends is None:
-        return formatter(value, 3)
-    return formatter(value, min(4, digits_by_error(value, (ends[1] - ends[0]) / 2)))
-
-
-def _loss(loss: float, ends: Ends | None) -> str:
-    """The loss with two digits of its error, from one decimal to four; three decimals where no error is known."""
-    if ends is None:
-        return f"{loss:.3f}"
-    half_width = (ends[1] - ends[0]) / 2
-    if half_width <= 0 or math.isinf(half_width):
-        return f"{loss:.4f}" if half_width <= 0 else f"{loss:.1f}"
-    return f"{loss:.{min(4, max(1, 1 - math.floor(math.log10(half_width))))}f}"
-
-
-def _plain(value: float, digits: int = 3) -> str:
-    decimals = max(0, digits - 1 - math.floor(math.log10(value))) if value > 0 else 0
-    return f"{value:,.{decimals}f}"
+def _most_needed(lines: Iterable[Line], room: int) -> list[tuple[str, str]]:
+    """The lines there is room for, the less needed left out; the rest is never computed."""
+    lines = list(lines)
+    told: dict[int, tuple[str, str]] = {}
+    for i, (_, label, text) in sorted(enumerate(lines), key=lambda pair: pair[1][0]):
+        if len(told) < room and (said := text()):
+            told[i] = (label, said)
+    return [told[i] for i in sorted(told)]

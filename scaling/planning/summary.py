@@ -1,7 +1,7 @@
-"""The sections of a plan in words: where it comes from, what else was possible, how to build it.
+"""The sections of a plan in full: where it comes from, what else was possible, how to build it.
 
-`Plan.summary` joins them. Each function takes the section that it tells of, never the whole plan, so that nothing here
-imports `Plan`.
+What stands before them is in `first_screen`; `Plan.summary` joins both. Each function takes the section that it tells
+of, never the whole plan, so that nothing here imports `Plan`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def budget_text(compute: Compute | None, point: Allocation, budget: Budget, *, s
         return tr("{flops} FLOPs (C = 6ND)", flops=flops)
     if compute.low == compute.high:
         return compute.how
-    ends = _range((compute.low, compute.high), format_flops)
+    ends = range_text((compute.low, compute.high), format_flops)
     if budget.dollars is not None:
         return compute.how + tr("; {ends} over the range of price", ends=ends)
     return compute.how + tr("; {ends} over the range of MFU", ends=ends)
@@ -88,22 +88,20 @@ def method_text(ends: Intervals) -> str:
     return f"{100 * ends.level:g} %, {ends.method}" + (f"; {ends.statement}" if ends.statement else "")
 
 
-def other_laws(
-    spread: LawSpread, law: Law, budget: Budget, constraints: Constraints, *, listed: bool
-) -> Iterator[Fields | Table]:
-    """What the other papers say, in a line; `listed`: and every law in a table."""
+def other_laws(spread: LawSpread, law: Law, budget: Budget, constraints: Constraints) -> Blocks:
+    """What the other papers say, in a sentence, and every law in a table."""
     others = other_papers(spread, origin_of(law).name)
     if others is None:
-        return
-    text = other_papers_text(spread, others, budget, constraints)
-    yield lines((tr("other laws"), text if listed else text + tr("; --law all lists them")))
-    if not listed:
-        return
+        return (lines((tr("other laws"), tr("none answers this"))),)
     headers = [tr("law"), tr("remark"), tr("params"), tr("tokens"), tr("FLOPs"), tr("D/N"), tr("loss")]
-    yield _table(headers, [_law_row(a) for a in spread.answers], left=2)
+    blocks: list[Fields | Table] = [
+        lines((tr("other laws"), other_papers_text(spread, others, budget, constraints))),
+        _table(headers, [_law_row(a) for a in spread.answers], left=2),
+    ]
     if converted := next((a.conversion for a in spread.answers if a.conversion), ""):
         converted = tr("converted N: {how}", how=converted)
-        yield lines(("", converted + tr("; extrapolated: outside the range of that law's runs")))
+        blocks.append(lines(("", converted + tr("; extrapolated: outside the range of that law's runs"))))
+    return tuple(blocks)
 
 
 def _law_row(answer: LawAnswer) -> tuple[str, ...]:
@@ -188,16 +186,16 @@ def other_sizes(
 def _size_row(a: OtherSize) -> tuple[str, ...]:
     if a.n_tokens is None or a.extra_compute is None:
         return f"{a.ratio:g}", format_params(a.n_params), tr("cannot reach it"), "", ""
-    extra = _extra(a.extra_compute, "+")
+    extra = extra_percent(a.extra_compute, "+")
     if a.extra_compute_interval is not None and a.ratio != 1:
         low, high = a.extra_compute_interval
-        ends = tr("{low} to {high}", low=_extra(low), high=_extra(high))
-        extra += f" ({ends if math.isfinite(high) else tr('{low} or more', low=_extra(low))})"
+        ends = tr("{low} to {high}", low=extra_percent(low), high=extra_percent(high))
+        extra += f" ({ends if math.isfinite(high) else tr('{low} or more', low=extra_percent(low))})"
     served = "" if a.break_even_tokens is None else format_tokens(a.break_even_tokens)
     return f"{a.ratio:g}", format_params(a.n_params), format_tokens(a.n_tokens), extra, served
 
 
-def _extra(share: float, sign: str = "") -> str:
+def extra_percent(share: float, sign: str = "") -> str:
     """0.0536 → 5.4 %; from ten times on, the factor."""
     if share >= 9.995:
         return f"x {format_flops(share + 1, 2) if share > 1e4 else f'{share + 1:,.0f}'}"
@@ -309,7 +307,7 @@ def cost_rows(cost: Cost, budget: Budget) -> Iterator[Row]:
     yield tr("time"), f"{at}, {on}; {spent}"
     yield tr("money"), _money(cost, budget)
     if cost.energy_kwh is not None:
-        energy = _energy(cost.energy_kwh[1])
+        energy = format_energy(cost.energy_kwh[1])
         yield tr("energy"), tr("{energy} at board power, without hosts and cooling", energy=energy)
 
 
@@ -324,23 +322,28 @@ def _money(cost: Cost, budget: Budget) -> str:
     if cheap == dear:
         usd = format_dollars(cost.usd[0])
         return tr("{usd} at ${price:.2f} an hour ({when})", usd=usd, price=cheap, when=when)
-    ends = _range(cost.usd, format_dollars)
+    ends = range_text(cost.usd, format_dollars)
     hourly = tr("${cheap:.2f} to ${dear:.2f} an hour ({when})", cheap=cheap, dear=dear, when=when)
     text = tr("{ends} at {hourly}", ends=ends, hourly=hourly)
     if budget.dollars is not None:
         usd = format_dollars(budget.dollars)
         return tr("{usd} at the middle price; this run costs {text}", usd=usd, text=text)
     if cost.mfu[0] != cost.mfu[2]:
-        text += tr("; {ends} over the range of MFU as well", ends=_range(cost.usd_extreme, format_dollars))
+        text += tr(
+            "; {ends} over the range of MFU as well", ends=range_text(cost.usd_extreme, format_dollars)
+        )
     return text
 
 
-def _range(ends: tuple[float, float], formatter: Callable[[float, int], str]) -> str:
+def range_text(ends: tuple[float, float], formatter: Callable[[float, int], str]) -> str:
     """'1.2B to 3.4B', two digits each."""
     return tr("{low} to {high}", low=formatter(ends[0], 2), high=formatter(ends[1], 2))
 
 
-def _energy(kwh: float) -> str:
+def format_energy(kwh: float) -> str:
+    """546 kWh, 315 MWh."""
+    if kwh >= 9.995e8:  # three digits of GWh
+        return f"{format_tokens(kwh / 1e9)} TWh"
     if kwh >= 1e6:
         return f"{kwh / 1e6:,.3g} GWh"
     return f"{kwh / 1e3:,.3g} MWh" if kwh >= 1e3 else f"{kwh:,.3g} kWh"
@@ -371,7 +374,7 @@ def next_runs_text(sweeps: tuple[Sweep, ...], law: Law, optimum: Allocation, end
         "% of the interval of N*, if the law holds",
         s=best,
         flops=format_flops(best.flops_per_run, 2),
-        sizes=_range((best.n_params[0], best.n_params[-1]), format_params),
+        sizes=range_text((best.n_params[0], best.n_params[-1]), format_params),
         share=format_percent(best.share_of_budget),
         left=100 * best.width_left,
     )
