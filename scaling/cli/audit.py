@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaling.cli.output import Output, give, output_options
 from scaling.errors import PlanError, UnknownNameError, UsageError
-from scaling.planning.audit import TrainedModel, audit_models, deck, from_published
-from scaling.planning.audit_table import audit_findings, summarise_audits
-from scaling.render.terminal import note, show, show_json, warn
+from scaling.planning.audit import Audit, TrainedModel, audit_models, deck, from_published
+from scaling.planning.audit_table import audit_findings, audits_frame, summarise_audits
+from scaling.render.terminal import note, warn
 from scaling.units import format_params, format_tokens, parse_params, parse_tokens
+
+if TYPE_CHECKING:
+    from scaling.laws.base import Law
 
 
 @click.command(epilog="Example: scaling audit gpt-3 llama-3-8b")
@@ -23,14 +30,14 @@ from scaling.units import format_params, format_tokens, parse_params, parse_toke
 @click.option("--total-params", metavar="N", help="Of a mixture of experts: the parameters in all.")
 @click.option("--tokens", metavar="D", help="Training tokens of that model, or of a file's: 2T.")
 @click.option("--law", default="besiroglu", show_default=True, help="Published law or fit.json.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, unrounded.")
+@output_options("models", "sources", "doubts")
 def audit(
     models: tuple[str, ...],
     params: str | None,
     total_params: str | None,
     tokens: str | None,
     law: str,
-    as_json: bool,
+    output: Output,
 ) -> None:
     """Compare trained models with compute-optimal ones: over- or under-trained, and what it cost.
 
@@ -42,18 +49,33 @@ def audit(
 
     chosen = resolve_law(law)
     audits = audit_models(_models(models, params, total_params, tokens), chosen)
-    if as_json:
-        about = {
-            "name": law,
-            "family": chosen.family.name,
-            "coefficients": chosen.coefficients,
-            "source": chosen.provenance.source if chosen.provenance else "",
-        }
-        show_json({"law": about, "models": audits})
-        return
-    show(*summarise_audits(audits, chosen, law_name=law))
-    for finding in audit_findings(audits, chosen):
-        warn(finding.message)
+    give(
+        output,
+        lambda: summarise_audits(audits, chosen, next_command=_next_command(audits, law)),
+        lambda: _payload(audits, law, chosen),
+        lambda: audits_frame(audits),
+    )
+    if not output.is_screen:
+        for finding in audit_findings(audits, chosen):
+            warn(finding.message)
+
+
+def _payload(audits: Sequence[Audit], law: str, chosen: Law) -> dict[str, Any]:
+    about = {
+        "name": law,
+        "family": chosen.family.name,
+        "coefficients": chosen.coefficients,
+        "source": chosen.provenance.source if chosen.provenance else "",
+    }
+    return {"law": about, "models": audits}
+
+
+def _next_command(audits: Sequence[Audit], law: str) -> str:
+    """Of one model: what its compute should have trained."""
+    if len(audits) != 1:
+        return ""
+    chosen = "" if law == "besiroglu" else f" --law {shlex.quote(law)}"
+    return f"scaling plan --flops {audits[0].flops:.4g}{chosen}"
 
 
 def _models(

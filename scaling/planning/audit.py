@@ -12,22 +12,25 @@ Source: Hoffmann et al. 2022, arXiv:2203.15556, sec. 3; the models' numbers are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from scaling.blocks import Blocks, Fields, Heading, Shown
+from scaling.blocks import Blocks, Code, Fields, Section, Shown, Table, Text, doubts_section, first_doubts
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError, PlanError
 from scaling.findings import Finding
 from scaling.jsonable import fields_of
 from scaling.laws.base import Allocation, Law
 from scaling.planning.allocation import AllocationProblem, counts_non_embedding, has_surface, origin_of
-from scaling.planning.checks import refuse_nonsense
+from scaling.planning.checks import extrapolation, refuse_nonsense
 from scaling.planning.uncertainty import Ends, intervals
 from scaling.reference import PublishedModel, find_law, find_model
 from scaling.translation import tr
 from scaling.units import format_flops, format_interval, format_params, format_percent, format_tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RULE_OF_THUMB = "20:1"
 NEAR_OPTIMAL = 0.06  # wasted compute of a model between .7 and 1.5 times N*: no one can aim better
@@ -146,9 +149,17 @@ class Audit(Shown):
         return f"its published FLOPs are {self.readings[0].flops / self.flops:.2g} times 6ND: {told}"
 
     @property
+    def _dispute_in_short(self) -> str:
+        others = ", ".join(dict.fromkeys(describe_reading(self, reading)[1] for reading in self.readings))
+        what = "tokens are" if self.disputes_tokens else "published FLOPs are"
+        return f"its {what} disputed; other figures say {others}"
+
+    @property
     def all_findings(self) -> tuple[Finding, ...]:
         """A disputed figure first."""
-        disputed = Finding(code="disputed-figures", severity="warning", message=self.dispute)
+        disputed = Finding(
+            code="disputed-figures", severity="warning", message=self.dispute, short=self._dispute_in_short
+        )
         return (disputed, *self.findings) if self.dispute else self.findings
 
     def to_dict(self) -> dict[str, Any]:
@@ -183,8 +194,98 @@ class Audit(Shown):
             "findings": [f.to_dict() for f in self.all_findings],
         }
 
-    def summary(self) -> Blocks:
-        """The verdict, what the same compute or the same loss could have been, and what other figures say."""
+    def summary(self, *, next_command: str = "") -> Blocks:
+        """The verdict and how sure it is, the model beside the optimum of its compute, and what to doubt."""
+        findings = (*extrapolation({self.model.name: self.flops}, self.law), *self.all_findings)
+        return (
+            Text(self._headline(), style="strong"),
+            self._beside_the_optimum(),
+            Fields(list(self._how_sure()), style="faint"),
+            *first_doubts(findings),
+            Section("models", tr("In full"), lambda: (self.detail(),)),
+            Section("sources", tr("What is assumed"), lambda: (Text(assumptions((self,), self.law)),)),
+            *doubts_section(findings),
+            *([Code(next_command, label=f"  {tr('next')}", indent=2)] if next_command else []),
+        )
+
+    def row(self) -> dict[str, Any]:
+        """The numbers of a table's row, unrounded; fractions in 0..1."""
+        low, high = self.n_params_interval or (None, None)
+        return {
+            "model": self.model.name,
+            "verdict": self.verdict,
+            "n_params": self.n_params,
+            "n_tokens": self.model.n_tokens,
+            "flops": self.flops,
+            "tokens_per_param": self.tokens_per_param,
+            "loss": self.loss,
+            "optimal_n_params": self.optimum.n_params,
+            "optimal_n_params_low": low,
+            "optimal_n_params_high": high,
+            "optimal_n_tokens": self.optimum.n_tokens,
+            "optimal_loss": self.optimum.loss,
+            "size_ratio": self.size_ratio,
+            "wasted_compute_fraction": self.wasted_compute_fraction,
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row, unrounded."""
+        import pandas as pd
+
+        return pd.DataFrame([self.row()])
+
+    def _headline(self) -> str:
+        name, times = self.model.name, plain(max(self.size_ratio, 1 / self.size_ratio))
+        if self.verdict == "near-optimal":
+            return tr("{name} is near-optimal for its compute.", name=name)
+        if self.size_ratio > 1:
+            return tr(
+                "{name} is under-trained: {times} times too large for its compute.", name=name, times=times
+            )
+        return tr("{name} is over-trained: {times} times smaller than optimal.", name=name, times=times)
+
+    def _beside_the_optimum(self) -> Table:
+        best, rule = self.optimum, self.rule_of_thumb
+        points = ((self.n_params, self.model.n_tokens), *((p.n_params, p.n_tokens) for p in (best, rule)))
+        columns = [[format_params(n), format_tokens(d), plain(d / n)] for n, d in points]
+        columns.insert(2, [self.interval, "", ""])
+        if self.loss is not None and best.loss is not None:
+            for column, text in zip(columns, (f"{self.loss:.3f}", f"{best.loss:.3f}", "", "")):
+                column.append(text)
+        level = self.law.uncertainty.level if self.law.uncertainty else 0.0
+        headers = [tr("trained"), tr("optimal"), f"{100 * level:g} %", tr("20:1 rule")]
+        if not self.interval:
+            del headers[2], columns[2]
+        names = (tr("parameters"), tr("tokens"), tr("tokens/param"), tr("loss"))
+        return Table(["", *headers], list(zip(names, *columns)))
+
+    @property
+    def interval(self) -> str:
+        """Of the optimal parameters, in words; "" for a law without one."""
+        if self.n_params_interval is None:
+            return ""
+        return format_interval(*self.n_params_interval, format_params).partition(": ")[2]
+
+    def _how_sure(self) -> Iterator[tuple[str, str]]:
+        """What is wasted, and whether the doubt about the optimum could change the verdict."""
+        if self.wasted_compute_fraction is not None:
+            share, flops = format_percent(self.wasted_compute_fraction), format_flops(self.flops)
+            text = tr("{share} of its {flops} FLOPs", share=share, flops=flops)
+            if self.verdict == "over-trained":
+                text += tr(", unless cheap serving repays it")
+            yield tr("wasted"), text
+        if self.n_params_interval is None:
+            yield tr("how sure"), tr("this law has no interval: compare with another --law")
+        elif self.n_params_interval[0] <= self.n_params <= self.n_params_interval[1]:
+            yield tr("how sure"), tr("its size lies within the interval of the optimum")
+        else:
+            yield tr("how sure"), tr("its size lies outside the interval of the optimum")
+        if self.model.n_params_total is not None:
+            total = format_params(self.model.n_params_total)
+            yield tr("counted"), tr("its active parameters, of {total} in all", total=total)
+
+    def detail(self) -> Fields:
+        """The verdict in full, what the same compute or loss could have been, and what other figures say."""
         optimum, level = self.optimum, self.law.uncertainty.level if self.law.uncertainty else None
         best = tr("{n} on {d} tokens", n=format_params(optimum.n_params), d=format_tokens(optimum.n_tokens))
         if self.n_params_interval is not None and level is not None:
@@ -201,7 +302,7 @@ class Audit(Shown):
         per_param = optimum.n_tokens / optimum.n_params
         same = tr("{best}, {ratio:.3g} tokens per parameter", best=best, ratio=per_param)
         rows.append((tr("same compute"), same))
-        return (Heading(self.model.name), Fields([*rows, *self._loss_rows()]))
+        return Fields([*rows, *self._loss_rows()])
 
     def _verdict_text(self) -> str:
         ratio, times = plain(self.tokens_per_param), plain(self.tokens_per_param_ratio)
@@ -238,6 +339,23 @@ class Audit(Shown):
                 would_do += tr(", unless it is repaid by cheap inference")
             rows.append((tr("same loss"), would_do))
         return rows
+
+
+def assumptions(audits: Sequence[Audit], law: Law) -> str:
+    """What is counted and how, in words."""
+    source = f" ({law.provenance.source})" if law.provenance else ""
+    any_mixture = any(a.model.n_params_total for a in audits)
+    return tr(
+        "C = 6 N D, N the {counted}{mixture}. Law: {law}{source}. N*, D*: the best split of the same C. Trained: by "
+        "how many times D/N misses the law's{disputed}. Wasted: the share of C that an optimal model of the same loss "
+        "would not have needed (under 6 % is near). Loss +: above the optimum at the same C. Losses are the law's "
+        "predictions in nats per token.",
+        counted=tr("non-embedding parameters") if counts_non_embedding(law) else tr("total parameters"),
+        mixture=tr(" (of a mixture of experts: the active)") if any_mixture else "",
+        law=origin_of(law).name,
+        source=source,
+        disputed=tr(" (?: its figures are disputed)") if any(a.is_open for a in audits) else "",
+    )
 
 
 def _point(a: Allocation) -> dict[str, Any]:

@@ -1,46 +1,73 @@
-"""Several audits under one law: a row for each, what the columns mean, and the doubts about them."""
+"""Several audits under one law: the verdicts, a row for each model, and the doubts about them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from scaling.blocks import Blocks, Table, Text
+from scaling.blocks import Blocks, Code, Heading, Section, Table, Text, doubts_section, first_doubts
 from scaling.findings import Finding
 from scaling.laws.base import Law
-from scaling.planning.allocation import counts_non_embedding, origin_of
-from scaling.planning.audit import RULE_OF_THUMB, Audit, plain
-from scaling.translation import tr
+from scaling.planning.audit import RULE_OF_THUMB, Audit, assumptions, plain
+from scaling.planning.checks import extrapolation
+from scaling.translation import counted, tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
-DETAILED = 2  # up to this many models each get their own paragraph
-LONGEST_NAME = 14  # keeps the table within 100 columns of a terminal
+if TYPE_CHECKING:
+    import pandas as pd
+
+LONGEST_NAME = 16  # characters of a model's name in a table
 
 
-def summarise_audits(audits: Sequence[Audit], law: Law, *, law_name: str) -> Blocks:
-    """The table, of few models the summary of each, and what is assumed. The doubts are `audit_findings`."""
+def summarise_audits(audits: Sequence[Audit], law: Law, *, next_command: str = "") -> Blocks:
+    """Of one model its own summary; of several the verdicts, a row for each, and what to doubt."""
+    if len(audits) == 1:
+        return audits[0].summary(next_command=next_command)
+    findings = audit_findings(audits, law)
+    level = law.uncertainty.level if law.uncertainty else 0.0
+    headers = [tr("model"), tr("params"), tr("optimal"), f"{100 * level:g} %", tr("trained"), tr("wasted")]
+    rows = [_short_row(a) for a in audits]
+    if not any(row[3] for row in rows):  # no interval
+        headers, rows = [*headers[:3], *headers[4:]], [[*row[:3], *row[4:]] for row in rows]
+    return (
+        Text(_headline(audits), style="strong"),
+        Table(headers, rows),
+        *first_doubts(findings),
+        Section("models", tr("In full"), lambda: _in_full(audits)),
+        Section("sources", tr("What is assumed"), lambda: (Text(assumptions(audits, law)),)),
+        *doubts_section(findings),
+        *([Code(next_command, label=f"  {tr('next')}", indent=2)] if next_command else []),
+    )
+
+
+def _headline(audits: Sequence[Audit]) -> str:
+    """'6 models, for their compute: 5 under-trained, 1 near-optimal.'"""
+    counts = Counter(a.verdict for a in audits).most_common()
+    verdicts = ", ".join(f"{n} {verdict}" for verdict, n in counts)
+    return tr("{n} models, for their compute: {verdicts}.", n=len(audits), verdicts=verdicts)
+
+
+def _short_row(a: Audit) -> list[str]:
+    return [_name(a), format_params(a.n_params), format_params(a.optimum.n_params), a.interval, *_verdict(a)]
+
+
+def _verdict(a: Audit) -> tuple[str, str]:
+    wasted = a.wasted_compute_fraction
+    return _trained(a) + ("?" if a.is_open else ""), "-" if wasted is None else format_percent(wasted)
+
+
+def _in_full(audits: Sequence[Audit]) -> Blocks:
+    """Every column of every model, and each one's verdict in full."""
     headers = [tr("model"), tr("params"), tr("tokens"), "C", "D/N", tr("law N*"), tr("law D*")]
     headers += [f"{RULE_OF_THUMB} N", tr("trained"), tr("wasted"), tr("loss +")]
-    each = [block for audit in audits for block in audit.summary()] if len(audits) <= DETAILED else []
-    source = f" ({law.provenance.source})" if law.provenance else ""
-    any_mixture = any(a.model.n_params_total for a in audits)
-    assumed = tr(
-        "C = 6 N D, N the {counted}{mixture}. Law: {law}{source}. N*, D*: the best split of the same C. Trained: by "
-        "how many times D/N misses the law's{disputed}. Wasted: the share of C that an optimal model of the same loss "
-        "would not have needed (under 6 % is near). Loss +: above the optimum at the same C. Losses are the law's "
-        "predictions in nats per token.",
-        counted=tr("non-embedding parameters") if counts_non_embedding(law) else tr("total parameters"),
-        mixture=tr(" (of a mixture of experts: the active)") if any_mixture else "",
-        law=law_name,
-        source=source,
-        disputed=tr(" (?: its figures are disputed)") if any(a.is_open for a in audits) else "",
-    )
-    return Table(headers, [_row(a) for a in audits]), *each, Text(""), Text(assumed)
+    each = [block for a in audits for block in (Heading(a.model.name, 3), a.detail())]
+    return Table(headers, [_row(a) for a in audits]), *each
 
 
 def _row(a: Audit) -> list[str]:
-    name, wasted = a.model.name, a.wasted_compute_fraction
     return [
-        name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…",
+        _name(a),
         format_params(a.n_params),
         format_tokens(a.model.n_tokens),
         format_flops(a.flops),
@@ -48,10 +75,14 @@ def _row(a: Audit) -> list[str]:
         format_params(a.optimum.n_params),
         format_tokens(a.optimum.n_tokens),
         format_params(a.rule_of_thumb.n_params),
-        _trained(a) + ("?" if a.is_open else ""),
-        "-" if wasted is None else format_percent(wasted),
+        *_verdict(a),
         "-" if a.excess_loss is None else f"{a.excess_loss:.3f}",
     ]
+
+
+def _name(a: Audit) -> str:
+    name = a.model.name
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def _trained(a: Audit) -> str:
@@ -64,30 +95,25 @@ def _trained(a: Audit) -> str:
 
 
 def audit_findings(audits: Sequence[Audit], law: Law) -> tuple[Finding, ...]:
-    """Extrapolation first; then each doubt once, with the models that it is about.
-
-    Of few models a disputed figure stands in the summary of each, and is left out here.
-    """
-    about: dict[tuple[str, str], list[str]] = {}
+    """Extrapolation first; then each doubt once, with the models that it is about."""
+    about: dict[tuple[str, str, str], list[str]] = {}
     for audit in audits:
-        for finding in audit.all_findings if len(audits) > DETAILED else audit.findings:
-            about.setdefault((finding.code, finding.message), []).append(audit.model.name)
+        for finding in audit.all_findings:
+            about.setdefault((finding.code, finding.message, finding.short), []).append(audit.model.name)
     told = (
-        Finding(code=code, severity="warning", message=f"{', '.join(names)}: {text}.")
-        for (code, text), names in about.items()
+        Finding(
+            code=code,
+            severity="warning",
+            message=f"{', '.join(names)}: {text}.",
+            short=f"{names[0] if len(names) == 1 else counted(len(names), 'model')}: {short or text}",
+        )
+        for (code, text, short), names in about.items()
     )
-    return (*_extrapolation(audits, law), *told)
+    return (*extrapolation({a.model.name: a.flops for a in audits}, law), *told)
 
 
-def _extrapolation(audits: Sequence[Audit], law: Law) -> tuple[Finding, ...]:
-    low, high = origin_of(law).fitted_range.get("flops", (0.0, 0.0))
-    outside = [a for a in audits if not low <= a.flops <= high]
-    if not high or not outside:
-        return ()
-    which = ", ".join(a.model.name for a in outside) + (" lies" if len(outside) == 1 else " lie")
-    if len(outside) == len(audits):
-        which = "every model lies" if len(audits) > 1 else "it lies"
-    most = plain(max(max(a.flops / high, low / a.flops) for a in outside), 2)
-    runs = f"the runs behind the law ({format_flops(low)} to {format_flops(high)} FLOPs)"
-    said = f"{which} outside {runs}, by up to {most} times: the law is extrapolated."
-    return (Finding(code="extrapolation", severity="warning", message=said),)
+def audits_frame(audits: Sequence[Audit]) -> pd.DataFrame:
+    """One row per model, unrounded; fractions in 0..1."""
+    import pandas as pd
+
+    return pd.DataFrame([a.row() for a in audits])

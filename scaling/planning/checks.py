@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
 from scaling.errors import PlanError
 from scaling.findings import Finding
@@ -181,6 +182,22 @@ def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator
         )
 
 
+def extrapolation(flops_of: Mapping[str, float], law: Law) -> tuple[Finding, ...]:
+    """Models (name and FLOPs) outside the compute of the runs behind the law."""
+    low, high = origin_of(law).fitted_range.get("flops", (0.0, 0.0))
+    outside = {name: flops for name, flops in flops_of.items() if not low <= flops <= high}
+    if not high or not outside:
+        return ()
+    which = ", ".join(outside) + (" lies" if len(outside) == 1 else " lie")
+    if len(outside) == len(flops_of):
+        which = "every model lies" if len(flops_of) > 1 else "it lies"
+    most = format_count(max(max(flops / high, low / flops) for flops in outside.values()))
+    runs = f"the runs behind the law ({format_flops(low)} to {format_flops(high)} FLOPs)"
+    said = f"{which} outside {runs}, by up to {most} times: the law is extrapolated."
+    lie = "it lies" if len(flops_of) == 1 else f"{len(outside)} of {len(flops_of)} models lie"
+    return (_doubt("extrapolation", said, f"{lie} outside the runs behind the law, by up to {most} times"),)
+
+
 def _outside_in_short(outside: list[tuple[str, str]]) -> str:
     """'C 44, N 4.5 times beyond the runs behind the law'."""
     sides = dict.fromkeys(side for _, side in outside)
@@ -202,8 +219,9 @@ def data_findings(law: Law, point: Allocation, unique_tokens: float | None) -> I
         if point.n_tokens > CORPORA[0][0]:
             advice = "Name what you have with --unique-tokens to plan with repetition."
             times = format_count(point.n_tokens / CORPORA[0][0])
-        short = f"{times} times the tokens of the largest common open corpus"
-        yield _doubt("more-than-any-open-corpus", f"data: {data_sentence(point.n_tokens)}. {advice}", short)
+            short = f"{times} times the tokens of the largest common open corpus"
+            said = f"data: {data_sentence(point.n_tokens)}. {advice}"
+            yield _doubt("more-than-any-open-corpus", said, short)
         return
     epochs = point.n_tokens / unique_tokens
     if needs_repetition(point, unique_tokens) and not has_surface(law):
@@ -228,7 +246,7 @@ def shape_findings(shape: Shape, *, without_vocabulary: bool) -> Iterator[Findin
         short = f"the law leaves the vocabulary out: the model has {n_params} in all"
         yield _doubt("non-embedding-law", f"this law counts non-embedding parameters: {total}", short)
     for note in shape.notes:
-        yield _doubt("shape", f"shape: {note}")
+        yield _doubt("shape", f"shape: {note}", re.split("[:;]", note)[0])
 
 
 def hardware_findings(memory: MemoryPlan | None, cost: Cost, schedule: Schedule) -> Iterator[Finding]:

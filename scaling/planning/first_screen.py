@@ -146,7 +146,9 @@ def _loss(loss: float, ends: Ends | None) -> str:
 
 
 def plain(value: float, digits: int = 3) -> str:
-    """A ratio: 21.4, 1,070."""
+    """A ratio: 21.4, 1,070, 3.85M."""
+    if value >= 1e5:
+        return format_tokens(value, digits)
     decimals = max(0, digits - 1 - math.floor(math.log10(value))) if value > 0 else 0
     return f"{value:,.{decimals}f}"
 

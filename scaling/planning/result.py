@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from scaling.blocks import Blocks, Code, Fields, Section, Shown, Text, doubts_section, first_doubts
+from scaling.blocks import (
+    MOST_DOUBTS,
+    Blocks,
+    Code,
+    Fields,
+    Section,
+    Shown,
+    Text,
+    doubts_section,
+    first_doubts,
+)
 from scaling.findings import Finding
 from scaling.jsonable import fields_of
 from scaling.laws.base import Allocation, Law
@@ -232,7 +242,9 @@ class Plan(Shown):
         )
         curve = off_optimum_curve(self.law, self.optimum, self.reference) if figures else ()
         doubts = first_doubts(self.findings)
-        room = MOST_LINES - len(rows) - len(doubts)
+        room = MOST_LINES - len(rows) - len(doubts) - (len(doubts) >= MOST_DOUBTS)
+        # a second sentence tells of what is no optimum; the ends of FLOPs are so long that texts beside them wrap
+        room -= (not self.is_optimum) + 2 * (self.intervals.flops is not None)
         told = _most_needed(_lines(self), room)
         return (
             *self.headline(),
