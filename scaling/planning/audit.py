@@ -150,9 +150,9 @@ class Audit(Shown):
 
     @property
     def _dispute_in_short(self) -> str:
-        others = ", ".join(dict.fromkeys(describe_reading(self, reading)[1] for reading in self.readings))
-        what = "tokens are" if self.disputes_tokens else "published FLOPs are"
-        return f"its {what} disputed; other figures say {others}"
+        verdicts = " or ".join(dict.fromkeys(r.verdict for r in self.readings))
+        what = "tokens are" if self.disputes_tokens else "FLOPs are"
+        return f"its {what} disputed: {verdicts} by others"
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -501,7 +501,13 @@ def _count_as(law: Law, model: TrainedModel) -> tuple[float, tuple[Finding, ...]
         doubts["not-a-decoder"] = f"an {model.kind}, in a law of decoders"
     if model.status == "unverified":
         doubts["unverified-numbers"] = "its numbers are not verified"
-    return n_params, tuple(Finding(code=c, severity="warning", message=m) for c, m in doubts.items())
+    short = {
+        "non-embedding-count-unknown": "N may hold the vocabulary, which the law leaves out",
+        "mixture-of-experts": "a mixture of experts, N is its active parameters",
+    }
+    return n_params, tuple(
+        Finding(code=c, severity="warning", message=m, short=short.get(c, "")) for c, m in doubts.items()
+    )
 
 
 def _further_inputs(law: Law, model: TrainedModel) -> dict[str, float]:

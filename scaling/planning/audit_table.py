@@ -42,10 +42,10 @@ def summarise_audits(audits: Sequence[Audit], law: Law, *, next_command: str = "
 
 
 def _headline(audits: Sequence[Audit]) -> str:
-    """'6 models, for their compute: 5 under-trained, 1 near-optimal.'"""
+    """'6 models: 5 under-trained, 1 near-optimal.'"""
     counts = Counter(a.verdict for a in audits).most_common()
     verdicts = ", ".join(f"{n} {verdict}" for verdict, n in counts)
-    return tr("{n} models, for their compute: {verdicts}.", n=len(audits), verdicts=verdicts)
+    return tr("{n} models: {verdicts}.", n=len(audits), verdicts=verdicts)
 
 
 def _short_row(a: Audit) -> list[str]:

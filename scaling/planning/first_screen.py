@@ -273,7 +273,7 @@ def more_runs_line(sweeps: Sequence[Sweep], law: Law, optimum: Allocation) -> st
     best = sweeps[0]
     if best.width_left > WORTHWHILE:
         share = format_percent(max(sweep.share_of_budget for sweep in sweeps))
-        return tr("none pays: up to {share} of it cut the interval by under 5 %", share=share)
+        return tr("no five for up to {share} of it would cut the interval by 5 %", share=share)
     return tr(
         "{s.n_runs} of {flops} FLOPs ({share} of it) cut the interval by {less:.0f} %",
         s=best,
@@ -288,5 +288,5 @@ def no_interval_line(ends: Intervals, law: Law) -> str:
     if ends.level is not None:
         return ""
     if law.uncertainty is None:
-        return tr("none is published for this law: go by the other papers")
-    return tr("none for this question: this law has one for a budget only")
+        return tr("not published for this law: go by the other papers")
+    return tr("not known for this question: the law has one for budgets only")

@@ -404,10 +404,10 @@ def _lines(plan: Plan) -> Iterator[Line]:
         )
     if shape is not None:
         yield 2, tr("build"), lambda: first.shape_line(shape)
-    yield 5, tr("recipe"), lambda: first.recipe_line(plan.schedule)
+    yield 6, tr("recipe"), lambda: first.recipe_line(plan.schedule)
     yield 0, tr("run"), lambda: first.run_line(plan.cost, plan.memory, plan.budget)
     if plan.is_optimum:
-        yield 6, tr("more runs"), lambda: first.more_runs_line(plan.sweeps, plan.law, plan.optimum)
+        yield 5, tr("more runs"), lambda: first.more_runs_line(plan.sweeps, plan.law, plan.optimum)
 
 
 def _most_needed(lines: Iterable[Line], room: int) -> list[tuple[str, str]]:

@@ -92,7 +92,7 @@ def other_laws(spread: LawSpread, law: Law, budget: Budget, constraints: Constra
     """What the other papers say, in a sentence, and every law in a table."""
     others = other_papers(spread, origin_of(law).name)
     if others is None:
-        return (lines((tr("other laws"), tr("none answers this"))),)
+        return (lines((tr("other laws"), tr("no other paper answers this"))),)
     headers = [tr("law"), tr("remark"), tr("params"), tr("tokens"), tr("FLOPs"), tr("D/N"), tr("loss")]
     blocks: list[Fields | Table] = [
         lines((tr("other laws"), other_papers_text(spread, others, budget, constraints))),

@@ -66,14 +66,14 @@ def test_text_fits_100_columns_and_has_no_nan(line: str) -> None:
 
 @pytest.mark.parametrize("line", SHOWS)
 def test_the_first_screen_answers_the_question(line: str) -> None:
-    lines = _invoke(line).output.splitlines()
-    first = " ".join(lines[:3])
-    assert "parameters on" in first
-    assert "tokens per parameter" in first
-    assert "95 %:" in first
-    screen = "\n".join(lines[:24])
-    for label in ("budget", "law", "interval", "other laws", "off optimum", "over-train"):
-        assert f"\n{label}" in screen
+    answer, heading, *rest = _invoke(line).output.splitlines()
+    assert "parameters on" in answer
+    assert "besiroglu" in heading
+    assert "95 %" in heading
+    assert "other papers: half (all)" in heading
+    screen = "\n".join(rest)
+    for label in ("tokens/param", "build", "run", "more runs", "more", "next"):
+        assert re.search(rf"^  {label}\b", screen, re.MULTILINE), label
 
 
 @pytest.mark.parametrize(
@@ -89,30 +89,33 @@ def test_the_first_screen_answers_the_question(line: str) -> None:
     ],
 )
 def test_what_is_not_known_is_said(line: str, said: str) -> None:
-    assert said in " ".join(_invoke(line).stdout.split())
+    assert said in " ".join(_invoke(line, "--show", "all").stdout.split())
 
 
 def test_quiet_prints_the_answer_only_and_which_parameters_it_counts() -> None:
     result = _invoke("--flops 1e21 --quiet")
     assert result.stdout == (
-        "2.79B total parameters on 59.7B tokens: 21.4 tokens per parameter, loss 2.3045 nats/token.\n"
-        "95 %: 2.42B to 3.29B parameters, 50.6B to 68.8B tokens, 15.4 to 28.4 tokens/param, loss\n"
-        "2.2996 to 2.3101\n"
+        "With 1e21 FLOPs, train 2.79B total parameters on 59.7B tokens.\n"
+        "tokens/param 21.4, loss 2.3045 nats/token; 95 %: parameters 2.42B to 3.29B, tokens 50.6B to 68.8B,\n"
+        "tokens/param 15.4 to 28.4, loss 2.2996 to 2.3101\n"
     )
 
 
 @pytest.mark.parametrize("budget", ["--flops 1e21", "--params 7B", "--tokens 1T", "--target-loss 2.3"])
-def test_the_word_for_the_parameters_costs_no_line(budget: str) -> None:
-    """`--quiet` alone has it: the full plan has a line for the law"""
-    full, alone = _invoke(budget).stdout.split("\n\n")[0], _invoke(f"{budget} --quiet").stdout
-    assert alone.replace("total parameters", "parameters").split() == full.split()
-    assert len(alone.splitlines()) == len(full.splitlines())
+def test_the_answer_alone_says_which_parameters_it_counts(budget: str) -> None:
+    """`--quiet` alone has the word: the full plan says it with the law."""
+    full, alone = _invoke(budget).stdout.splitlines()[0], _invoke(f"{budget} --quiet").stdout.splitlines()[0]
+    assert alone.replace("total parameters", "parameters") == full
+    assert "total parameters" in alone
     assert "total parameters" not in full
+    assert "N counts total parameters" in _invoke(budget, "--show", "sources").stdout.replace(
+        "\n             ", " "
+    )
 
 
 def test_values_are_rounded_by_their_error() -> None:
     assert _invoke("--flops 5.76e23 --quiet").stdout.startswith(
-        "73B total parameters on 1.31T tokens: 18 tokens per"
+        "With 5.76e23 FLOPs, train 73B total parameters on 1.31T tokens.\ntokens/param 18,"
     )
 
 
@@ -161,13 +164,16 @@ def test_intervals_are_objects_and_a_quantity_fixed_by_a_constraint_has_none() -
     assert (said["n_params"], said["n_tokens"], said["tokens_per_param"]) == (None, None, None)
     assert set(said["loss"]) == {"low", "high"}
     text = _invoke("--flops 1e21 --max-params 1M --quiet").stdout
-    assert "95 %: loss" in text
+    assert "; 95 %: loss" in " ".join(text.split())
     assert "over 99 %" in " ".join(text.split())
 
 
 def test_a_law_of_non_embedding_parameters_says_so_in_the_first_sentence() -> None:
-    said = _invoke("--flops 1e21 --law krajewski-dense --quiet").stdout
-    assert said.startswith("1.95B non-embedding parameters (2.11B in all) on 85.4B tokens")
+    line = "--flops 1e21 --law krajewski-dense"
+    for more in ((), ("--quiet",)):
+        answer = _invoke(line, *more).stdout.splitlines()[0]
+        assert answer == "With 1e21 FLOPs, train 1.95B non-embedding parameters on 85.4B tokens."
+    assert "the law leaves the vocabulary out: the model has 2.11B in all" in _invoke(line).stdout
 
 
 def test_a_paper_has_one_vote_and_all_laws_stay_listed() -> None:
@@ -177,9 +183,8 @@ def test_a_paper_has_one_vote_and_all_laws_stay_listed() -> None:
     for name in ("besiroglu-printed", "hoffmann-approach-1", "sardana-le100", "muennighoff-base"):
         assert f" {name} " in listed
         assert name in {law["name"] for law in said["other_laws"]}
-    assert "sardana-le" not in next(
-        text for text in _invoke("--flops 1e21").stdout.splitlines() if text.startswith("other laws")
-    )
+    assert listed == _invoke("--flops 1e21 --show laws").stdout
+    assert "sardana-le" not in next(text for text in listed.splitlines() if text.startswith("other laws"))
 
 
 @pytest.mark.parametrize(
@@ -194,17 +199,17 @@ def test_a_paper_has_one_vote_and_all_laws_stay_listed() -> None:
     ],
 )
 def test_the_line_of_other_laws_says_what_they_were_asked(line: str, asked: str) -> None:
-    text = " ".join(_invoke(line).stdout.partition("other laws")[2].partition("off optimum")[0].split())
-    assert asked in text
+    assert asked in " ".join(_invoke(line, "--show", "laws").stdout.partition("remark")[0].split())
 
 
 @pytest.mark.parametrize(("params", "said"), [("7B", "% less than"), ("200B", "% more than")])
 def test_given_sizes_are_judged_with_what_they_serve(params: str, said: str) -> None:
-    headline = " ".join(
-        _invoke(f"--params {params} --tokens 2T --inference-tokens 10T --quiet").stdout.split()
-    )
-    assert f"{said} the training-optimal model of this loss" in headline
-    assert "wasting" not in headline
+    line = f"--params {params} --tokens 2T --inference-tokens 10T"
+    answer = " ".join(_invoke(line, "--quiet").stdout.split())
+    assert f"{said} the optimum of its loss" in answer
+    assert "waste" not in answer
+    in_full = " ".join(_invoke(line, "--show", "sizes").stdout.split())
+    assert f"{said} the training-optimal model of this loss" in in_full
 
 
 def test_an_explanation_fits_the_terminal() -> None:
@@ -222,14 +227,27 @@ def test_an_explanation_fits_the_terminal() -> None:
     ],
 )
 def test_next_runs_are_worth_it_or_say_why_none_is_named(line: str, said: str) -> None:
-    assert said in " ".join(_invoke(line).stdout.partition("next runs")[2].split())
+    assert said in " ".join(_invoke(line, "--show", "sources").stdout.partition("next runs")[2].split())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--flops 1e21", "5 of 2e18 FLOPs (1 % of it) cut the interval by 16 %"),
+        ("--flops 1e15", "five would cost over 25 % of this compute"),
+        ("--flops 3e19", "no five for up to 23 % of it would cut the interval by 5 %"),
+    ],
+)
+def test_the_first_screen_says_whether_more_runs_pay(line: str, said: str) -> None:
+    assert said in _invoke(line).stdout.partition("more runs")[2]
 
 
 @pytest.mark.parametrize("line", ["--flops 1e28 --law hoffmann", "--flops 1e22 --unique-tokens 200M"])
 def test_large_factors_are_written_out(line: str) -> None:
-    text = _invoke(line).stdout
-    assert not re.search(r"e\+\d+ (times|epochs)", text)
-    assert re.search(r"\d (times|epochs)", text)
+    for more in ((), ("--show", "all")):
+        text = _invoke(line, *more).stdout
+        assert not re.search(r"e\+\d+ (times|epochs)", text)
+        assert re.search(r"\d (times|epochs)", text)
 
 
 def test_a_picture_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,9 +386,10 @@ def test_any_options_give_a_plan_or_one_line(
         assert said.err.startswith(("error:", "Usage"))
 
 
-def test_plan_imports_no_heavy_library() -> None:
+@pytest.mark.parametrize("show", ["", "all"])
+def test_plan_imports_no_heavy_library(show: str) -> None:
     program = (
-        "import sys; from scaling.cli import run; code = run(['plan', '--flops', '1e21']); "
+        f"import sys; from scaling.cli import run; code = run(['plan', '--flops', '1e21', '--show', '{show}']); "
         "heavy = {'numpy', 'scipy', 'pandas', 'matplotlib', 'torch', 'statsmodels'} & set(sys.modules); "
         "print(sorted(heavy), file=sys.stderr); sys.exit(code)"
     )

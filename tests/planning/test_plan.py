@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaling.blocks import Figure
+from scaling.blocks import Figure, screen
 from scaling.errors import LawError, PlanError, ScalingError
 from scaling.planning.allocation import AllocationProblem
 from scaling.planning.cost import Budget, Constraints, make_cluster
@@ -393,12 +393,15 @@ def test_each_doubt_has_a_stable_code(budget: Budget, constraints: Constraints, 
     assert said["warnings"] == list(plan.warnings) == [f["message"] for f in said["findings"]]
 
 
-def test_the_headline_computes_no_section_that_it_does_not_tell() -> None:
+def test_the_headline_and_the_first_screen_compute_no_more_than_they_tell() -> None:
     plan = plan_training(1e21)
     assert plan.headline(alone=True)
     on_demand = {"spread", "valley", "alternatives", "exact_flops", "sweeps"}
     assert not on_demand & set(vars(plan))
-    plan.summary()
+    blocks = plan.summary(figures=False)
+    list(screen(blocks))
+    assert on_demand & set(vars(plan)) == {"spread", "valley", "sweeps"}
+    list(screen(blocks, ["all"]))
     assert on_demand <= set(vars(plan))
 
 
@@ -417,7 +420,9 @@ def test_the_figure_of_a_plan_is_the_cost_of_every_size_and_nothing_at_the_optim
 
 def test_a_plan_is_told_in_the_readers_language() -> None:
     plan = plan_training(1e21)
-    with translated({"{ratio} tokens per parameter": "{ratio} Token je Parameter", "budget": "Budget"}):
+    answer = "With {flops} FLOPs, train {size}."
+    with translated({answer: "{flops} FLOPs tragen {size}.", "recipe": "Rezept", "budget": "Budget"}):
         told = render_terminal(plan.summary())
-    assert "21.4 Token je Parameter" in told
+    assert told.startswith("1e21 FLOPs tragen 2.79B parameters on 59.7B tokens.")
+    assert "\n  Rezept " in told
     assert "\nBudget " in told
