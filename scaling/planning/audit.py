@@ -151,8 +151,7 @@ class Audit(Shown):
     @property
     def _dispute_in_short(self) -> str:
         verdicts = " or ".join(dict.fromkeys(r.verdict for r in self.readings))
-        what = "tokens are" if self.disputes_tokens else "FLOPs are"
-        return f"its {what} disputed: {verdicts} by others"
+        return f"{'tokens' if self.disputes_tokens else 'FLOPs'} disputed: {verdicts}"
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -196,7 +195,7 @@ class Audit(Shown):
 
     def summary(self, *, next_command: str = "") -> Blocks:
         """The verdict and how sure it is, the model beside the optimum of its compute, and what to doubt."""
-        findings = (*extrapolation({self.model.name: self.flops}, self.law), *self.all_findings)
+        findings = (*extrapolation([(self.model.name, self.flops)], self.law), *self.all_findings)
         return (
             Text(self._headline(), style="strong"),
             self._beside_the_optimum(),

@@ -109,7 +109,7 @@ def audit_findings(audits: Sequence[Audit], law: Law) -> tuple[Finding, ...]:
         )
         for (code, text, short), names in about.items()
     )
-    return (*extrapolation({a.model.name: a.flops for a in audits}, law), *told)
+    return (*extrapolation([(a.model.name, a.flops) for a in audits], law), *told)
 
 
 def audits_frame(audits: Sequence[Audit]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 from scaling.errors import PlanError
 from scaling.findings import Finding
@@ -182,20 +182,20 @@ def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator
         )
 
 
-def extrapolation(flops_of: Mapping[str, float], law: Law) -> tuple[Finding, ...]:
+def extrapolation(models: Sequence[tuple[str, float]], law: Law) -> tuple[Finding, ...]:
     """Models (name and FLOPs) outside the compute of the runs behind the law."""
     low, high = origin_of(law).fitted_range.get("flops", (0.0, 0.0))
-    outside = {name: flops for name, flops in flops_of.items() if not low <= flops <= high}
+    outside = [(name, flops) for name, flops in models if not low <= flops <= high]
     if not high or not outside:
         return ()
-    which = ", ".join(outside) + (" lies" if len(outside) == 1 else " lie")
-    if len(outside) == len(flops_of):
-        which = "every model lies" if len(flops_of) > 1 else "it lies"
-    most = format_count(max(max(flops / high, low / flops) for flops in outside.values()))
+    which = ", ".join(name for name, _ in outside) + (" lies" if len(outside) == 1 else " lie")
+    if len(outside) == len(models):
+        which = "every model lies" if len(models) > 1 else "it lies"
+    most = format_count(max(max(flops / high, low / flops) for _, flops in outside))
     runs = f"the runs behind the law ({format_flops(low)} to {format_flops(high)} FLOPs)"
     said = f"{which} outside {runs}, by up to {most} times: the law is extrapolated."
-    lie = "it lies" if len(flops_of) == 1 else f"{len(outside)} of {len(flops_of)} models lie"
-    return (_doubt("extrapolation", said, f"{lie} outside the runs behind the law, by up to {most} times"),)
+    lie = "it lies" if len(models) == 1 else f"{len(outside)} of {len(models)} models lie"
+    return (_doubt("extrapolation", said, f"{lie} outside the law's runs, by up to {most} times"),)
 
 
 def _outside_in_short(outside: list[tuple[str, str]]) -> str:

@@ -105,10 +105,7 @@ def test_refusals_name_what_to_do(args, code, message, capsys):
 
 def test_lamdas_verdict_is_told_under_every_figure():
     first = " ".join(invoke("LaMDA 137B").stdout.split())
-    assert (
-        "its tokens are disputed; other figures say 5.8x under-trained, 3.2x under-trained, near-optimal"
-        in first
-    )
+    assert "tokens disputed: under-trained or near-optimal" in first
     assert "15x under?" in invoke("LaMDA 137B", "gpt-3").stdout
     result = invoke("LaMDA 137B", "--show", "all")
     assert max(map(len, result.stdout.splitlines())) <= 100
