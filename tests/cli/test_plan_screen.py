@@ -55,7 +55,7 @@ _laws = st.sampled_from(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 @given(budget=_budgets, options=_options, law=_laws)
 def test_any_first_screen_fits_20_lines_of_any_width_and_tells_the_numbers_of_the_json(
