@@ -243,8 +243,10 @@ class Plan(Shown):
         curve = off_optimum_curve(self.law, self.optimum, self.reference) if figures else ()
         doubts = first_doubts(self.findings)
         room = MOST_LINES - len(rows) - len(doubts) - (len(doubts) >= MOST_DOUBTS)
-        # a second sentence tells of what is no optimum; the ends of FLOPs are so long that texts beside them wrap
-        room -= (not self.is_optimum) + 2 * (self.intervals.flops is not None)
+        # the answer is longer where it is no optimum, or names its parameters; the ends of FLOPs widen the table
+        room -= (
+            (not self.is_optimum) + counts_non_embedding(self.law) + 2 * (self.intervals.flops is not None)
+        )
         told = _most_needed(_lines(self), room)
         return (
             *self.headline(),
