@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.distributions import t_quantile
 from scaling.fitting.results import Estimate, Interval
 from scaling.jsonable import fields_of
 
@@ -237,7 +237,7 @@ def fit_line(x: Array, y: Array, weights: Array | None = None) -> Line:
 
 def half_width_factor(level: float, dof: float) -> float:
     """Two-sided Student quantile: P(|t| <= factor) = level. Infinite without degrees of freedom."""
-    return t_quantile(0.5 + level / 2, dof) if dof > 0 else math.inf
+    return float(stdtrit(dof, (1 + level) / 2)) if dof > 0 else math.inf
 
 
 def _through_statsmodels(x: Array, y: Array, weights: Array | None, method: Method) -> Line:
