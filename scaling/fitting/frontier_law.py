@@ -76,6 +76,11 @@ class LinesFace(FitFace):
         raise NotImplementedError
 
     @property
+    def own_tokens(self) -> tuple[float, ...]:
+        """The n_tokens that the line of D* goes through, in the order of `own_optima`."""
+        raise NotImplementedError
+
+    @property
     def measured_optima(self) -> tuple[tuple[float, float], ...]:
         return tuple((self._to_6nd.flops(flops), n_params) for flops, n_params in self.own_optima)
 
