@@ -124,7 +124,7 @@ class ResidualDiagnostics(Shown):
         if self.kappa is None:
             return tr("The noise is not equal; the intervals assume that it is.")
         return tr(
-            "The noise is not equal: the error of a is {kappa:.2f} times what equal noise gives, and its interval knows.",
+            "The noise is not equal: the error of a is {kappa:.2f} times that of equal noise, and its interval knows.",
             kappa=self.kappa,
         )
 
