@@ -331,7 +331,7 @@ def _lines_table(lines: Sequence[LineDiagnostics], level: float) -> Blocks:
             )
     percent = f"{100 * level:g} %"
     headers = ("", tr("exponent"), percent, tr("at {flops}", flops=format_flops(flops)), percent)
-    return (Table(headers, rows),)
+    return Heading(tr("both lines three ways")), Table(headers, rows)
 
 
 def _points_table(line: LineDiagnostics) -> Blocks:

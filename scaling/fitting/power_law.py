@@ -16,6 +16,7 @@ so stay fast. A test holds the two together to twelve digits.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -268,13 +269,8 @@ def _through_statsmodels(
 ) -> Line:
     # narrow imports: `import statsmodels.api` pulls in twice as much
     if method == "huber":
-        from statsmodels.robust.norms import HuberT
-        from statsmodels.robust.robust_linear_model import RLM
-
-        first = RLM(y, _design(x, float(x.mean())), M=HuberT(HUBER_THRESHOLD)).fit(maxiter=200)
-        used = np.asarray(first.weights)
-        centre = float(np.average(x, weights=used))
-        fitted = RLM(y, _design(x, centre), M=HuberT(HUBER_THRESHOLD)).fit(maxiter=200)
+        centre = float(np.average(x, weights=_huber(x, y, float(x.mean())).weights))
+        fitted = _huber(x, y, centre)
         residual_variance = float(fitted.scale) ** 2
     else:
         from statsmodels.regression.linear_model import WLS
@@ -299,6 +295,18 @@ def _through_statsmodels(
         n=len(x),
         covariance=float(errors[0, 1]),
     )
+
+
+def _huber(x: Array, y: Array, centre: float) -> Any:
+    from statsmodels.robust.norms import HuberT
+    from statsmodels.robust.robust_linear_model import RLM
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # most points exactly on a line: that line is the answer
+        return RLM(y, _design(x, centre), M=HuberT(HUBER_THRESHOLD)).fit(maxiter=200)
 
 
 def _refuse_pivot(x: Array, centre: float, weights: Array | float) -> None:
