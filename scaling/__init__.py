@@ -35,6 +35,7 @@ _PUBLIC: dict[str, str] = {  # name → module that defines it
     "predict_runs": "scaling.fitting.prediction",
     "evaluate_extrapolation": "scaling.fitting.extrapolation",
     "compare_laws": "scaling.fitting.comparison",
+    "diagnose_fit": "scaling.fitting.diagnose",
     # accounting
     "Architecture": "scaling.architecture",
     "find_preset": "scaling.architecture",

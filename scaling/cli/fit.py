@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.blocks import Blocks, Code, Heading, Table, Text
+from scaling.blocks import Blocks, Code, Heading, Shown, Table, Text
 from scaling.cli.fit_options import (
     DEFAULT_LEVEL,
     METHODS,
@@ -105,6 +105,11 @@ COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-
     is_flag=True,
     help="Also fit other laws and objectives, and print their hold-out error and how far they disagree.",
 )
+@click.option(
+    "--diagnostics",
+    is_flag=True,
+    help="Also check the fit by robust and heteroscedasticity-consistent lines, and say which point moves it most.",
+)
 @click.option("--valley", type=click.Choice(VALLEYS), help="Shape of an IsoFLOP valley.  [default: parabola]")
 @click.option(
     "--min-runs-per-budget",
@@ -138,6 +143,7 @@ def fit(
     by: str | None,
     output: Path | None,
     picture: Path | None,
+    diagnostics: bool,
     force: bool,
     as_json: bool,
     **given: Any,
@@ -148,10 +154,10 @@ def fit(
     chosen = FitOptions(**given)
     if options.final and not chosen.fits_final_rows:
         raise UsageError("--method envelope fits whole training curves; leave --final out.")
-    if by is not None and (output or picture or chosen.held_out or chosen.compare):
+    if by is not None and (output or picture or diagnostics or chosen.held_out or chosen.compare):
         raise UsageError(
-            f"--by prints one table of fits and takes no -o, --plot, --holdout-above or --compare-laws. Fit one group "
-            f"with them: --only {by}=VALUE."
+            f"--by prints one table of fits and takes no -o, --plot, --diagnostics, --holdout-above or --compare-laws. "
+            f"Fit one group with them: --only {by}=VALUE."
         )
     refuse_overwrite(force, output, picture)
     with waiting_for(f"reading {options.table}"):
@@ -163,6 +169,8 @@ def fit(
         _fit_groups(table, chosen, by, _command(options, chosen), as_json)
         return
     found = fit_table(table, chosen, every_row=options.final is False)
+    if diagnostics:
+        found = replace(found, diagnosed=diagnose(found))
     if output:
         write_fit(found, output, force)
     if picture:
@@ -182,9 +190,10 @@ class TableFit:
     findings: Sequence[Finding]  # of the fit, then of the table
     held_out: Extrapolation | None
     compared: LawComparison | None
+    diagnosed: Shown | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        checks = {"extrapolation": self.held_out, "comparison": self.compared}
+        checks = {"extrapolation": self.held_out, "comparison": self.compared, "diagnostics": self.diagnosed}
         return {
             **self.fit.to_dict(),
             "excluded": [*self.table.left_out, *self.fit.excluded],
@@ -195,7 +204,7 @@ class TableFit:
     def blocks(self, next_command: str = "") -> Blocks:
         from scaling.fitting.summary import summarise_fit
 
-        return summarise_fit(
+        summary = summarise_fit(
             self.fit,
             runs=self.table.runs,
             left_out=self.table.left_out,
@@ -205,6 +214,7 @@ class TableFit:
             next_command=next_command,
             figures=False,
         )
+        return (*summary, *(self.diagnosed.summary() if self.diagnosed else ()))
 
 
 def fit_table(table: RunsTable, options: FitOptions, *, every_row: bool = False) -> TableFit:
@@ -217,6 +227,14 @@ def fit_table(table: RunsTable, options: FitOptions, *, every_row: bool = False)
         compared = compare(runs, options, every_row=every_row)
     findings = _with_the_count(_merged(fit, table.findings), runs, options)
     return TableFit(fit=fit, table=table, findings=findings, held_out=held_out, compared=compared)
+
+
+def diagnose(found: TableFit) -> Shown:
+    """What --diagnostics adds; loads statsmodels."""
+    with waiting_for("checking the fit"):
+        from scaling.fitting.diagnose import diagnose_fit
+
+        return diagnose_fit(found.fit, found.table.runs)
 
 
 def write_fit(found: TableFit, path: Path, force: bool) -> None:

@@ -72,8 +72,10 @@ def embedding_finding(runs: Runs) -> Finding | None:
 
 
 def without_embedding(n_params: Array) -> Array:
-    """N that solves N + OMEGA N^(1/3) = n_params, by Newton's method in x = N^(1/3): x^3 + OMEGA x - n_params."""
-    x = np.minimum(np.cbrt(n_params), n_params / OMEGA)  # either bounds the root from above
-    for _ in range(60):  # convex and from above: monotone; quadratic near the root
-        x = x - (x**3 + OMEGA * x - n_params) / (3 * x**2 + OMEGA)
+    """N that solves N + OMEGA N^(1/3) = n_params: the one real root x = N^(1/3) of x^3 + OMEGA x - n_params.
+
+    Source: the hyperbolic form of Cardano's solution.
+    """
+    scale = math.sqrt(OMEGA / 3)
+    x = 2 * scale * np.sinh(np.arcsinh(n_params / (2 * scale**3)) / 3)
     return np.asarray(x**3)

@@ -14,6 +14,7 @@ from scaling.blocks import Blocks, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
+from scaling.fitting.one_dimension import minimum_between
 from scaling.fitting.power_law import PowerLawFit, half_width_factor
 from scaling.fitting.results import Estimate, Interval
 from scaling.fitting.summary import FitFace, ends, power
@@ -72,6 +73,11 @@ class LinesFace(FitFace):
     @property
     def own_optima(self) -> tuple[tuple[float, float], ...]:
         """(flops, n_params) that the lines go through, FLOPs as the table counts them."""
+        raise NotImplementedError
+
+    @property
+    def own_tokens(self) -> tuple[float, ...]:
+        """The n_tokens that the line of D* goes through, in the order of `own_optima`."""
         raise NotImplementedError
 
     @property
@@ -256,8 +262,6 @@ def _uncertainty(
 
 MIN_POINTS = 4  # three coefficients and one degree of freedom
 GAMMA_LOW, GAMMA_HIGH = 0.005, 1.0  # published exponents lie between .03 and .3
-GRID = 65
-PASSES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,12 +308,10 @@ def fit_loss_frontier(flops: Array, loss: Array) -> LossFrontier | None:
     ln_c = np.log(flops)
     centre = float(ln_c.mean())
     x = ln_c - centre
-    low, high = math.log(GAMMA_LOW), math.log(GAMMA_HIGH)
-    for _ in range(PASSES):
-        grid = np.linspace(low, high, GRID)
-        best = int(np.argmin(_project(x, loss, np.exp(grid))[2]))
-        low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, GRID - 1)])
-    gamma = math.exp((low + high) / 2)
+    ln_gamma = minimum_between(
+        lambda at: _project(x, loss, np.exp(at))[2], math.log(GAMMA_LOW), math.log(GAMMA_HIGH)
+    )
+    gamma = math.exp(ln_gamma)
     floor, amplitude, rss = (float(v[0]) for v in _project(x, loss, np.array([gamma])))
     if amplitude <= 0:
         return None

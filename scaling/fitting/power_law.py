@@ -6,29 +6,35 @@ Use which when:
 - `wls`: each y comes with its own error; weights are 1 / variance of ln y.
 - `huber`: a few points may be far off and you cannot say why (Huber's M-estimator, threshold 1.345 robust sigma).
 
-All three run through statsmodels, imported on first use (its import costs over a second of CPU). `fit_line` gives the
-numbers of `ols` and `wls` in closed form: Approaches 1 and 2 end in such a line through log N* on log C and so stay
-fast. A test holds the two together to twelve digits.
+And of errors: `classical` where the scatter is even, `HC3` where it may differ from point to point.
+
+`fit_power_law` runs through statsmodels, imported on first use (its import costs over a second of CPU). `fit_line`
+gives the numbers of `ols` and `wls` in closed form: Approaches 1 and 2 end in such a line through log N* on log C and
+so stay fast. A test holds the two together to twelve digits.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.distributions import t_quantile
 from scaling.fitting.results import Estimate, Interval
 from scaling.jsonable import fields_of
 
 Array = NDArray[np.float64]
 Method = Literal["ols", "wls", "huber"]
-METHODS: tuple[Method, ...] = ("ols", "wls", "huber")
+Covariance = Literal["classical", "HC0", "HC1", "HC2", "HC3"]
+METHODS: tuple[Method, ...] = get_args(Method)
+COVARIANCES: tuple[Covariance, ...] = get_args(Covariance)
 LARGEST_LN = 700.0  # of a coefficient: exp(709) overflows
+MOST_LEVERAGE = 1 - 1e-9
 HUBER_THRESHOLD = 1.345  # 95 % efficiency under Gaussian noise (Huber 1981)
 
 
@@ -79,6 +85,7 @@ class PowerLawFit:
     exponent: Estimate
     level: float
     method: Method
+    covariance: Covariance = "classical"
     line: Line  # of ln y on ln x
     x_range: tuple[float, float]
 
@@ -136,18 +143,25 @@ def fit_power_law(
     *,
     method: Method = "ols",
     weights: ArrayLike | None = None,
+    covariance: Covariance = "classical",
     level: float = 0.95,
 ) -> PowerLawFit:
     """Fit y = k x^p by a line of ln y on ln x.
+
+    Heteroscedasticity-consistent errors take each point's own residual for its noise, HC3 the residual it has to a line
+    without it. They are for many points: benchmarks/line_bands.py says how often each band covers with few.
+    Source: MacKinnon and White 1985; Huber 1981, ch. 7.
 
     Args:
         x, y: (n,) positive numbers.
         method: see the module's "use which when".
         weights: (n,) for `wls` only: 1 / variance of ln y, up to a factor.
+        covariance: of `ols` and `wls`; classical, or HC0 to HC3. A robust line has its own.
         level: of the intervals, between 0 and 1.
     Raises:
-        FitError: fewer than two distinct x, or a value that is not positive and finite.
-        UsageError: unknown method, weights without `wls`, level outside (0, 1).
+        FitError: fewer than two distinct x, a value that is not positive and finite, or HC errors of a line that turns
+            about one point.
+        UsageError: unknown method or covariance, weights without `wls`, level outside (0, 1).
     Example:
         >>> fit = fit_power_law([1e18, 1e19, 1e20], [2e9, 6.3e9, 2e10])
         >>> round(fit.exponent.value, 2)
@@ -157,17 +171,25 @@ def fit_power_law(
         raise UsageError(f"a power law is fitted by {', '.join(METHODS)}; got {method!r}.")
     if (weights is None) == (method == "wls"):
         raise UsageError(f"weights go with method='wls' and with no other; got method={method!r}.")
+    if covariance not in COVARIANCES:
+        raise UsageError(f"errors of a power law are {', '.join(COVARIANCES)}; got {covariance!r}.")
+    if method == "huber" and covariance != "classical":
+        raise UsageError(
+            f"a robust line has errors of its own; {covariance} goes with method='ols' or 'wls'."
+        )
     ln_x, ln_y = np.log(_positive(x, "x")), np.log(_positive(y, "y"))
     w = None if weights is None else _positive(weights, "weights")
     if not len(ln_x) == len(ln_y) == (len(ln_x) if w is None else len(w)):
         raise FitError(f"a power law needs as many y as x; got {len(ln_x)} x and {len(ln_y)} y.")
     line = fit_line(ln_x, ln_y, w)  # raises the FitError of too few points in our own words
     if len(ln_x) > 2:  # two points leave nothing to estimate: every method draws the same line
-        line = _through_statsmodels(ln_x, ln_y, w, method)
-    return power_law_from_line(line, ln_x, level, method)
+        line = _through_statsmodels(ln_x, ln_y, w, method, covariance)
+    return power_law_from_line(line, ln_x, level, method, covariance)
 
 
-def power_law_from_line(line: Line, ln_x: Array, level: float, method: Method = "ols") -> PowerLawFit:
+def power_law_from_line(
+    line: Line, ln_x: Array, level: float, method: Method = "ols", covariance: Covariance = "classical"
+) -> PowerLawFit:
     """The power law of a fitted line of ln y on ln x."""
     if not 0 < level < 1:
         raise UsageError(f"the level of an interval lies between 0 and 1; got {level!r}.")
@@ -177,7 +199,8 @@ def power_law_from_line(line: Line, ln_x: Array, level: float, method: Method = 
             "and leaves floating point on the way to x = 1: these points do not set an exponent. Add points at other x."
         )
     t = line.half_width_factor(level)
-    named = f"t, {line.dof:g} degrees of freedom" if line.dof > 0 else "none: no degree of freedom"
+    whose = "" if covariance == "classical" else f"{covariance}, "
+    named = f"{whose}t, {line.dof:g} degrees of freedom" if line.dof > 0 else "none: no degree of freedom"
     slope_error, height_error = math.sqrt(line.slope_variance), math.sqrt(line.intercept_variance)
 
     def ends(value: float, error: float) -> tuple[float, float]:
@@ -199,6 +222,7 @@ def power_law_from_line(line: Line, ln_x: Array, level: float, method: Method = 
         ),
         level=level,
         method=method,
+        covariance=covariance,
         line=line,
         x_range=(math.exp(ln_x.min()), math.exp(ln_x.max())),
     )
@@ -237,19 +261,16 @@ def fit_line(x: Array, y: Array, weights: Array | None = None) -> Line:
 
 def half_width_factor(level: float, dof: float) -> float:
     """Two-sided Student quantile: P(|t| <= factor) = level. Infinite without degrees of freedom."""
-    return t_quantile(0.5 + level / 2, dof) if dof > 0 else math.inf
+    return float(stdtrit(dof, (1 + level) / 2)) if dof > 0 else math.inf
 
 
-def _through_statsmodels(x: Array, y: Array, weights: Array | None, method: Method) -> Line:
+def _through_statsmodels(
+    x: Array, y: Array, weights: Array | None, method: Method, covariance: Covariance
+) -> Line:
     # narrow imports: `import statsmodels.api` pulls in twice as much
     if method == "huber":
-        from statsmodels.robust.norms import HuberT
-        from statsmodels.robust.robust_linear_model import RLM
-
-        first = RLM(y, _design(x, float(x.mean())), M=HuberT(HUBER_THRESHOLD)).fit(maxiter=200)
-        used = np.asarray(first.weights)
-        centre = float(np.average(x, weights=used))
-        fitted = RLM(y, _design(x, centre), M=HuberT(HUBER_THRESHOLD)).fit(maxiter=200)
+        centre = float(np.average(x, weights=_huber(x, y, float(x.mean())).weights))
+        fitted = _huber(x, y, centre)
         residual_variance = float(fitted.scale) ** 2
     else:
         from statsmodels.regression.linear_model import WLS
@@ -258,18 +279,46 @@ def _through_statsmodels(x: Array, y: Array, weights: Array | None, method: Meth
         centre = float(np.average(x, weights=w))
         fitted = WLS(y, _design(x, centre), weights=w).fit()
         residual_variance = float(fitted.scale)
-    covariance = np.asarray(fitted.cov_params())
+    if covariance == "classical":
+        errors = np.asarray(fitted.cov_params())
+    else:
+        _refuse_pivot(x, centre, 1.0 if weights is None else weights)
+        errors = np.asarray(getattr(fitted, f"cov_{covariance}"))
     return Line(
         centre=centre,
         level=float(fitted.params[0]),
         slope=float(fitted.params[1]),
-        level_variance=float(covariance[0, 0]),
-        slope_variance=float(covariance[1, 1]),
+        level_variance=float(errors[0, 0]),
+        slope_variance=float(errors[1, 1]),
         residual_variance=residual_variance,
         dof=len(x) - 2,
         n=len(x),
-        covariance=float(covariance[0, 1]),
+        covariance=float(errors[0, 1]),
     )
+
+
+def _huber(x: Array, y: Array, centre: float) -> Any:
+    from statsmodels.robust.norms import HuberT
+    from statsmodels.robust.robust_linear_model import RLM
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # most points exactly on a line: that line is the answer
+        return RLM(y, _design(x, centre), M=HuberT(HUBER_THRESHOLD)).fit(maxiter=200)
+
+
+def _refuse_pivot(x: Array, centre: float, weights: Array | float) -> None:
+    """Raise FitError where one point has all the say about the slope: its own residual is zero, whatever its noise."""
+    w = np.broadcast_to(weights, x.shape)
+    leverage = w / w.sum() + w * (x - centre) ** 2 / np.sum(w * (x - centre) ** 2)
+    at = int(np.argmax(leverage))
+    if leverage[at] > MOST_LEVERAGE:
+        raise FitError(
+            f"without the point at x = {math.exp(x[at]):.4g} the others set no slope, so nothing measures its noise. "
+            "Take covariance='classical', or add points at other x."
+        )
 
 
 def _design(x: Array, centre: float) -> Array:

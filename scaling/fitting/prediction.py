@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 
 from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
 from scaling.errors import LawError, UsageError
-from scaling.fitting.distributions import normal_quantile
 from scaling.laws.base import Law, LawFamily
 from scaling.runs import Runs
 from scaling.runs.checks import quantities_read
@@ -234,7 +234,7 @@ def predict_runs(law: Law, runs: Runs) -> Prediction:
     prediction = None
     if known.residual_sd is not None:
         half = np.abs(np.log(confidence / loss[:, None]))
-        noise = normal_quantile((1 + known.level) / 2) * known.residual_sd
+        noise = NormalDist().inv_cdf((1 + known.level) / 2) * known.residual_sd
         wide = np.hypot(half, noise)
         prediction = np.stack([loss * np.exp(-wide[:, 0]), loss * np.exp(wide[:, 1])], axis=1)
     return Prediction(

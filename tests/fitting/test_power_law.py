@@ -58,6 +58,14 @@ def test_robust_line_ignores_one_wild_point_that_moves_ols() -> None:
     assert plain.exponent.value > 0.55
 
 
+@pytest.mark.filterwarnings("error")
+def test_robust_line_through_most_points_exactly_says_nothing_on_the_way() -> None:
+    x = np.logspace(18, 21, 9)
+    y = x**0.5
+    y[4] *= 2
+    assert fit_power_law(x, y, method="huber").predict(1e21) == pytest.approx(10**10.5, rel=1e-6)
+
+
 def test_robust_line_through_exact_points_is_exact() -> None:
     x = np.logspace(18, 21, 6)
     assert fit_power_law(x, 2 * x**0.5, method="huber").exponent.value == pytest.approx(0.5, abs=1e-9)

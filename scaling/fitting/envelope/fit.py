@@ -80,6 +80,10 @@ class EnvelopeFit(LinesFace):
     def own_optima(self) -> tuple[tuple[float, float], ...]:
         return tuple(zip(self.crossing_flops.tolist(), self.crossing_n_params.tolist(), strict=True))
 
+    @property
+    def own_tokens(self) -> tuple[float, ...]:
+        return tuple(self.crossing_n_tokens.tolist())
+
     def fitted_through(self) -> str:
         return tr("the envelope of {n} training curves", n=self.n_runs)
 

@@ -13,6 +13,7 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -21,7 +22,6 @@ from numpy.typing import NDArray
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, LawError, UsageError
 from scaling.findings import Finding
-from scaling.fitting.distributions import normal_quantile
 from scaling.fitting.fixed import FLOOR, check_fixed, condition_text, no_floor
 from scaling.fitting.generic.result import LawFit
 from scaling.fitting.generic.search import Found, Problem, bounds, polish, search
@@ -206,7 +206,7 @@ def _law(
             statement=assumed,
             draws=_draws(problem, theta, held, seed),
             draws_method="t draws, classical covariance",
-            residual_sd=noise_half_width(r, problem.n_free, level) / normal_quantile((1 + level) / 2),
+            residual_sd=noise_half_width(r, problem.n_free, level) / NormalDist().inv_cdf((1 + level) / 2),
         )
     # a law of N and D has budgets of 6 N D; one that reads FLOPs has those of its table
     reads_flops = "flops" in (i.name for i in family.inputs)

@@ -16,8 +16,8 @@ from scaling.fitting.isoflop.valley import (
     Valley,
     fit_polynomial_valley,
     fit_surface_valley,
-    minimise_on_grids,
 )
+from scaling.fitting.one_dimension import minimum_between
 from scaling.laws.base import Law
 from scaling.runs import BudgetClusters, Runs
 
@@ -80,7 +80,7 @@ class BudgetRuns:
             product = math.exp(math.log(self.flops) - float(self.ln_factor[0]))
             return math.log(law.allocate(FLOPS_PER_PARAM_TOKEN * product).n_tokens)
         reach = math.log(1000.0)
-        return minimise_on_grids(self.shape(law), self.x.min() - reach, self.x.max() + reach)
+        return minimum_between(self.shape(law), self.x.min() - reach, self.x.max() + reach)
 
 
 def budget_runs(runs: Runs, clusters: BudgetClusters, law: Law | None) -> list[BudgetRuns]:

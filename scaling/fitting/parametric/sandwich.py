@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from scaling.fitting.distributions import t_quantile
 from scaling.fitting.parametric.solver import free_coordinates
 from scaling.fitting.parametric.surface import (
     N_COEFFICIENTS,
@@ -178,4 +178,4 @@ def noise_half_width(residual: Array, n_fitted: int, level: float) -> float:
     if n >= ENOUGH_FOR_QUANTILES:
         rank = min(math.ceil((n + 1) * level), n) - 1
         return float(np.partition(np.abs(residual), rank)[rank]) * inflated
-    return t_quantile((1 + level) / 2, dof) * float(np.sqrt(np.mean(residual**2))) * inflated
+    return float(stdtrit(dof, (1 + level) / 2)) * float(np.sqrt(np.mean(residual**2))) * inflated

@@ -7,11 +7,11 @@ by draws of the coefficients, made so that their spread is that of the main inte
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 
 from scaling.errors import FitError
-from scaling.fitting.distributions import normal_quantile
 from scaling.fitting.parametric.intervals import Spread
 from scaling.fitting.parametric.quantities import optimal_loss, optimal_params
 from scaling.fitting.parametric.resample import Refits, pairs_bootstrap
@@ -57,7 +57,7 @@ def law_uncertainty(fit: ParametricFit, *, n_draws: int = N_DRAWS, seed: int = 0
         band=_band(fit, spread),
         draws=tuple(tuple(row) for row in rows.tolist()),
         draws_method=method,
-        residual_sd=spread.fit.noise_half_width(fit.level) / normal_quantile((1 + fit.level) / 2),
+        residual_sd=spread.fit.noise_half_width(fit.level) / NormalDist().inv_cdf((1 + fit.level) / 2),
     )
 
 
