@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from scaling.blocks import Blocks, Heading, Shown, Table, Text
 from scaling.errors import FitError, UsageError
+from scaling.fitting.digits import signed_percent
 from scaling.fitting.named_fit import (
     FitSettings,
     fit_named_law,
@@ -26,11 +27,11 @@ from scaling.fitting.named_fit import (
     prediction_ends,
 )
 from scaling.fitting.prediction import predicted_loss
-from scaling.fitting.summary import refusals, signed_percent
+from scaling.fitting.sections import refusals
 from scaling.jsonable import fields_of
 from scaling.runs import Runs, assign_budgets
-from scaling.translation import tr
-from scaling.units import format_flops
+from scaling.translation import counted, tr
+from scaling.units import format_flops, format_percent
 
 Array = NDArray[np.float64]
 
@@ -83,6 +84,35 @@ class Extrapolation(Shown):
         """Exponent of the fit of every run minus that of the lowest cut-off."""
         known = [c.params_exponent for c in (*self.usable, self.all_runs) if c.params_exponent is not None]
         return known[-1] - known[0] if len(known) > 1 else None
+
+    def verdict(self) -> str:
+        """For a first screen: how far off the dearer runs were, and how many lay inside their interval."""
+        cuts = self.usable
+        errors = [c.mean_absolute_error for c in cuts if c.mean_absolute_error is not None]
+        inside = [c.inside_fraction for c in cuts if c.inside_fraction is not None]
+        if len(cuts) == 1:
+            said = tr(
+                "fitted up to {flops} FLOPs, the law misses the {runs} above by {error} on average",
+                flops=format_flops(cuts[0].flops),
+                runs=counted(cuts[0].n_held_out, "run"),
+                error=format_percent(errors[0]),
+            )
+        else:
+            said = tr(
+                "cut at {n} budgets, {low} to {high} FLOPs, the law misses the runs above by {least} to {most}",
+                n=len(cuts),
+                low=format_flops(cuts[0].flops, 2),
+                high=format_flops(cuts[-1].flops, 2),
+                least=format_percent(min(errors)),
+                most=format_percent(max(errors)),
+            )
+        if not inside:
+            return said
+        level = f"{100 * self.level:g} %"
+        least = f"{100 * min(inside):.0f} %"
+        if len(inside) == 1:
+            return said + tr("; {share} of them lie in their {level} interval", share=least, level=level)
+        return said + tr("; at least {share} of them lie in their {level} interval", share=least, level=level)
 
     def summary(self) -> Blocks:
         title = tr("hold-out: fitted up to a budget, asked for the dearer runs")

@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scaling.blocks import Blocks, Text
+from scaling.blocks import Blocks, Fields, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
+from scaling.fitting.digits import ends, power
 from scaling.fitting.power_law import PowerLawFit, half_width_factor
 from scaling.fitting.results import Estimate, Interval
-from scaling.fitting.summary import FitFace, ends, power
+from scaling.fitting.sections import optimum_table
+from scaling.fitting.summary import FitFace, growth
 from scaling.jsonable import fields_of
 from scaling.laws.base import SAME_FLOPS, Allocation, OptimumBand, Provenance, Uncertainty
 from scaling.laws.frontier import FrontierLaw
@@ -150,14 +152,25 @@ class LinesFace(FitFace):
         return Estimate(value=float(frontier.predict(own)), interval=interval)
 
     def lead(self) -> Blocks:
-        a, b = self.params_exponent, self.tokens_exponent
-        params = f"N* = {power(self.params_coefficient, a)}{ends(a)}"
-        said = tr("{law}, from {what}", law=params, what=self.fitted_through())
-        return Text(said), Text(f"D* = {power(self.tokens_coefficient, b)}{ends(b)}")
+        params = power(self.params_coefficient, self.params_exponent)
+        tokens = power(self.tokens_coefficient, self.tokens_exponent)
+        lines = Text(f"N* = {params}, D* = {tokens}")
+        return Text(growth(self), "strong"), lines
 
     def fitted_through(self) -> str:
         """What gave the optima, in words."""
         raise NotImplementedError
+
+    def lines_section(self) -> Blocks:
+        """The lines with every digit that their errors leave."""
+        a, b = self.params_exponent, self.tokens_exponent
+        rows = [
+            ("N*", f"{power(self.params_coefficient, a)}{ends(a)}"),
+            ("D*", f"{power(self.tokens_coefficient, b)}{ends(b)}"),
+            (tr("interval"), self.interval_method),
+        ]
+        at = optimum_table(self) if self.loss_frontier is not None else ()
+        return Fields(rows), *at
 
     def lines_json(self) -> dict[str, Any]:
         """What both approaches that end in lines put into their JSON."""

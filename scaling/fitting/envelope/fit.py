@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.blocks import Blocks, Fields, Heading
+from scaling.blocks import Blocks, Fields, Section, Table
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
@@ -34,7 +34,7 @@ from scaling.fitting.results import FitMethod, fit_to_dict
 from scaling.runs import Runs
 from scaling.runs.table import group_index, require_runs
 from scaling.translation import tr
-from scaling.units import format_flops
+from scaling.units import format_flops, format_params
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -83,7 +83,17 @@ class EnvelopeFit(LinesFace):
     def fitted_through(self) -> str:
         return tr("the envelope of {n} training curves", n=self.n_runs)
 
-    def body(self) -> Blocks:
+    def trust(self) -> list[str]:
+        places = tr("{n} places where one size takes over from the next", n=len(self.crossing_flops))
+        return [places, tr("by a line through the whole envelope {a:.3f}", a=self.staircase_params_exponent)]
+
+    def sections(self) -> Blocks:
+        return (
+            Section("coefficients", tr("The lines"), self.lines_section),
+            Section("curves", tr("The envelope"), self._curves),
+        )
+
+    def _curves(self) -> Blocks:
         first, last = (
             format_flops(float(end)) for end in (self.crossing_flops.min(), self.crossing_flops.max())
         )
@@ -97,7 +107,16 @@ class EnvelopeFit(LinesFace):
             "a = {a:.3f} by a line through the whole envelope, as Hoffmann et al.",
             a=self.staircase_params_exponent,
         )
-        return Heading(tr("how sure")), Fields([(tr("through"), places), (tr("staircase"), staircase)])
+        rows = [
+            (format_flops(flops), format_params(n_params))
+            for flops, n_params in zip(
+                self.crossing_flops.tolist(), self.crossing_n_params.tolist(), strict=True
+            )
+        ]
+        return (
+            Fields([(tr("through"), places), (tr("staircase"), staircase)]),
+            Table(("FLOPs", "N*"), rows),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `scaling fit --method envelope --json`."""
