@@ -119,22 +119,14 @@ class IsoflopFit(LinesFace):
             said.append(tr("{n} more budgets have no clear minimum", n=len(self.refused)))
         if self.bias is not None:
             moved = f"{self.bias.params_exponent:+.4f}"
-            if self.bias.holds:
-                said.append(
-                    tr(
-                        "the shape of a {kind} moves the exponent by {moved}: the intervals hold",
-                        kind=self.valley,
-                        moved=moved,
-                    )
+            said.append(
+                tr(
+                    "the shape of a {kind} moves the exponent by {moved}: the intervals {hold}",
+                    kind=self.valley,
+                    moved=moved,
+                    hold=tr("hold") if self.bias.holds else tr("are too narrow"),
                 )
-            else:
-                said.append(
-                    tr(
-                        "the shape of a {kind} moves the exponent by {moved}: the intervals are too narrow",
-                        kind=self.valley,
-                        moved=moved,
-                    )
-                )
+            )
         if (a := self._surface_exponent) is not None:
             said.append(tr("one surface through all runs gives {a:.3f}", a=a))
         return said
