@@ -191,8 +191,8 @@ def fit(
     if picture:
         draw(found, picture)
     written = [str(path) for path in (law_file, picture) if path]
-    command = partial(next_command, found.fit, options, chosen, law_file)
-    give(output, lambda: found.blocks(command(), written), found.to_dict, found.fit.to_frame)
+    further = partial(next_command, found.fit, options, chosen, law_file)
+    give(output, lambda: found.blocks(further(), written), found.to_dict, found.fit.to_frame)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +297,7 @@ def _of_one_quantity(options: FitOptions, table: RunsTable) -> tuple[FitOptions,
     of_steps = "; the table has steps: --tokens-per-step NUMBER makes tokens of them" if has_steps else ""
     chosen = Finding(
         code="one-quantity",
+        short=f"the table holds {present} alone: fitted by its power law with a floor",
         severity="warning" if near else "note",
         message=f"the table holds {present} and the loss, and no {' and no '.join(missing)}: fitted by the power law "
         f"of {present} with a floor (--law {law}). {question} --column {column}{of_steps}.",

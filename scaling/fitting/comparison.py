@@ -29,7 +29,7 @@ from scaling.fitting.sections import refusals
 from scaling.jsonable import fields_of
 from scaling.laws.base import Law
 from scaling.runs import Runs, assign_budgets
-from scaling.translation import counted, tr
+from scaling.translation import tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 DEFAULT_LAWS = ("chinchilla", "kaplan_floor", "over_training")
@@ -103,9 +103,8 @@ class LawComparison(Shown):
         if best.held_out_mean_error is None:
             return spread
         return tr(
-            "{law} predicts the dearest {runs} best ({error}); over {n} fits {spread}",
+            "{law} predicts the dearest runs best ({error}); over {n} fits {spread}",
             law=best.law,
-            runs=counted(self.n_held_out, "run"),
             error=format_percent(best.held_out_mean_error),
             n=len(self.rows),
             spread=spread,

@@ -92,17 +92,15 @@ class Extrapolation(Shown):
         inside = [c.inside_fraction for c in cuts if c.inside_fraction is not None]
         if len(cuts) == 1:
             said = tr(
-                "fitted up to {flops} FLOPs, the law misses the {runs} above by {error} on average",
+                "the {runs} above {flops} FLOPs are missed by {error} on average",
                 flops=format_flops(cuts[0].flops),
                 runs=counted(cuts[0].n_held_out, "run"),
                 error=format_percent(errors[0]),
             )
         else:
             said = tr(
-                "cut at {n} budgets, {low} to {high} FLOPs, the law misses the runs above by {least} to {most}",
+                "over {n} cuts the dearer runs are missed by {least} to {most}",
                 n=len(cuts),
-                low=format_flops(cuts[0].flops, 2),
-                high=format_flops(cuts[-1].flops, 2),
                 least=format_percent(min(errors)),
                 most=format_percent(max(errors)),
             )
@@ -111,8 +109,8 @@ class Extrapolation(Shown):
         level = f"{100 * self.level:g} %"
         least = f"{100 * min(inside):.0f} %"
         if len(inside) == 1:
-            return said + tr("; {share} of them lie in their {level} interval", share=least, level=level)
-        return said + tr("; at least {share} of them lie in their {level} interval", share=least, level=level)
+            return said + tr("; {share} lie in their {level} interval", share=least, level=level)
+        return said + tr("; at least {share} lie in their {level} interval", share=least, level=level)
 
     def summary(self) -> Blocks:
         title = tr("hold-out: fitted up to a budget, asked for the dearer runs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,7 @@ from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
 from scaling.fitting.digits import ends, power
 from scaling.fitting.power_law import PowerLawFit, half_width_factor
-from scaling.fitting.results import Estimate, Interval
+from scaling.fitting.results import Estimate, FitMethod, Interval
 from scaling.fitting.sections import optimum_table
 from scaling.fitting.summary import FitFace, growth
 from scaling.jsonable import fields_of
@@ -60,6 +60,8 @@ def conversion(params_line: PowerLawFit, tokens_line: PowerLawFit, ends: tuple[f
 class LinesFace(FitFace):
     """What a fit through measured optima shows: N* = k C^a and D* = k' C^b, and the loss along them."""
 
+    approach: ClassVar[int]
+    method: ClassVar[FitMethod]
     level: float
     params_line: PowerLawFit
     tokens_line: PowerLawFit
@@ -159,6 +161,12 @@ class LinesFace(FitFace):
 
     def fitted_through(self) -> str:
         """What gave the optima, in words."""
+        raise NotImplementedError
+
+    def trust(self) -> list[str]:
+        raise NotImplementedError
+
+    def sections(self) -> Blocks:
         raise NotImplementedError
 
     def lines_section(self) -> Blocks:

@@ -80,16 +80,22 @@ def scatter_and_tests(
     return Fields([*rows, *([(tr("tests"), "; ".join(known) + few)] if known else [])])
 
 
-def fits_the_runs(residuals: ResidualSummary, test: FTest | None) -> list[str]:
-    """For a first screen: whether the runs reject the form of the law, and how far they lie off it."""
-    scatter = tr("runs scatter {size} about it", size=format_percent(residuals.robust_scale))
-    if test is None:
-        return [scatter]
+def fits_the_runs(residuals: ResidualSummary, test: FTest | None) -> str:
+    """For a first screen: how far the runs lie off the law, and whether they reject its form."""
     from scaling.fitting.parametric.diagnostics import rejected
 
+    scatter = format_percent(residuals.robust_scale)
+    if test is None:
+        return tr("runs scatter {scatter} about it", scatter=scatter)
     if rejected(test):
-        return [tr("the runs reject the form of the law ({p})", p=p_text(test.p_value)), scatter]
-    return [tr("the runs do not reject the law ({p})", p=p_text(test.p_value)), scatter]
+        return tr(
+            "runs scatter {scatter} about it and reject its form ({p})",
+            scatter=scatter,
+            p=p_text(test.p_value),
+        )
+    return tr(
+        "runs scatter {scatter} about it, no misfit found ({p})", scatter=scatter, p=p_text(test.p_value)
+    )
 
 
 def _scatter(residuals: ResidualSummary) -> str:

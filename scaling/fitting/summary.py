@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 N_DRAWN = 40  # budgets of a figure, from the least of the runs to a hundred times the largest
 NAMED = 40  # runs left out
 OWN_COUNT = 0.005  # C / 6ND further than this from 1 is another count, not rounding
+MOST_REASONS = 3  # to trust a fit, on a first screen; each check that was asked for takes the place of one
 LABELS = 8  # columns of the names on a first screen
 
 
@@ -125,7 +126,7 @@ def summarise_fit(
         *_first_screen(fit, verdicts),
         *((figure,) if figure else ()),
         *first_doubts(doubts, most=max(1, MOST_DOUBTS - len(verdicts))),  # a verdict is a doubt asked for
-        *((Fields(((tr("wrote"), ", ".join(written)),)),) if written else ()),
+        *((Text(tr("wrote {files}", files=", ".join(written)), indent=2),) if written else ()),
         *_joined(fit.sections(), compared),
         *((Section("holdout", tr("Hold-out"), held_out.summary),) if held_out else ()),
         *(
@@ -151,9 +152,10 @@ def _joined(sections: Blocks, compared: Check | None) -> Blocks:
 
 def _first_screen(fit: Fit, verdicts: Sequence[tuple[str, str]] = ()) -> Blocks:
     """The claim, the law, what it says where the runs end and beyond, and why to trust it."""
-    why = "; ".join(filter(None, fit.trust()))
-    rows = [(tr("from"), _origin(fit)), *([(tr("trust"), why)] if why else []), *verdicts]
-    return (*fit.lead(), *optimum_in_short(fit), Fields(rows, width=LABELS))
+    why = fit.trust()[: MOST_REASONS - len(verdicts)]
+    rows = [(tr("from"), _origin(fit)), *([(tr("trust"), "; ".join(why))] if why else []), *verdicts]
+    table = optimum_in_short(fit)
+    return (*fit.lead(), Text(""), *table, *((Text(""),) if table else ()), Fields(rows, width=LABELS))
 
 
 def _origin(fit: Fit) -> str:
@@ -164,7 +166,7 @@ def _origin(fit: Fit) -> str:
         runs = tr("{runs}, {low} to {high} FLOPs", runs=runs, low=ends[0], high=ends[1])
     if not any(e.interval for e in fit.estimates.values()):
         return runs
-    return tr("{runs}; in brackets {level} intervals", runs=runs, level=percent(fit))
+    return tr("{runs}; brackets: {level}", runs=runs, level=percent(fit))
 
 
 def growth(fit: Fit, *, exact: bool = False) -> str:
@@ -231,7 +233,7 @@ def optimum_in_short(fit: Fit) -> Blocks:
         told = brief_loss(loss) if loss else ""
         rows.append((format_flops(flops), beyond, brief_count(n), brief_count(d), told))
     headers = ("FLOPs", "", "N*", "D*", tr("loss"))
-    return Text(""), Table(headers, rows, left=len(headers)), Text("")
+    return (Table(headers, rows, left=len(headers)),)
 
 
 def _known(fit: Fit, quantity: str, flops: float) -> Estimate | None:

@@ -85,7 +85,10 @@ class EnvelopeFit(LinesFace):
 
     def trust(self) -> list[str]:
         places = tr("{n} places where one size takes over from the next", n=len(self.crossing_flops))
-        return [places, tr("by a line through the whole envelope {a:.3f}", a=self.staircase_params_exponent)]
+        return [
+            places,
+            tr("exponent {a:.3f} by a line through the whole envelope", a=self.staircase_params_exponent),
+        ]
 
     def sections(self) -> Blocks:
         return (
@@ -257,6 +260,7 @@ def _findings(found: Crossings, factor: float) -> list[Finding]:
     findings = [
         Finding(
             code="unfinished-decay",
+            short="points inside a curve lie above what a finished run reaches",
             severity="note",
             message="points inside a curve carry a learning rate that is not yet decayed: their loss is above what a "
             "run planned for that length reaches, and the exponents may be off by more than their intervals say.",
@@ -270,12 +274,24 @@ def _findings(found: Crossings, factor: float) -> list[Finding]:
             "begins or ends, or not at all, and are left out."
         )
         findings.append(
-            Finding(code="crossing-at-curve-end", severity="warning", message=message, source=HOFFMANN)
+            Finding(
+                code="crossing-at-curve-end",
+                short=f"{found.at_end} of {n} pairs of sizes cross at the end of a curve: left out",
+                severity="warning",
+                message=message,
+                source=HOFFMANN,
+            )
         )
     if found.unclear:
         message = f"in {found.unclear} of {n} pairs of sizes noise hides which is better: left out. Smooth the curves."
         findings.append(
-            Finding(code="crossing-unclear", severity="warning", message=message, source=HOFFMANN)
+            Finding(
+                code="crossing-unclear",
+                short=f"in {found.unclear} of {n} pairs of sizes noise hides which is better",
+                severity="warning",
+                message=message,
+                source=HOFFMANN,
+            )
         )
     ratio = factor / FLOPS_PER_PARAM_TOKEN
     if abs(math.log(ratio)) > SIX_ND_TOLERANCE:
@@ -283,7 +299,15 @@ def _findings(found: Crossings, factor: float) -> list[Finding]:
             f"these FLOPs are {ratio:.2f} times 6 N D. The lines follow the table's counting; the law that "
             "`scaling plan` takes is the same optimum with C = 6 N D."
         )
-        findings.append(Finding(code="flops-not-6nd", severity="warning", message=message, source=HOFFMANN))
+        findings.append(
+            Finding(
+                code="flops-not-6nd",
+                short=f"these FLOPs are {ratio:.2f} times 6 N D, which plans count in",
+                severity="warning",
+                message=message,
+                source=HOFFMANN,
+            )
+        )
     return findings
 
 

@@ -150,7 +150,7 @@ class LawFit(FitFace):
         return counted(self.n_runs, "run")
 
     def trust(self) -> list[str]:
-        return fits_the_runs(self.residuals, self.lack_of_fit)
+        return [fits_the_runs(self.residuals, self.lack_of_fit)]
 
     def sections(self) -> Blocks:
         return (

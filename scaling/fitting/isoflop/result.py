@@ -118,17 +118,17 @@ class IsoflopFit(LinesFace):
         if self.refused:
             said.append(tr("{n} more budgets have no clear minimum", n=len(self.refused)))
         if self.bias is not None:
-            moved = f"{self.bias.params_exponent:+.4f}"
+            moved = f"{self.bias.params_exponent:+.3f}"
             said.append(
                 tr(
-                    "the shape of a {kind} moves the exponent by {moved}: the intervals {hold}",
+                    "the shape of a {kind} moves the exponent by {moved}: intervals {hold}",
                     kind=self.valley,
                     moved=moved,
                     hold=tr("hold") if self.bias.holds else tr("are too narrow"),
                 )
             )
         if (a := self._surface_exponent) is not None:
-            said.append(tr("one surface through all runs gives {a:.3f}", a=a))
+            said.append(tr("exponent {a:.3f} by one surface through all runs", a=a))
         return said
 
     @property

@@ -220,16 +220,16 @@ class ParametricFit(FitFace):
         return counted(self.n_runs, "run")
 
     def trust(self) -> list[str]:
-        said = fits_the_runs(self.residuals, self.lack_of_fit)
+        said = [fits_the_runs(self.residuals, self.lack_of_fit)]
         for method, estimates in self.beside.items():
             if method == "jackknife" and (a := estimates.get("params_exponent")) and a.interval:
                 ends = interval_text(a.interval, a.value)
                 what = a.interval.method.rpartition(" ")[2]  # "jackknife by budget"
-                said.append(tr("leaving out each {what} in turn: {ends}", what=what, ends=ends))
+                said.append(tr("exponent {ends} leaving out one {what} at a time", what=what, ends=ends))
         exponents = [other.params_exponent for other in self.alternatives]
         if exponents:
             low, high = f"{min(exponents):.3f}", f"{max(exponents):.3f}"
-            said.append(tr("by other objectives {low} to {high}", low=low, high=high))
+            said.append(tr("{low} to {high} by other objectives", low=low, high=high))
         return said
 
     def sections(self) -> Blocks:
