@@ -17,7 +17,6 @@ from scaling.findings import Finding
 from scaling.fitting.digits import ends, power
 from scaling.fitting.power_law import PowerLawFit, half_width_factor
 from scaling.fitting.results import Estimate, FitMethod, Interval
-from scaling.fitting.sections import optimum_table
 from scaling.fitting.summary import FitFace, growth
 from scaling.jsonable import fields_of
 from scaling.laws.base import SAME_FLOPS, Allocation, OptimumBand, Provenance, Uncertainty
@@ -157,7 +156,7 @@ class LinesFace(FitFace):
         params = power(self.params_coefficient, self.params_exponent)
         tokens = power(self.tokens_coefficient, self.tokens_exponent)
         lines = Text(f"N* = {params}, D* = {tokens}")
-        return Text(growth(self), "strong"), lines
+        return Text(growth(self.params_exponent, self.tokens_exponent), "strong"), lines
 
     def fitted_through(self) -> str:
         """What gave the optima, in words."""
@@ -177,8 +176,7 @@ class LinesFace(FitFace):
             ("D*", f"{power(self.tokens_coefficient, b)}{ends(b)}"),
             (tr("interval"), self.interval_method),
         ]
-        at = optimum_table(self) if self.loss_frontier is not None else ()
-        return Fields(rows), *at
+        return (Fields(rows),)
 
     def lines_json(self) -> dict[str, Any]:
         """What both approaches that end in lines put into their JSON."""

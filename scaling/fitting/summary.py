@@ -169,9 +169,8 @@ def _origin(fit: Fit) -> str:
     return tr("{runs}; brackets: {level}", runs=runs, level=percent(fit))
 
 
-def growth(fit: Fit, *, exact: bool = False) -> str:
-    """The claim of a fit with an optimum that is a power of compute; else nothing."""
-    a, b = fit.params_exponent, fit.tokens_exponent
+def growth(a: Estimate | None, b: Estimate | None, *, exact: bool = False) -> str:
+    """The claim of a fit whose optimum is a power of compute, N* ~ C^a and D* ~ C^b; else nothing."""
     if a is None or b is None:
         return ""
     return tr("N* grows as C^{params}, D* as C^{tokens}.", params=brief(a, exact), tokens=brief(b, exact))

@@ -31,6 +31,7 @@ from scaling.fitting.frontier_law import (
 )
 from scaling.fitting.power_law import fit_line, power_law_from_line
 from scaling.fitting.results import FitMethod, fit_to_dict
+from scaling.fitting.sections import optimum_table
 from scaling.runs import Runs
 from scaling.runs.table import group_index, require_runs
 from scaling.translation import tr
@@ -92,9 +93,12 @@ class EnvelopeFit(LinesFace):
 
     def sections(self) -> Blocks:
         return (
-            Section("coefficients", tr("The lines"), self.lines_section),
+            Section("coefficients", tr("The lines"), self._lines),
             Section("curves", tr("The envelope"), self._curves),
         )
+
+    def _lines(self) -> Blocks:
+        return *self.lines_section(), *(optimum_table(self) if self.loss_frontier else ())
 
     def _curves(self) -> Blocks:
         first, last = (

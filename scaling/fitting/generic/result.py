@@ -130,7 +130,7 @@ class LawFit(FitFace):
         )
 
     def lead(self) -> Blocks:
-        claim = growth(self) or self._fall()
+        claim = growth(self.params_exponent, self.tokens_exponent) or self._fall()
         law = Text(with_numbers(self, exact=self.residual_sd < NOISE_FREE), "" if claim else "strong")
         return (Text(claim, "strong"), law) if claim else (law,)
 

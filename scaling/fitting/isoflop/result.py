@@ -12,7 +12,7 @@ from scaling.fitting.isoflop.bias import GridBias
 from scaling.fitting.isoflop.budgets import BudgetRuns, ValleyKind
 from scaling.fitting.isoflop.valley import RefusalCode, Valley
 from scaling.fitting.results import Estimate, FitMethod, fit_to_dict
-from scaling.fitting.sections import optimum_cells, percent, refusals
+from scaling.fitting.sections import optimum_cells, optimum_table, percent, refusals
 from scaling.jsonable import fields_of, jsonable
 from scaling.laws.base import Law
 from scaling.translation import counted, tr
@@ -154,7 +154,11 @@ class IsoflopFit(LinesFace):
         return Heading(title), Table(headers, [_row(b) for b in self.budgets]), *refusals(reasons)
 
     def _lines(self) -> Blocks:
-        return (*self.lines_section(), *((Fields([(tr("bias"), self.bias.statement)]),) if self.bias else ()))
+        return (
+            *self.lines_section(),
+            *(optimum_table(self) if self.loss_frontier else ()),
+            *((Fields([(tr("bias"), self.bias.statement)]),) if self.bias else ()),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `scaling fit --method isoflop --json`."""

@@ -214,7 +214,9 @@ class ParametricFit(FitFace):
         c = {name: rounded(e, self._exact) for name, e in self.estimates.items()}
         c |= {name: f"{value:g}" for name, value in self.fixed.items()}
         law = f"L(N, D) = {c['E']} + {c['A']} / N^{c['alpha']} + {c['B']} / D^{c['beta']}"
-        return Text(growth(self, exact=self._exact), "strong"), Text(law)
+        return Text(growth(self.params_exponent, self.tokens_exponent, exact=self._exact), "strong"), Text(
+            law
+        )
 
     def fitted_through(self) -> str:
         return counted(self.n_runs, "run")
