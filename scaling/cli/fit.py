@@ -192,7 +192,7 @@ def fit(
         draw(found, picture)
     written = [str(path) for path in (law_file, picture) if path]
     further = partial(next_command, found.fit, options, chosen, law_file)
-    give(output, lambda: found.blocks(further(), written), found.to_dict, found.fit.to_frame)
+    give(output, lambda: found.blocks(further(), written), found.to_dict, found.to_frame)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +214,18 @@ class TableFit:
             **{name: jsonable(check) for name, check in checks.items() if check},
         }
 
-    def blocks(self, next_command: str = "", written: Sequence[str] = ()) -> Blocks:
+    def to_frame(self) -> DataFrame:
+        """A row a coefficient and exponent, named."""
+        return self.fit.to_frame().rename_axis("name").reset_index()
+
+    def blocks(
+        self,
+        next_command: str = "",
+        written: Sequence[str] = (),
+        *,
+        beside: Sequence[tuple[str, str]] = (),
+        sections: Blocks = (),
+    ) -> Blocks:
         from scaling.fitting.summary import summarise_fit
 
         return summarise_fit(
@@ -224,7 +235,9 @@ class TableFit:
             findings=self.findings,
             held_out=self.held_out,
             compared=self.compared,
+            beside=beside,
             written=written,
+            sections=sections,
             next_command=next_command,
             figures=False,
         )
@@ -409,7 +422,7 @@ class Groups:
                 for name, row in group.fit.to_frame().iterrows():
                     cells |= {str(name): row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
             rows[group.name] = {**cells, "refused": group.refused}
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.column)
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.column).reset_index()
 
     def summary(self, command: str) -> Blocks:
         """The claim over the groups, one row a group, and the command that shows one of them whole."""

@@ -104,7 +104,9 @@ def summarise_fit(
     findings: Sequence[Finding] | None = None,
     held_out: Check | None = None,
     compared: Check | None = None,
+    beside: Sequence[tuple[str, str]] = (),
     written: Sequence[str] = (),
+    sections: Blocks = (),
     next_command: str = "",
     figures: bool = True,
 ) -> Blocks:
@@ -114,14 +116,16 @@ def summarise_fit(
         runs: the table that was fitted; left_out: ids of its runs that were not.
         findings: of the fit and of its table; those of the fit unless given.
         held_out, compared: an `Extrapolation` and a `LawComparison` of the same runs.
+        beside: what else the first screen says of the runs and the law, with a name each.
         written: names of the files that hold the fit.
+        sections: what else lies behind it.
         next_command: what to do with the fit.
         figures: also what to draw, which a terminal does not show and some laws take a second for.
     """
     doubts = fit.findings if findings is None else findings
     figure = compute_optimal_figure(fit) if figures else None
     checks = [(tr("hold-out"), held_out), (tr("others"), compared)]
-    verdicts = [(name, check.verdict()) for name, check in checks if check]
+    verdicts = [*beside, *((name, check.verdict()) for name, check in checks if check)]
     return (
         *_first_screen(fit, verdicts),
         *((figure,) if figure else ()),
@@ -134,6 +138,7 @@ def summarise_fit(
             if runs is not None
             else ()
         ),
+        *sections,
         *doubts_section(doubts),
         *((Code(next_command, tr("  next"), indent=2, one_line=True),) if next_command else ()),
     )
