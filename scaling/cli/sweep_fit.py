@@ -104,7 +104,7 @@ def _plan(law: Law, flops: float, vocab_size: int) -> Plan | None:
     from scaling.planning import Budget, Constraints, plan_training
 
     try:
-        plan = plan_training(Budget(flops=flops), law, constraints=Constraints(vocab_size=vocab_size))
+        plan: Plan = plan_training(Budget(flops=flops), law, constraints=Constraints(vocab_size=vocab_size))
     except PlanError as error:
         note(f"no plan: {error}")
         return None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.blocks import Blocks, Heading, Shown, Table, Text
+from scaling.blocks import Blocks, Shown, Table, Text
 from scaling.errors import DataError, FitError, UsageError
 from scaling.fitting.digits import signed_percent
 from scaling.fitting.extrapolation import evaluate_cut
@@ -125,9 +125,10 @@ class LawComparison(Shown):
             tr("law"), tr("objective"), tr("hold-out"), tr("residual"), "AICc", "a", "N*", "D*", tr("loss"),
         )  # fmt: skip
         return (
-            Heading(
+            Text(self.verdict()),
+            Text(
                 tr(
-                    "other laws and objectives, and their optimum at {flops} FLOPs; best hold-out error first",
+                    "Optima at {flops} FLOPs; best hold-out error first:",
                     flops=format_flops(self.target_flops, 2),
                 )
             ),

@@ -17,7 +17,8 @@ from scaling.units import (
 TWO_DIGITS_UP_TO = (
     35  # of the first two digits of an error (Particle Data Group 2024, sec. 5.3): else one is enough
 )
-MOST_DIGITS = 3  # of a number of parameters or tokens on a first screen
+LEAST_DIGITS, MOST_DIGITS = 2, 3  # of a number of parameters or tokens on a first screen
+LEAST_LOSS_ERROR = 1e-3  # nats per token that a first screen tells apart: seeds differ by more
 SYMMETRIC = 1.25  # the longer side of an interval over the shorter one, up to which one number tells both
 
 
@@ -96,15 +97,23 @@ def p_text(value: float) -> str:
 # --- for a first screen: no more digits than a reader takes in ---
 
 
-def brief(estimate: Estimate, exact: bool = False) -> str:
-    """0.511 (0.491 to 0.529): one or two digits of the half-width decide."""
+def brief(estimate: Estimate, exact: bool = False, most_decimals: int = 3) -> str:
+    """0.511 (0.491 to 0.529): one or two digits of the half-width decide, and `most_decimals`."""
     interval = estimate.interval
     if interval is None or not interval.bounded:
         behind = "" if interval is None else f" ({interval_text(interval, estimate.value)})"
-        return rounded(estimate, exact) + behind
+        error = _error_of(estimate, exact)
+        return _decimals(estimate.value, by_error(estimate.value, error), most_decimals) + behind
     error, digits = interval.half_width, _digits_of(interval.half_width)
-    told = span(interval, lambda x: by_error(x, error, digits))
-    return f"{by_error(estimate.value, error, digits)} ({told})"
+    numbers = (estimate.value, interval.low, interval.high)
+    value, low, high = (_decimals(x, by_error(x, error, digits), most_decimals) for x in numbers)
+    return value if low == high else tr("{value} ({low} to {high})", value=value, low=low, high=high)
+
+
+def _decimals(value: float, text: str, most: int) -> str:
+    """The text of a value, or the value with `most` decimals where the text has more of them."""
+    shorter = "e" not in text and len(text.partition(".")[2]) > most and abs(value) >= 10.0**-most
+    return f"{value:.{most}f}" if shorter else text
 
 
 def brief_count(estimate: Estimate) -> str:
@@ -116,7 +125,8 @@ def brief_count(estimate: Estimate) -> str:
     error, digits = interval.half_width, _digits_of(interval.half_width)
 
     def form(value: float) -> str:
-        return format_params(value, min(MOST_DIGITS, digits_by_error(value, error, digits)))
+        shown = digits_by_error(value, error, digits)
+        return format_params(value, min(MOST_DIGITS, max(LEAST_DIGITS, shown)))
 
     value, *both = map(form, (estimate.value, interval.low, interval.high))
     unit = value[-1] if value[-1].isalpha() else ""
@@ -133,7 +143,8 @@ def brief_loss(estimate: Estimate) -> str:
     sides = sorted((estimate.value - interval.low, interval.high - estimate.value))
     if sides[0] <= 0 or sides[1] > SYMMETRIC * sides[0]:
         return brief(estimate)
-    error, digits = interval.half_width, _digits_of(interval.half_width)
+    error = max(interval.half_width, LEAST_LOSS_ERROR)  # rounded up, where smaller
+    digits = _digits_of(error) if error > 10 * LEAST_LOSS_ERROR else 1
     return f"{by_error(estimate.value, error, digits)} ±{by_error(error, error, digits)}"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.blocks import Blocks, Heading, Shown, Table, Text
+from scaling.blocks import Blocks, Shown, Table, Text
 from scaling.errors import FitError, UsageError
 from scaling.fitting.digits import signed_percent
 from scaling.fitting.named_fit import (
@@ -113,7 +113,6 @@ class Extrapolation(Shown):
         return said + tr("; at least {share} lie in their {level} interval", share=least, level=level)
 
     def summary(self) -> Blocks:
-        title = tr("hold-out: fitted up to a budget, asked for the dearer runs")
         inside = tr("in {level:g} % int.", level=100 * self.level)
         headers = (
             tr("fitted up to"), tr("runs"), tr("held out"), tr("mean |error|"), tr("mean error"), tr("largest"),
@@ -125,7 +124,7 @@ class Extrapolation(Shown):
             said = tr("from the lowest cut-off to all runs the exponent a moves by {drift:+.3f}", drift=drift)
             moves = (Text(said, indent=2),)
         return (
-            Heading(title),
+            Text(self.verdict()),
             Table(headers, [_row(cut) for cut in (*self.cut_offs, self.all_runs)]),
             *refusals((format_flops(cut.flops), cut.refused) for cut in self.cut_offs if cut.refused),
             *moves,

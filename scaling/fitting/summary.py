@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -125,18 +126,23 @@ def summarise_fit(
     doubts = fit.findings if findings is None else findings
     figure = compute_optimal_figure(fit) if figures else None
     checks = [(tr("hold-out"), held_out), (tr("others"), compared)]
-    verdicts = [*beside, *((name, check.verdict()) for name, check in checks if check)]
+    verdicts = [(name, check.verdict()) for name, check in checks if check]
+    most = max(1, MOST_DOUBTS - len(beside) - len(verdicts))  # what was asked for takes the place of a doubt
     return (
-        *_first_screen(fit, verdicts),
+        *_first_screen(fit, [*verdicts, *beside], MOST_REASONS - len(verdicts)),
         *((figure,) if figure else ()),
-        *first_doubts(doubts, most=max(1, MOST_DOUBTS - len(verdicts))),  # a verdict is a doubt asked for
+        *first_doubts(doubts, most),
         *((Text(tr("wrote {files}", files=", ".join(written)), indent=2),) if written else ()),
         *_joined(fit.sections(), compared),
-        *((Section("holdout", tr("Hold-out"), held_out.summary),) if held_out else ()),
         *(
-            (Section("data", tr("The runs"), lambda: _about_runs(fit, runs, left_out)),)
-            if runs is not None
+            (Section("holdout", tr("Fitted up to a budget, asked for the dearer runs"), held_out.summary),)
+            if held_out
             else ()
+        ),
+        *(
+            ()
+            if runs is None
+            else (Section("data", tr("The runs"), partial(_about_runs, fit, runs, left_out)),)
         ),
         *sections,
         *doubts_section(doubts),
@@ -155,10 +161,10 @@ def _joined(sections: Blocks, compared: Check | None) -> Blocks:
     return (*rest, Section("comparison", title, together))
 
 
-def _first_screen(fit: Fit, verdicts: Sequence[tuple[str, str]] = ()) -> Blocks:
-    """The claim, the law, what it says where the runs end and beyond, and why to trust it."""
-    why = fit.trust()[: MOST_REASONS - len(verdicts)]
-    rows = [(tr("from"), _origin(fit)), *([(tr("trust"), "; ".join(why))] if why else []), *verdicts]
+def _first_screen(fit: Fit, further: Sequence[tuple[str, str]] = (), n_reasons: int = MOST_REASONS) -> Blocks:
+    """The claim, the law, what it says where the runs end and beyond, why to trust it, and what further rows say."""
+    why = fit.trust()[:n_reasons]
+    rows = [(tr("from"), _origin(fit)), *([(tr("trust"), "; ".join(why))] if why else []), *further]
     table = optimum_in_short(fit)
     return (*fit.lead(), Text(""), *table, *((Text(""),) if table else ()), Fields(rows, width=LABELS))
 
@@ -178,7 +184,11 @@ def growth(a: Estimate | None, b: Estimate | None, *, exact: bool = False) -> st
     """The claim of a fit whose optimum is a power of compute, N* ~ C^a and D* ~ C^b; else nothing."""
     if a is None or b is None:
         return ""
-    return tr("N* grows as C^{params}, D* as C^{tokens}.", params=brief(a, exact), tokens=brief(b, exact))
+    return tr(
+        "N* grows as C^{params}, D* as C^{tokens}.",
+        params=brief(a, exact),
+        tokens=brief(b, exact),
+    )
 
 
 def with_numbers(fit: Fit, *, exact: bool = False) -> str:
@@ -233,10 +243,10 @@ def optimum_in_short(fit: Fit) -> Blocks:
         n, d, loss = (_known(fit, quantity, flops) for quantity in ("n_params", "n_tokens", "loss"))
         if n is None or d is None:
             return ()
-        beyond = f"{factor:g}x" if factor > 1 else ""
         told = brief_loss(loss) if loss else ""
-        rows.append((format_flops(flops), beyond, brief_count(n), brief_count(d), told))
-    headers = ("FLOPs", "", "N*", "D*", tr("loss"))
+        at = f"{format_flops(flops)} {factor:g}x" if factor > 1 else format_flops(flops)
+        rows.append((at, brief_count(n), brief_count(d), told))
+    headers = ("FLOPs", "N*", "D*", tr("loss"))
     return (Table(headers, rows, left=len(headers)),)
 
 

@@ -116,15 +116,15 @@ class IsoflopFit(LinesFace):
     def trust(self) -> list[str]:
         said = []
         if self.refused:
-            said.append(tr("{n} more budgets have no clear minimum", n=len(self.refused)))
+            n = len(self.refused)
+            said.append(tr("{budgets} without a clear minimum left out", budgets=counted(n, "budget")))
         if self.bias is not None:
-            moved = f"{self.bias.params_exponent:+.3f}"
             said.append(
                 tr(
-                    "the shape of a {kind} moves the exponent by {moved}: intervals {hold}",
+                    "a {kind} on these sizes is off by {share:.2g} of an interval, which {holds}",
                     kind=self.valley,
-                    moved=moved,
-                    hold=tr("hold") if self.bias.holds else tr("are too narrow"),
+                    share=self.bias.worst_share,
+                    holds=tr("holds") if self.bias.holds else tr("is too narrow"),
                 )
             )
         if (a := self._surface_exponent) is not None:

@@ -231,7 +231,8 @@ class ParametricFit(FitFace):
         exponents = [other.params_exponent for other in self.alternatives]
         if exponents:
             low, high = f"{min(exponents):.3f}", f"{max(exponents):.3f}"
-            said.append(tr("{low} to {high} by other objectives", low=low, high=high))
+            both = low if low == high else tr("{low} to {high}", low=low, high=high)
+            said.append(tr("{exponents} by other objectives", exponents=both))
         return said
 
     def sections(self) -> Blocks:
