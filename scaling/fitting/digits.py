@@ -136,13 +136,14 @@ def brief_count(estimate: Estimate) -> str:
 
 
 def brief_loss(estimate: Estimate) -> str:
-    """2.198 ±0.013; both ends where the interval is lopsided."""
+    """2.198 ±0.013; 2.23 +0.04-0.06 where the interval is lopsided."""
     interval = estimate.interval
-    if interval is None or not interval.bounded or interval.half_width == 0:
+    if interval is None or not interval.bounded or not interval.contains(estimate.value):
         return brief(estimate)
-    sides = sorted((estimate.value - interval.low, interval.high - estimate.value))
-    if sides[0] <= 0 or sides[1] > SYMMETRIC * sides[0]:
-        return brief(estimate)
+    up, down = interval.high - estimate.value, estimate.value - interval.low
+    if max(up, down) > SYMMETRIC * min(up, down) and max(up, down) > LEAST_LOSS_ERROR:
+        decimals = max(0, -math.floor(math.log10(max(up, down))))
+        return f"{estimate.value:.{decimals}f} +{up:.{decimals}f}-{down:.{decimals}f}"
     error = max(interval.half_width, LEAST_LOSS_ERROR)  # rounded up, where smaller
     digits = _digits_of(error) if error > 10 * LEAST_LOSS_ERROR else 1
     return f"{by_error(estimate.value, error, digits)} ±{by_error(error, error, digits)}"

@@ -193,7 +193,7 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if convention.params == "unknown":
         yield warning(
             code="unknown-convention",
-            short="does N count embeddings? The exponent hangs on it: --params-convention",
+            short="say what N counts, it moves the exponent: --params-convention",
             message="the table does not say whether n_params counts embeddings; by the count one set of runs gives an "
             "N exponent of .37, .54 or .70. Say which: --params-convention total or non_embedding (in Python "
             "params_convention=).",

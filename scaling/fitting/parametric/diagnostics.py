@@ -189,7 +189,7 @@ def lack_of_fit_message(test: FTest) -> str:
 
 
 def lack_of_fit_short(test: FTest) -> str:
-    return f"the runs reject the form of the law (p = {test.p_value:.1g}): try --compare-laws"
+    return f"the runs reject this form of law (p = {test.p_value:.1g}): --compare-laws"
 
 
 def pure_error_message(residuals: ResidualSummary) -> str:
