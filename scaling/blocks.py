@@ -160,7 +160,7 @@ def screen(blocks: Sequence[Block], show: Sequence[str] = ()) -> Iterator[Block]
                 yield block
             elif not told:
                 told = True
-                yield Fields(((tr("more"), f"--show {','.join((*sections, 'all'))}"),))
+                yield Fields(((tr("more"), f"--show {','.join((*sections, 'all'))}"),), indent=0)
         return
     for name in show:
         if name not in sections and name != "all":

@@ -126,8 +126,8 @@ class Demo:
                 _plan(self.surface),
             ),
             Section("coefficients", tr("The law (Approach 3), beside the truth"), self._coefficients),
-            Code(first, label=tr("  next"), indent=2),
-            Code(f"scaling plan --flops {target} --law fit.json", indent=8),
+            Code(first, label=tr("next"), indent=2),
+            Code(f"scaling plan --flops {target} --law fit.json", indent=6),
         )
 
     def _coefficients(self) -> Blocks:

@@ -65,8 +65,9 @@ SECTIONS = (
 )
 MOST_GROUPS = 100  # a column with more different values tells runs apart, not groups of them
 NOT_NAMED = "(none)"
-SHOWN_GROUPS = 11  # on a first screen, of 20 lines
-MOST_COEFFICIENTS, LONGEST_GROUP = 3, 12  # columns; characters of a name: what 72 columns have room for
+SHOWN_GROUPS = 9  # on a first screen, of 20 lines
+LONGEST_GROUP = 18  # characters of a name: what 72 columns have room for
+MOST_COEFFICIENTS = {True: 1, False: 4}  # columns there, beside an exponent and without
 # what a table shows that a fit of this method deals with: refused with the reason, or what it is made of
 COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-decay"}}
 
@@ -447,7 +448,7 @@ class Groups:
                 tr("Every group"),
                 lambda: (_groups_table(self.column, self.fitted), *refusals(refused)),
             ),
-            *((Code(shown, tr("  next"), indent=2, one_line=True),) if named is not None else ()),
+            *((Code(shown, tr("next"), indent=2, one_line=True),) if named is not None else ()),
         )
 
     def _claim(self) -> str:
@@ -457,16 +458,16 @@ class Groups:
             return tr("{n} of {column} fitted, each on its own.", n=n, column=self.column)
         low, high = (end(exponents, key=lambda name: exponents[name]) for end in (min, max))
         if low == high:
-            told = tr("N* grows as C^{a:.3f} ({name})", a=exponents[low], name=low)
+            told = tr("N* grows as C^{a:.3f} ({name})", a=exponents[low], name=_cut(low))
         else:
             told = tr(
                 "N* grows as C^{a:.3f} ({low}) to C^{b:.3f} ({high})",
                 a=exponents[low],
-                low=low,
+                low=_cut(low),
                 b=exponents[high],
-                high=high,
+                high=_cut(high),
             )
-        return tr("{told}, over {n} of {column}.", told=told, n=n, column=self.column)
+        return tr("{told}, over {n} of {column}.", told=told, n=n, column=_cut(self.column))
 
 
 def _fit_groups(table: RunsTable, options: FitOptions, column: str) -> Groups:
@@ -526,7 +527,7 @@ def _groups_table(column: str, fitted: Sequence[tuple[Group, Fit]], *, briefly: 
     first = fitted[0][1]
     of_coefficients = first.method in ("parametric", "law")
     names = [n for n in first.law.family.names if of_coefficients and n not in ("A", "B")]
-    names = names[:MOST_COEFFICIENTS] if briefly else names
+    names = names[: MOST_COEFFICIENTS[first.method != "law"]] if briefly else names
     rows = []
     for group, fit in fitted:
         cells = [_cut(group.name) if briefly else group.name, str(group.n_runs)]
@@ -535,7 +536,7 @@ def _groups_table(column: str, fitted: Sequence[tuple[Group, Fit]], *, briefly: 
         cells += [f"{fit.fixed[n]:g}" if n in fit.fixed else rounded(fit.estimates[n]) for n in names]
         rows.append([*cells, str(sum(f.severity != "note" for f in group.findings))])
     exponent = [] if first.method == "law" else [tr("a of N*"), percent(first)]
-    return Table([column, tr("runs"), *exponent, *names, tr("warnings")], rows)
+    return Table([_cut(column) if briefly else column, tr("runs"), *exponent, *names, tr("warnings")], rows)
 
 
 def _cut(name: str) -> str:

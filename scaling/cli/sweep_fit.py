@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from scaling.blocks import Blocks, Code, Section
+from scaling.blocks import Blocks, Callout, Code, Section
 from scaling.cli.output import Output, give, output_options
 from scaling.cli.sweep_options import SPEC, STORE, design_of, finished_runs, store_of
 from scaling.cli.sweep_options import next_command as sweep_command
 from scaling.errors import PlanError
-from scaling.render.terminal import note, warn
+from scaling.render.terminal import note
 from scaling.translation import counted, tr
 from scaling.units import format_flops
 
@@ -74,7 +74,7 @@ def fit(
     def blocks() -> Blocks:
         written = tr("{names} in {folder}", names=", ".join(FILES.values()), folder=folder)
         again = f"scaling plan --flops {format_flops(flops)} --law {shlex.quote(files['law'])}"
-        section = Section("plan", tr("The plan"), lambda: (*(plan.headline() if plan else ()), Code(again)))
+        section = Section("plan", tr("The plan"), lambda: (*_plan_blocks(plan), Code(again)))
         return found.blocks(sweep_command("verify"), [written], beside=rows, sections=(section,))
 
     def payload() -> dict[str, Any]:
@@ -108,9 +108,13 @@ def _plan(law: Law, flops: float, vocab_size: int) -> Plan | None:
     except PlanError as error:
         note(f"no plan: {error}")
         return None
-    for text in plan.warnings:
-        warn(text)
     return plan
+
+
+def _plan_blocks(plan: Plan | None) -> Blocks:
+    if plan is None:
+        return ()
+    return (*plan.headline(), *(Callout(text, "warning") for text in plan.warnings))
 
 
 def _trained(design: Design, runs: Runs) -> str:

@@ -175,7 +175,7 @@ def summarise_prediction(
         *first_doubts(doubts),
         Section("runs", tr("The runs"), lambda: _all_runs(prediction, runs)),
         *doubts_section(doubts),
-        *((Code(next_command, tr("  next"), indent=2, one_line=True),) if next_command else ()),
+        *((Code(next_command, tr("next"), indent=2, one_line=True),) if next_command else ()),
     )
 
 

@@ -132,7 +132,7 @@ def summarise_fit(
         *_first_screen(fit, [*verdicts, *beside], MOST_REASONS - len(verdicts)),
         *((figure,) if figure else ()),
         *first_doubts(doubts, most),
-        *((Text(tr("wrote {files}", files=", ".join(written)), indent=2),) if written else ()),
+        *((Text(tr("wrote {files}", files=", ".join(written))),) if written else ()),
         *_joined(fit.sections(), compared),
         *(
             (Section("holdout", tr("Fitted up to a budget, asked for the dearer runs"), held_out.summary),)
@@ -146,7 +146,7 @@ def summarise_fit(
         ),
         *sections,
         *doubts_section(doubts),
-        *((Code(next_command, tr("  next"), indent=2, one_line=True),) if next_command else ()),
+        *((Code(next_command, tr("next"), indent=2, one_line=True),) if next_command else ()),
     )
 
 
@@ -197,7 +197,8 @@ def with_numbers(fit: Fit, *, exact: bool = False) -> str:
     told |= {name: f"{value:g}" for name, value in fit.fixed.items()}
     names = sorted(told, key=len, reverse=True)
     formula = fit.law.family.formula
-    return re.sub(rf"(?<!\w)({'|'.join(map(re.escape, names))})(?!\w)", lambda m: told[m[0]], formula)
+    said = re.sub(rf"(?<!\w)({'|'.join(map(re.escape, names))})(?!\w)", lambda m: told[m[0]], formula)
+    return said.replace("= 0 + ", "= ")
 
 
 def compute_optimal_figure(fit: Fit) -> Figure | None:
