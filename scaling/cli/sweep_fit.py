@@ -134,8 +134,12 @@ def _trained(design: Design, runs: Runs) -> str:
 def _planned(plan: Plan) -> str:
     from scaling.units import format_params, format_tokens
 
-    told = {"n": format_params(plan.point.n_params), "d": format_tokens(plan.point.n_tokens)}
-    said = tr("{n} parameters on {d} tokens for {flops} FLOPs", flops=format_flops(plan.point.flops), **told)
+    said = tr(
+        "{n} parameters on {d} tokens for {flops} FLOPs",
+        n=format_params(plan.point.n_params),
+        d=format_tokens(plan.point.n_tokens),
+        flops=format_flops(plan.point.flops),
+    )
     return said if plan.point.loss is None else tr("{said}: loss {loss:.3f}", said=said, loss=plan.point.loss)
 
 

@@ -18,6 +18,7 @@ TWO_DIGITS_UP_TO = (
     35  # of the first two digits of an error (Particle Data Group 2024, sec. 5.3): else one is enough
 )
 LEAST_DIGITS, MOST_DIGITS = 2, 3  # of a number of parameters or tokens on a first screen
+LOPSIDED = 0.02  # nats per token: two decimals tell the sides of a longer one apart
 LEAST_LOSS_ERROR = 1e-3  # nats per token that a first screen tells apart: seeds differ by more
 SYMMETRIC = 1.25  # the longer side of an interval over the shorter one, up to which one number tells both
 
@@ -141,9 +142,8 @@ def brief_loss(estimate: Estimate) -> str:
     if interval is None or not interval.bounded or not interval.contains(estimate.value):
         return brief(estimate)
     up, down = interval.high - estimate.value, estimate.value - interval.low
-    if max(up, down) > SYMMETRIC * min(up, down) and max(up, down) > LEAST_LOSS_ERROR:
-        decimals = max(0, -math.floor(math.log10(max(up, down))))
-        return f"{estimate.value:.{decimals}f} +{up:.{decimals}f}-{down:.{decimals}f}"
+    if max(up, down) > SYMMETRIC * min(up, down) and max(up, down) > LOPSIDED:
+        return f"{estimate.value:.2f} +{up:.2f}-{down:.2f}"
     error = max(interval.half_width, LEAST_LOSS_ERROR)  # rounded up, where smaller
     digits = _digits_of(error) if error > 10 * LEAST_LOSS_ERROR else 1
     return f"{by_error(estimate.value, error, digits)} ±{by_error(error, error, digits)}"

@@ -141,10 +141,15 @@ class LawFit(FitFace):
         if len(inputs) != 1 or (alpha := self.estimates.get("alpha")) is None:
             return ""
         floor = self.estimates.get(FLOOR)
-        falls = {"quantity": inputs[0], "alpha": brief(alpha)}
+        quantity, exponent = inputs[0], brief(alpha)
         if floor is None or not floor.value:
-            return tr("The loss falls as 1 / {quantity}^{alpha}.", **falls)
-        return tr("The loss falls as 1 / {quantity}^{alpha} towards {floor}.", floor=brief(floor), **falls)
+            return tr("The loss falls as 1 / {quantity}^{exponent}.", quantity=quantity, exponent=exponent)
+        return tr(
+            "The loss falls as 1 / {quantity}^{exponent} towards {floor}.",
+            quantity=quantity,
+            exponent=exponent,
+            floor=brief(floor),
+        )
 
     def fitted_through(self) -> str:
         return counted(self.n_runs, "run")
