@@ -302,3 +302,39 @@ def test_no_coefficient_is_printed_with_fewer_digits_because_its_error_is_smalle
     for less, more in itertools.pairwise(shown):
         for name, text in less.items():
             assert len(text.rstrip(".")) >= len(more[name].rstrip("."))
+
+
+def test_a_prediction_and_the_demo_stand_on_twenty_lines_with_the_score_first(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call("fit", table, "-o", "fit.json")
+    score = json.loads(call("predict", "fit.json", table, "--json"))["summary"]
+    for width in (72, 80, 100, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        for words in (("predict", "fit.json", "runs.csv"), ("predict", "kaplan", "runs.csv"), ("demo",)):
+            lines = call(*words).splitlines()
+            assert len(lines) <= 20, "\n".join(lines)
+            assert max(map(len, lines)) <= width
+    first = " ".join(call("predict", "fit.json", "runs.csv").split())
+    error = 100 * score["mean_absolute_error_fraction"]
+    assert first.startswith(f"fit.json on 54 runs: mean absolute error {error:.2g} %, bias")
+
+
+def test_tables_to_paste_hold_what_the_json_holds(table: Path, tmp_path: Path) -> None:
+    import io
+
+    import pandas as pd
+
+    law = tmp_path / "fit.json"
+    told = json.loads(call("fit", table, "--json"))
+    frame = pd.read_csv(io.StringIO(call("fit", table, "--csv", "-o", law))).set_index("name")
+    assert frame["value"][["E", "alpha"]].to_dict() == pytest.approx(
+        {name: told["coefficients"][name] for name in ("E", "alpha")}
+    )
+    assert frame.loc["params_exponent", "low"] == pytest.approx(told["params_exponent"]["interval"]["low"])
+    runs = json.loads(call("predict", law, table, "--json"))["runs"]
+    rows = pd.read_csv(io.StringIO(call("predict", law, table, "--csv")))
+    assert rows["run_id"].tolist() == [run["run_id"] for run in runs]
+    assert rows["predicted_loss"].tolist() == pytest.approx([run["predicted_loss"] for run in runs])
+    assert "| params_exponent |" in call("fit", table, "--table", "markdown")
