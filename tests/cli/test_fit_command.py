@@ -308,11 +308,11 @@ def test_a_prediction_and_the_demo_stand_on_twenty_lines_with_the_score_first(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    call("fit", table, "-o", "fit.json")
+    call("fit", "runs.csv", "-o", "fit.json")
     score = json.loads(call("predict", "fit.json", table, "--json"))["summary"]
     for width in (72, 80, 100, 140):
         monkeypatch.setenv("COLUMNS", str(width))
-        for words in (("predict", "fit.json", "runs.csv"), ("predict", "kaplan", "runs.csv"), ("demo",)):
+        for words in (("predict", "fit.json", "runs.csv"), ("predict", "besiroglu", "runs.csv"), ("demo",)):
             lines = call(*words).splitlines()
             assert len(lines) <= 20, "\n".join(lines)
             assert max(map(len, lines)) <= width
