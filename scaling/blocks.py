@@ -118,9 +118,9 @@ def finding_callouts(findings: Sequence[Finding]) -> Blocks:
     return tuple(Callout(f.message, f.severity, f.code, f.source) for f in gravest_first(findings))
 
 
-def first_doubts(findings: Sequence[Finding]) -> Blocks:
+def first_doubts(findings: Sequence[Finding], most: int = MOST_DOUBTS) -> Blocks:
     """The gravest findings, each in a line or two, and how many more the section `doubts` tells."""
-    shown = gravest_first(findings)[:MOST_DOUBTS]
+    shown = gravest_first(findings)[:most]
     more = len(findings) - len(shown)
     rest = (Text(tr("and {n} more: --show doubts", n=more), "faint", indent=4),) if more else ()
     return (*(Callout(f.in_short, f.severity) for f in shown), *rest)
@@ -160,7 +160,10 @@ def screen(blocks: Sequence[Block], show: Sequence[str] = ()) -> Iterator[Block]
                 yield block
             elif not told:
                 told = True
-                yield Fields(((tr("more"), f"--show {','.join((*sections, 'all'))}"),))
+                yield Fields(
+                    ((tr("more"), tr("--show SECTION: {names}", names=", ".join((*sections, "all")))),),
+                    indent=0,
+                )
         return
     for name in show:
         if name not in sections and name != "all":

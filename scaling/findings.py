@@ -40,7 +40,7 @@ class Finding:
             m.start() for m in _CLAUSE_END.finditer(self.message) if LEAST_SHORT <= m.start() <= LONGEST_SHORT
         ]
         end = max(ends, default=self.message.rfind(" ", 0, LONGEST_SHORT))
-        return self.message[:end] + (".." if self.message[end:].startswith(".") else " ...")
+        return f"{self.message[:end]} ..."
 
     def to_dict(self) -> dict[str, Any]:
         return fields_of(self, leave_out=("short",))

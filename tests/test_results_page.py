@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import scaling
+from scaling.blocks import screen
 from scaling.reference.example import write_example_runs
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
@@ -19,5 +20,5 @@ def test_the_page_shows_the_summary_as_the_renderers_write_it(
     write_example_runs(Path("runs.csv"))
     summary = scaling.fit_isoflop(scaling.load_runs("runs.csv")).summary()
     page = PAGE.read_text(encoding="utf-8")
-    assert f"```text\n{scaling.render_terminal(summary)}\n```" in page
+    assert f"```text\n{scaling.render_terminal(screen(summary))}\n```" in page
     assert page.endswith(scaling.render_markdown(summary).rstrip("\n") + "\n")

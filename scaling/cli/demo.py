@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.blocks import Blocks, Code, Fields, Heading, Table, Text
-from scaling.render.terminal import say, show, show_json
+from scaling.blocks import Blocks, Code, Fields, Section, Table, Text
+from scaling.cli.output import Output, give, output_options
+from scaling.render.terminal import say, show_json
 from scaling.translation import tr
 from scaling.units import format_flops, format_params, format_tokens, round_by_error
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from scaling.fitting.parametric.result import ParametricFit
     from scaling.fitting.results import Estimate
 
@@ -25,21 +29,21 @@ TARGET_FLOPS = 1e22  # about 30 times the largest example run
     "--write", "path", type=click.Path(path_type=Path, dir_okay=False), help="Write the example runs as CSV."
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the fits beside the truth as JSON.")
-def demo(path: Path | None, force: bool, as_json: bool) -> None:
+@output_options("coefficients")
+def demo(path: Path | None, force: bool, output: Output) -> None:
     """Fit and plan on example runs. They are generated from a planted law with noise, not trained."""
     from scaling.cli.tables import write_file
     from scaling.reference.example import example_runs_text
 
     if path is not None:
         write_file(path, example_runs_text(), force)
-        if as_json:
+        if output.as_json:
             show_json({"kind": "demo", "path": path})
         else:
             say(tr("wrote {path}: example runs from a planted law. Next: scaling fit {path}", path=path))
         return
     fits = _fit_all()
-    show_json(fits.to_dict()) if as_json else show(*fits.summary())
+    give(output, fits.summary, fits.to_dict, fits.to_frame)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,40 +69,72 @@ class Demo:
             "plan": {"flops": TARGET_FLOPS} | {q: _beside(e, getattr(best, q)) for q, e in at.items()},
         }
 
+    def to_frame(self) -> DataFrame:
+        """A row a quantity: fitted value, ends of its interval, the truth."""
+        import pandas as pd
+
+        told = self.to_dict()
+        groups = ("coefficients", "params_exponent")
+        plan = {name: told["plan"][name] for name in ("n_params", "n_tokens", "loss")}
+        found = {f"{group} {name}": e for group in groups for name, e in told[group].items()}
+        found |= {f"plan {name}": e for name, e in plan.items()}
+        rows = [
+            {
+                "quantity": name,
+                "value": e["value"],
+                **{end: e["interval"][end] if e["interval"] else None for end in ("low", "high")},
+                "truth": e["truth"],
+            }
+            for name, e in found.items()
+        ]
+        return pd.DataFrame(rows)
+
     def summary(self) -> Blocks:
-        """The fitted law and its plan, each number beside the planted one."""
+        """What was planted, what three ways of fitting find of it, and the plan, beside the truth."""
+        from scaling.fitting.digits import rounded
         from scaling.reference.example import NOISE_SD, PLANTED_LAW
 
         truth = PLANTED_LAW
         planted = tr(
-            "{demo.n_runs} example runs, generated (not trained) from L = {law.E} + {law.A:g} / N^{law.alpha} + "
-            "{law.B:g} / D^{law.beta} with {percent:g} % noise. Everything below is fitted as if that were unknown.",
+            "{demo.n_runs} example runs, generated (not trained) from a known law with {percent:g} % noise; "
+            "what is found as if it were unknown:",
             demo=self,
-            law=truth,
             percent=100 * NOISE_SD,
         )
+        c = {name: rounded(e) for name, e in self.surface.estimates.items()}
+        laws = [
+            (tr("planted"), f"L = {truth.E} + {truth.A:g} / N^{truth.alpha} + {truth.B:g} / D^{truth.beta}"),
+            (tr("fitted"), f"L = {c['E']} + {c['A']} / N^{c['alpha']} + {c['B']} / D^{c['beta']}"),
+        ]
         names = {
-            "envelope": tr("Approach 1: envelope of training curves"),
-            "isoflop": tr("Approach 2: IsoFLOP valleys"),
-            "parametric": tr("Approach 3: the surface"),
+            "envelope": tr("training curves (Approach 1)"),
+            "isoflop": tr("equal-compute valleys (2)"),
+            "parametric": tr("one surface (3)"),
         }
-        interval = tr("95 % interval")
-        coefficients = [_row(name, e, getattr(truth, name)) for name, e in self.surface.estimates.items()]
         exponents = [_row(names[m], e, truth.params_exponent) for m, e in self.exponents.items()]
         target = format_flops(TARGET_FLOPS)
         first = "scaling demo --write runs.csv && scaling fit runs.csv -o fit.json"
+        interval = tr("95 %")
         return (
             Text(planted),
-            Heading(tr("the law (Approach 3), beside the truth")),
-            Table(("", tr("fitted"), interval, tr("truth"), ""), coefficients),
-            Heading(tr("the exponent of N*, three ways")),
-            Table(("", "a", interval, tr("truth"), ""), exponents),
-            Heading(tr("the plan for {flops} FLOPs, 30 times the largest run", flops=target)),
-            Fields(_plan(self.surface)),
+            Fields(laws),
             Text(""),
+            Table((tr("N* grows as C^a"), "a", interval, tr("truth"), ""), exponents),
+            Text(""),
+            Table(
+                (tr("{flops} FLOPs, 30 times beyond", flops=target), tr("plan"), interval, tr("truth"), ""),
+                _plan(self.surface),
+            ),
+            Section("coefficients", tr("The law (Approach 3), beside the truth"), self._coefficients),
             Code(first, label=tr("next"), indent=2),
             Code(f"scaling plan --flops {target} --law fit.json", indent=6),
         )
+
+    def _coefficients(self) -> Blocks:
+        from scaling.reference.example import PLANTED_LAW
+
+        rows = [_row(name, e, getattr(PLANTED_LAW, name)) for name, e in self.surface.estimates.items()]
+        return (Table(("", tr("fitted"), tr("95 % interval"), tr("truth"), ""), rows),)
 
 
 def _fit_all() -> Demo:
@@ -123,21 +159,22 @@ def _beside(estimate: Estimate, truth: float) -> dict[str, Any]:
     return {**estimate.to_dict(), "truth": truth, "inside": inside}
 
 
-def _plan(surface: ParametricFit) -> list[tuple[str, str]]:
+def _plan(surface: ParametricFit) -> list[tuple[str, str, str, str, str]]:
+    from scaling.fitting.digits import span
     from scaling.reference.example import PLANTED_LAW
 
     best = PLANTED_LAW.allocate(TARGET_FLOPS)
-    fields = []
-    for name, form in {"n_params": format_params, "n_tokens": format_tokens, "loss": "{:.4f}".format}.items():
-        estimate = surface.estimate(name, flops=TARGET_FLOPS)
-        assert estimate.interval is not None
-        ends = estimate.interval
-        value, low, high, truth = map(form, (estimate.value, ends.low, ends.high, getattr(best, name)))
-        text = tr(
-            "{value} (95 %: {low} to {high}); truth {truth}", value=value, low=low, high=high, truth=truth
-        )
-        fields.append((name, text))
-    return fields
+    forms: dict[str, tuple[str, Callable[[float], str]]] = {
+        "n_params": (tr("parameters"), format_params),
+        "n_tokens": (tr("tokens"), format_tokens),
+        "loss": (tr("loss"), "{:.4f}".format),
+    }
+    rows = []
+    for name, (label, form) in forms.items():
+        estimate, truth = surface.estimate(name, flops=TARGET_FLOPS), getattr(best, name)
+        told = tr("inside") if estimate.interval and estimate.interval.contains(truth) else tr("outside")
+        rows.append((label, form(estimate.value), span(estimate.interval, form), form(truth), told))
+    return rows
 
 
 def _row(name: str, estimate: Estimate, truth: float) -> tuple[str, str, str, str, str]:

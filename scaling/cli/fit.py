@@ -6,12 +6,13 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.blocks import Blocks, Code, Heading, Shown, Table, Text
+from scaling.blocks import Blocks, Code, Section, Table, Text
 from scaling.cli.fit_options import (
     DEFAULT_LEVEL,
     METHODS,
@@ -25,6 +26,7 @@ from scaling.cli.fit_options import (
     parse_held,
     without_floor,
 )
+from scaling.cli.output import Output, give, output_options
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import (
     Number,
@@ -37,19 +39,38 @@ from scaling.cli.tables import (
 )
 from scaling.errors import DataError, FitError, ScalingError, UnknownNameError, UsageError
 from scaling.jsonable import jsonable
-from scaling.render.terminal import show, show_json
-from scaling.translation import tr
+from scaling.translation import counted, tr
 from scaling.units import format_flops
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from scaling.findings import Finding
     from scaling.fitting.comparison import LawComparison
+    from scaling.fitting.diagnose import ResidualDiagnostics
     from scaling.fitting.extrapolation import Extrapolation
+    from scaling.fitting.line_diagnostics import LinesDiagnostics
     from scaling.fitting.results import Fit
     from scaling.runs import Runs
 
+# of the first screen of any method, and of --by
+SECTIONS = (
+    "coefficients",
+    "residuals",
+    "comparison",
+    "valleys",
+    "curves",
+    "holdout",
+    "diagnostics",
+    "data",
+    "doubts",
+    "groups",
+)
 MOST_GROUPS = 100  # a column with more different values tells runs apart, not groups of them
 NOT_NAMED = "(none)"
+SHOWN_GROUPS = 9  # on a first screen, of 20 lines
+LONGEST_GROUP = 18  # characters of a name: what 72 columns have room for
+MOST_COEFFICIENTS = {True: 1, False: 4}  # columns there, beside an exponent and without
 # what a table shows that a fit of this method deals with: refused with the reason, or what it is made of
 COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-decay"}}
 
@@ -131,21 +152,25 @@ COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-
     help="Fit each group of this column (a corpus, a tokenizer) and print one table of the fits.",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the fit; --law reads it."
+    "-o",
+    "--output",
+    "law_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the fit; --law reads it.",
 )
 @click.option(
     "--plot", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the fit (png, svg, pdf)."
 )
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@output_options(*SECTIONS)
 def fit(
     options: TableOptions,
     by: str | None,
-    output: Path | None,
+    law_file: Path | None,
     picture: Path | None,
     diagnostics: bool,
     force: bool,
-    as_json: bool,
+    output: Output,
     **given: Any,
 ) -> None:
     """Fit a scaling law to RUNS: a table (CSV, JSON, xlsx, Parquet ...; - is standard input) of runs."""
@@ -154,31 +179,32 @@ def fit(
     chosen = FitOptions(**given)
     if options.final and not chosen.fits_final_rows:
         raise UsageError("--method envelope fits whole training curves; leave --final out.")
-    if by is not None and (output or picture or diagnostics or chosen.held_out or chosen.compare):
+    if by is not None and (law_file or picture or diagnostics or chosen.held_out or chosen.compare):
         raise UsageError(
             f"--by prints one table of fits and takes no -o, --plot, --diagnostics, --holdout-above or --compare-laws. "
             f"Fit one group with them: --only {by}=VALUE."
         )
-    refuse_overwrite(force, output, picture)
+    refuse_overwrite(force, law_file, picture)
     with waiting_for(f"reading {options.table}"):
         inputs = () if by_default else chosen.inputs
         table = read_table(options, final=chosen.fits_final_rows, inputs=inputs)
     if by_default and table.runs.absent:
         chosen, table = _of_one_quantity(chosen, table)
     if by is not None:
-        _fit_groups(table, chosen, by, _command(options, chosen), as_json)
+        groups = _fit_groups(table, chosen, by)
+        command = _command(options, chosen)
+        give(output, lambda: groups.summary(command), groups.to_dict, groups.to_frame)
         return
     found = fit_table(table, chosen, every_row=options.final is False)
     if diagnostics:
         found = replace(found, diagnosed=diagnose(found))
-    if output:
-        write_fit(found, output, force)
+    if law_file:
+        write_fit(found, law_file, force)
     if picture:
         draw(found, picture)
-    if as_json:
-        show_json(found.to_dict())
-    else:
-        show(*found.blocks(next_command(found.fit, options, chosen, output)))
+    written = [str(path) for path in (law_file, picture) if path]
+    further = partial(next_command, found.fit, options, chosen, law_file)
+    give(output, lambda: found.blocks(further(), written), found.to_dict, found.to_frame)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +216,7 @@ class TableFit:
     findings: Sequence[Finding]  # of the fit, then of the table
     held_out: Extrapolation | None
     compared: LawComparison | None
-    diagnosed: Shown | None = None
+    diagnosed: LinesDiagnostics | ResidualDiagnostics | None = None
 
     def to_dict(self) -> dict[str, Any]:
         checks = {"extrapolation": self.held_out, "comparison": self.compared, "diagnostics": self.diagnosed}
@@ -201,20 +227,34 @@ class TableFit:
             **{name: jsonable(check) for name, check in checks.items() if check},
         }
 
-    def blocks(self, next_command: str = "") -> Blocks:
+    def to_frame(self) -> DataFrame:
+        """A row a coefficient and exponent, named."""
+        return self.fit.to_frame().rename_axis("name").reset_index()
+
+    def blocks(
+        self,
+        next_command: str = "",
+        written: Sequence[str] = (),
+        *,
+        beside: Sequence[tuple[str, str]] = (),
+        sections: Blocks = (),
+    ) -> Blocks:
         from scaling.fitting.summary import summarise_fit
 
-        summary = summarise_fit(
+        return summarise_fit(
             self.fit,
             runs=self.table.runs,
             left_out=self.table.left_out,
             findings=self.findings,
             held_out=self.held_out,
             compared=self.compared,
+            diagnosed=self.diagnosed,
+            beside=beside,
+            written=written,
+            sections=sections,
             next_command=next_command,
             figures=False,
         )
-        return (*summary, *(self.diagnosed.summary() if self.diagnosed else ()))
 
 
 def fit_table(table: RunsTable, options: FitOptions, *, every_row: bool = False) -> TableFit:
@@ -229,7 +269,7 @@ def fit_table(table: RunsTable, options: FitOptions, *, every_row: bool = False)
     return TableFit(fit=fit, table=table, findings=findings, held_out=held_out, compared=compared)
 
 
-def diagnose(found: TableFit) -> Shown:
+def diagnose(found: TableFit) -> LinesDiagnostics | ResidualDiagnostics:
     """What --diagnostics adds; loads statsmodels."""
     with waiting_for("checking the fit"):
         from scaling.fitting.diagnose import diagnose_fit
@@ -292,6 +332,7 @@ def _of_one_quantity(options: FitOptions, table: RunsTable) -> tuple[FitOptions,
     of_steps = "; the table has steps: --tokens-per-step NUMBER makes tokens of them" if has_steps else ""
     chosen = Finding(
         code="one-quantity",
+        short=f"the table holds {present} alone: fitted by its power law with a floor",
         severity="warning" if near else "note",
         message=f"the table holds {present} and the loss, and no {' and no '.join(missing)}: fitted by the power law "
         f"of {present} with a floor (--law {law}). {question} --column {column}{of_steps}.",
@@ -332,19 +373,19 @@ def _command(options: TableOptions, chosen: FitOptions) -> str:
     return f"scaling fit {options.as_arguments()} {chosen.as_arguments()}".strip()
 
 
-def next_command(fit: Fit, options: TableOptions, chosen: FitOptions, output: Path | None) -> str:
+def next_command(fit: Fit, options: TableOptions, chosen: FitOptions, written: Path | None) -> str:
     """The same fit written to a file, and what that is good for."""
     if bare := without_floor(chosen, fit):
         return _command(options, bare)
-    from scaling.fitting.summary import largest_budget
+    from scaling.fitting.sections import largest_budget
 
-    law_file = "fit.json" if output is None else shlex.quote(str(output))
+    law_file = "fit.json" if written is None else shlex.quote(str(written))
     flops = format_flops(float(f"{10 * largest_budget(fit):.1g}")) if fit.has_optimum else ""
     if flops and _can_plan(fit, float(flops)):
         use = f"scaling plan --flops {flops} --law {law_file}"
     else:  # a law of one quantity splits no budget, but says what loss other runs reach
         use = f"scaling predict {law_file} {options.as_arguments()}"
-    return use if output else f"{_command(options, chosen)} -o fit.json && {use}"
+    return use if written else f"{_command(options, chosen)} -o fit.json && {use}"
 
 
 def _can_plan(fit: Fit, flops: float) -> bool:
@@ -377,17 +418,87 @@ class Group:
         return {**self.fit.to_dict(), "findings": jsonable(self.findings), "refused": None}
 
 
-def _fit_groups(table: RunsTable, options: FitOptions, column: str, command: str, as_json: bool) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """The fits of the groups of a column; at least one group has one."""
+
+    column: str
+    groups: Sequence[Group]
+
+    @property
+    def fitted(self) -> list[tuple[Group, Fit]]:
+        return [(group, group.fit) for group in self.groups if group.fit is not None]
+
+    def to_dict(self) -> dict[str, Any]:
+        groups = {group.name: group.to_dict() for group in self.groups}
+        return {"kind": "fits", "by": self.column, "groups": groups}
+
+    def to_frame(self) -> DataFrame:
+        """A row a group: its runs, then value, low and high of each coefficient and exponent; NaN without a fit."""
+        import pandas as pd
+
+        rows = {}
+        for group in self.groups:
+            cells: dict[str, Any] = {"n_runs": group.n_runs}
+            if group.fit is not None:
+                for name, row in group.fit.to_frame().iterrows():
+                    cells |= {str(name): row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
+            rows[group.name] = {**cells, "refused": group.refused}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.column).reset_index()
+
+    def summary(self, command: str) -> Blocks:
+        """The claim over the groups, one row a group, and the command that shows one of them whole."""
+        from scaling.fitting.sections import refusals
+
+        n_refused = len(self.groups) - len(self.fitted)
+        named = next((group.name for group, _ in self.fitted if group.name != NOT_NAMED), None)
+        shown = f"{command} --only {shlex.quote(f'{self.column}={named}')}"
+        said = tr("{groups} not fitted: --show groups tells why", groups=counted(n_refused, "group"))
+        more = len(self.fitted) - SHOWN_GROUPS
+        every = tr("and {n} more: --show groups", n=more)
+        refused = [(g.name, f"not fitted. {g.refused}") for g in self.groups if g.refused is not None]
+        return (
+            Text(self._claim(), "strong"),
+            Text(self.fitted[0][1].law.family.formula),
+            Text(""),
+            _groups_table(self.column, self.fitted[:SHOWN_GROUPS], briefly=True),
+            *((Text(every, "faint", indent=2),) if more > 0 else ()),
+            *((Text(said, indent=2),) if n_refused else ()),
+            Section(
+                "groups",
+                tr("Every group"),
+                lambda: (_groups_table(self.column, self.fitted), *refusals(refused)),
+            ),
+            *((Code(shown, tr("next"), indent=2, one_line=True),) if named is not None else ()),
+        )
+
+    def _claim(self) -> str:
+        exponents = {g.name: a.value for g, fit in self.fitted if (a := fit.params_exponent) is not None}
+        n = counted(len(self.fitted), "group")
+        if not exponents:
+            return tr("{n} of {column} fitted, each on its own.", n=n, column=self.column)
+        low, high = (end(exponents, key=lambda name: exponents[name]) for end in (min, max))
+        if low == high:
+            told = tr("N* grows as C^{a:.3f} ({name})", a=exponents[low], name=_cut(low))
+        else:
+            told = tr(
+                "N* grows as C^{a:.3f} ({low}) to C^{b:.3f} ({high})",
+                a=exponents[low],
+                low=_cut(low),
+                b=exponents[high],
+                high=_cut(high),
+            )
+        return tr("{told}, over {n} of {column}.", told=told, n=n, column=_cut(self.column))
+
+
+def _fit_groups(table: RunsTable, options: FitOptions, column: str) -> Groups:
     with waiting_for(f"fitting the groups of {column}"):
         groups = [
             _group(replace(table, runs=runs), options, name) for name, runs in _parts(table.runs, column)
         ]
     if all(group.refused for group in groups):
         raise FitError(f"no group of {column} can be fitted; {groups[0].name}: {groups[0].refused}")
-    if as_json:
-        show_json({"kind": "fits", "by": column, "groups": {group.name: group.to_dict() for group in groups}})
-        return
-    show(*_groups_text(groups, column, command))
+    return Groups(column=column, groups=groups)
 
 
 def _group(table: RunsTable, options: FitOptions, name: str) -> Group:
@@ -429,29 +540,25 @@ def _name(cell: Any) -> str:
     return f"{cell:.15g}" if isinstance(cell, float) else str(cell).strip()
 
 
-def _groups_text(groups: Sequence[Group], column: str, command: str) -> Blocks:
-    """One row a group, the groups without a fit below, and the command that shows one of them whole."""
-    from scaling.fitting.summary import interval_text, percent, refusals, rounded
+def _groups_table(column: str, fitted: Sequence[tuple[Group, Fit]], *, briefly: bool = False) -> Table:
+    """One row a group; `briefly`: no more columns than a narrow screen has room for."""
+    from scaling.fitting.digits import interval_text, rounded
+    from scaling.fitting.sections import percent
 
-    fitted = [(group, group.fit) for group in groups if group.fit is not None]
     first = fitted[0][1]
     of_coefficients = first.method in ("parametric", "law")
     names = [n for n in first.law.family.names if of_coefficients and n not in ("A", "B")]
+    names = names[: MOST_COEFFICIENTS[first.method != "law"]] if briefly else names
     rows = []
     for group, fit in fitted:
-        cells = [group.name, str(group.n_runs)]
+        cells = [_cut(group.name) if briefly else group.name, str(group.n_runs)]
         if fit.method != "law" and (a := fit.params_exponent):
             cells += [rounded(a), interval_text(a.interval, a.value)]
         cells += [f"{fit.fixed[n]:g}" if n in fit.fixed else rounded(fit.estimates[n]) for n in names]
         rows.append([*cells, str(sum(f.severity != "note" for f in group.findings))])
     exponent = [] if first.method == "law" else [tr("a of N*"), percent(first)]
-    headers = [column, tr("runs"), *exponent, *names, tr("warnings")]
-    refused = [(group.name, f"not fitted. {group.refused}") for group in groups if group.refused is not None]
-    named = next((group.name for group, _ in fitted if group.name != NOT_NAMED), None)
-    shown = f"{command} --only {shlex.quote(f'{column}={named}')}"
-    return (
-        Heading(tr("{formula}, by {column}", formula=first.law.family.formula, column=column)),
-        Table(headers, rows),
-        *refusals(refused),
-        *((Text(""), Code(shown, tr("next"), indent=2, one_line=True)) if named is not None else ()),
-    )
+    return Table([_cut(column) if briefly else column, tr("runs"), *exponent, *names, tr("warnings")], rows)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST_GROUP else name[: LONGEST_GROUP - 1] + "…"

@@ -43,7 +43,9 @@ def output_options(*sections: str, tables: bool = True) -> Callable[[Callable[..
     if tables:
         declared += [
             click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table, unrounded: --table csv."),
-            click.option("--table", type=click.Choice(FORMATS), help="Print a table to paste elsewhere."),
+            click.option(
+                "--table", "as_table", type=click.Choice(FORMATS), help="Print a table to paste elsewhere."
+            ),
         ]
     if sections:
         text = f"Show more than the first screen: {', '.join(sections)} or all; several with commas."
@@ -55,7 +57,7 @@ def output_options(*sections: str, tables: bool = True) -> Callable[[Callable[..
             named, as_json = options.pop("sections", None), options.pop("as_json")
             table = "csv" if options.pop("as_csv", False) else None
             return command(
-                output=_output(named, sections, as_json, table, options.pop("table", None)), **options
+                output=_output(named, sections, as_json, table, options.pop("as_table", None)), **options
             )
 
         for option in reversed(declared):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import click
 
+from scaling.cli.output import Output, give, output_options
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import TableOptions, read_table, table_options
-from scaling.render.terminal import show, show_json
 
 
 @click.command(epilog="Example: scaling predict fit.json new_runs.csv")
 @click.argument("law_name", metavar="LAW")
 @table_options
-@click.option("--json", "as_json", is_flag=True, help="Print every row as JSON.")
-def predict(options: TableOptions, law_name: str, as_json: bool) -> None:
+@output_options("runs", "doubts")
+def predict(options: TableOptions, law_name: str, output: Output) -> None:
     """Predict the loss of RUNS with LAW (a published name or a fit.json).
 
     RUNS may have losses, which are then compared, or be planned and have none.
@@ -29,21 +30,26 @@ def predict(options: TableOptions, law_name: str, as_json: bool) -> None:
         table = read_table(options, planned=True, inputs=[i.name for i in law.family.inputs])
     runs = table.runs
     result = predict_runs(law, runs)
-    faults = [f.message for f in table.findings if f.severity == "error"]
+    faults = [f for f in table.findings if f.severity == "error"]
     doubts = [*prediction_doubts(law, runs), *faults]
-    if not as_json:
-        show(*summarise_prediction(result, law, runs, name=law_name, doubts=doubts))
-        return
-    described = law_to_dict(replace(law, uncertainty=None))
-    show_json(
-        {
+
+    def payload() -> dict[str, Any]:
+        described = law_to_dict(replace(law, uncertainty=None))
+        named = {k: described[k] for k in ("family", "coefficients", "provenance")}
+        return {
             "kind": "prediction",
-            "law": {"name": law_name, **{k: described[k] for k in ("family", "coefficients", "provenance")}},
+            "law": {"name": law_name, **named},
             "level": result.level,
             "method": result.method,
             "summary": result.scores(),
-            "warnings": doubts,
+            "warnings": [doubt.message for doubt in doubts],
             "excluded": table.left_out,
             "runs": result.rows(runs),
         }
+
+    give(
+        output,
+        lambda: summarise_prediction(result, law, runs, name=law_name, doubts=doubts),
+        payload,
+        lambda: result.to_frame(runs),
     )

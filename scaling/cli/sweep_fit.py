@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from scaling.blocks import Heading
+from scaling.blocks import Blocks, Callout, Code, Section
+from scaling.cli.output import Output, give, output_options
 from scaling.cli.sweep_options import SPEC, STORE, design_of, finished_runs, store_of
 from scaling.cli.sweep_options import next_command as sweep_command
 from scaling.errors import PlanError
-from scaling.render.terminal import note, say, show, warn
-from scaling.translation import tr
+from scaling.render.terminal import note
+from scaling.translation import counted, tr
+from scaling.units import format_flops
 
 if TYPE_CHECKING:
+    from scaling.cli.fit import TableFit
     from scaling.laws.base import Law
+    from scaling.planning.result import Plan
     from scaling.runs import Runs
+    from scaling.sweep.design import Design
     from scaling.sweep.store import Store
 
+FILES = {"runs": "runs.csv", "law": "law.json", "valleys": "valleys.png"}
 PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling sweep verify` goes
 
 
@@ -32,15 +39,17 @@ PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling swee
 )  # fmt: skip
 @click.option("--budget", metavar="FLOPS", help="To plan  [default: 10 times the largest of the sweep].")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, file_okay=False),
+    "-o", "--output", "where", type=click.Path(path_type=Path, file_okay=False),
     help="Folder for runs.csv, law.json and valleys.png  [default: the store].",
 )  # fmt: skip
+@output_options("valleys", "coefficients", "residuals", "comparison", "plan", "data", "doubts")
 def fit(
     spec: Path,
     store: Path | None,
     method: Literal["isoflop", "parametric"],
     budget: str | None,
-    output: Path | None,
+    where: Path | None,
+    output: Output,
 ) -> None:
     """Fit the finished runs, draw the valleys, and plan a larger budget with the law.
 
@@ -55,43 +64,83 @@ def fit(
     runs = finished_runs(planned, opened)
     if unfinished := unfinished_finding(planned, opened):
         note(unfinished.message)
-    folder = _folder(opened, output)
+    folder = _folder(opened, where)
     flops = PLANNED_TIMES * planned.spec.grid.budgets[-1] if budget is None else parse_flops(budget)
-    law = _fit_table(runs, method, folder)
-    show(Heading(tr("Plan for {flops:.3g} FLOPs", flops=flops)))
-    try:
-        _show_plan(law, flops, planned.vocab_size)
-    except PlanError as error:  # the law and its picture stand
-        note(f"no plan: {error}")
-    say(
-        f"\nlaw: {folder / 'law.json'}\nvalleys: {folder / 'valleys.png'}\nprove it:  {sweep_command('verify')}"
-    )
+    found = _fit_table(runs, method, folder)
+    plan = _plan(found.fit.law, flops, planned.vocab_size)
+    files = {name: str(folder / file) for name, file in FILES.items()}
+    rows = [(tr("trained"), _trained(planned, runs)), *([(tr("plan"), _planned(plan))] if plan else [])]
+
+    def blocks() -> Blocks:
+        written = tr("{names} in {folder}", names=", ".join(FILES.values()), folder=folder)
+        again = f"scaling plan --flops {format_flops(flops)} --law {shlex.quote(files['law'])}"
+        section = Section("plan", tr("The plan"), lambda: (*_plan_blocks(plan), Code(again)))
+        return found.blocks(sweep_command("verify"), [written], beside=rows, sections=(section,))
+
+    def payload() -> dict[str, Any]:
+        return {**found.to_dict(), "plan": plan and plan.to_dict(), "files": files}
+
+    give(output, blocks, payload, found.to_frame)
 
 
-def _fit_table(runs: Runs, method: Literal["isoflop", "parametric"], folder: Path) -> Law:
-    """Write the table of runs, the law fitted to it and the picture, and show the fit."""
-    from scaling.cli.fit import draw, fit_table, next_command, write_fit
+def _fit_table(runs: Runs, method: Literal["isoflop", "parametric"], folder: Path) -> TableFit:
+    """The fit, after writing the table of runs, the law fitted to it and the picture."""
+    from scaling.cli.fit import draw, fit_table, write_fit
     from scaling.cli.fit_options import FitOptions
     from scaling.cli.tables import TableOptions, read_table
 
-    table, law, picture = (folder / name for name in ("runs.csv", "law.json", "valleys.png"))
+    table, law, picture = (folder / name for name in FILES.values())
     runs.save(table, overwrite=True)
     # a model of 1,000 parameters is no mistaken unit in a table that the store wrote
     reading, chosen = TableOptions(table=table, anyway=True), FitOptions(method=method)
     found = fit_table(read_table(reading, final=True, inputs=chosen.inputs), chosen)
     write_fit(found, law, force=True)
     draw(found, picture)
-    show(*found.blocks(next_command(found.fit, reading, chosen, law)))
-    return found.fit.law
+    return found
 
 
-def _show_plan(law: Law, flops: float, vocab_size: int) -> None:
+def _plan(law: Law, flops: float, vocab_size: int) -> Plan | None:
+    """What the law says of the budget; None, and why, where that is no model: the law and its picture stand."""
     from scaling.planning import Budget, Constraints, plan_training
 
-    plan = plan_training(Budget(flops=flops), law, constraints=Constraints(vocab_size=vocab_size))
-    show(*plan.headline(alone=True))
-    for text in plan.warnings:
-        warn(text)
+    try:
+        plan: Plan = plan_training(Budget(flops=flops), law, constraints=Constraints(vocab_size=vocab_size))
+    except PlanError as error:
+        note(f"no plan: {error}")
+        return None
+    return plan
+
+
+def _plan_blocks(plan: Plan | None) -> Blocks:
+    if plan is None:
+        return ()
+    return (*plan.headline(), *(Callout(text, "warning") for text in plan.warnings))
+
+
+def _trained(design: Design, runs: Runs) -> str:
+    from scaling.units import format_params
+
+    sizes = (format_params(float(end)) for end in (runs.n_params.min(), runs.n_params.max()))
+    return tr(
+        "{runs} of {name}, {low} to {high} parameters, on {corpus}",
+        runs=counted(len(runs), "run"),
+        name=design.spec.name,
+        low=next(sizes),
+        high=next(sizes),
+        corpus=design.spec.corpus.name,
+    )
+
+
+def _planned(plan: Plan) -> str:
+    from scaling.units import format_params, format_tokens
+
+    said = tr(
+        "{n} parameters on {d} tokens for {flops} FLOPs",
+        n=format_params(plan.point.n_params),
+        d=format_tokens(plan.point.n_tokens),
+        flops=format_flops(plan.point.flops),
+    )
+    return said if plan.point.loss is None else tr("{said}: loss {loss:.3f}", said=said, loss=plan.point.loss)
 
 
 def _folder(store: Store, output: Path | None) -> Path:

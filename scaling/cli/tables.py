@@ -195,6 +195,7 @@ def _reduced(n_curve_rows: int) -> Finding:
 
     return Finding(
         code="curves-reduced",
+        short="of training curves the last row of each run is used (--every-row)",
         severity="note",
         message="the table holds training curves: the last row of each is used, and not the "
         f"{counted(n_curve_rows, 'row')} before, of a learning rate not yet decayed. --every-row uses all rows, "

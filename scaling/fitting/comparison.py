@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from scaling.blocks import Blocks, Heading, Shown, Table, Text
+from scaling.blocks import Blocks, Shown, Table, Text
 from scaling.errors import DataError, FitError, UsageError
+from scaling.fitting.digits import signed_percent
 from scaling.fitting.extrapolation import evaluate_cut
 from scaling.fitting.named_fit import (
     FitSettings,
@@ -24,12 +25,12 @@ from scaling.fitting.named_fit import (
     params_exponent,
 )
 from scaling.fitting.prediction import predicted_loss
-from scaling.fitting.summary import refusals, signed_percent
+from scaling.fitting.sections import refusals
 from scaling.jsonable import fields_of
 from scaling.laws.base import Law
 from scaling.runs import Runs, assign_budgets
 from scaling.translation import tr
-from scaling.units import format_flops, format_params, format_tokens
+from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 DEFAULT_LAWS = ("chinchilla", "kaplan_floor", "over_training")
 CHINCHILLA_OBJECTIVES = ("huber", "hoffmann", "log_least_squares", "least_squares")
@@ -95,26 +96,48 @@ class LawComparison(Shown):
         """Quantities that at least one of the laws has."""
         return [name for name in _SPREAD if any(getattr(r, name) is not None for r in self.rows)]
 
+    def verdict(self) -> str:
+        """For a first screen: the law that predicts the dearest runs best, and how far the laws disagree."""
+        best = self.rows[0]
+        spread = self._spread_text(("params_exponent", "n_params"))
+        if best.held_out_mean_error is None:
+            return spread
+        return tr(
+            "{law} predicts the dearest runs best ({error}); over {n} fits {spread}",
+            law=best.law,
+            error=format_percent(best.held_out_mean_error),
+            n=len(self.rows),
+            spread=spread,
+        )
+
+    def _spread_text(self, names: Sequence[str]) -> str:
+        told = []
+        for name in names:
+            if name in self._known:
+                letter, form = _SPREAD[name]
+                low, high = (form(end) for end in self.spread(name))
+                told.append(tr("{letter} {low} to {high}", letter=letter, low=low, high=high))
+        return ", ".join(told)
+
     def summary(self) -> Blocks:
         least = min((r.aicc for r in self.rows if r.aicc is not None), default=0.0)
-        spread = []
-        for name in self._known:
-            letter, form = _SPREAD[name]
-            low, high = (form(end) for end in self.spread(name))
-            spread.append(tr("{letter} {low} to {high}", letter=letter, low=low, high=high))
         headers = (
             tr("law"), tr("objective"), tr("hold-out"), tr("residual"), "AICc", "a", "N*", "D*", tr("loss"),
         )  # fmt: skip
         return (
-            Heading(
+            Text(self.verdict()),
+            Text(
                 tr(
-                    "other laws and objectives, and their optimum at {flops} FLOPs; best hold-out error first",
+                    "Optima at {flops} FLOPs; best hold-out error first:",
                     flops=format_flops(self.target_flops, 2),
                 )
             ),
             Table(headers, [_cells(row, least) for row in self.rows], left=2),
             Text(
-                tr("spread: {spread}. No interval of one law holds this doubt.", spread=", ".join(spread)),
+                tr(
+                    "spread: {spread}. No interval of one law holds this doubt.",
+                    spread=self._spread_text(self._known),
+                ),
                 indent=2,
             ),
             Text(

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.blocks import Blocks, Fields, Heading, Shown, Text
+from scaling.blocks import Blocks, Fields, Shown, Text
 from scaling.fitting.line_diagnostics import LinesDiagnostics, diagnose_lines
 from scaling.fitting.parametric.diagnostics import FTest, robust_scale
 from scaling.fitting.power_law import PowerLawFit, fit_power_law
 from scaling.fitting.prediction import predicted_loss
-from scaling.fitting.summary import NOISE_FREE, objective_name
+from scaling.fitting.sections import NOISE_FREE, objective_name
 from scaling.jsonable import fields_of
 from scaling.translation import tr
 from scaling.units import format_percent
@@ -83,9 +83,8 @@ class ResidualDiagnostics(Shown):
 
     def summary(self) -> Blocks:
         """Whether the noise is equal, then what hangs on it."""
-        title = Heading(tr("diagnostics: is the noise equal, does one run decide?"))
         if self.refused:
-            return title, Text(self.refused)
+            return (Text(self.refused),)
         fields = [
             _equal_said(self.equal_noise),
             _scatter_said(self.scatter, LETTERS[self.scale]),
@@ -93,11 +92,11 @@ class ResidualDiagnostics(Shown):
         ]
         fields += [_robust_said(self.params_exponent, self.other)]
         fields += [_influence_said(self.params_exponent, self.influential)]
-        return title, Text(self._verdict()), Fields([f for f in fields if f is not None])
+        return Text(self.verdict()), Fields([f for f in fields if f is not None])
 
-    def _verdict(self) -> str:
-        """The answer: does the exponent stand, and is the noise equal?"""
-        return " ".join(filter(None, (self._exponent_verdict(), self._noise_verdict())))
+    def verdict(self) -> str:
+        """For a first screen: does the exponent stand, and is the noise equal?"""
+        return self.refused or " ".join(filter(None, (self._exponent_verdict(), self._noise_verdict())))
 
     def _exponent_verdict(self) -> str:
         a, one = self.params_exponent, self.influential

@@ -63,6 +63,7 @@ def embedding_finding(runs: Runs) -> Finding | None:
         )
     return Finding(
         code="embedding-count",
+        short=f"does N count embeddings? Without, the exponent is {second:.2f}, not {first:.2f}",
         severity="note",
         message=f"{message} Say which it is: --params-convention total or non_embedding (in Python "
         "params_convention=).",

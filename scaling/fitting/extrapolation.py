@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.blocks import Blocks, Heading, Shown, Table, Text
+from scaling.blocks import Blocks, Shown, Table, Text
 from scaling.errors import FitError, UsageError
+from scaling.fitting.digits import signed_percent
 from scaling.fitting.named_fit import (
     FitSettings,
     fit_named_law,
@@ -26,11 +27,11 @@ from scaling.fitting.named_fit import (
     prediction_ends,
 )
 from scaling.fitting.prediction import predicted_loss
-from scaling.fitting.summary import refusals, signed_percent
+from scaling.fitting.sections import refusals
 from scaling.jsonable import fields_of
 from scaling.runs import Runs, assign_budgets
-from scaling.translation import tr
-from scaling.units import format_flops
+from scaling.translation import counted, tr
+from scaling.units import format_flops, format_percent
 
 Array = NDArray[np.float64]
 
@@ -84,8 +85,34 @@ class Extrapolation(Shown):
         known = [c.params_exponent for c in (*self.usable, self.all_runs) if c.params_exponent is not None]
         return known[-1] - known[0] if len(known) > 1 else None
 
+    def verdict(self) -> str:
+        """For a first screen: how far off the dearer runs were, and how many lay inside their interval."""
+        cuts = self.usable
+        errors = [c.mean_absolute_error for c in cuts if c.mean_absolute_error is not None]
+        inside = [c.inside_fraction for c in cuts if c.inside_fraction is not None]
+        if len(cuts) == 1:
+            said = tr(
+                "the {runs} above {flops} FLOPs are missed by {error} on average",
+                flops=format_flops(cuts[0].flops),
+                runs=counted(cuts[0].n_held_out, "run"),
+                error=format_percent(errors[0]),
+            )
+        else:
+            said = tr(
+                "over {n} cuts the dearer runs are missed by {least} to {most}",
+                n=len(cuts),
+                least=format_percent(min(errors)),
+                most=format_percent(max(errors)),
+            )
+        if not inside:
+            return said
+        level = f"{100 * self.level:g} %"
+        least = f"{100 * min(inside):.0f} %"
+        if len(inside) == 1:
+            return said + tr("; {share} lie in their {level} interval", share=least, level=level)
+        return said + tr("; at least {share} lie in their {level} interval", share=least, level=level)
+
     def summary(self) -> Blocks:
-        title = tr("hold-out: fitted up to a budget, asked for the dearer runs")
         inside = tr("in {level:g} % int.", level=100 * self.level)
         headers = (
             tr("fitted up to"), tr("runs"), tr("held out"), tr("mean |error|"), tr("mean error"), tr("largest"),
@@ -97,7 +124,7 @@ class Extrapolation(Shown):
             said = tr("from the lowest cut-off to all runs the exponent a moves by {drift:+.3f}", drift=drift)
             moves = (Text(said, indent=2),)
         return (
-            Heading(title),
+            Text(self.verdict()),
             Table(headers, [_row(cut) for cut in (*self.cut_offs, self.all_runs)]),
             *refusals((format_flops(cut.flops), cut.refused) for cut in self.cut_offs if cut.refused),
             *moves,

@@ -69,6 +69,7 @@ def no_floor(family_name: str) -> Finding:
     )
     return Finding(
         code="at-bound",
+        short=f"the runs show no floor: fit the law without it ({option})",
         severity="warning",
         message=f"{FLOOR} ended at zero, which is the minimum: the runs show no floor. Fit the law without it: {how}.",
         remedies=(option,),

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scaling.blocks import Blocks, Text
+from scaling.blocks import Blocks, Fields, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
+from scaling.fitting.digits import ends, power
 from scaling.fitting.one_dimension import minimum_between
 from scaling.fitting.power_law import PowerLawFit, half_width_factor
-from scaling.fitting.results import Estimate, Interval
-from scaling.fitting.summary import FitFace, ends, power
+from scaling.fitting.results import Estimate, FitMethod, Interval
+from scaling.fitting.summary import FitFace, growth
 from scaling.jsonable import fields_of
 from scaling.laws.base import SAME_FLOPS, Allocation, OptimumBand, Provenance, Uncertainty
 from scaling.laws.frontier import FrontierLaw
@@ -59,6 +60,8 @@ def conversion(params_line: PowerLawFit, tokens_line: PowerLawFit, ends: tuple[f
 class LinesFace(FitFace):
     """What a fit through measured optima shows: N* = k C^a and D* = k' C^b, and the loss along them."""
 
+    approach: ClassVar[int]
+    method: ClassVar[FitMethod]
     level: float
     params_line: PowerLawFit
     tokens_line: PowerLawFit
@@ -156,14 +159,30 @@ class LinesFace(FitFace):
         return Estimate(value=float(frontier.predict(own)), interval=interval)
 
     def lead(self) -> Blocks:
-        a, b = self.params_exponent, self.tokens_exponent
-        params = f"N* = {power(self.params_coefficient, a)}{ends(a)}"
-        said = tr("{law}, from {what}", law=params, what=self.fitted_through())
-        return Text(said), Text(f"D* = {power(self.tokens_coefficient, b)}{ends(b)}")
+        params = power(self.params_coefficient, self.params_exponent)
+        tokens = power(self.tokens_coefficient, self.tokens_exponent)
+        lines = Text(f"N* = {params}, D* = {tokens}")
+        return Text(growth(self.params_exponent, self.tokens_exponent), "strong"), lines
 
     def fitted_through(self) -> str:
         """What gave the optima, in words."""
         raise NotImplementedError
+
+    def trust(self) -> list[str]:
+        raise NotImplementedError
+
+    def sections(self) -> Blocks:
+        raise NotImplementedError
+
+    def lines_section(self) -> Blocks:
+        """The lines with every digit that their errors leave."""
+        a, b = self.params_exponent, self.tokens_exponent
+        rows = [
+            ("N*", f"{power(self.params_coefficient, a)}{ends(a)}"),
+            ("D*", f"{power(self.tokens_coefficient, b)}{ends(b)}"),
+            (tr("interval"), self.interval_method),
+        ]
+        return (Fields(rows),)
 
     def lines_json(self) -> dict[str, Any]:
         """What both approaches that end in lines put into their JSON."""

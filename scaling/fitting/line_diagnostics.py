@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
 from scaling.errors import FitError
+from scaling.fitting.digits import error_text, interval_text, rounded, span
 from scaling.fitting.power_law import PowerLawFit, fit_power_law
-from scaling.fitting.summary import error_text, interval_text, rounded, span
 from scaling.jsonable import fields_of
 from scaling.translation import tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
@@ -183,10 +183,14 @@ class LinesDiagnostics(Shown):
     place: str  # "budget" or "crossing"
     level: float
 
+    def verdict(self) -> str:
+        """For a first screen: what of the exponent another look would change."""
+        return _verdict(self.lines[0], self.place) if self.lines else self.refused
+
     def summary(self) -> Blocks:
         """Whether the exponents hold up, then the lines and the points."""
         if not self.lines:
-            return Heading(tr("diagnostics")), Text(self.refused)
+            return (Text(self.refused),)
         params = self.lines[0]
         fields = [
             (tr("robust line"), _robust_said(params)),
@@ -195,8 +199,7 @@ class LinesDiagnostics(Shown):
         ]
         fields += [(tr("few points"), _few_said(self.n_points))] if self.n_points < FEW_POINTS else []
         return (
-            Heading(tr("diagnostics: does the line hold up?")),
-            Text(_verdict(params, self.place)),
+            Text(self.verdict()),
             Fields(fields),
             *_lines_table(self.lines, self.level),
             *_points_table(params),

@@ -6,25 +6,41 @@ for a fit in hand, whose own method gives the bands.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
+from scaling.blocks import (
+    Blocks,
+    Code,
+    Fields,
+    Section,
+    Shown,
+    Table,
+    Text,
+    doubts_section,
+    first_doubts,
+)
 from scaling.errors import LawError, UsageError
+from scaling.findings import Finding, warning
 from scaling.laws.base import Law, LawFamily
 from scaling.runs import Runs
 from scaling.runs.checks import quantities_read
-from scaling.runs.table import require_runs
+from scaling.runs.table import QUANTITIES, require_runs
 from scaling.translation import counted, tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Array = NDArray[np.float64]
-SHOWN_ROWS = 20
+FIRST_ROWS, SHOWN_ROWS = 5, 20  # of a first screen, and of all that a terminal shows
+LONGEST_ID = 16  # characters on a first screen of 72 columns
 OUTSIDE = (0.999, 1.001)  # times the ends of the fitted range: a run beyond is outside, not rounded
 CHUNK = 4096  # rows at a time: draws x rows stay under 20 MB
 
@@ -64,9 +80,11 @@ class Prediction(Shown):
         }
 
     def summary(self) -> Blocks:
-        return Text(self._headline()), Fields(self._intervals())
+        rows = [(tr("covered"), self.covered()), (tr("interval"), self.interval_of())]
+        return Text(self.headline(), "strong"), Fields(rows)
 
-    def _headline(self) -> str:
+    def headline(self) -> str:
+        """How far off the law was over the runs."""
         scores = self.scores()
         n, measured = scores["n_runs"], scores["n_measured"]
         if not measured:
@@ -82,27 +100,44 @@ class Prediction(Shown):
             largest=100 * scores["largest_error_fraction"],
         )
 
-    def _intervals(self) -> list[tuple[str, str]]:
-        """How many runs lie inside theirs, and what they are intervals of."""
-        inside, fields = self.scores()["inside_interval_fraction"], []
+    def covered(self) -> str:
+        """How many runs lie inside their interval, or why none can."""
+        inside = self.scores()["inside_interval_fraction"]
         if inside is not None:
-            covered = tr(
+            return tr(
                 "{share} of the runs lie inside their {level:g} % prediction interval",
                 share=format_percent(inside),
                 level=100 * self.level,
             )
-            fields.append((tr("covered"), covered))
+        if self.confidence is None:
+            return tr("the law comes without intervals")
+        return tr("intervals are of the law alone, without the scatter of a run")
+
+    def interval_of(self) -> str:
+        """What the intervals are of, and how they were made."""
         where = f"{100 * self.level:g} %, {self.method}"
         if self.confidence is None:
-            what = tr("none published for this law")
-        elif self.prediction is None:
-            what = tr(
+            return tr("none published for this law")
+        if self.prediction is None:
+            return tr(
                 "for the law at that point ({where}); how far single runs scatter about it is not published",
                 where=where,
             )
-        else:
-            what = tr("for one new run: the law's own ({where}), and the scatter of a run", where=where)
-        return [*fields, (tr("interval"), what)]
+        return tr("for one new run: the law's own ({where}), and the scatter of a run", where=where)
+
+    def to_frame(self, runs: Runs | None = None) -> pd.DataFrame:
+        """A row a run: observed and predicted loss, both intervals, the error; with `runs` what each run is."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {"observed_loss": self.observed, "predicted_loss": self.loss}
+        for name, band in (("interval", self.confidence), ("prediction_interval", self.prediction)):
+            ends = np.full((len(self.loss), 2), np.nan) if band is None else band
+            columns |= {f"{name}_low": ends[:, 0], f"{name}_high": ends[:, 1]}
+        columns["error_fraction"] = self.error_fraction
+        if runs is None:
+            return pd.DataFrame(columns)
+        known = {name: getattr(runs, name) for name in QUANTITIES if name not in runs.absent}
+        return pd.DataFrame({"run_id": list(runs.run_id), **known, **columns})
 
     def rows(self, runs: Runs) -> list[dict[str, Any]]:
         """A run each as JSON: what it is, its loss (NaN: not trained yet) and what the law says of it."""
@@ -125,21 +160,45 @@ class Prediction(Shown):
 
 
 def summarise_prediction(
-    prediction: Prediction, law: Law, runs: Runs, *, name: str, doubts: Sequence[str] = ()
+    prediction: Prediction, law: Law, runs: Runs, *, name: str, doubts: Sequence[Finding] = ()
 ) -> Blocks:
     """What `scaling predict` shows: how far off the law called `name` was, what to doubt, and the runs."""
-    said = tr("{law} on {headline}", law=name, headline=prediction._headline())
+    said = tr("{law} on {headline}", law=name, headline=prediction.headline())
     origin = (tr("law"), law.provenance.source if law.provenance else name)
-    warnings = [(tr("warning"), text) for text in doubts]
+    next_command = _next_command(law, runs, name)
     return (
-        Text(said),
-        Fields([origin, *prediction._intervals(), *warnings]),
-        *_runs_table(prediction, runs),
+        Text(said, "strong"),
+        Text(""),
+        *_runs_table(prediction, runs, FIRST_ROWS, briefly=True),
+        Text(""),
+        Fields([origin, (tr("covered"), prediction.covered())]),
+        *first_doubts(doubts),
+        Section("runs", tr("The runs"), lambda: _all_runs(prediction, runs)),
+        *doubts_section(doubts),
+        *((Code(next_command, tr("next"), indent=2, one_line=True),) if next_command else ()),
     )
 
 
-def _runs_table(prediction: Prediction, runs: Runs) -> Blocks:
-    worst_first = len(runs) > SHOWN_ROWS and bool(runs.measured.any())
+def _all_runs(prediction: Prediction, runs: Runs) -> Blocks:
+    interval = Fields([(tr("interval"), prediction.interval_of())])
+    return interval, *_runs_table(prediction, runs, SHOWN_ROWS)
+
+
+def _next_command(law: Law, runs: Runs, name: str) -> str:
+    """A plan ten times beyond the runs, where the law splits a budget."""
+    if "flops" in runs.absent:
+        return ""
+    flops = float(f"{10 * float(runs.flops.max()):.1g}")
+    try:
+        law.allocate(flops)
+    except (LawError, TypeError, KeyError):
+        return ""
+    return f"scaling plan --flops {format_flops(flops)} --law {shlex.quote(name)}"
+
+
+def _runs_table(prediction: Prediction, runs: Runs, most: int, *, briefly: bool = False) -> Blocks:
+    """The runs, the worst first where they are more than `most`; `briefly`: without what each is."""
+    worst_first = len(runs) > most and bool(runs.measured.any())
     errors = prediction.error_fraction
     order = list(range(len(runs)))
     if worst_first:
@@ -151,30 +210,28 @@ def _runs_table(prediction: Prediction, runs: Runs) -> Blocks:
         "n_tokens": ("D", format_tokens),
         "flops": ("C", format_flops),
     }
-    shown = {name: how for name, how in shown.items() if name not in runs.absent}
+    shown = {name: how for name, how in shown.items() if name not in runs.absent and not briefly}
     rows = [
         (
-            runs.run_id[i][:28],
+            runs.run_id[i][: LONGEST_ID if briefly else 28],
             *(form(float(getattr(runs, name)[i])) for name, (_, form) in shown.items()),
             f"{runs.loss[i]:.4f}" if runs.measured[i] else "",
             f"{prediction.loss[i]:.4f}",
             "" if band is None else f"{band[i, 0]:.4f} to {band[i, 1]:.4f}",
             f"{100 * errors[i]:+.2f} %" if runs.measured[i] else "",
         )
-        for i in order[:SHOWN_ROWS]
+        for i in order[:most]
     ]
     letters = (letter for letter, _ in shown.values())
     interval = f"{100 * prediction.level:g} % {of_what}"
-    headers = (tr("run"), *letters, tr("loss"), tr("predicted"), interval, tr("error"))
-    more = Text(tr("and {n} more: --json has all of them", n=len(runs) - SHOWN_ROWS), indent=2)
-    return (
-        Heading(tr("runs, the worst first") if worst_first else tr("runs")),
-        Table(headers, rows),
-        *((more,) if len(runs) > SHOWN_ROWS else ()),
-    )
+    first = tr("worst runs") if worst_first else tr("run")
+    headers = (first, *letters, tr("loss"), tr("predicted"), interval, tr("error"))
+    where = tr("--show runs") if briefly else tr("--json has all of them")
+    more = Text(tr("and {n} more: {where}", n=len(runs) - most, where=where), "faint", indent=2)
+    return Table(headers, rows), *((more,) if len(runs) > most else ())
 
 
-def prediction_doubts(law: Law, runs: Runs) -> list[str]:
+def prediction_doubts(law: Law, runs: Runs) -> list[Finding]:
     """Differences of convention and distance outside the fitted range: the errors then mean less."""
     provenance = law.provenance
     if provenance is None:
@@ -183,17 +240,18 @@ def prediction_doubts(law: Law, runs: Runs) -> list[str]:
     reads = quantities_read(runs, [i.name for i in law.family.inputs])
     conventions = {provenance.params_convention, runs.convention.params}
     if len(conventions) > 1 and "unknown" not in conventions and "n_params" in reads:
-        found.append(
-            f"the law counts {provenance.params_convention} parameters, the table {runs.convention.params} ones"
-        )
+        message = f"the law counts {provenance.params_convention} parameters, the table {runs.convention.params} ones"
+        found.append(warning(code="other-count", message=message))
     if provenance.loss_unit != runs.convention.loss_unit:
-        found.append(f"the law predicts {provenance.loss_unit}, the table holds {runs.convention.loss_unit}")
+        message = f"the law predicts {provenance.loss_unit}, the table holds {runs.convention.loss_unit}"
+        found.append(warning(code="other-unit", message=message))
     for name, (low, high) in provenance.fitted_range.items():
         values = getattr(runs, name) if name in reads else None
         if values is None:
             continue
         if n := int(((values < low * OUTSIDE[0]) | (values > high * OUTSIDE[1])).sum()):
-            found.append(f"{n} of {len(runs)} runs lie outside the law's fitted range of {name}")
+            message = f"{n} of {len(runs)} runs lie outside the law's fitted range of {name}"
+            found.append(warning(code="outside-range", message=message))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -140,8 +140,14 @@ class Fit(Protocol):
     def lead(self) -> Blocks:
         """The answer: the law in a line or two."""
 
-    def body(self) -> Blocks:
-        """How sure it is, and what lies behind the answer."""
+    def fitted_through(self) -> str:
+        """What gave the fit, in words: "54 runs", "6 valleys of 54 runs"."""
+
+    def trust(self) -> Sequence[str]:
+        """Why to trust it, for a first screen: clauses without a full stop."""
+
+    def sections(self) -> Blocks:
+        """What lies behind the answer: coefficients, residuals, valleys."""
 
     def summary(self) -> Blocks:
         """What the fit says, answer first."""

@@ -1,56 +1,52 @@
-"""What a fit says, as blocks: the law, what to doubt, how sure it is; its numbers with the digits their errors leave.
+"""What a fit says, as blocks: the claim and the law, why to trust it, what it extrapolates to, what to doubt.
 
-Every result describes itself by `lead` and `body`, built of the pieces here. `FitFace` puts them together for any of
-them; `summarise_fit` adds what only the reader of a table knows: the runs, checks on them, how to go on.
+Every result describes itself by `lead`, `trust` and `sections`, built of the pieces here. `FitFace` puts them together
+for any of them; `summarise_fit` adds what only the reader of a table knows: the runs, checks on them, how to go on.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from scaling.blocks import (
+    MOST_DOUBTS,
     Blocks,
     Code,
     Fields,
     Figure,
-    Heading,
+    Section,
     Shown,
     Table,
     Text,
-    finding_callouts,
+    doubts_section,
+    first_doubts,
 )
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, LawError
-from scaling.findings import Finding, gravest_first
-from scaling.fitting.results import Estimate, Fit, Interval, Objective
+from scaling.findings import Finding
+from scaling.fitting.digits import brief, brief_count, brief_loss, rounded
+from scaling.fitting.results import Estimate, Fit, Interval
+from scaling.fitting.sections import BEYOND, largest_budget, percent
 from scaling.runs.checks import quantities_read
 from scaling.translation import counted, tr
-from scaling.units import (
-    digits_by_error,
-    format_flops,
-    format_params,
-    format_percent,
-    format_tokens,
-    round_by_error,
-)
+from scaling.units import format_flops, format_params, format_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
     from scaling.runs import Runs
 
-BEYOND = (1.0, 10.0, 100.0)  # times the largest budget of the runs: where the law is asked
 N_DRAWN = 40  # budgets of a figure, from the least of the runs to a hundred times the largest
-SHOWN_FINDINGS = 12
-NAMED = 6  # runs left out
+NAMED = 40  # runs left out
 OWN_COUNT = 0.005  # C / 6ND further than this from 1 is another count, not rounding
-NOISE_FREE = 1e-10  # of the loss: residuals below are rounding, and leave no error to print digits by
-FEW_RUNS = 36  # below, a test that passes says little
+MOST_REASONS = 3  # to trust a fit, on a first screen; each check that was asked for takes the place of one
+LABELS = 8  # columns of the names on a first screen
 
 
 class FitFace(Shown):
@@ -74,7 +70,8 @@ class FitFace(Shown):
         """What the fit says by itself, answer first."""
         figure = compute_optimal_figure(self)
         drawn = (figure,) if figure else ()
-        return (*self.lead(), *_doubts(self.findings), *self.body(), *drawn, *_findings(self.findings))
+        sections = (*self.sections(), *doubts_section(self.findings))
+        return (*_first_screen(self), *drawn, *first_doubts(self.findings), *sections)
 
     def to_frame(self: Fit) -> pd.DataFrame:
         """A row a coefficient and exponent: value, standard_error, low, high."""
@@ -93,14 +90,25 @@ class FitFace(Shown):
         return pd.DataFrame(columns, index=list(known), dtype=float)
 
 
+class Check(Protocol):
+    """A check of the same runs: its verdict in a sentence, and the whole of it."""
+
+    def verdict(self) -> str: ...
+    def summary(self) -> Blocks: ...
+
+
 def summarise_fit(
     fit: Fit,
     *,
     runs: Runs | None = None,
     left_out: Sequence[str] = (),
     findings: Sequence[Finding] | None = None,
-    held_out: Shown | None = None,
-    compared: Shown | None = None,
+    held_out: Check | None = None,
+    compared: Check | None = None,
+    diagnosed: Check | None = None,
+    beside: Sequence[tuple[str, str]] = (),
+    written: Sequence[str] = (),
+    sections: Blocks = (),
     next_command: str = "",
     figures: bool = True,
 ) -> Blocks:
@@ -109,23 +117,90 @@ def summarise_fit(
     Args:
         runs: the table that was fitted; left_out: ids of its runs that were not.
         findings: of the fit and of its table; those of the fit unless given.
-        held_out, compared: an `Extrapolation` and a `LawComparison` of the same runs.
+        held_out, compared, diagnosed: an `Extrapolation`, a `LawComparison` and the diagnostics of the same runs.
+        beside: what else the first screen says of the runs and the law, with a name each.
+        written: names of the files that hold the fit.
+        sections: what else lies behind it.
         next_command: what to do with the fit.
         figures: also what to draw, which a terminal does not show and some laws take a second for.
     """
     doubts = fit.findings if findings is None else findings
     figure = compute_optimal_figure(fit) if figures else None
+    checks = [(tr("hold-out"), held_out), (tr("others"), compared), (tr("noise"), diagnosed)]
+    verdicts = [(name, check.verdict()) for name, check in checks if check]
+    most = max(1, MOST_DOUBTS - len(beside) - len(verdicts))  # what was asked for takes the place of a doubt
     return (
-        *fit.lead(),
-        *_doubts(doubts),
-        *fit.body(),
+        *_first_screen(fit, [*verdicts, *beside], MOST_REASONS - len(verdicts)),
         *((figure,) if figure else ()),
-        *(held_out.summary() if held_out else ()),
-        *(compared.summary() if compared else ()),
-        *(_about_runs(fit, runs, left_out) if runs is not None else ()),
-        *_findings(doubts, SHOWN_FINDINGS),
-        *((Text(""), Code(next_command, tr("next"), indent=2, one_line=True)) if next_command else ()),
+        *first_doubts(doubts, most),
+        *((Text(tr("wrote {files}", files=", ".join(written))),) if written else ()),
+        *_joined(fit.sections(), compared),
+        *(
+            (Section("holdout", tr("Fitted up to a budget, asked for the dearer runs"), held_out.summary),)
+            if held_out
+            else ()
+        ),
+        *((Section("diagnostics", tr("Does the fit hold up?"), diagnosed.summary),) if diagnosed else ()),
+        *(
+            ()
+            if runs is None
+            else (Section("data", tr("The runs"), partial(_about_runs, fit, runs, left_out)),)
+        ),
+        *sections,
+        *doubts_section(doubts),
+        *((Code(next_command, tr("next"), indent=2, one_line=True),) if next_command else ()),
     )
+
+
+def _joined(sections: Blocks, compared: Check | None) -> Blocks:
+    """The sections of a fit, the comparison that was asked for with that of objectives where the fit has one."""
+    if compared is None:
+        return sections
+    own = [b for b in sections if isinstance(b, Section) and b.name == "comparison"]
+    rest = tuple(b for b in sections if b not in own)
+    title = tr("Other laws and objectives")
+    together = lambda: (*compared.summary(), *(block for b in own for block in b.blocks()))  # noqa: E731
+    return (*rest, Section("comparison", title, together))
+
+
+def _first_screen(fit: Fit, further: Sequence[tuple[str, str]] = (), n_reasons: int = MOST_REASONS) -> Blocks:
+    """The claim, the law, what it says where the runs end and beyond, why to trust it, and what further rows say."""
+    why = fit.trust()[:n_reasons]
+    rows = [(tr("from"), _origin(fit)), *([(tr("trust"), "; ".join(why))] if why else []), *further]
+    table = optimum_in_short(fit)
+    return (*fit.lead(), Text(""), *table, *((Text(""),) if table else ()), Fields(rows, width=LABELS))
+
+
+def _origin(fit: Fit) -> str:
+    known = fit.law.provenance.fitted_range.get("flops") if fit.law.provenance else None
+    runs = fit.fitted_through()
+    if known:
+        ends = [format_flops(float(f"{end:.2g}")) for end in known]
+        runs = tr("{runs}, {low} to {high} FLOPs", runs=runs, low=ends[0], high=ends[1])
+    if not any(e.interval for e in fit.estimates.values()):
+        return runs
+    return tr("{runs}; brackets: {level}", runs=runs, level=percent(fit))
+
+
+def growth(a: Estimate | None, b: Estimate | None, *, exact: bool = False) -> str:
+    """The claim of a fit whose optimum is a power of compute, N* ~ C^a and D* ~ C^b; else nothing."""
+    if a is None or b is None:
+        return ""
+    return tr(
+        "N* grows as C^{params}, D* as C^{tokens}.",
+        params=brief(a, exact),
+        tokens=brief(b, exact),
+    )
+
+
+def with_numbers(fit: Fit, *, exact: bool = False) -> str:
+    """The formula of the law with its fitted numbers for the names."""
+    told = {name: rounded(e, exact) for name, e in fit.estimates.items()}
+    told |= {name: f"{value:g}" for name, value in fit.fixed.items()}
+    names = sorted(told, key=len, reverse=True)
+    formula = fit.law.family.formula
+    said = re.sub(rf"(?<!\w)({'|'.join(map(re.escape, names))})(?!\w)", lambda m: told[m[0]], formula)
+    return said.replace("= 0 + ", "= ")
 
 
 def compute_optimal_figure(fit: Fit) -> Figure | None:
@@ -161,129 +236,35 @@ def compute_optimal_figure(fit: Fit) -> Figure | None:
     )
 
 
-# --- sections ---
-
-
-def _doubts(findings: Sequence[Finding]) -> Blocks:
-    """One line right under the law: nobody should have to scroll to learn that it is in doubt."""
-    grave = [f.code for f in findings if f.severity != "note"]
-    codes = ", ".join(dict.fromkeys(grave))
-    said = tr(
-        "{warnings}: {codes} (the text stands under findings)",
-        warnings=counted(len(grave), "warning"),
-        codes=codes,
-    )
-    return (Text(said, "warning"),) if grave else ()
-
-
-def _findings(findings: Iterable[Finding], most: int | None = None) -> Blocks:
-    """Errors and warnings first, each with its source."""
-    ranked = gravest_first(findings)
-    shown = ranked[:most]
-    hidden = len(ranked) - len(shown)
-    more = Text(tr("and {n} more: --json has all of them", n=hidden), indent=7)
-    lead = (Heading(tr("findings")),) if ranked else ()
-    return (*lead, *finding_callouts(shown), *((more,) if hidden else ()))
-
-
-def refusals(refused: Iterable[tuple[str, str]]) -> Blocks:
-    """What has no number, each with its reason."""
-    return tuple(Text(f"! {name}: {reason}", indent=2) for name, reason in refused)
-
-
-def optimum_table(fit: Fit) -> Blocks:
-    """N*, D* and loss where the runs end and beyond."""
+def optimum_in_short(fit: Fit) -> Blocks:
+    """N*, D* and loss where the runs end and beyond: the three numbers of a budget and their intervals, briefly."""
+    if not fit.has_optimum or "loss" not in fit.law.family.outputs or not fit.law.provenance:
+        return ()
     rows = []
     for factor in BEYOND:
         flops = float(f"{largest_budget(fit) * factor:.2g}")
-        n, d, loss = (fit.estimate(q, flops=flops) for q in ("n_params", "n_tokens", "loss"))
-        rows.append((format_flops(flops), *optimum_cells(n, d, loss)))
-    level = percent(fit)
-    return (
-        Heading(tr("compute-optimal, where the runs end and beyond")),
-        Table(("FLOPs (6ND)", "N*", level, "D*", level, tr("loss"), level), rows),
-    )
+        n, d, loss = (_known(fit, quantity, flops) for quantity in ("n_params", "n_tokens", "loss"))
+        if n is None or d is None:
+            return ()
+        told = brief_loss(loss) if loss else ""
+        at = f"{format_flops(flops)} {factor:g}x" if factor > 1 else format_flops(flops)
+        rows.append((at, brief_count(n), brief_count(d), told))
+    headers = ("FLOPs", "N*", "D*", tr("loss"))
+    return (Table(headers, rows, left=len(headers)),)
 
 
-def optimum_cells(n_params: Estimate, n_tokens: Estimate, loss: Estimate) -> tuple[str, ...]:
-    """N*, D* and the loss there, each with its interval."""
-    return (
-        format_params(n_params.value),
-        span(n_params.interval, format_params),
-        format_tokens(n_tokens.value),
-        span(n_tokens.interval, format_tokens),
-        rounded(loss),
-        interval_text(loss.interval, loss.value),
-    )
-
-
-def coefficient_table(
-    fit: Fit, *, exact: bool, errors: str = "", more: Sequence[tuple[str, Estimate]] = ()
-) -> Blocks:
-    """Value, error and interval of each coefficient; of one that was held its value as given. `errors`: whose."""
-    rows = [
-        (name, f"{fit.fixed[name]:g}", "-", tr("held"))
-        if name in fit.fixed
-        else (name, rounded(e, exact), error_text(e), interval_text(e.interval, e.value))
-        for name, e in (*fit.estimates.items(), *more)
-    ]
-    headers = ("", tr("value"), errors or tr("std. error"), tr("{level} interval", level=percent(fit)))
-    return Heading(tr("coefficients")), Table(headers, rows)
-
-
-def certainty(
-    fit: Fit,
-    intervals: Sequence[tuple[str, str]],
-    objective: Objective,
-    certificate: str,
-    residuals: ResidualSummary,
-    tests: Sequence[tuple[str, FTest | None]],
-) -> Blocks:
-    """How sure: the intervals, the minimum and why it can be believed, the scatter, and tests of the form."""
-    minimum = f"{objective_name(objective)}: {objective.value:.8g}; {certificate}"
-    fields = [*intervals, (tr("objective"), minimum), (tr("residuals"), _scatter(residuals))]
-    known = [f"{name} p {_p(test.p_value)}" for name, test in tests if test is not None]
-    few = tr(" (few runs: a large p proves little)") if fit.n_runs < FEW_RUNS else ""
-    fields += [(tr("tests"), "; ".join(known) + few)] if known else []
-    return Heading(tr("how sure")), Fields(fields)
-
-
-def _scatter(residuals: ResidualSummary) -> str:
-    said = tr(
-        "{robust} of the loss (robust), largest {largest}",
-        robust=format_percent(residuals.robust_scale),
-        largest=format_percent(abs(residuals.largest)),
-    )
-    pure = residuals.pure_error
-    if pure is None:
-        return said
-    deviation = format_percent(pure.standard_deviation)
-    return said + tr(
-        "; between repeats of {cells} {deviation}", cells=counted(pure.n_cells, "cell"), deviation=deviation
-    )
-
-
-def objective_name(objective: Objective) -> str:
-    delta = "" if objective.delta is None else f", delta {objective.delta:.2g}"
-    named = {
-        "huber": tr("Huber on log loss"),
-        "hoffmann": tr("Huber 1e-3 (Hoffmann)"),
-        "log_least_squares": tr("least squares of log loss"),
-        "least_squares": tr("least squares of loss"),
-        "asymmetric": tr("asymmetric, over-prediction x10"),
-    }
-    return named.get(objective.name, objective.name) + delta
-
-
-def largest_budget(fit: Fit) -> float:
-    """Of the runs, as budgets of the law count: 6ND, whatever the table counts."""
-    assert fit.law.provenance is not None  # every fit says where its law is from
-    return fit.law.provenance.fitted_range["flops"][1]
-
-
-def percent(fit: Fit) -> str:
-    """The level of the intervals."""
-    return f"{100 * fit.level:g} %"
+def _known(fit: Fit, quantity: str, flops: float) -> Estimate | None:
+    """With its interval where the fit has one; None where it does not know the quantity."""
+    try:
+        return fit.estimate(quantity, flops=flops)
+    except FitError:  # no intervals: noise-free runs; too few minima for a loss
+        try:
+            value = getattr(fit.law.allocate(flops), quantity)
+        except LawError:
+            return None
+        return None if value is None else Estimate(value=value)
+    except LawError:
+        return None
 
 
 def _about_runs(fit: Fit, runs: Runs, left_out: Sequence[str]) -> Blocks:
@@ -305,7 +286,9 @@ def _about_runs(fit: Fit, runs: Runs, left_out: Sequence[str]) -> Blocks:
     if left_out:
         names = ", ".join(left_out[:NAMED]) + (" ..." if len(left_out) > NAMED else "")
         fields.append((tr("left out"), f"{counted(len(left_out), 'run')}: {names}"))
-    return Heading(tr("runs")), Fields(fields)
+    if runs.notes:
+        fields.append((tr("read as"), "; ".join(runs.notes)))
+    return (Fields(fields),)
 
 
 def _params_counted(runs: Runs) -> str:
@@ -333,78 +316,3 @@ def _flops_counted(runs: Runs) -> str:
     low, high = (f"{v:.3g}" for v in (ratio.min(), ratio.max()))
     times = low if low == high else tr("{low} to {high}", low=low, high=high)
     return tr("{how}, {times} times 6ND", how=how, times=times)
-
-
-# --- numbers: digits by their error, intervals whose ends may be open ---
-
-
-def rounded(estimate: Estimate, exact: bool = False) -> str:
-    """A value with the digits its error leaves; `exact`: the runs have no noise, and what has no error is exact."""
-    return _by_error(estimate.value, _error_of(estimate, exact))
-
-
-def _error_of(estimate: Estimate, exact: bool) -> float:
-    """The error that sets the digits: the standard error, else a quarter of the interval, else none or 0.1 %."""
-    if estimate.standard_error is not None:
-        return estimate.standard_error
-    if estimate.interval is not None and estimate.interval.bounded:
-        return estimate.interval.half_width / 2
-    return 0.0 if exact else abs(estimate.value) * 1e-3
-
-
-def _by_error(value: float, error: float) -> str:
-    text = round_by_error(value, error)
-    if float(text) == 0 != value:  # far below its own error: two digits of the value itself
-        return f"{value:.2g}" if 1e-4 < abs(value) < 1e5 else format_flops(value, 2)
-    longest = 7 if abs(value) >= 1e6 else 9
-    if len(text) <= longest:
-        return text
-    mantissa, exponent = f"{value:.{digits_by_error(value, error) - 1}e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def error_text(estimate: Estimate) -> str:
-    if estimate.standard_error is None:
-        return "-"
-    return _by_error(estimate.standard_error, estimate.standard_error)
-
-
-def interval_text(interval: Interval | None, value: float) -> str:
-    if interval is None:
-        return tr("none")
-    error = interval.half_width / 2 if interval.bounded else abs(value) * 0.05
-    return span(interval, lambda x: _by_error(x, error))
-
-
-def span(interval: Interval | None, formatter: Callable[[float], str]) -> str:
-    if interval is None:
-        return tr("none")
-    low_open, high_open = interval.low <= 0, math.isinf(interval.high)
-    if low_open and high_open:
-        return tr("unbounded")
-    if low_open:
-        return tr("up to {high}", high=formatter(interval.high))
-    if high_open:
-        return tr("over {low}", low=formatter(interval.low))
-    return tr("{low} to {high}", low=formatter(interval.low), high=formatter(interval.high))
-
-
-def ends(estimate: Estimate) -> str:
-    """The interval behind a value: " (95 %: 0.48 to 0.52)"."""
-    if estimate.interval is None:
-        return ""
-    return f" ({100 * estimate.interval.level:g} %: {interval_text(estimate.interval, estimate.value)})"
-
-
-def power(coefficient: Estimate, exponent: Estimate) -> str:
-    """k C^a with four digits each: enough to recompute a plan within 1 %."""
-    return f"{coefficient.value:.4g} C^{exponent.value:.4f}"
-
-
-def signed_percent(value: float | None, sign: str = "+") -> str:
-    """A fraction in percent with two decimals; nothing where there is none."""
-    return "" if value is None else f"{100 * value:{sign}.2f} %"
-
-
-def _p(value: float) -> str:
-    return "< 1e-16" if value < 1e-16 else f"= {value:.2g}"

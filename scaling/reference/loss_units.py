@@ -45,6 +45,7 @@ def check_loss_unit(runs: Runs) -> Finding | None:
     if middle > ABOVE_ANY_CORPUS and BELOW_LOGS <= np.median(logs) <= ABOVE_LOGS and _agree(logs):
         return Finding(
             code="loss-unit",
+            short=f"losses {middle:.2g} times Chinchilla's: perplexities? See --loss-unit",
             severity="error",
             message=f"the losses are about {middle:.2g} times those of Chinchilla's runs at equal n_params and "
             f"n_tokens, and their logarithms {np.median(logs):.2f} times: perplexities? If so, say --loss-unit "
@@ -73,6 +74,7 @@ def _finding(middle: float, reading: str, ways: list[str]) -> Finding:
     ready = [way for way in ways if "NUMBER" not in way]
     return Finding(
         code="loss-unit",
+        short=f"losses {middle:.2f} times Chinchilla's: another unit? See --loss-unit",
         severity="warning",
         message=f"the losses are about {middle:.2f} times those of Chinchilla's runs at equal n_params and n_tokens, "
         f"{reading}. If so, say {' or '.join(ways)} (in Python loss_unit=); if they are nats per token, say "

@@ -19,6 +19,7 @@ from scaling.runs.checks_training import CERTAIN, EXPLAINED, SLIPS
 from scaling.runs.names import ALIAS, EXPERTS, fold, fold_tail, meaning_of
 from scaling.runs.rows import extent, extra_column, extra_numbers, name_rows, plain, rows_where
 from scaling.runs.table import Runs
+from scaling.translation import counted
 
 Array = NDArray[np.float64]
 
@@ -82,6 +83,7 @@ def _loss_too_high(final: Runs) -> Iterator[Finding]:
     whose = " of the table's vocabulary" if vocabulary != LARGEST_VOCABULARY else ""
     yield error(
         code="loss-unit",
+        short=f"half of the losses are above {plain(middle)}: no loss per token; see --loss-unit",
         message=f"half of the losses are above {plain(middle)}, and guessing among {vocabulary:,} tokens{whose} costs "
         f"{limit:.3g} nats: this is no loss per token. {advice}",
         remedies=tuple(remedies),
@@ -128,6 +130,7 @@ def _budgets(final: Runs) -> Iterator[Finding]:
         why += f": mend it, or leave the budgets out: {WITHOUT_BUDGET}"
     yield Finding(
         code="budgets-disagree",
+        short=f"6 N D is {extent(ratio[off], 2)} times the stated budget in {counted(len(rows), 'row')}",
         severity="error" if many and not chosen and not low <= middle <= high else "warning",
         message=f"6 n_params n_tokens is {extent(ratio[off], 2)} times the stated budget in {name_rows(rows)}"
         f"{', by size' if grows else ''}.{why}",
@@ -174,6 +177,7 @@ def _two_counts(final: Runs) -> Iterator[Finding]:
     slip = next(slips, "")
     yield warning(
         code="two-flops-counts",
+        short=f"FLOPs are {plain(values[0])} times 6 N D in some rows, {plain(values[1])} in others",
         message=f"FLOPs are {plain(values[0])} times 6 n_params n_tokens in some rows and {plain(values[1])} times in "
         f"others ({name_rows(rows)}{slip}): two ways of counting in one table. Bring all rows to one, or leave the "
         "column out for 6ND: --column flops= (in Python columns={'flops': None}).",
@@ -202,6 +206,7 @@ def _embeddings(final: Runs) -> Iterator[Finding]:
         return
     yield warning(
         code="not-total",
+        short="N cannot count embeddings: say --params-convention non_embedding",
         message=f"n_params {why} in {name_rows(rows)}: it cannot count embeddings. Say --params-convention "
         "non_embedding (in Python params_convention=).",
         source="Kaplan et al. 2020, arXiv:2001.08361, table 1; Pearce and Song 2024, arXiv:2406.12907",
@@ -230,6 +235,7 @@ def _perplexity(final: Runs) -> Iterator[Finding]:
         if np.all(np.abs(ratio / math.log(2) - 1) < SAME_LOSS / 2):
             yield error(
                 code="perplexity-disagrees",
+                short=f"{header} is 2 to the loss: the loss is in bits per token",
                 message=f"{header} is 2 to the power of the loss, not e: the loss is in bits per token. Say "
                 "--loss-unit bits/token (in Python loss_unit=).",
                 remedies=("--loss-unit bits/token",),
@@ -241,6 +247,7 @@ def _perplexity(final: Runs) -> Iterator[Finding]:
             found.append(
                 warning(
                     code="perplexity-disagrees",
+                    short=f"the logarithm of {header} is {factor} the loss",
                     message=f"the logarithm of {header} is {factor} the loss: of other text, in another unit, or one "
                     "of them is wrong. If it is the one to fit: --column loss="
                     f"{shlex.quote(header)} --loss-unit perplexity (in Python columns=, loss_unit=).",
@@ -265,6 +272,7 @@ def _epochs(final: Runs) -> Iterator[Finding]:
         if rows := rows_where(final, off):
             yield warning(
                 code="epochs-disagree",
+                short=f"n_tokens contradicts {name} in {counted(len(rows), 'row')}",
                 message=f"n_tokens is {extent(passes[off], 2)} times the unique tokens and {name} is "
                 f"{extent(epochs[off], 2)} in {name_rows(rows)}: n_tokens counts all tokens seen, repeats included; "
                 "mend the one that is wrong.",
@@ -278,6 +286,7 @@ def _epochs(final: Runs) -> Iterator[Finding]:
     way = f" (here it follows from the compute: {exchange})" if own_compute else ""
     yield warning(
         code="epochs-beside-dataset",
+        short=f"{name} is above 1: is {header} the tokens seen, or the dataset?",
         message=f"{name} is above 1 in {name_rows(rows)} and {header} is read as the tokens seen; if it counts the "
         f"dataset once, tokens seen are {name} times that: give them in a column n_tokens{way}, and read {header} as "
         "n_tokens_unique.",
@@ -302,6 +311,7 @@ def _mixture(final: Runs) -> Iterator[Finding]:
     counts = "counts all parameters" if convention.params == "total" else "may count all parameters"
     yield warning(
         code="mixture-of-experts",
+        short=f"mixtures of experts, and N {counts}: compute is of active ones",
         message=f"the table is of mixtures of experts (column {name}) and N (column {header or 'n_params'}) {counts}: "
         "training compute is 6 N D of the active ones. Give them: --column n_params_active=COLUMN "
         "--params-convention active, or say what N is: --params-convention total or active (in Python "

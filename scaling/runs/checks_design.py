@@ -50,6 +50,7 @@ def _counts(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Finding]
     if both and len(final) <= LAW_COEFFICIENTS:
         yield warning(
             code="few-runs",
+            short=f"{counted(len(final), 'run')} cannot determine {LAW_COEFFICIENTS} coefficients; 30 or more do",
             message=f"{counted(len(final), 'run')} cannot determine the {LAW_COEFFICIENTS} coefficients of a law of N "
             f"and D; add runs (30 or more make an interval worth having).",
         )
@@ -59,6 +60,7 @@ def _counts(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Finding]
         if (not both or quantity != "flops") and (n := distinct(getattr(runs, quantity))) < SIZES_ENOUGH:
             yield warning(
                 code=code,
+                short=f"the runs have {counted(n, name)}; an exponent needs {SIZES_LEAST}, a check {SIZES_ENOUGH}",
                 message=f"the runs have {counted(n, name)}; {SIZES_LEAST} are the least for an exponent, "
                 f"{SIZES_ENOUGH} or more for a check of the form.",
             )
@@ -67,6 +69,7 @@ def _counts(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Finding]
         if (not both or quantity == "flops") and spread < NARROW and len(final) > 1:
             yield warning(
                 code="narrow-range",
+                short=f"{spans} a factor of {plain(spread)} only: every plan goes far beyond",
                 message=f"{spans} a factor of {plain(spread)} only; every {'plan' if both else 'prediction'} from "
                 "this table extrapolates far. Two decades or more tie the exponents down.",
             )
@@ -80,12 +83,16 @@ def _ratio(runs: Runs) -> Iterator[Finding]:
     if float(np.std(y - x)) < ONE_RATIO:
         why = f"every run has about {plain(np.exp(np.median(y - x)))} tokens per parameter; the effects of N and D "
         why += "cannot be separated. Add runs at a third and at three times that ratio."
+        short = (
+            f"every run has about {plain(np.exp(np.median(y - x)))} tokens per parameter: N and D go together"
+        )
     elif x.std() > 0 and y.std() > 0 and (r := float(np.corrcoef(x, y)[0, 1])) > 0.98:
         why = f"ln N and ln D are correlated {r:.3f}: their effects are hardly separable. Add runs off the line, at "
         why += "other tokens per parameter."
+        short = "ln N and ln D go together: their effects are hardly separable"
     else:
         return
-    yield warning(code="single-ratio", message=why, source="(Mis)Fitting, arXiv:2502.18969")
+    yield warning(code="single-ratio", short=short, message=why, source="(Mis)Fitting, arXiv:2502.18969")
 
 
 def _valleys(final: Runs) -> Iterator[Finding]:
@@ -100,6 +107,7 @@ def _valleys(final: Runs) -> Iterator[Finding]:
     if len(budgets) == 1 and len(final) > 2:
         yield warning(
             code="one-budget",
+            short="all runs have one budget: growth with compute cannot be seen",
             message=f"all runs have one budget, about {format_flops(float(budgets.flops[0]))} FLOPs; how N* and D* "
             "grow with compute needs two, and four to show a line.",
         )
@@ -109,6 +117,7 @@ def _valleys(final: Runs) -> Iterator[Finding]:
     if 1 < n_budgets < BUDGETS_ENOUGH:
         yield warning(
             code="few-budgets",
+            short=f"only {n_budgets} budgets have {VALLEY_SIZES} sizes or more; {BUDGETS_ENOUGH} show a line",
             message=f"{n_budgets} budgets have {VALLEY_SIZES} sizes or more; a line over compute wants "
             f"{BUDGETS_ENOUGH} or more.",
         )
@@ -117,6 +126,7 @@ def _valleys(final: Runs) -> Iterator[Finding]:
         listed = ", ".join(format_flops(float(budgets.flops[budgets.labels[v[0]]])) for v in thin[:6])
         yield warning(
             code="few-sizes-in-budget",
+            short=f"{counted(len(thin), 'budget')} with fewer than {VALLEY_SIZES} sizes: no valley to fit",
             message=f"budgets {listed} have fewer than {VALLEY_SIZES} sizes; their valley cannot be fitted.",
             rows=tuple(r for v in thin for r in rows_where(final, v)),
         )
@@ -126,6 +136,8 @@ def _valleys(final: Runs) -> Iterator[Finding]:
         best = v[np.argmin(final.loss[v])]
         yield warning(
             code="edge-minimum",
+            short=f"{format_flops(float(budgets.flops[budgets.labels[v[0]]]))} FLOPs{where}: lowest loss at "
+            f"the {side} size; try {format_params(proposed)}",
             message=f"budget {format_flops(float(budgets.flops[budgets.labels[v[0]]]))}{where}: the lowest loss is at "
             f"its {side} size ({format_params(float(final.n_params[best]))}), so the minimum is not bracketed; add a "
             f"run near {format_params(proposed)} parameters.",
@@ -161,6 +173,7 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         ways = _only_each(header, names)
         yield warning(
             code="mixed-corpora",
+            short=f"the table mixes {len(names)} data sets: fit each on its own (--by {header})",
             message=f"the table mixes {len(names)} data sets or experiments ({', '.join(names[:5])}); their losses do "
             f"not lie on one surface: fit each on its own, {ways[0]} (in Python only=).",
             remedies=ways,
@@ -172,6 +185,7 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         more = " ..." if len(families) > MOST_NAMED else ""
         yield warning(
             code="mixed-families",
+            short=f"the table mixes {len(families)} model families: fit one alone (--by {header})",
             message=f"the table mixes {len(families)} model families ({', '.join(families[:MOST_NAMED])}{more}); "
             f"recipes and tokenizers differ, so the spread is no noise about one law. Fit one alone: {ways[0]} "
             "(in Python only=).",
@@ -182,6 +196,7 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if rows := rows_where(final, final.n_tokens_unique < 0.99 * final.n_tokens):
         yield warning(
             code="repeated-data",
+            short=f"{len(rows)} runs repeat their data: see --law data_constrained",
             message=f"{len(rows)} runs see their data more than once ({name_rows(rows)}); a law of N and D takes "
             "repeated tokens for fresh ones. Fit the law that tells them apart, --method parametric --law "
             "data_constrained (in Python fit_law(runs, 'data_constrained')), or single-epoch runs only.",

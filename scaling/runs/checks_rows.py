@@ -55,6 +55,7 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
         if rows := rows_where(runs, seen_before(runs.run_index, runs.position)):
             yield warning(
                 code="repeated-checkpoints",
+                short=f"{counted(len(rows), 'row')} {repeats(rows)} a step of their run: leave one of each out",
                 message=f"{name_rows(rows)} {repeats(rows)} a step of their run, as a resumed run logs it twice. "
                 f"Leave one of each out{''.join(f': {way}' for way in _by_line(rows))}.",
                 rows=rows,
@@ -67,6 +68,7 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
     if rows := rows_where(runs, copies):
         yield warning(
             code="duplicates",
+            short=f"{counted(len(rows), 'row')} {repeats(rows)} an earlier row and would count twice",
             message=f"{name_rows(rows)} {repeats(rows)} an earlier row (same {', '.join(cell)}, loss), which counts "
             f"twice. Leave the copies out{''.join(f': {way}' for way in _by_line(rows))}.",
             rows=rows,
@@ -75,6 +77,7 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
     if rows := rows_where(runs, seen_before(runs.run_index) & ~copies):
         yield warning(
             code="duplicate-run-id",
+            short=f"{counted(len(rows), 'row')} with the run_id of another run",
             message=f"{name_rows(rows)} {'has' if len(rows) == 1 else 'have'} the run_id of another run; give each run "
             "its own, or the intervals treat them as one.",
             rows=rows,
@@ -96,6 +99,7 @@ def _checkpoints(runs: Runs) -> Iterator[Finding]:
     n_runs = int(runs.run_index.max()) + 1
     yield warning(
         code="checkpoints",
+        short=f"{len(runs)} rows are checkpoints of {counted(n_runs, 'run')}, not independent: --final",
         message=f"{len(runs)} rows are checkpoints of {counted(n_runs, 'run')} and not independent; fit the last row "
         "of each run: --final (in Python runs.final()).",
         remedies=("--final",),
@@ -103,6 +107,7 @@ def _checkpoints(runs: Runs) -> Iterator[Finding]:
     )
     yield warning(
         code="unfinished-decay",
+        short="rows before the end of a run have too high a loss: --final",
         message="rows before the last of a run were taken before its learning rate had decayed: their loss is too "
         "high for their tokens; use finished runs (--final), or an envelope of the curves (--method envelope).",
         source="Hoffmann et al. 2022, arXiv:2203.15556, appendix B; Haegele et al. 2024, arXiv:2405.18392",
@@ -113,6 +118,7 @@ def _shared_trunks(final: Runs) -> Iterator[Finding]:
     if final.trunk_id is not None and (n_trunks := len(set(final.trunk_id))) < len(final):
         yield note(
             code="shared-trunk",
+            short=f"{len(final)} runs are branches of {counted(n_trunks, 'trunk')}: not independent",
             message=f"{len(final)} runs are branches of {counted(n_trunks, 'trunk')} and share most of their training; "
             "resample trunks, not runs.",
             source="Haegele et al. 2024, arXiv:2405.18392",
@@ -135,6 +141,7 @@ def _replicates(final: Runs) -> Iterator[Finding]:
     if any(c is not None and _varies_within(c, cells) for c in (lr, batch)):
         yield warning(
             code="hyperparameter-grid",
+            short=f"several learning rates or batch sizes in {counted(n_cells, 'cell')}: --best-of-cell",
             message=f"{counted(n_cells, 'cell')} (same {same}) with runs at several learning rates or "
             f"batch sizes; a law{'' if final.absent else ' of N and D'} wants the tuned run of each cell: "
             "--best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each.",
@@ -150,6 +157,7 @@ def _replicates(final: Runs) -> Iterator[Finding]:
     if final.absent and spread > SIZES_MIXED:
         yield warning(
             code="replicated-cells",
+            short=f"runs of one {same} differ by {100 * spread:.2g} %: several sizes?",
             message=f"runs of one {same} differ by {100 * spread:.2g} % of their loss, as models of several sizes do: "
             "--best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each, or give the sizes.",
             rows=rows,
@@ -158,6 +166,7 @@ def _replicates(final: Runs) -> Iterator[Finding]:
     elif spread > 0:
         yield note(
             code="replicated-cells",
+            short=f"repeats of {counted(n_cells, 'cell')} differ by {100 * spread:.2g} % of the loss",
             message=f"{counted(n_cells, 'replicated cell')} (same {same}): pure error {100 * spread:.2g} % "
             f"of the loss, {counted(freedom, 'degree')} of freedom.",
             rows=rows,
@@ -174,6 +183,7 @@ def _losses(final: Runs) -> Iterator[Finding]:
     if n > 1 and loss.max() == loss.min():
         yield error(
             code="equal-losses",
+            short=f"all {n} runs have one loss, {loss[0]:g}: nothing can be fitted",
             message=f"all {n} runs have one loss, {loss[0]:g}; nothing can be fitted. If another column holds the "
             "loss, say --column loss=NAME (in Python columns=).",
         )
@@ -181,6 +191,7 @@ def _losses(final: Runs) -> Iterator[Finding]:
     if final.convention.loss_unit == "nats/token" and np.median(loss) < NATS_PER_TOKEN_LEAST:
         yield warning(
             code="loss-unit",
+            short=f"half of the losses are below {np.median(loss):.3g}: nats/token? See --loss-unit",
             message=f"half of the losses are below {np.median(loss):.3g}, low for nats/token; if they are per byte "
             "or normalised, say --loss-unit other (in Python loss_unit=): exponents hold, predicted losses do not "
             "compare.",
@@ -191,6 +202,7 @@ def _losses(final: Runs) -> Iterator[Finding]:
         what = {"flops": "compute", "n_params": "parameters", "n_tokens": "tokens"}[grows]
         yield warning(
             code="loss-rises",
+            short=f"the loss rises with {what}: is it a loss, of one corpus?",
             message=f"the loss rises with {what} over this table; is it a loss, and do all runs share data and "
             "tokenizer?",
         )
@@ -219,6 +231,7 @@ def _outliers(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         whose += f"median {plain(np.median(ratio), 2)})"
     yield warning(
         code="outliers",
+        short=f"{counted(len(rows), 'run')} far off the others: fit with and without",
         message=f"{name_rows(rows)}: more than {OUTLIER_SD:g} robust sd from a smooth "
         f"{'surface' if both else 'curve'} through the others; the farthest, row {final.row[worst]}{whose}, by "
         f"{100 * np.expm1(residual[worst]):+.2g} % of its loss. Fit with and without them.",

@@ -24,6 +24,7 @@ from scaling.runs.rows import (
     rows_where,
 )
 from scaling.runs.table import Runs
+from scaling.translation import counted
 from scaling.units import format_params, format_percent, format_tokens
 
 SAME_6ND = 0.01
@@ -91,6 +92,7 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         unit = f"{header} (EFLOP), {header} (PF-days)" if derived else f"{header} (M), {header} (B)"
         yield Finding(
             code="unit-slip",
+            short=f"half of the runs have {name} of {plain(middle)} or fewer: in millions or billions?",
             severity="error" if certain else "warning",
             message=f"half of the runs have {name}{derived} of {plain(middle)} or fewer; if the table counts in "
             f"{'a multiple of FLOPs' if derived else 'millions or billions'}, say so in the header: {unit}.",
@@ -104,6 +106,7 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         unit = f"; if the cells of {header} are whole counts already, take the unit out of that header"
         yield Finding(
             code="unit-slip",
+            short=f"half of the runs have {plain(ratio)} tokens per parameter: n_params in another unit?",
             severity="error" if ratio > RATIO_MOST else "warning",
             message=f"half of the runs have {plain(ratio)} tokens per parameter or more; if n_params counts in "
             "thousands, millions or billions, say so in the header: n_params (k), n_params (M), n_params (B)"
@@ -122,6 +125,7 @@ def _exchange(final: Runs) -> Iterator[Finding]:
         rest = f" If so, say {exchange} (in Python columns=).{rest}" if exchange else rest
         yield Finding(
             code="swapped-columns",
+            short=f"{len(rows)} of {len(final)} runs have fewer tokens than parameters: swapped?",
             severity="error" if text else "warning",
             message=f"{len(rows)} of {len(final)} runs have fewer {final.convention.data_unit} than parameters "
             f"({format_params(float(np.median(final.n_params)))} parameters on "
@@ -147,6 +151,7 @@ def _too_many(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
             mend = f"the cells of {header} seem to be whole counts already: take the unit out of that header"
         yield Finding(
             code="unit-slip",
+            short=f"half of the runs have {name} above any run's: in another unit?",
             severity="error" if certain else "warning",
             message=f"half of the runs have {name} of {plain(middle)} or more, beyond any run; {mend}.",
         )
@@ -178,6 +183,7 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if mixed := [n for n, v in counts if v == "mixed" and n in reads]:
         yield warning(
             code="mixed-conventions",
+            short=f"rows count {' and '.join(mixed)} in different ways: one law mixes them",
             message=f"rows count {' and '.join(mixed)} in different ways; one law through them mixes the counts. Bring "
             "all rows to one convention.",
             source="Porian et al. 2024, arXiv:2406.19146; Pearce and Song 2024, arXiv:2406.12907",
@@ -187,6 +193,7 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if convention.params == "unknown":
         yield warning(
             code="unknown-convention",
+            short="say what N counts, it moves the exponent: --params-convention",
             message="the table does not say whether n_params counts embeddings; by the count one set of runs gives an "
             "N exponent of .37, .54 or .70. Say which: --params-convention total or non_embedding (in Python "
             "params_convention=).",
@@ -199,6 +206,7 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if rows := rows_where(final, 1 - nonemb / final.n_params > EMBEDDING_HEAVY):
         yield note(
             code="embedding-heavy",
+            short=f"embeddings are over {100 * EMBEDDING_HEAVY:g} % of N in {counted(len(rows), 'row')}",
             message=f"embeddings are over {100 * EMBEDDING_HEAVY:g} % of n_params in {name_rows(rows)}; the exponents "
             "depend on the count there. Fit the other too: --params-convention non_embedding (in Python "
             "params_convention=).",
@@ -229,6 +237,7 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         certain = max(middle, 1 / middle) > CERTAIN and 2 * len(rows) > len(final)
         yield Finding(
             code="flops-disagree",
+            short=f"FLOPs of {counted(len(rows), 'row')} are {plain(middle)} times 6 N D{slip}",
             severity="error" if certain else "warning",
             message=f"FLOPs of {name_rows(rows)} are {plain(middle)} times 6 n_params n_tokens{slip}, beyond "
             f"{'6ND' if claimed else rule}; check the unit and what was counted, or leave the column out: --column "
@@ -240,6 +249,7 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     elif "n_params" in reads and not claimed and (ratio.max() > 1 + SAME_6ND or ratio.min() < 1 - SAME_6ND):
         yield note(
             code="own-flops",
+            short=f"the table counts {extent(ratio)} times 6 N D; budgets here are 6 N D",
             message=f"FLOPs are the table's own count, {extent(ratio)} times 6 n_params n_tokens; the budgets of a "
             "law fitted to N and D are 6ND.",
             source="Porian et al. 2024, arXiv:2406.19146",
@@ -269,6 +279,7 @@ def _unfinished(final: Runs) -> Iterator[Finding]:
                 rest = "its loss is too high for its tokens. Leave it out"
             yield warning(
                 code="unfinished-decay",
+                short=f"{counted(len(rows), 'run')} {verb}: loss too high",
                 message=f"{name_rows(rows)} {verb}: {rest}{f': {options} (in Python exclude=)' if options else ''}.",
                 remedies=(options,) if options else (),
                 source="Hoffmann et al. 2022, arXiv:2203.15556, appendix B; Haegele et al. 2024, arXiv:2405.18392",
@@ -278,6 +289,7 @@ def _unfinished(final: Runs) -> Iterator[Finding]:
     if share is not None and (rows := rows_where(final, (share > 0) & (share < COOLDOWN_LEAST))):
         yield warning(
             code="short-cooldown",
+            short=f"{counted(len(rows), 'run')} with too short a cool-down (under {100 * COOLDOWN_LEAST:g} %)",
             message=f"{name_rows(rows)} {'cools' if len(rows) == 1 else 'cool'} down over less than "
             f"{100 * COOLDOWN_LEAST:g} % of the steps, too short to match a full decay.",
             source="Haegele et al. 2024, arXiv:2405.18392",
@@ -313,6 +325,7 @@ def _batch(final: Runs) -> Iterator[Finding]:
     if batch.max() <= 1.01 * batch.min() and spread >= WIDE_TOKENS:
         yield warning(
             code="constant-batch",
+            short=f"one batch size over a factor of {plain(spread)} in tokens bends the exponents",
             message=f"one batch size ({plain(batch[0])}) over a factor of {plain(spread)} in tokens is off-optimal "
             "at both ends (the best batch grows about as D^.4 to D^.6), which bends the exponents.",
             source="Step Law, arXiv:2503.04715; Porian et al. 2024, arXiv:2406.19146",
@@ -324,6 +337,7 @@ def _warmup(final: Runs) -> Iterator[Finding]:
     if share is not None and (rows := rows_where(final, share > WARMUP_MOST)):
         yield warning(
             code="long-warmup",
+            short=f"{counted(len(rows), 'run')} with up to {format_percent(float(np.nanmax(share)))} of warm-up",
             message=f"{name_rows(rows)} {'spends' if len(rows) == 1 else 'spend'} up to "
             f"{format_percent(float(np.nanmax(share)))} of the tokens on warm-up, which raises the loss of "
             "the short runs and with it the N exponent.",

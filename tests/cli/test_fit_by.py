@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -56,12 +57,48 @@ def test_each_group_is_fitted_as_if_alone(table: Path) -> None:
 
 def test_one_row_a_group_and_the_small_ones_are_named(table: Path) -> None:
     text = call("fit", table, "--by", "corpus")
-    header, *rows = [line.split() for line in text.splitlines() if line.startswith("  ") and "!" not in line]
+    assert re.match(
+        r"N\* grows as C\^0\.\d{3} \(\w+\) to C\^0\.\d{3} \(\w+\), over 2 groups of corpus\.\n", text
+    )
+    header, *rows = [line.split() for line in text.splitlines() if line.startswith("  ") and ":" not in line]
     assert header[:2] == ["corpus", "runs"]
     assert [row[:2] for row in rows if row[0] in LAWS] == [["web", "25"], ["code", "25"]]
-    assert "tiny: not fitted." in text
+    assert "1 group not fitted: --show groups" in text
+    assert "tiny: not fitted." in call("fit", table, "--by", "corpus", "--show", "groups")
     next_command = text.splitlines()[-1].removeprefix("next  scaling ")
-    assert call(*shlex.split(next_command)).startswith("L(N, D) = ")
+    assert call(*shlex.split(next_command)).startswith("N* grows as ")
+
+
+def test_a_table_of_groups_has_a_row_a_group_with_its_exponent(table: Path) -> None:
+    import io
+
+    import pandas as pd
+
+    told = json.loads(call("fit", table, "--by", "corpus", "--json"))["groups"]
+    frame = pd.read_csv(io.StringIO(call("fit", table, "--by", "corpus", "--csv"))).set_index("corpus")
+    assert list(frame.index) == ["web", "code", "tiny"]
+    for name in LAWS:
+        assert frame.loc[name, "params_exponent"] == pytest.approx(told[name]["params_exponent"]["value"])
+        assert frame.loc[name, "E_low"] == pytest.approx(told[name]["intervals"]["E"]["low"])
+    assert frame.loc["tiny", "refused"] == told["tiny"]["refused"]
+
+
+def test_many_groups_stand_on_twenty_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    law, lines = LAWS["web"], ["a corpus of a long name,n_params,n_tokens,loss"]
+    for k in range(16):
+        for N in (1e8, 3e8, 1e9, 3e9):
+            for D in (2e9, 2e10, 2e11):
+                noise = 1 + 1e-3 * np.sin(N * D * (k + 1))
+                lines.append(f"the group number {k} of all,{N:.6g},{D:.6g},{law.loss(N, D) * noise:.6g}")
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(lines) + "\n")
+    monkeypatch.chdir(tmp_path)
+    for width in (72, 80, 100, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        shown = call("fit", "runs.csv", "--by", "a corpus of a long name").splitlines()
+        assert len(shown) <= 20, "\n".join(shown)
+        assert max(map(len, shown)) <= width
+    assert "and 7 more: --show groups" in "\n".join(shown)
 
 
 def test_a_group_of_no_name_and_numbers_are_groups_too(table: Path) -> None:

@@ -87,10 +87,10 @@ def test_envelope_of_curves(tmp_path: Path) -> None:
     assert fit["params_exponent"]["value"] == pytest.approx(PLANTED_LAW.params_exponent, abs=0.02)
 
 
-def test_text_gives_the_law_first_and_the_next_command_last(table: Path) -> None:
+def test_text_gives_the_claim_and_the_law_first_and_the_next_command_last(table: Path) -> None:
     lines = call("fit", table).splitlines()
-    assert lines[0].startswith("L(N, D) = ")
-    assert lines[1].startswith("N* grows as C^0.5")
+    assert lines[0].startswith("N* grows as C^0.5")
+    assert lines[1].startswith("L(N, D) = ")
     assert lines[-1].startswith("next  scaling fit ")
     assert max(map(len, lines[:-1])) <= 100
 
@@ -118,8 +118,8 @@ def test_predict_sums_up_and_covers_its_own_runs(table: Path, tmp_path: Path) ->
 
 
 def test_demo_shows_the_truth_inside_most_intervals() -> None:
-    text = call("demo")
-    assert text.count("inside") >= 7
+    text = call("demo", "--show", "all")
+    assert text.count("inside") >= 10  # of eleven
     assert "generated (not trained)" in text
 
 
@@ -264,7 +264,9 @@ def test_names_in_a_table_cannot_command_the_terminal(
     path.write_text("\n".join([*rows[:5], ",".join(cells), *rows[6:]]) + "\n")
     for words in (("fit", path), ("predict", "besiroglu", path)):
         result = CliRunner().invoke(cli, [str(w) for w in words], color=True)
-        assert "\\x1b]0;title" in result.stdout
+        whole = CliRunner().invoke(cli, [*(str(w) for w in words), "--show", "all"], color=True).stdout
+        assert "\\x1b]0;title" in whole
+        assert "\x1b]" not in whole
         assert "\x1b]" not in result.stdout
     assert run(["fit", str(path), "--exclude", "nothing like it"]) == 2
     assert run(["fit", str(path), "--only", "run_id=a\x1b[31m"]) == 2
@@ -283,7 +285,7 @@ def shown_coefficients(tmp_path: Path, noise: float, *options: str) -> dict[str,
             rows.append(f"{N:.16g},{D:.16g},{L:.16g}")
     path = tmp_path / f"noise-{noise}.csv"
     path.write_text("\n".join(rows) + "\n")
-    words = [line.split() for line in call("fit", path, *options).splitlines()]
+    words = [line.split() for line in call("fit", path, *options, "--show", "coefficients").splitlines()]
     return {line[0]: line[1] for line in words if line and line[0] in ("E", "A", "B", "alpha", "beta")}
 
 
@@ -300,3 +302,39 @@ def test_no_coefficient_is_printed_with_fewer_digits_because_its_error_is_smalle
     for less, more in itertools.pairwise(shown):
         for name, text in less.items():
             assert len(text.rstrip(".")) >= len(more[name].rstrip("."))
+
+
+def test_a_prediction_and_the_demo_stand_on_twenty_lines_with_the_score_first(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call("fit", "runs.csv", "-o", "fit.json")
+    score = json.loads(call("predict", "fit.json", table, "--json"))["summary"]
+    for width in (72, 80, 100, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        for words in (("predict", "fit.json", "runs.csv"), ("predict", "besiroglu", "runs.csv"), ("demo",)):
+            lines = call(*words).splitlines()
+            assert len(lines) <= 20, "\n".join(lines)
+            assert max(map(len, lines)) <= width
+    first = " ".join(call("predict", "fit.json", "runs.csv").split())
+    error = 100 * score["mean_absolute_error_fraction"]
+    assert first.startswith(f"fit.json on 54 runs: mean absolute error {error:.2g} %, bias")
+
+
+def test_tables_to_paste_hold_what_the_json_holds(table: Path, tmp_path: Path) -> None:
+    import io
+
+    import pandas as pd
+
+    law = tmp_path / "fit.json"
+    told = json.loads(call("fit", table, "--json"))
+    frame = pd.read_csv(io.StringIO(call("fit", table, "--csv", "-o", law))).set_index("name")
+    assert frame["value"][["E", "alpha"]].to_dict() == pytest.approx(
+        {name: told["coefficients"][name] for name in ("E", "alpha")}
+    )
+    assert frame.loc["params_exponent", "low"] == pytest.approx(told["params_exponent"]["interval"]["low"])
+    runs = json.loads(call("predict", law, table, "--json"))["runs"]
+    rows = pd.read_csv(io.StringIO(call("predict", law, table, "--csv")))
+    assert rows["run_id"].tolist() == [run["run_id"] for run in runs]
+    assert rows["predicted_loss"].tolist() == pytest.approx([run["predicted_loss"] for run in runs])
+    assert "| params_exponent |" in call("fit", table, "--table", "markdown")

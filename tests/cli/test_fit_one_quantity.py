@@ -94,8 +94,11 @@ def test_a_law_that_reads_more_than_the_table_has_is_refused(capsys: pytest.Capt
 
 def test_nothing_is_said_of_inputs_that_the_law_does_not_read() -> None:
     assert not codes(fitted(ONE_TOKEN_COUNT, "--law", "params_power_law")) & (OF_SIZES | {"narrow-range"})
-    text = call("fit", ONE_TOKEN_COUNT, "--law", "params_power_law")
-    assert "N 15.8M to 1.58B\n" in text
+    words = ["fit", ONE_TOKEN_COUNT, "--law", "params_power_law", "--show"]
+    assert "N 15.8M to 1.58B\n" in call(*words, "data")
+    text = call("fit", ONE_TOKEN_COUNT, "--law", "params_power_law") + call(
+        *words, "coefficients,residuals,doubts"
+    )
     assert "token" not in text.replace("nats/token", "")
 
 
@@ -123,7 +126,8 @@ def test_predictions_of_a_table_of_compute_show_compute_alone(tmp_path: Path) ->
     told = json.loads(call("predict", law, LOSS_OF_COMPUTE, "--json"))
     assert told["runs"][0]["n_params"] is None
     assert told["summary"]["mean_absolute_error_fraction"] < 1e-3  # noise of 0.04 %
-    header = next(line for line in call("predict", law, LOSS_OF_COMPUTE).splitlines() if "predicted" in line)
+    shown = call("predict", law, LOSS_OF_COMPUTE, "--show", "runs").splitlines()
+    header = next(line for line in shown if "predicted" in line)
     assert header.split()[:3] == ["run", "C", "loss"]
 
 
@@ -140,8 +144,9 @@ def test_a_floor_of_zero_is_a_certified_minimum_without_which_the_law_is_fitted(
     assert "the runs show no floor" in bound
     assert "--law flops_power_law (" in bound
     text = call("fit", *words, "--law", "flops_power_law_floor", "--seed", seed)
-    assert "certified minimum, E on its bound" in text
-    assert "NOT CONVERGED" not in text
+    whole = call("fit", *words, "--law", "flops_power_law_floor", "--seed", seed, "--show", "all")
+    assert "certified minimum, E on its bound" in whole
+    assert "NOT CONVERGED" not in whole
     (command,) = last_command(text)
     assert command[-2:] == ["--seed", str(seed)] or "flops_power_law" in command
     bare = json.loads(call(*command, "--json"))
@@ -154,7 +159,7 @@ def test_a_floor_of_zero_of_the_chinchilla_law_is_left_out_by_holding_it(tmp_pat
     noise = np.exp(0.003 * np.random.default_rng(1).standard_normal(len(N)))
     table = written(tmp_path / "t.csv", "n_params,n_tokens,loss", N, D, (20 / N**0.1 + 30 / D**0.12) * noise)
     text = call("fit", table)
-    assert "certified minimum" in text
+    assert "certified minimum" in call("fit", table, "--show", "coefficients")
     assert "the runs show no floor" in " ".join(text.split())
     (command,) = last_command(text)
     assert command[-2:] == ["--fix", "E=0"]
@@ -165,9 +170,10 @@ def test_a_floor_of_zero_of_the_chinchilla_law_is_left_out_by_holding_it(tmp_pat
 
 
 def test_a_held_floor_is_shown_as_given_and_the_result_says_so() -> None:
+    whole = call("fit", LOSS_OF_COMPUTE, "--fix", "E=1.6", "--show", "coefficients")
+    assert ["E", "1.6", "-", "held"] in [line.split() for line in whole.splitlines()]
+    assert "given E = 1.6" in " ".join(whole.split())
     text = call("fit", LOSS_OF_COMPUTE, "--fix", "E=1.6")
-    assert ["E", "1.6", "-", "held"] in [line.split() for line in text.splitlines()]
-    assert "given E = 1.6" in " ".join(text.split())
     assert "--fix E=1.6" in text.splitlines()[-1]
     fit = fitted(LOSS_OF_COMPUTE, "--fix", "E=1.6")
     assert fit["fixed"] == {"E": 1.6}
@@ -199,6 +205,6 @@ def test_a_coefficient_that_cannot_be_held_is_one_line(
 
 
 def test_smaller_errors_never_print_fewer_digits() -> None:
-    text = call("fit", LOSS_OF_COMPUTE, "--fix", "E=1.6")
+    text = call("fit", LOSS_OF_COMPUTE, "--fix", "E=1.6", "--show", "coefficients")
     (x_c,) = [line.split()[1] for line in text.splitlines() if line.split()[:1] == ["x_c"]]
     assert x_c == "1.2052e21"  # its standard error is 6.4e18

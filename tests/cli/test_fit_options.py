@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,7 @@ def test_bootstrap_stands_beside_the_other_intervals(table: Path) -> None:
     fit = json.loads(call("fit", table, "--bootstrap", "300", "--json"))
     assert fit["intervals_beside"]["bootstrap"]["params_exponent"]["interval"]["low"] < 0.51
     assert fit["standard_errors_method"] == "bootstrap"
-    assert "pairs bootstrap of runs" in call("fit", table, "--bootstrap", "300")
+    assert "pairs bootstrap of runs" in call("fit", table, "--bootstrap", "300", "--show", "coefficients")
 
 
 def test_hold_out_errors_at_the_asked_and_at_rolling_cut_offs(table: Path) -> None:
@@ -149,9 +150,20 @@ def test_hold_out_errors_at_the_asked_and_at_rolling_cut_offs(table: Path) -> No
     assert cut["mean_absolute_error"] < 0.01  # noise of 0.5 %
     rolling = json.loads(call("fit", table, "--holdout-above", "rolling", "--json"))["extrapolation"]
     assert len(rolling["cut_offs"]) == 5  # between the six budgets
+    told = [c["mean_absolute_error"] for c in rolling["cut_offs"] if c["refused"] is None]
+    least, most = (f"{100 * end:.2g} %" for end in (min(told), max(told)))
     text = call("fit", table, "--holdout-above", "rolling")
-    assert "hold-out: fitted up to a budget, asked for the dearer runs" in text
-    assert max(map(len, text.splitlines()[:-1])) <= 100
+    assert f"over {len(told)} cuts the dearer runs are missed by {least} to {most}; at least" in " ".join(
+        text.split()
+    )
+    text = call("fit", table, "--holdout-above", "rolling", "--show", "all")
+    assert "Fitted up to a budget, asked for the dearer runs" in text
+    once = " ".join(call("fit", table, "--holdout-above", "5e19").split())
+    assert (
+        f"the 18 runs above 5e19 FLOPs are missed by {100 * cut['mean_absolute_error']:.2g} % on average"
+        in once
+    )
+    assert max(len(line) for line in text.splitlines() if not line.startswith("next")) <= 100
 
 
 def test_laws_are_compared_on_request(table: Path) -> None:
@@ -160,9 +172,12 @@ def test_laws_are_compared_on_request(table: Path) -> None:
     assert found["n_held_out"] == 10  # a fifth of 54 runs, rounded up
     low, high = found["spread"]["n_params"]
     assert low < high
-    text = call("fit", table, "--compare-laws")
+    best = found["rows"][0]
+    told = f"{best['law']} predicts the dearest runs best ({100 * best['held_out_mean_error']:.2g} %)"
+    assert told in " ".join(call("fit", table, "--compare-laws").split())
+    text = call("fit", table, "--compare-laws", "--show", "all")
     assert "No interval of" in text
-    assert max(map(len, text.splitlines()[:-1])) <= 100
+    assert max(len(line) for line in text.splitlines() if not line.startswith("next")) <= 100
 
 
 def test_only_keeps_the_rows_of_a_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,17 +206,18 @@ def test_fewer_runs_a_budget_can_be_asked_for(table: Path, capsys: pytest.Captur
     call("fit", table, "--method", "isoflop", "--min-runs-per-budget", "9")
 
 
-def test_warnings_are_counted_and_named_right_under_the_law(tmp_path: Path) -> None:
+def test_warnings_stand_on_the_first_screen_before_notes(tmp_path: Path) -> None:
     rows = example_runs_text().splitlines()
     cells = rows[20].split(",")
     place = rows[0].split(",").index("loss")
     cells[place] = str(1.5 * float(cells[place]))
     path = tmp_path / "runs.csv"
     path.write_text("\n".join([*rows[:20], ",".join(cells), *rows[21:]]) + "\n")
-    lines = call("fit", path).splitlines()
-    assert lines[0].startswith("L(N, D) = ")
-    assert lines[2].startswith("1 warning: far-off-runs")
-    assert "warning" not in call("fit", path, "--exclude", cells[0]).splitlines()[2]
+    doubts = [line for line in call("fit", path).splitlines() if " - " in line[:7]]
+    assert re.match(r"   ! - 1 of 54 runs lies far off: without it N\* grows as C\^0\.51\d$", doubts[0])
+    assert not any("!" in line for line in doubts[1:])
+    assert "far off" not in call("fit", path, "--exclude", cells[0])
+    assert "far-off-runs: " in call("fit", path, "--show", "doubts")
 
 
 def test_losses_in_bits_are_told_once_unless_the_unit_is_stated(tmp_path: Path) -> None:
@@ -225,10 +241,12 @@ def test_flops_counted_otherwise_are_said_and_planned_in_6nd(tmp_path: Path) -> 
     budget = rows[0].index("budget")
     kept = [[c for i, c in enumerate(r) if i != budget] for r in [rows[0], *more]]
     path.write_text("\n".join(",".join(r) for r in kept) + "\n")
-    text = call("fit", path)
+    text = call("fit", path, "--show", "all")
     assert "C is the table's own count (say --flops-convention), 1.5 times 6ND" in " ".join(text.split())
     assert "own count, 1.5 times 6 n_params n_tokens; the budgets" in " ".join(text.split())
     plain = tmp_path / "plain.csv"
     plain.write_text(example_runs_text())
     optimum = [line for line in text.splitlines() if line.startswith("  3e20 ")]
-    assert optimum == [line for line in call("fit", plain).splitlines() if line.startswith("  3e20 ")]
+    assert optimum == [
+        line for line in call("fit", plain, "--show", "all").splitlines() if line.startswith("  3e20 ")
+    ]

@@ -89,7 +89,8 @@ def test_what_a_table_leaves_open_is_said_once_with_what_hangs_on_it(tmp_path) -
     assert [f["code"] for f in doubts] == ["embedding-count"]
     own = write(tmp_path, "b.csv", ["n_params,n_tokens,loss", *rows])
     assert (
-        "N counts total parameters (by its name alone)" in CliRunner().invoke(cli, ["fit", str(own)]).stdout
+        "N counts total parameters (by its name alone)"
+        in CliRunner().invoke(cli, ["fit", str(own), "--show", "data"]).stdout
     )
     large = [f"{100 * r.N:.0f},{100 * r.D:.0f},{_loss(100 * r.N, 100 * r.D):.5f}" for r in planted()]
     path = write(tmp_path, "c.csv", ["params,tokens,loss", *large])
@@ -237,7 +238,9 @@ def test_8_a_mixture_with_its_budget(tmp_path) -> None:
     path = write(tmp_path, "a.csv", ["active_params,total_params,tokens,budget,loss", *rows])
     assert_planted(fit(path))
     assert "active_params is N" in notes(path)
-    assert "N counts active parameters" in CliRunner().invoke(cli, ["fit", str(path)]).stdout
+    assert (
+        "N counts active parameters" in CliRunner().invoke(cli, ["fit", str(path), "--show", "data"]).stdout
+    )
 
 
 def test_9_a_grid_of_learning_rates(tmp_path) -> None:

@@ -177,10 +177,10 @@ def test_a_finished_sweep_on_a_read_only_store_can_be_run_looked_at_and_fitted(
     assert "38 done; 100 % of the work done" in capsys.readouterr().out
     assert run(["sweep", "fit", spec]) == 0
     captured = capsys.readouterr()
-    assert "Plan for 1.6e+12 FLOPs" in captured.out
-    (law,) = re.findall(r"^law: (\S+)$", captured.out, re.MULTILINE)
-    assert Path(law).is_file()
-    shutil.rmtree(Path(law).parent)
+    assert "tokens for 1.6e12 FLOPs" in captured.out
+    (folder,) = re.findall(r"^wrote .* in (\S+)$", captured.out, re.MULTILINE)
+    assert (Path(folder) / "law.json").is_file()
+    shutil.rmtree(folder)
     assert f"{read_only}/store cannot be written" in " ".join(captured.err.split())
     assert run(["sweep", "export", spec, "-o", str(read_only / "out")]) == 0
     assert run(["sweep", "verify", spec, "--dry-run", "--no-measure"]) == 0

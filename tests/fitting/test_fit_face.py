@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling.blocks import Callout, Figure, Shown, Text
+from scaling.blocks import Callout, Figure, Section, Shown, Text, screen
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.fitting.comparison import compare_laws
@@ -105,14 +105,24 @@ def test_estimates_are_the_laws_optimum_of_a_budget_of_6nd(method: str, approach
 
 
 @each_fit
-def test_summary_leads_with_the_law_and_ends_with_every_finding(method: str, approach: int) -> None:
+def test_summary_leads_with_the_claim_and_ends_with_every_finding(method: str, approach: int) -> None:
     fit = fit_of(method)
     blocks = fit.summary()
     assert blocks[: len(fit.lead())] == fit.lead()
-    told = [b.code for b in blocks if isinstance(b, Callout)]
+    (doubts,) = [b for b in blocks if isinstance(b, Section) and b.name == "doubts"]
+    told = [b.code for b in doubts.blocks() if isinstance(b, Callout)]
     assert sorted(told) == sorted(f.code for f in fit.findings)
     assert isinstance(fit, Shown)
-    assert render_terminal(fit.summary()).splitlines()[0].split()[0] in ("L(N,", "L", "N*")
+    assert render_terminal(fit.summary()).startswith("N* grows as C^")
+
+
+@each_fit
+def test_a_fit_says_on_one_screen_what_it_says_in_a_notebook(method: str, approach: int) -> None:
+    fit = fit_of(method)
+    sections = [b for b in fit.summary() if isinstance(b, Section)]
+    html = fit._repr_html_()  # type: ignore[attr-defined]
+    assert all(f"<summary>{s.title}</summary>" in html for s in sections)
+    assert len(render_terminal(screen(fit.summary()), width=72).splitlines()) <= 20
 
 
 @each_fit
@@ -188,7 +198,9 @@ def test_a_summary_for_a_table_says_where_the_runs_are_from_and_what_to_do_next(
     )
     text = " ".join(render_terminal(blocks).split())
     for said in (
-        "hold-out: fitted up to a budget",
+        checks["held_out"].verdict(),
+        checks["compared"].verdict(),
+        "Fitted up to a budget",
         "spread: a ",
         "left out 2 runs: a, b",
         "N counts parameters",

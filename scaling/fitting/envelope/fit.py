@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.blocks import Blocks, Fields, Heading
+from scaling.blocks import Blocks, Fields, Section, Table
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
@@ -31,10 +31,11 @@ from scaling.fitting.frontier_law import (
 )
 from scaling.fitting.power_law import fit_line, power_law_from_line
 from scaling.fitting.results import FitMethod, fit_to_dict
+from scaling.fitting.sections import optimum_table
 from scaling.runs import Runs
 from scaling.runs.table import group_index, require_runs
 from scaling.translation import tr
-from scaling.units import format_flops
+from scaling.units import format_flops, format_params
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -87,7 +88,23 @@ class EnvelopeFit(LinesFace):
     def fitted_through(self) -> str:
         return tr("the envelope of {n} training curves", n=self.n_runs)
 
-    def body(self) -> Blocks:
+    def trust(self) -> list[str]:
+        places = tr("{n} places where one size takes over from the next", n=len(self.crossing_flops))
+        return [
+            places,
+            tr("exponent {a:.3f} by a line through the whole envelope", a=self.staircase_params_exponent),
+        ]
+
+    def sections(self) -> Blocks:
+        return (
+            Section("coefficients", tr("The lines"), self._lines),
+            Section("curves", tr("The envelope"), self._curves),
+        )
+
+    def _lines(self) -> Blocks:
+        return *self.lines_section(), *(optimum_table(self) if self.loss_frontier else ())
+
+    def _curves(self) -> Blocks:
         first, last = (
             format_flops(float(end)) for end in (self.crossing_flops.min(), self.crossing_flops.max())
         )
@@ -101,7 +118,16 @@ class EnvelopeFit(LinesFace):
             "a = {a:.3f} by a line through the whole envelope, as Hoffmann et al.",
             a=self.staircase_params_exponent,
         )
-        return Heading(tr("how sure")), Fields([(tr("through"), places), (tr("staircase"), staircase)])
+        rows = [
+            (format_flops(flops), format_params(n_params))
+            for flops, n_params in zip(
+                self.crossing_flops.tolist(), self.crossing_n_params.tolist(), strict=True
+            )
+        ]
+        return (
+            Fields([(tr("through"), places), (tr("staircase"), staircase)]),
+            Table(("FLOPs", "N*"), rows),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON contract of `scaling fit --method envelope --json`."""
@@ -242,6 +268,7 @@ def _findings(found: Crossings, factor: float) -> list[Finding]:
     findings = [
         Finding(
             code="unfinished-decay",
+            short="points inside a curve lie above what a finished run reaches",
             severity="note",
             message="points inside a curve carry a learning rate that is not yet decayed: their loss is above what a "
             "run planned for that length reaches, and the exponents may be off by more than their intervals say.",
@@ -255,12 +282,24 @@ def _findings(found: Crossings, factor: float) -> list[Finding]:
             "begins or ends, or not at all, and are left out."
         )
         findings.append(
-            Finding(code="crossing-at-curve-end", severity="warning", message=message, source=HOFFMANN)
+            Finding(
+                code="crossing-at-curve-end",
+                short=f"{found.at_end} of {n} pairs of sizes cross at the end of a curve: left out",
+                severity="warning",
+                message=message,
+                source=HOFFMANN,
+            )
         )
     if found.unclear:
         message = f"in {found.unclear} of {n} pairs of sizes noise hides which is better: left out. Smooth the curves."
         findings.append(
-            Finding(code="crossing-unclear", severity="warning", message=message, source=HOFFMANN)
+            Finding(
+                code="crossing-unclear",
+                short=f"in {found.unclear} of {n} pairs of sizes noise hides which is better",
+                severity="warning",
+                message=message,
+                source=HOFFMANN,
+            )
         )
     ratio = factor / FLOPS_PER_PARAM_TOKEN
     if abs(math.log(ratio)) > SIX_ND_TOLERANCE:
@@ -268,7 +307,15 @@ def _findings(found: Crossings, factor: float) -> list[Finding]:
             f"these FLOPs are {ratio:.2f} times 6 N D. The lines follow the table's counting; the law that "
             "`scaling plan` takes is the same optimum with C = 6 N D."
         )
-        findings.append(Finding(code="flops-not-6nd", severity="warning", message=message, source=HOFFMANN))
+        findings.append(
+            Finding(
+                code="flops-not-6nd",
+                short=f"these FLOPs are {ratio:.2f} times 6 N D, which plans count in",
+                severity="warning",
+                message=message,
+                source=HOFFMANN,
+            )
+        )
     return findings
 
 

@@ -33,6 +33,7 @@ from scaling.fitting.parametric.diagnostics import (
     ResidualSummary,
     added_terms_f,
     lack_of_fit_message,
+    lack_of_fit_short,
     lies_on_law,
     noise_free_finding,
     pure_error,
@@ -354,27 +355,52 @@ def _findings(
             f"{'' if found.converged else ', which is not stationary'}: another one may be better. Try another seed "
             "(--seed)."
         )
-        yield Finding(code="optimum-uncertain", severity="warning", message=message)
+        yield Finding(
+            code="optimum-uncertain",
+            short=f"{found.n_agreeing} of {found.n_starts} starts reached the best minimum: try another --seed",
+            severity="warning",
+            message=message,
+        )
     if condition > ILL_CONDITIONED:
         message = (
             "these runs leave a direction of the coefficients open: near the runs predictions still hold."
         )
-        yield Finding(code="ill-conditioned", severity="warning", message=message)
+        yield Finding(
+            code="ill-conditioned",
+            short="the runs hardly tell some of the coefficients apart",
+            severity="warning",
+            message=message,
+        )
     if FLOOR in at_bound:
         yield no_floor(law)
     if others := [name for name in at_bound if name != FLOOR]:
         message = f"{', '.join(others)} ended at a bound of its range and has no interval."
-        yield Finding(code="at-bound", severity="warning", message=message)
+        yield Finding(
+            code="at-bound",
+            short=f"{', '.join(others)} ended at a bound of its range, without interval",
+            severity="warning",
+            message=message,
+        )
     if on_law:  # tests and comparisons of scatter would weigh rounding
         return
     yield from _far_off(runs, residual, residuals.robust_scale)
     if test is not None and rejected(test):
-        yield Finding(code="lack-of-fit", severity="warning", message=lack_of_fit_message(test) + ".")
+        yield Finding(
+            code="lack-of-fit",
+            short=lack_of_fit_short(test),
+            severity="warning",
+            message=lack_of_fit_message(test) + ".",
+        )
     if message := pure_error_message(residuals):
         yield Finding(code="pure-error", severity="warning", message=message + ".")
     if len(runs) < FEW_RUNS:
         message = f"{len(runs)} runs: with fewer than {FEW_RUNS} the tests have little power: a pass is not evidence."
-        yield Finding(code="few-runs", severity="note", message=message)
+        yield Finding(
+            code="few-runs",
+            short=f"{len(runs)} runs are few: that the law passes its tests proves little",
+            severity="note",
+            message=message,
+        )
 
 
 def _far_off(runs: Runs, residual: Array, scale: float) -> Iterator[Finding]:
@@ -387,6 +413,7 @@ def _far_off(runs: Runs, residual: Array, scale: float) -> Iterator[Finding]:
     without = " ".join(f"--exclude {shlex.quote(runs.run_id[i])}" for i in worst.tolist())
     yield Finding(
         code="far-off-runs",
+        short=f"{far.size} of {len(runs)} runs {lie} far off the law: fit without, too (--exclude)",
         severity="warning",
         message=f"{far.size} of {len(runs)} runs {lie} more than {FAR_OFF:g} robust standard deviations off the law: "
         f"{listed}{' ...' if far.size > NAMED else ''}. Fit without {'it' if far.size == 1 else 'them'} too: {without} "

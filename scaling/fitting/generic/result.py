@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.blocks import Blocks, Text
+from scaling.blocks import Blocks, Section, Text
 from scaling.errors import LawError, UsageError
 from scaling.findings import Finding
+from scaling.fitting.digits import brief
+from scaling.fitting.fixed import FLOOR
 from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
 from scaling.fitting.results import (
     Estimate,
@@ -21,7 +23,15 @@ from scaling.fitting.results import (
     Objective,
     fit_to_dict,
 )
-from scaling.fitting.summary import NOISE_FREE, FitFace, certainty, coefficient_table, optimum_table
+from scaling.fitting.sections import (
+    NOISE_FREE,
+    certainty,
+    coefficient_table,
+    fits_the_runs,
+    optimum_table,
+    scatter_and_tests,
+)
+from scaling.fitting.summary import FitFace, growth, with_numbers
 from scaling.laws.base import Law
 from scaling.translation import counted, tr
 
@@ -120,10 +130,40 @@ class LawFit(FitFace):
         )
 
     def lead(self) -> Blocks:
-        runs = counted(self.n_runs, "run")
-        return (Text(tr("{formula}, from {runs}", formula=self.law.family.formula, runs=runs)),)
+        claim = growth(self.params_exponent, self.tokens_exponent) or self._fall()
+        law = Text(with_numbers(self, exact=self.residual_sd < NOISE_FREE), "" if claim else "strong")
+        return (Text(claim, "strong"), law) if claim else (law,)
 
-    def body(self) -> Blocks:
+    def _fall(self) -> str:
+        """The claim of a power law of one quantity."""
+        names = {"n_params": "N", "n_tokens": "D", "flops": "C"}
+        inputs = [names.get(i.name, i.name) for i in self.law.family.inputs]
+        if len(inputs) != 1 or (alpha := self.estimates.get("alpha")) is None:
+            return ""
+        floor = self.estimates.get(FLOOR)
+        quantity, exponent = inputs[0], brief(alpha)
+        if floor is None or not floor.value:
+            return tr("The loss falls as 1 / {quantity}^{exponent}.", quantity=quantity, exponent=exponent)
+        return tr(
+            "The loss falls as 1 / {quantity}^{exponent} towards {floor}.",
+            quantity=quantity,
+            exponent=exponent,
+            floor=brief(floor),
+        )
+
+    def fitted_through(self) -> str:
+        return counted(self.n_runs, "run")
+
+    def trust(self) -> list[str]:
+        return [fits_the_runs(self.residuals, self.lack_of_fit)]
+
+    def sections(self) -> Blocks:
+        return (
+            Section("coefficients", tr("The law"), self._coefficients),
+            Section("residuals", tr("The runs about the law"), self._residuals),
+        )
+
+    def _coefficients(self) -> Blocks:
         state = tr("stationary") if self.converged else tr("NOT CONVERGED")
         if self.converged and self.at_bound:
             state = tr("certified minimum, {names} on its bound", names=", ".join(self.at_bound))
@@ -135,13 +175,16 @@ class LawFit(FitFace):
             condition=self.condition,
         )
         intervals = [(tr("interval"), f"classical t; {self.statement}")]
-        tests = [(tr("lack of fit"), self.lack_of_fit)]
         splits = self.has_optimum and "loss" in self.law.family.outputs
         return (
-            *(optimum_table(self) if splits else ()),
+            Text(self.law.family.formula),
             *coefficient_table(self, exact=self.residual_sd < NOISE_FREE),
-            *certainty(self, intervals, self.objective, said, self.residuals, tests),
+            *certainty(intervals, self.objective, said),
+            *(optimum_table(self) if splits else ()),
         )
+
+    def _residuals(self) -> Blocks:
+        return (scatter_and_tests(self, self.residuals, [(tr("lack of fit"), self.lack_of_fit)]),)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `scaling fit --law FAMILY`: stable names, unrounded values, null for infinite."""

@@ -11,12 +11,20 @@ from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.findings import Finding, Severity
 from scaling.fitting.isoflop.bias import GridBias
 from scaling.fitting.isoflop.result import BudgetMinimum
+from scaling.fitting.isoflop.valley import RefusalCode
 from scaling.fitting.results import Estimate
 from scaling.runs import Runs
 from scaling.units import format_flops, format_params, format_tokens
 
 HOFFMANN = "Hoffmann et al. 2022, arXiv:2203.15556, sec. 3.2"
 CLEARLY_WIDER = 1.2  # times an interval
+_REFUSED: dict[RefusalCode, str] = {  # in a word or two
+    "too-few-runs": "too few runs",
+    "too-few-sizes": "too few sizes",
+    "flat": "a flat valley",
+    "wrong-curvature": "no valley",
+    "not-bracketed": "no minimum between the sizes",
+}
 SHOWN = 2  # refusals in one error
 LEAST_RUNS = 3  # of a parabola
 SIX_ND_TOLERANCE = 0.02  # C / (6 N D) further than this from 1 is another counting, not rounding
@@ -40,12 +48,36 @@ def isoflop_findings(
         f for f in (_moved(runs, budgets, surface_failure), _few(runs, used), _counting(runs, used)) if f
     ]
     if used[0].valley.kind == "surface":
-        found.append(_finding(runs, "valley-shape-trusted", "warning", SHAPE_TRUSTED + "."))
+        found.append(
+            _finding(
+                runs,
+                "valley-shape-trusted",
+                "warning",
+                SHAPE_TRUSTED + ".",
+                short="surface valleys trust the fitted surface: the intervals are too narrow",
+            )
+        )
     elif bias is not None and not bias.holds:
-        found.append(_finding(runs, "valley-bias", "warning", bias.statement + "."))
+        found.append(
+            _finding(
+                runs,
+                "valley-bias",
+                "warning",
+                bias.statement + ".",
+                short=f"a {bias.valley} is biased on these sizes: take another --valley",
+            )
+        )
     elif surface_failure:
         message = f"the bias of the valley's shape is not known: Approach 3 failed on these runs ({surface_failure})"
-        found.append(_finding(runs, "valley-bias-unknown", "warning", message))
+        found.append(
+            _finding(
+                runs,
+                "valley-bias-unknown",
+                "warning",
+                message,
+                short="whether the shape of the valleys is right could not be checked",
+            )
+        )
     return found
 
 
@@ -62,7 +94,11 @@ def trunk_finding(runs: Runs, by_line: Estimate, by_trunk: Estimate) -> Finding:
     is_wider = wide.half_width > CLEARLY_WIDER * narrow.half_width
     source = "Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, ch. 3"
     return Finding(
-        code="by-trunk", severity="warning" if is_wider else "note", message=message, source=source
+        code="by-trunk",
+        short=f"leaving out one trunk at a time the exponent is {wide.low:.3g} to {wide.high:.3g}",
+        severity="warning" if is_wider else "note",
+        message=message,
+        source=source,
     )
 
 
@@ -71,7 +107,9 @@ def curves_reduced(runs: Runs) -> Finding:
         "the table holds training curves; Approach 2 uses the last row of each run. For all rows: --method envelope "
         "(in Python fit_envelope)."
     )
-    return _finding(runs, "curves-reduced", "note", message)
+    return _finding(
+        runs, "curves-reduced", "note", message, short="of training curves the last row of each run is used"
+    )
 
 
 def no_minima_message(runs: Runs, budgets: Sequence[BudgetMinimum]) -> str:
@@ -112,7 +150,14 @@ def _why(budget: BudgetMinimum) -> str:
 def _refused(runs: Runs, budget: BudgetMinimum) -> Finding:
     assert budget.refused is not None
     message = f"{_why(budget)}. It is left out of the lines."
-    return _finding(runs, f"minimum-{budget.refused.code}", "warning", message, budget)
+    return _finding(
+        runs,
+        f"minimum-{budget.refused.code}",
+        "warning",
+        message,
+        budget,
+        short=f"{format_flops(budget.flops)} FLOPs: {_REFUSED[budget.refused.code]}; left out",
+    )
 
 
 def _bounded(budget: BudgetMinimum) -> bool:
@@ -125,7 +170,14 @@ def _unbounded(runs: Runs, budget: BudgetMinimum) -> Finding:
         f"the {budget.n_runs} runs at {format_flops(budget.flops)} FLOPs bracket a minimum but do not bound it on "
         "both sides: its interval has an infinite end. Add sizes farther from the optimum, or seeds."
     )
-    return _finding(runs, "minimum-unbounded", "warning", message, budget)
+    return _finding(
+        runs,
+        "minimum-unbounded",
+        "warning",
+        message,
+        budget,
+        short=f"{format_flops(budget.flops)} FLOPs: the minimum is not bounded on both sides",
+    )
 
 
 def _reaches_beyond(runs: Runs, budget: BudgetMinimum) -> Finding:
@@ -154,7 +206,14 @@ def _edge(budget: BudgetMinimum) -> bool:
 
 def _extrapolated(runs: Runs, budget: BudgetMinimum) -> Finding:
     message = f"the minimum at {format_flops(budget.flops)} FLOPs lies beyond the sampled sizes: it is extrapolated."
-    return _finding(runs, "minimum-extrapolated", "warning", message, budget)
+    return _finding(
+        runs,
+        "minimum-extrapolated",
+        "warning",
+        message,
+        budget,
+        short=f"{format_flops(budget.flops)} FLOPs: the minimum lies beyond the sizes tried",
+    )
 
 
 def _lowest_at_edge(runs: Runs, budget: BudgetMinimum) -> Finding:
@@ -164,7 +223,14 @@ def _lowest_at_edge(runs: Runs, budget: BudgetMinimum) -> Finding:
         f"at {format_flops(budget.flops)} FLOPs the {'smallest' if smallest else 'largest'} model has the "
         "lowest loss: the fitted minimum rests on the curve, with no measured rise beyond it."
     )
-    return _finding(runs, "lowest-loss-at-edge", "warning", message, budget)
+    return _finding(
+        runs,
+        "lowest-loss-at-edge",
+        "warning",
+        message,
+        budget,
+        short=f"{format_flops(budget.flops)} FLOPs: no measured rise beyond the minimum",
+    )
 
 
 def _moved(runs: Runs, budgets: Sequence[BudgetMinimum], surface_failure: str) -> Finding | None:
@@ -175,13 +241,25 @@ def _moved(runs: Runs, budgets: Sequence[BudgetMinimum], surface_failure: str) -
             f"losses of {len(moved)} budgets were moved to the nominal compute along the fitted surface, by at most "
             f"{100 * largest:.2g} %."
         )
-        return _finding(runs, "losses-moved", "note", message)
+        return _finding(
+            runs,
+            "losses-moved",
+            "note",
+            message,
+            short=f"losses were moved to their nominal budget, by at most {100 * largest:.2g} %",
+        )
     off = max(float(np.max(np.abs(runs.flops[b.runs.rows] / b.flops - 1))) for b in budgets)
     if surface_failure and off > 1e-3:
         message = (
             f"runs lie up to {100 * off:.2g} % from their budget and their losses could not be moved to it."
         )
-        return _finding(runs, "losses-not-moved", "warning", message)
+        return _finding(
+            runs,
+            "losses-not-moved",
+            "warning",
+            message,
+            short=f"runs lie up to {100 * off:.2g} % from their budget",
+        )
     return None
 
 
@@ -191,8 +269,11 @@ def _few(runs: Runs, used: Sequence[BudgetMinimum]) -> Finding | None:
     lead = "the intervals rest on one degree of freedom"
     if len(used) == 2:
         lead = "no interval of the exponents is possible"
+    short = "no interval" if len(used) == 2 else "wide intervals"
     message = f"only {len(used)} budgets have a minimum: {lead}. Add budgets; 5 over 3 decades is usual."
-    return _finding(runs, "few-budgets", "warning", message)
+    return _finding(
+        runs, "few-budgets", "warning", message, short=f"only {len(used)} budgets have a minimum: {short}"
+    )
 
 
 def _counting(runs: Runs, used: Sequence[BudgetMinimum]) -> Finding | None:
@@ -204,11 +285,23 @@ def _counting(runs: Runs, used: Sequence[BudgetMinimum]) -> Finding | None:
         f"at the minima these FLOPs are {ratio:.2f} times 6 N D. The valleys and lines follow the table's counting; "
         "the law that `scaling plan` takes is the same optimum with C = 6 N D."
     )
-    return _finding(runs, "flops-not-6nd", "warning", message)
+    return _finding(
+        runs,
+        "flops-not-6nd",
+        "warning",
+        message,
+        short=f"these FLOPs are {ratio:.2f} times 6 N D, which plans count in",
+    )
 
 
 def _finding(
-    runs: Runs, code: str, severity: Severity, message: str, budget: BudgetMinimum | None = None
+    runs: Runs,
+    code: str,
+    severity: Severity,
+    message: str,
+    budget: BudgetMinimum | None = None,
+    *,
+    short: str = "",
 ) -> Finding:
     rows = () if budget is None else tuple(int(runs.row[i]) for i in budget.runs.rows)
-    return Finding(code=code, severity=severity, message=message, source=HOFFMANN, rows=rows)
+    return Finding(code=code, severity=severity, message=message, source=HOFFMANN, rows=rows, short=short)

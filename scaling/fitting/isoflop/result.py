@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from scaling.blocks import Blocks, Fields, Heading, Table
+from scaling.blocks import Blocks, Fields, Heading, Section, Table
+from scaling.errors import LawError
 from scaling.fitting.frontier_law import LinesFace
 from scaling.fitting.isoflop.bias import GridBias
 from scaling.fitting.isoflop.budgets import BudgetRuns, ValleyKind
 from scaling.fitting.isoflop.valley import RefusalCode, Valley
 from scaling.fitting.results import Estimate, FitMethod, fit_to_dict
-from scaling.fitting.summary import optimum_cells, percent, refusals
+from scaling.fitting.sections import optimum_cells, optimum_table, percent, refusals
 from scaling.jsonable import fields_of, jsonable
 from scaling.laws.base import Law
 from scaling.translation import counted, tr
@@ -116,16 +117,51 @@ class IsoflopFit(LinesFace):
         valleys, runs = counted(len(self.used), "valley"), counted(self.n_runs, "run")
         return tr("{valleys} of {runs}", valleys=valleys, runs=runs)
 
-    def body(self) -> Blocks:
+    def trust(self) -> list[str]:
+        said = []
+        if self.refused:
+            n = len(self.refused)
+            said.append(tr("{budgets} without a clear minimum left out", budgets=counted(n, "budget")))
+        if self.bias is not None:
+            said.append(
+                tr(
+                    "a {kind} on these sizes is off by {share:.2g} of an interval, which {holds}",
+                    kind=self.valley,
+                    share=self.bias.worst_share,
+                    holds=tr("holds") if self.bias.holds else tr("is too narrow"),
+                )
+            )
+        if (a := self._surface_exponent) is not None:
+            said.append(tr("exponent {a:.3f} by one surface through all runs", a=a))
+        return said
+
+    @property
+    def _surface_exponent(self) -> float | None:
+        """a of the L(N, D) that was fitted on the way, where it is a power of C."""
+        try:
+            found = getattr(self.surface, "params_exponent", None)
+        except LawError:
+            return None
+        return None if found is None else float(found)
+
+    def sections(self) -> Blocks:
+        return (
+            Section("valleys", tr("The valleys"), self._valleys),
+            Section("coefficients", tr("The lines"), self._lines),
+        )
+
+    def _valleys(self) -> Blocks:
         title = tr("valleys ({kind}), minima with {level} intervals", kind=self.valley, level=percent(self))
         interval = tr("interval")
         headers = ("FLOPs", tr("runs"), "N*", interval, "D*", interval, tr("loss"), interval)
         reasons = [(format_flops(b.flops), b.refused.reason) for b in self.budgets if b.refused]
+        return Heading(title), Table(headers, [_row(b) for b in self.budgets]), *refusals(reasons)
+
+    def _lines(self) -> Blocks:
         return (
-            Heading(title),
-            Table(headers, [_row(b) for b in self.budgets]),
-            *refusals(reasons),
-            *((Heading(tr("how sure")), Fields([(tr("bias"), self.bias.statement)])) if self.bias else ()),
+            *self.lines_section(),
+            *(optimum_table(self) if self.loss_frontier else ()),
+            *((Fields([(tr("bias"), self.bias.statement)]),) if self.bias else ()),
         )
 
     def to_dict(self) -> dict[str, Any]:

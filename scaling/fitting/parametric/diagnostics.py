@@ -95,6 +95,7 @@ def noise_free_finding(robust_scale: float) -> Finding:
     """Note that the runs look computed, not trained."""
     return Finding(
         code="noise-free",
+        short="the losses lie on the law exactly: made from a formula?",
         severity="note",
         message=f"the losses lie on the law to {max(robust_scale, 1e-16):.0e} of their size, as closely as they are "
         "printed: made from a formula? The intervals say nothing about real runs.",
@@ -187,6 +188,10 @@ def lack_of_fit_message(test: FTest) -> str:
         "assuming the law. See the hold-out error: --holdout-above rolling (in Python evaluate_extrapolation) and the "
         "spread between laws: --compare-laws (in Python compare_laws)"
     )
+
+
+def lack_of_fit_short(test: FTest) -> str:
+    return f"the runs reject this form of law (p = {test.p_value:.1g}): --compare-laws"
 
 
 def pure_error_message(residuals: ResidualSummary) -> str:

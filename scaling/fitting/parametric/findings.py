@@ -14,6 +14,7 @@ from scaling.fitting.parametric.diagnostics import (
     FAR_OFF,
     FEW_RUNS,
     lack_of_fit_message,
+    lack_of_fit_short,
     noise_free_finding,
     pure_error_message,
     rejected,
@@ -63,7 +64,9 @@ def _about_optimum(a: Analysis) -> Iterator[Finding]:
     optimum = a.optimum
     if not optimum.converged:
         yield error(
-            code="not-converged", message="the search did not settle on a minimum; do not use this law"
+            code="not-converged",
+            short="the search did not settle on a minimum: do not use this law",
+            message="the search did not settle on a minimum; do not use this law",
         )
     elif optimum.n_starts > 1 and optimum.n_agreeing < 2:
         message = f"only {optimum.n_agreeing} of {optimum.n_starts} starts reached the minimum; another may be lower"
@@ -75,11 +78,17 @@ def _about_optimum(a: Analysis) -> Iterator[Finding]:
         value = dict(zip(COORDINATES, optimum.theta, strict=True)).get(name)
         shown = "its limit" if value is None else f"{value:g}, its limit"
         yield warning(
-            code="at-bound", message=f"{name} ended at {shown}: the runs do not determine it. {_TO_ADD}"
+            code="at-bound",
+            short=f"{name} ended at {shown}: the runs do not determine it",
+            message=f"{name} ended at {shown}: the runs do not determine it. {_TO_ADD}",
         )
     if a.linear.condition > FAR_CONDITION:
         message = f"a combination of coefficients is hardly determined (condition {a.linear.condition:.1g}). {_TO_ADD}"
-        yield warning(code="ill-conditioned", message=message)
+        yield warning(
+            code="ill-conditioned",
+            short="the runs hardly tell some of the coefficients apart",
+            message=message,
+        )
     if a.noise_free or a.on_law:
         yield noise_free_finding(a.residuals.robust_scale)
 
@@ -95,18 +104,33 @@ def _about_runs(a: Analysis) -> Iterator[Finding]:
             f"run {a.runs.run_id[worst]} (row {row}) has leverage {a.linear.leverage[worst]:.2f}: the law passes "
             "through it whatever its loss. Repeat it or add runs nearby"
         )
-        yield warning(code="high-leverage", message=message, rows=(row,))
+        yield warning(
+            code="high-leverage",
+            short=f"the law passes through run {a.runs.run_id[worst]} whatever its loss",
+            message=message,
+            rows=(row,),
+        )
     if a.groups is not None and a.groups.kind == "trunk" and a.runs.is_curves:
         message = (
             "the table holds training curves; checkpoints before the end of decay are not final losses. "
             "Fit the last row of each run (--final (in Python runs.final())) if those differ in tokens per parameter"
         )
-        yield warning(code="curves", message=message, source="Hoffmann et al. 2022, app. B")
+        yield warning(
+            code="curves",
+            short="checkpoints of training curves are no final losses: see --final",
+            message=message,
+            source="Hoffmann et al. 2022, app. B",
+        )
     if a.groups is not None and a.groups.kind == "trunk":
         message = (
             f"rows of one trunk are not independent: intervals leave out one of {a.groups.n_groups} trunks"
         )
-        yield note(code="dependent-rows", message=message, source="Choshen et al. 2024, arXiv:2410.11840")
+        yield note(
+            code="dependent-rows",
+            short=f"rows of one trunk are not independent: {a.groups.n_groups} trunks",
+            message=message,
+            source="Choshen et al. 2024, arXiv:2410.11840",
+        )
 
 
 def _far_off(a: Analysis) -> Finding:
@@ -140,8 +164,11 @@ def _far_off(a: Analysis) -> Finding:
     gross = sizes[0] * a.residuals.robust_scale > GROSS
     severity: Severity = "warning" if moves or widens or gross else "note"
     message += ". Check these runs; none was dropped"
+    exponent = f"N* grows as C^{path[-1].params_exponent:.3f}"
+    short = f"{len(path)} of {len(a.runs)} runs {lie} far off: without {them} {exponent}"
     return Finding(
         code="far-off-runs",
+        short=short,
         severity=severity,
         message=message,
         source="Besiroglu et al. 2024",
@@ -151,7 +178,11 @@ def _far_off(a: Analysis) -> Finding:
 
 def _about_fit(a: Analysis) -> Iterator[Finding]:
     if a.lack_of_fit is not None and rejected(a.lack_of_fit):
-        yield warning(code="lack-of-fit", message=lack_of_fit_message(a.lack_of_fit))
+        yield warning(
+            code="lack-of-fit",
+            short=lack_of_fit_short(a.lack_of_fit),
+            message=lack_of_fit_message(a.lack_of_fit),
+        )
     if a.budget_effects is not None and a.budget_effects.p_value < BUDGETS_DIFFER:
         p = a.budget_effects.p_value
         verb = "lie off the law together" if p < SURE else "may lie off the law together"
@@ -161,20 +192,30 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
             message = (
                 f"{lead}, which these intervals ignore; four budgets or more would be left out one at a time"
             )
-        yield warning(code="budget-effects", message=message)
+        yield warning(
+            code="budget-effects", short=f"runs of one budget {verb} (p = {p:.1g})", message=message
+        )
     if a.kappa is not None and a.kappa > UNEQUAL_NOISE:
         message = (
             f"noise is unequal between runs, or the law misfits (HC2 errors are {a.kappa:.2g} x the classical ones; "
             "the intervals use HC2)"
         )
-        yield note(code="unequal-noise", message=message)
+        yield note(
+            code="unequal-noise",
+            short=f"unequal noise: errors {a.kappa:.2f} times the usual ones (used here)",
+            message=message,
+        )
     if message := pure_error_message(a.residuals):
         yield warning(code="pure-error", message=message)
     if a.spread is not None and (n := len(a.runs)) < FEW_RUNS:
         message = (
             f"{n} runs: with fewer than {FEW_RUNS} runs the tests have little power: a pass is not evidence"
         )
-        yield note(code="few-runs", message=message + _shared_noise_note(a.spread))
+        yield note(
+            code="few-runs",
+            short=f"{n} runs are few: that the law passes its tests proves little",
+            message=message + _shared_noise_note(a.spread),
+        )
     yield from _objective_spread(a)
 
 
@@ -198,7 +239,11 @@ def _objective_spread(a: Analysis) -> Iterator[Finding]:
             f"the usual objectives give exponents of N* from {min(exponents):.3f} to {max(exponents):.3f} on these "
             f"runs, further apart than the half-width of the profile interval, {round_by_error(half, half)}"
         )
-        yield note(code="objective-spread", message=message)
+        yield note(
+            code="objective-spread",
+            short=f"other objectives give exponents {min(exponents):.3f} to {max(exponents):.3f}",
+            message=message,
+        )
 
 
 def _about_intervals(a: Analysis) -> Iterator[Finding]:
@@ -209,10 +254,18 @@ def _about_intervals(a: Analysis) -> Iterator[Finding]:
             f"the Huber threshold {a.optimum.penalty.delta:g} is far below the scatter of the runs "
             f"({a.residuals.robust_scale:.2g}): profile intervals under-cover (57-93 %), so the {a.spread.main} is used"
         )
-        yield note(code="fixed-delta", message=message)
+        yield note(
+            code="fixed-delta",
+            short=f"the Huber threshold is far below the noise: {a.spread.main} intervals",
+            message=message,
+        )
     if a.optimum.name == "asymmetric":
         message = "over-prediction costs ten times as much: this is the lower edge of the runs, not their expected loss"
-        yield warning(code="asymmetric", message=message)
+        yield warning(
+            code="asymmetric",
+            short="this is the lower edge of the runs, not their expected loss",
+            message=message,
+        )
     for name, estimate in a.estimates[a.spread.main].items():
         interval = estimate.interval
         if interval is None:
@@ -221,7 +274,9 @@ def _about_intervals(a: Analysis) -> Iterator[Finding]:
         if whole or not interval.bounded:
             side = "above" if interval.low > 0 else "on either side"
             message = f"the runs do not bound {name} {side}: its interval is infinite. {_TO_ADD}"
-            yield warning(code="unbounded-interval", message=message)
+            yield warning(
+                code="unbounded-interval", short=f"the runs do not bound {name} {side}", message=message
+            )
     for refits in (a.spread.jackknife, a.spread.bootstrap):
         if refits is not None and refits.unconverged_fraction > 0.01:
             message = (

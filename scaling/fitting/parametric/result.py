@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from scaling.blocks import Blocks, Heading, Table, Text
+from scaling.blocks import Blocks, Heading, Section, Table, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
 from scaling.findings import Finding
+from scaling.fitting.digits import interval_text, rounded
 from scaling.fitting.fixed import condition_text
 from scaling.fitting.parametric.analysis import COEFFICIENTS
 from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
@@ -32,17 +33,16 @@ from scaling.fitting.results import (
     Objective,
     fit_to_dict,
 )
-from scaling.fitting.summary import (
+from scaling.fitting.sections import (
     NOISE_FREE,
-    FitFace,
     certainty,
     coefficient_table,
-    ends,
-    interval_text,
+    fits_the_runs,
     objective_name,
     optimum_table,
-    rounded,
+    scatter_and_tests,
 )
+from scaling.fitting.summary import FitFace, growth
 from scaling.jsonable import fields_of
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.translation import counted, tr
@@ -214,18 +214,39 @@ class ParametricFit(FitFace):
         c = {name: rounded(e, self._exact) for name, e in self.estimates.items()}
         c |= {name: f"{value:g}" for name, value in self.fixed.items()}
         law = f"L(N, D) = {c['E']} + {c['A']} / N^{c['alpha']} + {c['B']} / D^{c['beta']}"
-        a, b = self.params_exponent, self.tokens_exponent
-        grows = tr(
-            "N* grows as C^{params}, D* as C^{tokens}",
-            params=rounded(a, self._exact) + ends(a),
-            tokens=rounded(b, self._exact) + ends(b),
+        return Text(growth(self.params_exponent, self.tokens_exponent, exact=self._exact), "strong"), Text(
+            law
         )
-        return Text(tr("{law}   from {runs}", law=law, runs=counted(self.n_runs, "run"))), Text(grows)
 
-    def body(self) -> Blocks:
+    def fitted_through(self) -> str:
+        return counted(self.n_runs, "run")
+
+    def trust(self) -> list[str]:
+        said = [fits_the_runs(self.residuals, self.lack_of_fit)]
+        for method, estimates in self.beside.items():
+            if method == "jackknife" and (a := estimates.get("params_exponent")) and a.interval:
+                ends = interval_text(a.interval, a.value)
+                what = a.interval.method.rpartition(" ")[2]  # "jackknife by budget"
+                said.append(tr("exponent {ends} leaving out one {what} at a time", what=what, ends=ends))
+        exponents = [other.params_exponent for other in self.alternatives]
+        if exponents:
+            low, high = f"{min(exponents):.3f}", f"{max(exponents):.3f}"
+            both = low if low == high else tr("{low} to {high}", low=low, high=high)
+            said.append(tr("{exponents} by other objectives", exponents=both))
+        return said
+
+    def sections(self) -> Blocks:
+        others = (Section("comparison", tr("Other objectives"), self._alternatives_table),)
+        return (
+            Section("coefficients", tr("The law"), self._coefficients),
+            Section("residuals", tr("The runs about the law"), self._residuals),
+            *(others if self.alternatives else ()),
+        )
+
+    def _coefficients(self) -> Blocks:
         # the bootstrap's errors stand beside the main method's intervals
         whose = tr("bootstrap error") if self.standard_errors_method == "bootstrap" else ""
-        more = [(tr("a of N*"), self.params_exponent)]
+        more = [(tr("a of N*"), self.params_exponent), (tr("b of D*"), self.tokens_exponent)]
         cert = self.certificate
         said = tr(
             "{state}, {n} of {n_starts} starts agree, condition {condition:.2g}",
@@ -234,16 +255,29 @@ class ParametricFit(FitFace):
             n_starts=cert.n_starts,
             condition=cert.condition,
         )
+        return (
+            *coefficient_table(self, exact=self._exact, errors=whose, more=more),
+            *certainty(self._intervals_said(), self.objective, said),
+            *(optimum_table(self) if self.spread is not None else ()),
+        )
+
+    def _residuals(self) -> Blocks:
         tests = [
             (tr("lack of fit"), self.lack_of_fit),
             (tr("differences between budgets"), self.budget_effects),
         ]
-        return (
-            *(optimum_table(self) if self.spread is not None else ()),
-            *coefficient_table(self, exact=self._exact, errors=whose, more=more),
-            *certainty(self, self._intervals_said(), self.objective, said, self.residuals, tests),
-            *self._alternatives_table(),
-        )
+        return scatter_and_tests(self, self.residuals, tests), *self._influence_table()
+
+    def _influence_table(self) -> Blocks:
+        """The runs that decide the exponent: what it would be without each."""
+        if self.influence is None:
+            return ()
+        rows = [
+            (r.run_id, f"{r.params_exponent_shift:+.4f}", f"{r.residual:+.1f}", f"{r.leverage:.2f}")
+            for r in self.influence.runs
+        ]
+        headers = (tr("without"), tr("a moves by"), tr("it lies off (robust sd)"), tr("leverage"))
+        return Heading(tr("the runs that move the exponent most")), Table(headers, rows)
 
     @property
     def _exact(self) -> bool:
