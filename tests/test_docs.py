@@ -1,12 +1,18 @@
-"""Every block of the documents that a reader would run, runs; every local link leads somewhere."""
+"""Every block of the documents that a reader would run, runs; every screen and picture in them is what its command
+makes; every local link leads somewhere.
+
+The quoted screens and pictures are made anew by:  python tests/test_docs.py --refresh
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,15 +45,22 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("reader")
 
 
-@pytest.fixture
-def reader_env(tmp_path: Path) -> dict[str, str]:
-    """PATH with a `scaling` command of this checkout first."""
-    command = tmp_path / "bin" / "scaling"
+def _environment(folder: Path) -> dict[str, str]:
+    """PATH with a `scaling` command of this checkout first, and a screen of 80 columns."""
+    command = folder / "bin" / "scaling"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m scaling "$@"\n')
     command.chmod(0o755)
     path = f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "MPLBACKEND": "Agg"}
+    (folder / "matplotlibrc").write_text("svg.hashsalt: docs\n")  # the same picture has the same bytes
+    drawing = {"MPLBACKEND": "Agg", "MATPLOTLIBRC": str(folder / "matplotlibrc"), "SOURCE_DATE_EPOCH": "0"}
+    screen = {"NO_COLOR": "1", "COLUMNS": "80", **drawing}
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **screen}
+
+
+@pytest.fixture
+def reader_env(tmp_path: Path) -> dict[str, str]:
+    return _environment(tmp_path)
 
 
 @pytest.mark.parametrize("body", _blocks("bash"))
@@ -66,25 +79,51 @@ def test_python_block_runs(body: str, workdir: Path, reader_env: dict[str, str])
     assert done.returncode == 0, f"{body}\n{done.stderr[-2000:]}"
 
 
-def _printed() -> list[object]:
-    """`<!-- output: COMMAND -->` and the block below it; a line of three dots stands for lines left out."""
-    pattern = re.compile(r"<!-- output: (?P<command>[^>]*) -->\n```text\n(?P<body>.*?)^```", re.S | re.M)
-    found = []
-    for path in DOCUMENTS:
-        for match in pattern.finditer(path.read_text(encoding="utf-8")):
-            found.append(pytest.param(match["command"], match["body"], id=match["command"]))
-    return found
+# --- what is quoted: <!-- output: COMMAND --> and the block below it, <!-- picture: COMMAND --> and the image ---
+
+_OUTPUT = re.compile(r"(?<=<!-- output: )(?P<command>[^>]*) -->\n```text\n(?P<body>.*?)(?=^```)", re.S | re.M)
+_PICTURE = re.compile(r"<!-- picture: (?P<command>[^>]*) -->\n!\[[^]]+\]\((?P<path>[^)]+)\)")
 
 
-@pytest.mark.parametrize(("command", "body"), _printed())
-def test_printed_output_is_what_the_command_prints(
-    command: str, body: str, workdir: Path, reader_env: dict[str, str]
+def _made(command: str, environment: dict[str, str]) -> tuple[str, Path]:
+    """What a command prints in an empty folder, and the folder with what it writes."""
+    folder = Path(tempfile.mkdtemp(dir=Path(environment["PATH"].split(":")[0]).parent))
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+    return done.stdout, folder
+
+
+def _quoted(pattern: re.Pattern[str]) -> list[object]:
+    found = [
+        (path, match) for path in DOCUMENTS for match in pattern.finditer(path.read_text(encoding="utf-8"))
+    ]
+    return [pytest.param(path, match, id=f"{path.name}: {match['command']}") for path, match in found]
+
+
+@pytest.mark.parametrize(("path", "quoted"), _quoted(_OUTPUT))
+def test_a_quoted_screen_is_what_its_command_prints(
+    path: Path, quoted: re.Match[str], reader_env: dict[str, str]
 ) -> None:
-    done = subprocess.run(command, shell=True, cwd=workdir, env=reader_env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    lines = iter(done.stdout.splitlines())
-    for wanted in body.splitlines():
-        assert wanted == "..." or wanted in lines, f"not printed (any more), or out of order: {wanted}"
+    said = f"{path.name} is stale: python tests/test_docs.py --refresh"
+    assert _made(quoted["command"], reader_env)[0] == quoted["body"], said
+
+
+@pytest.mark.parametrize(("path", "quoted"), _quoted(_PICTURE))
+def test_a_picture_is_there_and_its_command_draws_one(
+    path: Path, quoted: re.Match[str], reader_env: dict[str, str]
+) -> None:
+    """Not compared byte by byte: fonts and versions of Matplotlib differ."""
+    committed = path.parent / quoted["path"]
+    drawn = _made(quoted["command"], reader_env)[1] / committed.name
+    assert committed.read_bytes()[:5] == drawn.read_bytes()[:5]
+
+
+def test_the_readme_is_one_page() -> None:
+    """At most 500 words beside the screens it quotes, no line over 120 columns; the screens fit 80."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(re.sub(r"```text\n.*?^```", "", text, flags=re.S | re.M).split()) <= 500
+    assert [line for line in text.splitlines() if len(line) > 120] == []
+    assert all(len(line) <= 80 for match in _OUTPUT.finditer(text) for line in match["body"].splitlines())
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
@@ -93,3 +132,25 @@ def test_local_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if not re.match(r"[a-z]+:", target):
             assert (path.parent / target).exists(), f"{path.name} links to {target}, which is not there"
+
+
+def _refresh(path: Path, environment: dict[str, str]) -> None:
+    """Write the screens of a document anew, and draw its pictures."""
+    text = path.read_text(encoding="utf-8")
+    for match in _PICTURE.finditer(text):
+        picture = path.parent / match["path"]
+        picture.parent.mkdir(exist_ok=True)
+        shutil.copy(_made(match["command"], environment)[1] / picture.name, picture)
+    path.write_text(
+        _OUTPUT.sub(lambda m: f"{m['command']} -->\n```text\n{_made(m['command'], environment)[0]}", text),
+        encoding="utf-8",
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--refresh"]:
+        sys.exit("usage: python tests/test_docs.py --refresh")
+    with tempfile.TemporaryDirectory() as made_in:
+        refreshing = _environment(Path(made_in))
+        for document in DOCUMENTS:
+            _refresh(document, refreshing)

@@ -12,7 +12,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from scaling.architecture import Architecture
+from scaling.blocks import Blocks, Table, Text
 from scaling.jsonable import fields_of
+from scaling.lazy import RENDERERS
+from scaling.translation import tr
+from scaling.units import format_params, format_percent
 
 
 class ParamCounts(NamedTuple):
@@ -82,6 +86,45 @@ class ParamCounts(NamedTuple):
     def to_dict(self) -> dict[str, int]:
         """The kinds, the sums and the total, ready for JSON."""
         return fields_of(self, also=("total", "active", "embedding", "non_embedding", "active_non_embedding"))
+
+    def parts(self) -> dict[str, int]:
+        """The disjoint kinds that the model has, by name; they add up to `total`."""
+        named = {
+            tr("token embedding"): self.token_embedding,
+            tr("positions"): self.position_embedding,
+            tr("segments"): self.segment_embedding,
+            tr("embedding projection"): self.embedding_projection,
+            tr("attention"): self.attention,
+            tr("cross-attention"): self.cross_attention,
+            tr("MLP and shared experts") if self.experts else tr("MLP"): self.mlp,
+            tr("experts"): self.experts,
+            tr("router"): self.router,
+            tr("norms"): self.norm,
+            tr("heads"): self.head,
+        }
+        return {name: n for name, n in named.items() if n}
+
+    def summary(self) -> Blocks:
+        """The total, then every kind with its share, then the counts that formulas ask for."""
+        total = tr("{n:,} parameters", n=self.total)
+        active = tr("; {n:,} of them active, which a token passes", n=self.active) if self.experts else ""
+        return (Text(total + active), self.table())
+
+    def table(self) -> Table:
+        """Every kind with its share, then the sums."""
+        sums = [(tr("total"), self.total, tr("what memory holds") if self.experts else "")]
+        if self.experts:
+            sums.append((tr("active"), self.active, tr("what a token passes: N of 6ND")))
+        name = tr("active non-embedding") if self.experts else tr("non-embedding")
+        sums.append((name, self.active_non_embedding, tr("Kaplan et al.'s N")))
+        sums.append((tr("matmul weights"), self.matmul, tr("multiply every token")))
+        rows = [(name, f"{n:,}", format_percent(n / self.total), "") for name, n in self.parts().items()]
+        rows += [(name, f"{n:,}", format_params(n), remark) for name, n, remark in sums]
+        return Table(headers=("", "", "", ""), rows=rows, remarks=1)
+
+    def _repr_html_(self) -> str:
+        html: str = RENDERERS["html"](self.summary())
+        return html
 
 
 def count_params(architecture: Architecture) -> ParamCounts:

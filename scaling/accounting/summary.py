@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling.accounting.activations import Recomputation
 from scaling.accounting.flops import (
@@ -26,12 +26,27 @@ from scaling.accounting.memory import (
 )
 from scaling.accounting.params import ParamCounts, count_params
 from scaling.architecture import Architecture
-from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
+from scaling.blocks import (
+    Blocks,
+    Code,
+    Fields,
+    Section,
+    Shown,
+    Table,
+    Text,
+    doubts_section,
+    first_doubts,
+)
 from scaling.errors import UsageError
+from scaling.findings import Finding, note
 from scaling.jsonable import fields_of, jsonable
-from scaling.translation import tr
+from scaling.translation import tr, tr_n
 from scaling.units import format_bytes, format_flops, format_params, format_percent, format_tokens
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_SHARE = 0.01  # of the parameters, for a kind to stand on the first screen
 PLAIN_STACK_ONLY: tuple[Convention, ...] = ("deepseek", "chinchilla", "chinchilla_head", "chinchilla_body")
 
 
@@ -83,15 +98,75 @@ class ModelCost(Shown):
             "memory": jsonable({"training": self.training, "inference": self.inference}),
         }
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The notes, for a reader."""
+        return tuple(note(code="model-file", message=f"{text}.") for text in self.notes)
+
     def summary(self) -> Blocks:
-        """The model in a line, then its parameters, FLOPs and memory."""
+        """The count in a line; of what, what it costs to train and to run; by section every number behind it."""
+        batch = tr("batch {cost.batch_size:,} x {cost.context_length:,}", cost=self)
         return (
-            Text(f"{self.name or tr('model')}: {_describe(self.architecture)}"),
-            *_params_blocks(self.params, self.architecture),
-            *_flops_blocks(self),
-            *_training_blocks(self),
-            *_inference_blocks(self),
+            Text(_headline(self)),
+            Text(_describe(self.architecture)),
+            *(() if self.notes else (Text(""),)),
+            Fields(_first_fields(self)),
+            *first_doubts(self.findings),
+            Section("parameters", tr("Parameters"), lambda: _params_blocks(self)),
+            Section(
+                "flops",
+                tr("FLOPs per token, context {n:,}", n=self.context_length),
+                lambda: _flops_blocks(self),
+            ),
+            Section(
+                "training",
+                tr("Training memory of one device, micro-{batch}", batch=batch),
+                lambda: _training_blocks(self),
+            ),
+            Section(
+                "inference",
+                tr("Inference memory of one device, 16 bits, {batch}", batch=batch),
+                lambda: _inference_blocks(self),
+            ),
+            *doubts_section(self.findings),
+            *_next(self),
         )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row, the model: its sizes, parameters, FLOPs a token and bytes of one device, unrounded."""
+        import pandas as pd
+
+        per_token = {
+            f"{phase}_flops_per_token_{convention}": flops
+            for convention, by_phase in self.flops_per_token.items()
+            for phase, flops in by_phase.items()
+        }
+        in_training = {
+            f"training_{row.strategy}_{row.n_devices}_devices_{row.recomputation}_recomputation_bytes": (
+                row.memory.total_bytes
+            )
+            for row in self.training
+        }
+        row = {
+            "name": self.name,
+            **sizes_row(self.architecture, self.params),
+            "context_length": self.context_length,
+            "batch_size": self.batch_size,
+            "n_tokens": self.n_tokens,
+            **per_token,
+            **{f"train_flops_{convention}": flops for convention, flops in self.flops.items()},
+            **in_training,
+            "inference_bytes": self.inference.total_bytes,
+            "kv_cache_bytes": self.inference.kv_cache_bytes,
+        }
+        return pd.DataFrame([row])
+
+
+def sizes_row(a: Architecture, params: ParamCounts) -> dict[str, Any]:
+    """An architecture and its counts as a row of a table."""
+    sizes = {name: " ".join(v) if isinstance(v, list) else v for name, v in a.to_dict().items()}
+    kinds = {f"n_params_{kind}": n for kind, n in params.to_dict().items() if kind not in ("total", "idle")}
+    return {"n_params": params.total, **sizes, **kinds}
 
 
 def summarize_cost(
@@ -160,6 +235,80 @@ def summarize_cost(
 # --- how it reads ---
 
 
+def _headline(cost: ModelCost) -> str:
+    p, name = cost.params, (cost.name or tr("model")).rpartition("/")[2]
+    if cost.architecture.n_experts:
+        return tr(
+            "{name}: {total} parameters ({p.total:,}), {active} of them active.",
+            name=name, p=p, total=format_params(p.total), active=format_params(p.active),
+        )  # fmt: skip
+    return tr(
+        "{name}: {total} parameters ({p.total:,}); {rest} without the embeddings.",
+        name=name, p=p, total=format_params(p.total), rest=format_params(p.non_embedding),
+    )  # fmt: skip
+
+
+def _first_fields(cost: ModelCost) -> list[tuple[str, str]]:
+    """What a first screen says: each number as the section behind it counts it, the usual set-up only."""
+    shares = {name: n / cost.params.total for name, n in cost.params.parts().items()}
+    largest = sorted((name for name in shares if shares[name] >= LEAST_SHARE), key=lambda name: -shares[name])
+    parts = ", ".join(f"{name} {format_percent(shares[name])}" for name in largest)
+    return [
+        (tr("made of"), parts),
+        (tr("training"), _compute(cost)),
+        ("", _to_train(cost)),
+        (tr("running"), _to_run(cost)),
+    ]
+
+
+def _compute(cost: ModelCost) -> str:
+    told = tr("{flops} FLOPs a token", flops=format_flops(cost.flops_per_token["exact_causal"]["train"]))
+    counts = {convention: by_phase["train"] for convention, by_phase in cost.flops_per_token.items()}
+    if cost.n_tokens is not None:
+        counts = cost.flops
+        tokens, flops = format_tokens(cost.n_tokens), format_flops(counts["exact_causal"])
+        told = tr("{flops} FLOPs for {tokens} tokens, {each}", flops=flops, tokens=tokens, each=told)
+    rule, low, high = (format_flops(n) for n in (counts["six_n"], min(counts.values()), max(counts.values())))
+    return told + tr(" (6ND: {rule}; papers count {low} to {high})", rule=rule, low=low, high=high)
+
+
+def _to_train(cost: ModelCost) -> str:
+    """Memory of the plain set-up, and of the one that shares everything out."""
+    plain = cost.training[0]
+    told = tr(
+        "{bytes} on {devices} for {cost.batch_size:,} x {cost.context_length:,} tokens",
+        bytes=format_bytes(plain.memory.total_bytes), cost=cost,
+        devices=tr_n("one device", "each of {n} devices", plain.n_devices),
+    )  # fmt: skip
+    if shared := [r for r in cost.training if r.strategy == "fsdp" and r.recomputation == "none"]:
+        each = format_bytes(shared[0].memory.total_bytes)
+        told += tr("; {each} on each of {row.n_devices:,} that share the weights", each=each, row=shared[0])
+    return told
+
+
+def _to_run(cost: ModelCost) -> str:
+    told = format_bytes(cost.inference.total_bytes)
+    if cache := cost.inference.kv_cache_bytes:
+        told += tr(
+            ", {cache} of it the keys and values of {cost.context_length:,} tokens",
+            cache=format_bytes(cache), cost=cost,
+        )  # fmt: skip
+    phase: Phase = "decode" if cost.architecture.kind != "encoder" else "prefill"
+    flops = format_flops(cost.flops_per_token["exact_causal"][phase])
+    return told + tr("; {flops} FLOPs a token", flops=flops)
+
+
+def _next(cost: ModelCost) -> Blocks:
+    """How far from the optimum a decoder is: laws of language modelling are of decoders."""
+    if cost.architecture.kind != "decoder":
+        return ()
+    n = format_params(cost.params.active).replace(" ", "")
+    if cost.n_tokens is None:
+        return (Code(f"scaling plan --params {n}", label=f"  {tr('next')}", indent=2),)
+    tokens = format_tokens(cost.n_tokens).replace(" ", "")
+    return (Code(f"scaling audit --params {n} --tokens {tokens}", label=f"  {tr('next')}", indent=2),)
+
+
 def _describe(a: Architecture) -> str:
     """Kind, sizes, what is special."""
     n_layers = f"{a.n_layers} + {a.n_decoder_layers}" if a.n_decoder_layers else f"{a.n_layers}"
@@ -193,38 +342,17 @@ def _describe_mlp(a: Architecture) -> str:
     )
 
 
-def _params_blocks(p: ParamCounts, a: Architecture) -> Blocks:
-    used = tr("{used} of {n} used a token", used=a.n_experts_per_token, n=a.n_experts)
-    tied = tr("also the head") if a.tie_embeddings and a.heads else ""
-    parts = [
-        (tr("token embedding"), p.token_embedding, tied),
-        (tr("positions"), p.position_embedding, ""),
-        (tr("segments"), p.segment_embedding, ""),
-        (tr("embedding projection"), p.embedding_projection, ""),
-        (tr("attention"), p.attention, ""),
-        (tr("cross-attention"), p.cross_attention, ""),
-        (tr("MLP and shared experts") if a.n_experts else tr("MLP"), p.mlp, ""),
-        (tr("experts"), p.experts, used),
-        (tr("router"), p.router, ""),
-        (tr("norms"), p.norm, ""),
-        (tr("heads: {names}", names=", ".join(a.heads)), p.head, ""),
-    ]
-    sums = [(tr("total"), p.total, tr("what memory holds") if a.n_experts else "")]
-    if a.n_experts:
-        sums.append((tr("active"), p.active, tr("what a token passes: N of 6ND")))
-    name = tr("active non-embedding") if a.n_experts else tr("non-embedding")
-    sums.append((name, p.active_non_embedding, tr("Kaplan et al.'s N")))
-    sums.append((tr("matmul weights"), p.matmul, tr("multiply every token")))
-    rows = [(name, f"{n:,}", format_percent(n / p.total), remark) for name, n, remark in parts if n]
-    rows += [(name, f"{n:,}", format_params(n), remark) for name, n, remark in sums]
-    table = Table(headers=("", "", "", ""), rows=rows, remarks=1)
+def _params_blocks(cost: ModelCost) -> Blocks:
+    a, p = cost.architecture, cost.params
+    tied = tr("The token embedding is also the head.") if a.tie_embeddings and a.heads else ""
+    heads = tr("Heads: {names}.", names=", ".join(a.heads)) if a.heads else ""
     which = tr(
-        "A mixture of experts: FLOPs are of the {active} active parameters; weights, gradients and optimizer of all "
-        "{total}; activations of what a token passes.",
-        active=format_params(p.active),
-        total=format_params(p.total),
-    )
-    return (Heading(tr("Parameters")), table, *((Text(which, indent=2),) if a.n_experts else ()))
+        "A token passes {used} of {n} experts: FLOPs are of the {active} active parameters; weights, gradients and "
+        "optimizer of all {total}; activations of what a token passes.",
+        used=a.n_experts_per_token, n=a.n_experts, active=format_params(p.active), total=format_params(p.total),
+    )  # fmt: skip
+    said = [text for text in (heads, tied, which if a.n_experts else "") if text]
+    return (p.table(), *((Text(" ".join(said), indent=2),) if said else ()))
 
 
 def _flops_blocks(cost: ModelCost) -> Blocks:
@@ -245,7 +373,6 @@ def _flops_blocks(cost: ModelCost) -> Blocks:
         "count both and so about twice."
     )
     return (
-        Heading(tr("FLOPs per token, context {n:,}", n=cost.context_length)),
         Table(headers=[tr("convention"), "", *phases, *run], rows=rows, left=2),
         Text(said, indent=2),
         *((Text(two_stacks, indent=2),) if cost.architecture.kind == "encoder_decoder" else ()),
@@ -299,11 +426,7 @@ def _training_blocks(cost: ModelCost) -> Blocks:
         precision=cost.precision,
         split=split,
     )
-    heading = tr(
-        "Training memory of one device, micro-batch {cost.batch_size:,} x {cost.context_length:,}", cost=cost
-    )
     return (
-        Heading(heading),
         Table(headers=[tr("devices"), *columns.values()], rows=rows),
         Text(said, indent=2),
     )
@@ -332,8 +455,4 @@ def _inference_blocks(cost: ModelCost) -> Blocks:
     if m.kv_cache_bytes:
         a_token = format_bytes(2 * cost.kv_cache_numbers_per_token)
         texts[tr("KV cache")] += tr("  ({a_token} a token)", a_token=a_token)
-    heading = tr(
-        "Inference memory of one device, 16 bits, batch {cost.batch_size:,} x {cost.context_length:,}",
-        cost=cost,
-    )
-    return (Heading(heading), Fields(list(texts.items())))
+    return (Fields(list(texts.items())),)

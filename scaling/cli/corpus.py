@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Block, Table, Text
+from scaling.cli.output import Output, give, output_options
 from scaling.errors import UsageError
 from scaling.jsonable import fields_of
 from scaling.render.terminal import note, say, show, show_json
 from scaling.translation import tr
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from scaling.lm.corpus.windows import MixtureShare, PrintedShare
 
 
@@ -134,8 +137,8 @@ def check(folder: Path) -> None:
     "--share", "shares", multiple=True, help="name:weight:tokens, once per source; without it GPT-3's table."
 )
 @click.option("--tokens", default="300B", show_default=True, help="Tokens of the run.")
-@click.option("--json", "as_json", is_flag=True)
-def mixture(shares: tuple[str, ...], tokens: str, as_json: bool) -> None:
+@output_options()
+def mixture(shares: tuple[str, ...], tokens: str, output: Output) -> None:
     """How many epochs of each source a mixture sees. Without --share: GPT-3's mixture, printed and recomputed."""
     from scaling.lm.corpus import count_epochs, gpt3_mixture
     from scaling.lm.corpus.windows import normalise
@@ -143,10 +146,8 @@ def mixture(shares: tuple[str, ...], tokens: str, as_json: bool) -> None:
 
     if not shares:
         rows = gpt3_mixture()
-        if as_json:
-            show_json({"mixture": [fields_of(r, also=("agrees",)) for r in rows]})
-            return
-        show(_printed_mixture(rows))
+        told = [fields_of(r, also=("agrees",)) for r in rows]
+        give(output, lambda: (_printed_mixture(rows),), lambda: {"mixture": told}, lambda: _frame(told))
         note(f"the printed weights sum to {sum(r.weight for r in rows):.2f} (Brown et al. 2020, table 2.2).")
         return
     parsed = [s.split(":") for s in shares]
@@ -158,7 +159,19 @@ def mixture(shares: tuple[str, ...], tokens: str, as_json: bool) -> None:
         raise UsageError(f"the weight of a share is a number: {error}.") from error
     sizes = [parse_tokens(p[2]) for p in parsed]
     drawn = count_epochs(weights, sizes, parse_tokens(tokens), names=[p[0] for p in parsed])
-    show_json({"mixture": drawn}) if as_json else show(_mixture(drawn))
+    give(
+        output,
+        lambda: (_mixture(drawn),),
+        lambda: {"mixture": drawn},
+        lambda: _frame([fields_of(share) for share in drawn]),
+    )
+
+
+def _frame(rows: list[dict[str, Any]]) -> DataFrame:
+    """One row a source."""
+    import pandas as pd
+
+    return pd.DataFrame(rows)
 
 
 def _printed_mixture(rows: Iterable[PrintedShare]) -> Block:

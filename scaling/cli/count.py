@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scaling.accounting import count_params
-from scaling.accounting.summary import summarize_cost
+from scaling.accounting.summary import sizes_row, summarize_cost
 from scaling.architecture import PRESETS, Architecture, describe_architecture, find_preset
-from scaling.blocks import Table
+from scaling.blocks import Block, Blocks, Code, Table, Text
+from scaling.cli.output import Output, give, output_options
 from scaling.errors import UnitError, UsageError
-from scaling.render.terminal import note, show, show_json
+from scaling.render.terminal import note
 from scaling.translation import tr
-from scaling.units import parse_number, parse_tokens
+from scaling.units import format_params, parse_number, parse_tokens
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SIZES = {  # option → help; each sets the field of that name
     "n_layers": "Blocks of the stack; of the encoder in an encoder_decoder.",
@@ -59,7 +63,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     "--precision", default="bf16_mixed", show_default=True, help="bf16_mixed, bf16_autocast, bf16 or fp32."
 )
 @click.option("--list", "list_presets", is_flag=True, help="List the presets.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, unrounded.")
+@output_options("parameters", "flops", "training", "inference", "doubts")
 def count(
     model: str | None,
     fields: tuple[str, ...],
@@ -70,7 +74,7 @@ def count(
     tensor_parallel: str | None,
     precision: str,
     list_presets: bool,
-    as_json: bool,
+    output: Output,
     **sizes: str | None,
 ) -> None:
     """Count parameters, FLOPs per token and memory of a model.
@@ -81,7 +85,7 @@ def count(
     parameters in all are counted, which memory holds, and the active ones, which FLOPs are of.
     """
     if list_presets:
-        _show_presets(as_json)
+        give(output, _preset_blocks, _preset_payload, _preset_frame)
         return
     changes: dict[str, Any] = {k: _whole(k, v) for k, v in sizes.items() if v is not None}
     changes |= dict(_field(text) for text in fields)
@@ -99,35 +103,49 @@ def count(
         name=model,
         notes=notes,
     )
-    show_json(cost.to_dict()) if as_json else show(*cost.summary())
-    for text in notes:
+    give(output, cost.summary, cost.to_dict, cost.to_frame)
+    for text in notes if not output.is_screen else ():
         note(f"{text}.")
 
 
-def _show_presets(as_json: bool) -> None:
-    """The presets with their exact counts."""
-    counts = {name: count_params(a) for name, a in PRESETS.items()}
-    if as_json:
+def _preset_blocks() -> Blocks:
+    """A table a kind of model; the exact counts are in the JSON and the table formats."""
+    titles = {
+        "decoder": tr("Decoders"),
+        "encoder": tr("Encoders"),
+        "encoder_decoder": tr("Encoder-decoders"),
+    }
+    headers = (tr("preset"), "N", tr("layers"), tr("width"), "d_ff", tr("vocab"), tr("context"))
+    tables = {kind: [(n, a) for n, a in PRESETS.items() if a.kind == kind] for kind in titles}
+    blocks: list[Block] = []
+    for kind, presets in tables.items():
         rows = [
-            {"name": n, **a.to_dict(), "n_params": counts[n].total, "n_params_active": counts[n].active}
-            for n, a in PRESETS.items()
-        ]
-        show_json({"presets": rows})
-        return
-    headers = (
-        tr("preset"), tr("kind"), tr("layers"), tr("width"), tr("heads"), "d_ff", tr("vocab"), tr("context"),
-        tr("parameters"),
-    )  # fmt: skip
-    table = [
-        (
-            name, a.kind.replace("encoder_decoder", "enc-dec"),
-            f"{a.n_layers}+{a.n_decoder_layers}" if a.n_decoder_layers else f"{a.n_layers}",
-            f"{a.d_model:,}", f"{a.n_heads}", f"{a.n_experts}x{a.d_ff_expert}" if a.n_experts else f"{a.d_ff:,}",
-            f"{a.vocab_size:,}", f"{a.context_length:,}", f"{counts[name].total:,}",
-        )
-        for name, a in PRESETS.items()
-    ]  # fmt: skip
-    show(Table(headers, table, left=2, indent=0))
+            (
+                name, format_params(count_params(a).total),
+                f"{a.n_layers}+{a.n_decoder_layers}" if a.n_decoder_layers else f"{a.n_layers}",
+                f"{a.d_model:,}", f"{a.n_experts}x{a.d_ff_expert}" if a.n_experts else f"{a.d_ff:,}",
+                f"{a.vocab_size:,}", f"{a.context_length:,}",
+            )
+            for name, a in presets
+        ]  # fmt: skip
+        blocks += [Text(titles[kind], "strong"), Table(headers, rows, indent=0), Text("")]
+    return (*blocks, Code("scaling count gpt2", label=tr("one of them:"), indent=2))
+
+
+def _preset_payload() -> dict[str, Any]:
+    counts = {name: count_params(a) for name, a in PRESETS.items()}
+    rows = [
+        {"name": n, **a.to_dict(), "n_params": counts[n].total, "n_params_active": counts[n].active}
+        for n, a in PRESETS.items()
+    ]
+    return {"presets": rows}
+
+
+def _preset_frame() -> DataFrame:
+    """One row a preset."""
+    import pandas as pd
+
+    return pd.DataFrame([{"name": n, **sizes_row(a, count_params(a))} for n, a in PRESETS.items()])
 
 
 def _architecture(model: str | None, changes: dict[str, Any]) -> tuple[Architecture, tuple[str, ...]]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.blocks import Code, Fields, Heading, Table, Text
+from scaling.blocks import Blocks, Code, Fields, Section, Table, Text
+from scaling.cli.output import Output, give, output_options
 from scaling.jsonable import fields_of
 from scaling.render.terminal import note, show, show_json
 from scaling.runs.public_tables import PUBLIC_TABLES, PublicTable, find_table
 from scaling.translation import tr
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 data = click.Group("data")
 _HOW_IT_IS_READ = ("repository", "commit", "path", "experiment", "columns", "highest_losses_marked")
@@ -23,24 +27,32 @@ def _row(table: PublicTable) -> dict[str, Any]:
 
 
 @data.command("list", epilog="Try: scaling data list")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON: id, about, n_runs, licence, url, sha256, ..."
-)
-def list_tables(as_json: bool) -> None:
-    """List the public tables that `scaling data get` can fetch."""
-    if as_json:
-        show_json({"tables": [_row(t) for t in PUBLIC_TABLES]})
-        return
-    sources: dict[str, PublicTable] = {f"{t.repository} @ {t.commit[:8]}": t for t in reversed(PUBLIC_TABLES)}
+@output_options("sources")
+def list_tables(output: Output) -> None:
+    """List the public tables that `scaling data get` can fetch; where they come from with --show."""
+    give(output, list_summary, lambda: {"tables": [_row(t) for t in PUBLIC_TABLES]}, tables_frame)
+
+
+def list_summary() -> Blocks:
+    """A row a table."""
     rows = [(t.id, str(t.n_runs), t.about) for t in PUBLIC_TABLES]
-    licences = [(s, tr("licence {licence}", licence=t.licence)) for s, t in sorted(sources.items())]
-    show(
-        Table(["id", tr("runs"), tr("what")], rows, left=3),
-        Heading(tr("Sources")),
-        Fields(licences),
-        Text(""),
-        Code("scaling data get epoch-chinchilla", label=tr("Fetch one:"), indent=2),
+    return (
+        Table(["id", tr("runs"), tr("what")], rows, left=1, remarks=1, indent=0),
+        Section("sources", tr("Sources"), _sources),
+        Code("scaling data get epoch-chinchilla", label=f"  {tr('next')}", indent=2),
     )
+
+
+def _sources() -> Blocks:
+    sources: dict[str, PublicTable] = {f"{t.repository} @ {t.commit[:8]}": t for t in reversed(PUBLIC_TABLES)}
+    return (Fields([(s, tr("licence {licence}", licence=t.licence)) for s, t in sorted(sources.items())]),)
+
+
+def tables_frame() -> DataFrame:
+    """One row a table."""
+    import pandas as pd
+
+    return pd.DataFrame([_row(t) for t in PUBLIC_TABLES])
 
 
 @data.command("get", epilog="Try: scaling data get epoch-chinchilla -o runs.csv")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaling.cli.output import Output, give, output_options
 from scaling.cli.tables import refuse_overwrite
 from scaling.errors import UsageError
-from scaling.render.terminal import say, show, show_json
+from scaling.render.terminal import say
 
 if TYPE_CHECKING:
     from scaling.lm.explain import Explanation
@@ -47,9 +48,9 @@ def decode() -> None:
     help="Also draw it: out.png, .svg or .pdf.",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing picture.")
-@click.option("--json", "as_json", is_flag=True, help="Print probabilities and beams as JSON.")
+@output_options("temperatures", "beams")
 def explain(
-    prompt: str, folder: Path, figure: Path | None, force: bool, as_json: bool, **options: Any
+    prompt: str, folder: Path, figure: Path | None, force: bool, output: Output, **options: Any
 ) -> None:  # fmt: skip
     """Show the next-token distribution after PROMPT at several temperatures, its cuts, and a beam search."""
     try:
@@ -70,7 +71,7 @@ def explain(
     seen = explain_decoding(model, tokenizer, prompt, **options)
     if figure is not None:
         _draw(seen, tokenizer, figure)
-    show_json(seen.to_dict()) if as_json else show(*seen.summary())
+    give(output, seen.summary, seen.to_dict, seen.to_frame)
 
 
 def _draw(seen: Explanation, tokenizer: Any, figure: Path) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
-from scaling.blocks import Code, Fields, Table, Text
+from scaling.blocks import Blocks, Code, Fields, Section, Table, Text
+from scaling.cli.output import Output, give, output_options
 from scaling.jsonable import fields_of
 from scaling.reference.hardware import Accelerator, accelerators, find_accelerator
 from scaling.render.terminal import show, show_json, warn
 from scaling.translation import tr, tr_n
 from scaling.units import format_bytes, format_duration, format_percent
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 TERA = 1e12
 
@@ -18,35 +25,66 @@ hardware = click.Group("hardware")
 
 
 @hardware.command("list", epilog="Example: scaling hardware list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: FLOP/s, bytes, watts, dollars, sources.")
-def list_hardware(as_json: bool) -> None:
-    """List the accelerators with dense peaks, memory, links, power and dated prices."""
-    if as_json:
-        show_json({"accelerators": accelerators()})
-        return
-    explained = tr(
-        "bf16, fp8: dense peak in TFLOP/s (no sparsity). Memory in GB, bandwidth in TB/s, links in GB/s both ways per "
-        "device, power in W. Names such as H100 or A100-80GB work too; the sources stand in: scaling hardware show "
-        "h100. Status: the maker's page was read (verified), N public tables carry the same peak (agreed by N), "
-        "partly, or not."
-    )
-    headers = (
-        "id", tr("status"), "bf16", "fp8", tr("memory"), tr("bandwidth"), tr("links"), tr("power"), tr("$ per hour"),
-        tr("dated"),
-    )  # fmt: skip
-    show(Table(headers, [_list_row(a) for a in accelerators()], left=2), Text(""), Text(explained))
+@output_options("links")
+def list_hardware(output: Output) -> None:
+    """List the accelerators with dense peaks, memory, power and dated prices; links and status with --show."""
+    give(output, list_summary, lambda: {"accelerators": accelerators()}, accelerators_frame)
 
 
 @hardware.command("show", epilog="Example: scaling hardware show H100")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: FLOP/s, bytes, watts, dollars, source.")
-def show_hardware(name: str, as_json: bool) -> None:
-    """Show one accelerator with its source."""
+@output_options("source")
+def show_hardware(name: str, output: Output) -> None:
+    """Show one accelerator; its sources with --show."""
     a = find_accelerator(name)
-    if as_json:
-        show_json(fields_of(a))
-        return
-    show(Text(a.name), Fields([(label, text) for label, text in _fields(a) if text]))
+    give(output, lambda: accelerator_blocks(a), lambda: fields_of(a), lambda: accelerators_frame([a]))
+
+
+def list_summary() -> Blocks:
+    """A row an accelerator."""
+    explained = tr(
+        "bf16, fp8: dense peak in TFLOP/s (no sparsity). Memory in GB, bandwidth in TB/s, power in W. Names such as "
+        "H100 or A100-80GB work too."
+    )
+    headers = (
+        "id", "bf16", "fp8", tr("memory"), tr("bandwidth"), tr("power"), tr("$ per hour"), tr("dated"),
+    )  # fmt: skip
+    return (
+        Table(headers, [_list_row(a) for a in accelerators()], indent=0),
+        Text(explained),
+        Section("links", tr("Links, and who says so"), _links),
+        Code("scaling hardware show h100", label=f"  {tr('next')}", indent=2),
+    )
+
+
+def _links() -> Blocks:
+    rows = [(a.id, _in(a.interconnect_bytes_per_s, 1e9), a.interconnect, a.status) for a in accelerators()]
+    explained = tr(
+        "Links in GB/s both ways per device. Status: the maker's page was read (verified), N public tables carry the "
+        "same peak (agreed by N), partly, or not; the sources stand in: scaling hardware show h100 --show source."
+    )
+    return (Table(("id", tr("links"), "", tr("status")), rows, remarks=2), Text(explained, indent=2))
+
+
+def accelerators_frame(shown: Sequence[Accelerator] | None = None) -> DataFrame:
+    """One row an accelerator."""
+    import pandas as pd
+
+    return pd.DataFrame([fields_of(a) for a in (accelerators() if shown is None else shown)])
+
+
+def accelerator_blocks(a: Accelerator) -> Blocks:
+    """What planning needs of it; the sources as a section."""
+    return (
+        Text(a.name),
+        Fields([(label, text) for label, text in _fields(a) if text]),
+        Section(
+            "source",
+            tr("Where it comes from"),
+            lambda: (Fields([(label, text) for label, text in _sources(a) if text]),),
+        ),
+        Code(f"scaling plan --hardware 8x{a.id} --time 14d", label=f"  {tr('next')}", indent=2),
+    )
 
 
 @hardware.command("measure", epilog="Example: scaling hardware measure --seconds 1")
@@ -101,12 +139,10 @@ def _rate(flops_per_s: float) -> str:
 def _list_row(a: Accelerator) -> list[str]:
     return [
         a.id,
-        a.status,
         _in(a.peak_flops_per_s, TERA),
         _in(a.peak_fp8_flops_per_s, TERA),
         _in(a.memory_bytes, 1e9),
         _in(a.memory_bandwidth_bytes_per_s, TERA),
-        _in(a.interconnect_bytes_per_s, 1e9),
         _in(a.tdp_w, 1),
         _price(a) or "-",
         a.price_date or "-",
@@ -115,20 +151,31 @@ def _list_row(a: Accelerator) -> list[str]:
 
 def _fields(a: Accelerator) -> list[tuple[str, str]]:
     fp8, links = _in(a.peak_fp8_flops_per_s, TERA), _in(a.interconnect_bytes_per_s, 1e9)
-    price = tr("${price} per hour, {a.price_date}: {a.price_source}", a=a, price=_price(a))
-    mfu = " / ".join(format_percent(m) for m in (a.mfu_low, a.mfu_mid, a.mfu_high) if m)
+    price = tr("${price} per hour, {a.price_date}", a=a, price=_price(a))
+    reached = "" if a.mfu_low is None or a.mfu_high is None or a.mfu_mid is None else tr(
+        "{low} to {high} of the peak in training, {mid} as a rule",
+        low=format_percent(a.mfu_low), mid=format_percent(a.mfu_mid), high=format_percent(a.mfu_high),
+    )  # fmt: skip
     agreed = a.status.startswith("agreed")
     return [
         (tr("peak, bf16"), tr("{n} TFLOP/s dense", n=_in(a.peak_flops_per_s, TERA))),
         (tr("peak, fp8"), tr("not supported or not known") if fp8 == "-" else f"{fp8} TFLOP/s"),
+        (tr("reached"), reached),
         (tr("memory"), "" if a.memory_bytes is None else format_bytes(a.memory_bytes)),
         (tr("bandwidth"), f"{_in(a.memory_bandwidth_bytes_per_s, TERA)} TB/s"),
         (tr("links"), tr("{a.interconnect}, {n} GB/s both ways", a=a, n=links)),
         (tr("power"), f"{_in(a.tdp_w, 1)} W"),
         (tr("price"), price if a.price_date else tr("none recorded")),
-        ("MFU", tr("{mfu} low / mid / high: {a.mfu_source}", a=a, mfu=mfu) if a.mfu_mid else ""),
         (tr("status"), tr("{a.status} public tables", a=a) if agreed else a.status),
+    ]
+
+
+def _sources(a: Accelerator) -> list[tuple[str, str]]:
+    mfu = " / ".join(format_percent(m) for m in (a.mfu_low, a.mfu_mid, a.mfu_high) if m)
+    return [
         (tr("source"), a.source),
+        (tr("price"), a.price_source if a.price_date else ""),
+        ("MFU", tr("{mfu} low / mid / high: {a.mfu_source}", a=a, mfu=mfu) if a.mfu_mid else ""),
         (tr("note"), a.note),
     ]
 

@@ -6,16 +6,16 @@ import re
 import shlex
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from scaling.blocks import Text
+from scaling.cli.output import Output, give, output_options
 from scaling.cli.sweep_fit import fit
 from scaling.cli.sweep_import import import_
 from scaling.cli.sweep_options import (
-    JSON,
     SPEC,
     STORE,
     command_line,
@@ -29,7 +29,7 @@ from scaling.cli.sweep_options import (
 )
 from scaling.cli.sweep_run import TimeLeft, resume, run, verify
 from scaling.errors import UsageError
-from scaling.render.terminal import say, show, show_json, warn
+from scaling.render.terminal import say, show_json, warn
 from scaling.translation import tr
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def init(path: Path, force: bool) -> None:
 @SPEC
 @click.option("--slots", type=click.IntRange(1), help="Runs at once  [default: the CPU cores].")
 @click.option("--measure/--no-measure", default=True, help="Time a few steps here, for the hours.")
-@JSON
-def design(spec: Path, slots: int | None, measure: bool, as_json: bool) -> None:
+@output_options("runs", "cost", "doubts")
+def design(spec: Path, slots: int | None, measure: bool, output: Output) -> None:
     """Show the grid, its cost in FLOPs and hours on this machine, and what is wrong with it. Trains nothing."""
     from scaling.sweep.checks import DesignReview, check_design
     from scaling.sweep.timing import usable_cores
@@ -78,28 +78,26 @@ def design(spec: Path, slots: int | None, measure: bool, as_json: bool) -> None:
         rate=measured_rate(planned) if measure else None,
         n_slots=slots or usable_cores(),
     )
-    if as_json:
-        show_json(review.to_dict())
-    else:
-        show(*review.summary(), Text(""), next_step(tr("Run it:"), "run"))
+    run_it = next_step(f"  {tr('next')}", "run")
+    give(output, lambda: (*review.summary(), run_it), review.to_dict, review.to_frame)
 
 
 @sweep.command("show", epilog="Try: scaling sweep show sweep.toml")
 @on_sweep
-@JSON
-def show_runs(spec: Path, store: Store, as_json: bool) -> None:
+@output_options()
+def show_runs(spec: Path, store: Store, output: Output) -> None:
     """List every run of the spec with its state and loss."""
     from scaling.sweep.progress import list_runs
 
     runs = list_runs(store, design_of(spec, store))
-    show_json(runs.to_dict()) if as_json else show(*runs.summary())
+    give(output, runs.summary, runs.to_dict, runs.to_frame)
 
 
 @sweep.command(epilog="Try: scaling sweep status sweep.toml")
 @on_sweep
 @click.option("--watch", is_flag=True, help="Refresh until everything is finished, with the time left.")
-@JSON
-def status(spec: Path, store: Store, watch: bool, as_json: bool) -> None:
+@output_options("failures")
+def status(spec: Path, store: Store, watch: bool, output: Output) -> None:
     """Count runs by state; say why runs failed and how the work goes on. --watch --json prints a line at each look.
 
     Given a store instead of a spec, it counts all runs there, whoever asked for them: quick at any size, from the
@@ -110,7 +108,7 @@ def status(spec: Path, store: Store, watch: bool, as_json: bool) -> None:
     from scaling.sweep.store import StoreError
 
     if (spec / "runs").is_dir():
-        _count_store(spec, as_json)
+        _count_store(spec, output.as_json)
         return
     planned = design_of(spec, store)
     if not store.root.is_dir():
@@ -122,11 +120,12 @@ def status(spec: Path, store: Store, watch: bool, as_json: bool) -> None:
         steps = [next_step(tr("try them again:"), "retry")] if state.n_failed else []
         if state.n_open and "running" not in state.counts:
             steps.append(next_step(tr("nothing runs; go on with:"), "run"))
-        if as_json:
-            show_json(state.to_dict(), one_line=watch)
-        elif (blocks := (*state.summary(), *steps)) != shown:
-            show(*blocks)
-            shown = blocks
+        if watch and output.as_json:
+            show_json(state.to_dict(), one_line=True)
+        elif (told := (state.counts, state.fraction, state.seconds_left, state.reasons)) != shown:
+            blocks = *state.summary(), *steps
+            give(output, partial(tuple, blocks), state.to_dict, state.to_frame)
+            shown = told
         if not watch or not state.n_open:
             return
         time.sleep(WATCH_S)

@@ -32,7 +32,6 @@ SPEC = click.argument("spec", type=click.Path(path_type=Path))
 STORE = click.option(
     "--store", type=click.Path(path_type=Path), help="Folder of the runs  [default: store, beside the spec]."
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @dataclass(frozen=True, kw_only=True)

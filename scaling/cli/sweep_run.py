@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from scaling.blocks import Blocks, Code
+from scaling.cli.output import Output, give, output_options
 from scaling.cli.sweep_options import (
-    JSON,
     RunOptions,
     command_line,
     design_of,
@@ -28,8 +28,8 @@ from scaling.cli.sweep_options import (
     same_command,
 )
 from scaling.errors import Exit
-from scaling.render.terminal import note, render_terminal, say, show, show_json
-from scaling.translation import counted, tr
+from scaling.render.terminal import note, say, show
+from scaling.translation import tr, tr_n
 from scaling.units import format_duration, format_percent
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def run(spec: Path, store: Store, options: RunOptions) -> Exit:
     has_table = bool(report.status.counts.get("done"))
     show(*report.summary(), *(_table_and_fit(design, store) if has_table else ()))
     if report.status.n_failed and not report.interrupted:
-        failed = counted(report.status.n_failed, "run")
+        failed = tr_n("{n} run", "{n} runs", report.status.n_failed)
         say(f"{failed} failed; see why:  {next_command('status')}", error=True)
     return _end(report)
 
@@ -79,7 +79,7 @@ resume = click.Command(
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be trained, and what that costs here.")
 @click.option("--measure/--no-measure", default=True, help="In a dry run: time a few steps, for the hours.")
-@JSON
+@output_options("advice", "doubts", "losses")
 def verify(
     spec: Path,
     store: Store,
@@ -88,7 +88,7 @@ def verify(
     without: tuple[str, ...],
     dry_run: bool,
     measure: bool,
-    as_json: bool,
+    output: Output,
 ) -> Exit:
     """Prove the law: train what it plans at a larger budget, beside 20 tokens per parameter and Kaplan's advice."""
     from scaling.fitting.isoflop.fit import fit_isoflop
@@ -111,7 +111,7 @@ def verify(
     if dry_run:
         rate = measured_rate(proof.design) if measure else None
         plan = ProofPlan(proof=proof, law_findings=doubts, rate=rate, n_slots=options.slots or usable_cores())
-        show_json(plan.to_dict()) if as_json else show(*plan.summary())
+        give(output, plan.summary, plan.to_dict, plan.to_frame)
         return Exit.DONE
     if store.is_writable():
         record_proof(store, proof)  # marked, so that no fit of the sweep takes them
@@ -119,12 +119,10 @@ def verify(
     if report is None:
         return Exit.INTERRUPTED
     proved = verify_proof(proof, store, runs=runs, valleys=law, surface=surface, law_findings=doubts)
-    if as_json:
-        show_json(proved.to_dict())
-    elif proved.rows:
-        show(*proved.summary())
-    if report.status.reasons:
-        say(render_terminal(report.status.failures()), error=True)
+    if output.as_json or proved.rows:
+        give(output, proved.summary, proved.to_dict, proved.to_frame)
+    for run_id, why in report.status.reasons.items():
+        say(f"{run_id} {report.status.states[run_id]}: {why}", error=True)
     return _end(report)
 
 
@@ -174,7 +172,8 @@ def _tell_findings(findings: Sequence[Finding]) -> None:
     n = sum(finding.severity == "warning" for finding in findings)
     if n:
         design = command_line("design", click.get_current_context().params["spec"])
-        say(f"{counted(n, 'doubt')} about this design; read with:  {design}", error=True)
+        doubts = tr_n("{n} doubt", "{n} doubts", n)
+        say(f"{doubts} about this design; read with:  {design}", error=True)
 
 
 def _table_and_fit(design: Design, store: Store) -> Blocks:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.blocks import Block, Code, Fields, Table, Text
+from scaling.blocks import Blocks, Code, Fields, Section, Table, Text
+from scaling.cli.output import Output, give, output_options
 from scaling.errors import UsageError
-from scaling.render.terminal import note, say, show, show_json, stream
+from scaling.render.terminal import note, say, show_json, stream
 from scaling.translation import tr
 
-MOST_MERGES = 60  # shown
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FIRST_MERGES, FIRST_IDS = 6, 40  # of a first screen
 
 
 @click.group(
@@ -114,47 +118,82 @@ def decode(ids: tuple[int, ...], path: str) -> None:
 )
 @click.option("--text-file", type=click.Path(path_type=Path), help="Train on this file instead.")
 @click.option("--vocab-size", type=int, default=280, show_default=True)
-def explain(text: str, path: str | None, text_file: Path | None, vocab_size: int) -> None:
-    """Show the merges that are learnt, and then each word of TEXT from its bytes to its tokens."""
+@output_options("merges", "steps")
+def explain(text: str, path: str | None, text_file: Path | None, vocab_size: int, output: Output) -> None:
+    """Show how TEXT becomes tokens: the merges that are learnt, and then each word from its bytes to its tokens."""
     from scaling.lm.corpus import open_documents
     from scaling.lm.tokenization import BytePairTokenizer, load_tokenizer, require_utf8, train_bpe
 
     require_utf8(text)
+    merges: list[Any] = []
     if path is None:
         training_text = "".join(d.text for d in open_documents(str(text_file))) if text_file else text
-        show(
-            Text(tr("merges learnt, most frequent pair first (ties: smaller ids)")),
-            *_merges(training_text, vocab_size),
-        )
+        merges = _merges(training_text, vocab_size)
         tokenizer = train_bpe([training_text], vocab_size, engine="python")
     else:
         loaded = load_tokenizer(path)
         if not isinstance(loaded, BytePairTokenizer):
             raise UsageError(f"{path} is a {loaded.kind} tokenizer: it has no merges to explain.")
         tokenizer = loaded
-    ids = tokenizer.encode(text)
-    size = tr("{n} for {n_bytes} bytes", n=len(ids), n_bytes=len(text.encode()))
-    show(
-        Text(""),
-        Text(tr("encoding, one merge a line, earliest-learnt merge first")),
-        Code("\n".join(_encoding(tokenizer, text))),
-        Text(""),
-        Fields([(tr("ids"), " ".join(map(str, ids))), (tr("tokens"), size)], indent=0),
+    told = {"ids": tokenizer.encode(text), "pieces": tokenizer.pieces(text), "n_bytes": len(text.encode())}
+    give(
+        output,
+        lambda: _explanation(tokenizer, text, merges),
+        lambda: {"kind": "tokenize_explanation", **told, "merges": _merge_rows(merges)},
+        lambda: _merge_frame(merges),
     )
 
 
-def _merges(text: str, vocab_size: int) -> list[Block]:
+def _merges(text: str, vocab_size: int) -> list[Any]:
+    """The steps of training that joined a pair found at least twice."""
     from scaling.lm.tokenization import trace_training
 
-    rows = [
-        (str(i), _quoted(s.left), _quoted(s.right), _quoted(s.left + s.right), str(s.count), str(s.token))
-        for i, s in enumerate(trace_training([text], max(0, vocab_size - 257)), start=1)
-        if s.count >= 2
-    ]
-    if len(rows) > MOST_MERGES:
-        note(f"{len(rows) - MOST_MERGES} more merges are not shown.")
+    return [s for s in trace_training([text], max(0, vocab_size - 257)) if s.count >= 2]
+
+
+def _merge_rows(merges: list[Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": i, "left": _quoted(s.left), "right": _quoted(s.right), "piece": _quoted(s.left + s.right),
+            "count": s.count, "id": s.token,
+        }
+        for i, s in enumerate(merges, start=1)
+    ]  # fmt: skip
+
+
+def _merge_frame(merges: list[Any]) -> DataFrame:
+    """One row a merge."""
+    import pandas as pd
+
+    return pd.DataFrame(_merge_rows(merges), columns=["step", "left", "right", "piece", "count", "id"])
+
+
+def _explanation(tokenizer: Any, text: str, merges: list[Any]) -> Blocks:
+    """The tokens, then the first merges; all merges, and every step of the encoding, as sections."""
+    ids = tokenizer.encode(text)
+    size = tr("{n} for {n_bytes} bytes", n=len(ids), n_bytes=len(text.encode()))
+    pieces = " | ".join(_quoted(tokenizer.token_bytes(i)) for i in ids[:FIRST_IDS])
+    numbers = " ".join(map(str, ids[:FIRST_IDS]))
+    more = " ..." if len(ids) > FIRST_IDS else ""
+    learnt = tr("merges learnt, most frequent pair first (ties: smaller ids)")
+    all_merges = Section("merges", tr("Merges"), lambda: (Text(learnt), _merge_table(merges)))
+    first = (Text(learnt), _merge_table(merges[:FIRST_MERGES])) if merges else ()
+    return (
+        Fields([(tr("pieces"), pieces + more), (tr("ids"), numbers + more), (tr("tokens"), size)], indent=0),
+        *first,
+        *((all_merges,) if merges else ()),
+        Section(
+            "steps",
+            tr("Encoding, one merge a line, earliest-learnt merge first"),
+            lambda: (Code("\n".join(_encoding(tokenizer, text))),),
+        ),
+    )
+
+
+def _merge_table(merges: list[Any]) -> Table:
+    rows = [tuple(map(str, row.values())) for row in _merge_rows(merges)]
     headers = (tr("step"), tr("left"), tr("right"), tr("piece"), tr("count"), "id")
-    return [Table(headers, rows[:MOST_MERGES], left=4)]
+    return Table(headers, rows, left=4)
 
 
 def _encoding(tokenizer: Any, text: str) -> Iterator[str]:

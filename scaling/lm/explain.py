@@ -6,20 +6,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from scaling.blocks import Block, Blocks, Code, Heading, Shown, Table
+from scaling.blocks import Block, Blocks, Code, Heading, Section, Shown, Table, Text
 from scaling.errors import UsageError
-from scaling.jsonable import jsonable
+from scaling.jsonable import fields_of, jsonable
 from scaling.lm.beam import Beam, BeamNode, BeamTree
 from scaling.lm.decoding import StepModel, generate
 from scaling.lm.request import encode_prompt, joint
 from scaling.lm.sampling import Sample, Temperature, TopK, TopP
 from scaling.translation import tr
 
-BAR_LENGTH = 40  # characters of the longest bar
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIRST_TOKENS = 10  # of a first screen
+BAR_LENGTH = 24  # characters of the longest bar
 QUOTE_LENGTH = 70  # characters of a token or text shown
 TREE_WIDTH = 60  # columns that the branches of a tree share
 _MARKS = {"kept": "●", "finished": "■", "pruned": "·"}
@@ -79,16 +83,50 @@ class Explanation(Shown):
         return {**asked, **looked_at, "best": best}
 
     def summary(self) -> Blocks:
-        """Bars of one scale at all temperatures, then the tree of the search."""
+        """The likeliest tokens at every temperature and the best text of the search; bars and tree as sections."""
         most = max(bar.probability for panel in self.next_token for bar in panel.bars)
         text = _quoted(self.prompt + self.best_text, keep_end=True)
-        best = tr("  best: {text}, ln p {seen.best_logprob:.2f}", text=text, seen=self)
+        best = tr("best: {text}, ln p {seen.best_logprob:.2f}", text=text, seen=self)
         marks = tr("beam search, N = {n}: ● goes on, ■ ends here, · is dropped; total ln p", n=self.n_beams)
         return (
-            *(block for panel in self.next_token for block in _bar_blocks(panel, self, most)),
-            Heading(marks),
-            Code("\n".join([f"  {_quoted(self.prompt)}", *_branches(self), best])),
+            Text(tr("After {prompt}, the next token with its probability:", prompt=_quoted(self.prompt))),
+            self._probabilities(),
+            Text(""),
+            Text(tr("beam search, N = {n}, {best}", n=self.n_beams, best=best)),
+            Section(
+                "temperatures",
+                tr("Temperatures and cuts"),
+                lambda: tuple(b for panel in self.next_token for b in _bar_blocks(panel, self, most)),
+            ),
+            Section(
+                "beams",
+                marks,
+                lambda: (Code("\n".join([f"  {_quoted(self.prompt)}", *_branches(self), f"  {best}"])),),
+            ),
         )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a temperature and token shown, unrounded."""
+        import pandas as pd
+
+        rows = [
+            {"temperature": panel.temperature, **fields_of(bar)}
+            for panel in self.next_token
+            for bar in panel.bars
+        ]
+        return pd.DataFrame(rows)
+
+    def _probabilities(self) -> Table:
+        """A row a token, a column a temperature, which orders tokens alike; then how many the nucleus keeps."""
+        shown = self.next_token[0].bars[:FIRST_TOKENS]
+        rows = [
+            [_quoted(bar.piece), *(f"{panel.bars[i].probability:.3g}" for panel in self.next_token)]
+            for i, bar in enumerate(shown)
+        ]
+        kept = tr("tokens that make up {p:.3g} %", p=100 * self.top_p)
+        rows.append([kept, *(f"{panel.n_nucleus:,}" for panel in self.next_token)])
+        headers = (tr("token"), *(tr("at T = {t:g}", t=panel.temperature) for panel in self.next_token))
+        return Table(headers, rows)
 
 
 def explain_decoding(

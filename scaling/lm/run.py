@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scaling.accounting import count_params, flops_per_token
 from scaling.architecture import Architecture
-from scaling.blocks import Blocks, Fields, Shown
+from scaling.blocks import Blocks, Code, Fields, Shown
 from scaling.errors import DataError, UnknownNameError, UsageError
 from scaling.jsonable import fields_of
 from scaling.lm.recipes import Recipe, Schedule
@@ -243,7 +244,10 @@ class RunResult(Shown):
         wall = format_duration(self.wall_s)
         took = tr(", {wall} on {result.device}, {result.precision}", wall=wall, result=self)
         rows.append((tr("speed"), (speed or tr("no step was timed")) + mfu + took))
-        return (Fields(rows, indent=0, width=7),)
+        if not folder or self.status != "done" or self.excess is not None:  # a synthetic corpus has no text
+            return (Fields(rows, indent=0, width=7),)
+        generate = Code(f"scaling generate {shlex.quote(folder)}", label=tr("next"), indent=5)
+        return (Fields(rows, indent=0, width=7), generate)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunResult:

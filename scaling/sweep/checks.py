@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
+from scaling.blocks import Blocks, Fields, Section, Shown, Table, Text, doubts_section, first_doubts
 from scaling.findings import Finding, Severity, gravest_first
 from scaling.jsonable import fields_of
 from scaling.sweep.design import Design, PlannedRun, budget_sizes, published_advice
@@ -21,6 +21,9 @@ from scaling.units import (
     format_percent,
     format_tokens,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BUDGET_TOLERANCE = 0.01
 BUDGETS_ENOUGH = 4  # a line through three minima has one degree of freedom left
@@ -38,6 +41,7 @@ MLP_SPREAD_MOST = 1.5  # widest over narrowest d_ff / d_model
 SHARE_MOST = 0.65  # of the FLOPs of independent runs; six budgets 1.6 apart on six sizes take 0.57
 SAVING_WORTH_TELLING = 1.005  # of shared trunks, as a factor: below, it is rounding
 _NOT_IN_JSON = ("config", "n_params_wanted", "params_wanted", "flops_per_step", "vocabulary_share")
+MOST_BUDGETS = 6  # on a first screen
 REPEATS_MOST = 4.0  # Muennighoff et al. 2023: up to 4 epochs are about as good as new data
 
 
@@ -73,24 +77,59 @@ class DesignReview(Shown):
         }
 
     def summary(self) -> Blocks:
-        """Grid, cost, findings."""
-        spec, n_runs = self.design.spec, len(self.design.runs)
-        n = len(spec.grid.budgets)
-        return (
-            Heading(tr("Sweep {name}: {n_runs} runs at {n} budgets", name=spec.name, n_runs=n_runs, n=n)),
-            Table(
-                headers=(
-                    tr("budget"), tr("N"), tr("d x layers"), tr("d_ff"), tr("tokens D"), tr("D/N"), tr("steps"),
-                    tr("batch"), tr("lr"), tr("seed"), tr("missed"), tr("alone"),
-                ),
-                rows=[self._row(run) for run in self.design.runs],
-            ),
-            Heading(tr("Cost")),
-            Fields(self._cost()),
-            Heading(tr("Findings before anything is spent")),
-            *(Text(f"{f.severity}: {f.message} [{f.code}]", indent=2) for f in self.findings),
-            *(() if self.findings else (Text(tr("none"), indent=2),)),
+        """The grid by budget, what it costs, what to doubt; every run as a section."""
+        spec = self.design.spec
+        title = tr(
+            "Sweep {name}: {n_runs} runs at {n} budgets",
+            name=spec.name, n_runs=len(self.design.runs), n=len(spec.grid.budgets),
         )  # fmt: skip
+        cost = self._cost()
+        return (
+            Text(title, "strong"),
+            self._grid(),
+            Fields([cost["compute"], *([cost["time"]] if "time" in cost else [])], indent=0),
+            *first_doubts(self.findings),
+            Section("runs", tr("Runs"), lambda: (self._runs(),)),
+            Section("cost", tr("Cost"), lambda: (Fields(list(cost.values())),)),
+            *doubts_section(self.findings),
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a run, unrounded; seconds_alone: of the run by itself on this machine, where that was measured."""
+        import pandas as pd
+
+        rows = []
+        for run, told in zip(self.design.runs, self.to_dict()["runs"], strict=True):
+            shape = {n: v for n, v in told.pop("architecture").items() if isinstance(v, int | float | str)}
+            alone = None if self.rate is None else self.rate.run_seconds(run)
+            rows.append({**told, **shape, "seconds_alone": alone})
+        return pd.DataFrame(rows)
+
+    def _grid(self) -> Table:
+        """A row a budget, the middle ones left out where there are many."""
+        rows = []
+        for budget in self.design.spec.grid.budgets:
+            runs = [r for r in self.design.runs if r.budget == budget]
+            alone = "" if self.rate is None else format_duration(sum(map(self.rate.run_seconds, runs)))
+            rows.append(
+                [
+                    format_flops(budget), str(len(runs)),
+                    _span(format_params, [r.n_params for r in runs]),
+                    _span(lambda ratio: f"{ratio:.3g}", [r.n_tokens / r.n_params for r in runs]),
+                    _span(str, [r.n_steps for r in runs]), alone,
+                ]
+            )  # fmt: skip
+        if len(rows) > MOST_BUDGETS:
+            rows = [*rows[:3], ["..."] * 5 + [""], *rows[-2:]]
+        headers = (tr("budget"), tr("runs"), tr("N"), tr("D/N"), tr("steps"), tr("time"))
+        return Table(headers, rows, indent=0)
+
+    def _runs(self) -> Table:
+        headers = (
+            tr("budget"), tr("N"), tr("d x layers"), tr("d_ff"), tr("tokens D"), tr("D/N"), tr("steps"),
+            tr("batch"), tr("lr"), tr("seed"), tr("missed"), tr("alone"),
+        )  # fmt: skip
+        return Table(headers, [self._row(run) for run in self.design.runs])
 
     def _row(self, run: PlannedRun) -> list[str]:
         shape, batch = run.architecture, run.n_tokens / run.n_steps
@@ -101,7 +140,7 @@ class DesignReview(Shown):
             "" if self.rate is None else format_duration(self.rate.run_seconds(run)),
         ]  # fmt: skip
 
-    def _cost(self) -> list[tuple[str, str]]:
+    def _cost(self) -> dict[str, tuple[str, str]]:
         design, grid = self.design, self.design.spec.grid
         saved = design.independent_flops / design.work_flops
         compute = tr("{flops} FLOPs to execute", flops=format_flops(design.work_flops))
@@ -116,16 +155,22 @@ class DesignReview(Shown):
         hit = tr(
             "sizes within {sizes:.1%} of those wanted, budgets within {budgets:.1%}", sizes=sizes, budgets=budgets
         )  # fmt: skip
-        rows = [
-            (tr("compute"), compute),
-            (tr("counted"), tr("C = {flops}, N = {params} parameters", flops=grid.flops, params=params)),
-            (tr("hit"), hit),
-        ]
+        counted = tr("C = {flops}, N = {params} parameters", flops=grid.flops, params=params)
+        rows = {
+            "compute": (tr("compute"), compute),
+            "counted": (tr("counted"), counted),
+            "hit": (tr("hit"), hit),
+        }
         if self.wall_s is not None:
             time = format_duration(self.wall_s)
             took = tr("{time} on {n} slots, from a few steps timed just now", time=time, n=self.n_slots)
-            rows.append((tr("time here"), took))
+            rows["time"] = (tr("time here"), took)
         return rows
+
+
+def _span(form: Callable[[Any], str], values: Sequence[float]) -> str:
+    low, high = form(min(values)), form(max(values))
+    return low if low == high else tr("{low} to {high}", low=low, high=high)
 
 
 def check_design(design: Design) -> tuple[Finding, ...]:

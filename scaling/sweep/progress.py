@@ -7,15 +7,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scaling.blocks import Blocks, Shown, Table, Text
+from scaling.blocks import MOST_DOUBTS, Blocks, Section, Shown, Table, Text
+from scaling.findings import LONGEST_SHORT
 from scaling.jsonable import fields_of
 from scaling.sweep.design import Design, PlannedRun, Unit
 from scaling.sweep.queue import WorkItem, can_start_alone, trunk_steps
 from scaling.sweep.store import FAILED, FINISHED, FREE, State, Store, read_tail
 from scaling.translation import tr
 from scaling.units import format_duration, format_flops, format_params, format_percent, format_tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNDER_WAY = ("running", "stale", "preempted")  # at work, or left with a checkpoint
 
@@ -87,8 +91,22 @@ class Status(Shown):
         return (Text(line), *self.failures())
 
     def failures(self) -> Blocks:
-        """A line a run that failed: why."""
-        return tuple(Text(f"{run_id} {self.states[run_id]}: {why}") for run_id, why in self.reasons.items())
+        """A line or two a run that failed: why; whole, and of all of them, as a section where that is more."""
+        whole = [f"{run_id} {self.states[run_id]}: {why}" for run_id, why in self.reasons.items()]
+        short = [text if len(text) <= LONGEST_SHORT else f"{text[:LONGEST_SHORT]} ..." for text in whole]
+        if short == whole and len(whole) <= MOST_DOUBTS:
+            return tuple(map(Text, whole))
+        n = len(whole) - MOST_DOUBTS
+        more = (Text(tr("and {n} more: --show failures", n=n), "faint"),) if n > 0 else ()
+        section = Section("failures", tr("Failures"), lambda: tuple(map(Text, whole)))
+        return (*map(Text, short[:MOST_DOUBTS]), *more, section)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a run: its state, and why it failed."""
+        import pandas as pd
+
+        rows = [(run_id, state, self.reasons.get(run_id)) for run_id, state in self.states.items()]
+        return pd.DataFrame(rows, columns=["run_id", "state", "reason"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +135,12 @@ class RunStates(Shown):
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "sweep_runs", **fields_of(self)}
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row a run, unrounded."""
+        import pandas as pd
+
+        return pd.DataFrame([fields_of(run) for run in self.runs])
+
     def summary(self) -> Blocks:
         headers = (
             tr("run"), tr("budget"), tr("N"), tr("tokens D"), tr("seed"), tr("state"), tr("loss"), tr("excess"),
@@ -128,7 +152,7 @@ class RunStates(Shown):
             ]
             for r in self.runs
         ]  # fmt: skip
-        return (Table(headers=headers, rows=rows),)
+        return (Table(headers=headers, rows=rows, indent=0),)
 
 
 def list_runs(store: Store, design: Design) -> RunStates:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scaling.blocks import Blocks, Heading, Shown, Table, Text
+from scaling.blocks import Blocks, Section, Shown, Table, Text
 from scaling.findings import Finding
 from scaling.fitting.parametric.prediction import SeedNoise, predict, seed_noise
 from scaling.fitting.results import Estimate
@@ -16,9 +16,11 @@ from scaling.sweep.results import NothingFinishedError, load_store_runs
 from scaling.sweep.store import Store
 from scaling.sweep.verify import OURS, Proof, by_subject, true_entropy, what_to_know
 from scaling.translation import tr, tr_n
-from scaling.units import format_flops, format_params, format_tokens
+from scaling.units import format_flops, format_params
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scaling.fitting.isoflop.result import IsoflopFit
     from scaling.fitting.parametric.result import ParametricFit
 
@@ -75,6 +77,13 @@ class PlannedLoss:
             p=self, level=100 * self.level, where=tr("inside") if self.inside_curve else tr("outside"),
         )  # fmt: skip
 
+    def short(self) -> str:
+        return tr(
+            "Our model was planned at {p.loss:.4f} ({level:g} %: {p.curve_interval[0]:.3f} to "
+            "{p.curve_interval[1]:.3f}) and reached {p.measured:.4f}, {p.error:+.1%}: {where}.",
+            p=self, level=100 * self.level, where=tr("inside") if self.inside_curve else tr("outside"),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verification(Shown):
@@ -118,32 +127,55 @@ class Verification(Shown):
         }
 
     def summary(self) -> Blocks:
+        """Who is lowest, and each loss beside what the law had said; what noise and the floor are as a section."""
         headers = (
-            tr("advice"), tr("N"), tr("tokens D"), tr("measured loss"), tr("Approach 3"),
+            tr("advice"),
+            tr("N"),
+            tr("loss"),
+            tr("law"),
             tr("{level:g} % for one run", level=100 * self.level),
-        )  # fmt: skip
+            "",
+        )
         title = tr(
             "The proof at {budget} FLOPs, {times:.3g} times the sweep's largest budget",
             budget=format_flops(self.proof.budget), times=self.times_largest,
         )  # fmt: skip
         return (
-            Heading(title),
-            Table(headers=headers, rows=[self._cells(row) for row in self.rows]),
-            Text(""),
-            *(() if self.planned is None else (Text(self.planned.sentence()),)),
+            Text(title, "strong"),
             *((Text(verdict(self.rows, self.noise)),) if len(self.rows) > 1 else ()),
-            Text(self._floor()),
+            Table(headers=headers, rows=[self._cells(row) for row in self.rows], indent=0, remarks=1),
+            *(() if self.planned is None else (Text(self.planned.short()),)),
             *what_to_know(self.proof, self.law_findings),
+            Section("losses", tr("Losses, noise and floor"), self._losses),
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an advice, unrounded, the lowest loss first."""
+        import pandas as pd
+
+        rows = [fields_of(row, also=("inside",)) for row in self.rows]
+        for row in rows:
+            row["prediction_low"], row["prediction_high"] = row.pop("prediction_interval") or (None, None)
+        return pd.DataFrame(rows)
+
+    def _losses(self) -> Blocks:
+        explained = tr("law: the loss that the surface through the sweep (Approach 3) predicts.")
+        gap = (Text(seed_gap(self.rows, self.noise), indent=2),) if len(self.rows) > 1 else ()
+        return (
+            Text(explained, indent=2),
+            *(() if self.planned is None else (Text(self.planned.sentence(), indent=2),)),
+            *gap,
+            Text(self._floor(), indent=2),
         )
 
     def _cells(self, row: ProofRow) -> list[str]:
-        interval = ""
+        interval, where = "", ""
         if row.prediction_interval is not None:
             low, high = row.prediction_interval
             where = tr("inside") if row.inside else tr("OUTSIDE")
-            interval = tr("{low:.3f} to {high:.3f}, {where}", low=low, high=high, where=where)
-        sizes = [format_params(row.n_params), format_tokens(row.n_tokens)]
-        return [row.advice, *sizes, f"{row.loss:.4f}", f"{row.predicted_loss:.4f}", interval]
+            interval = tr("{low:.3f} to {high:.3f}", low=low, high=high)
+        loss, predicted = f"{row.loss:.4f}", f"{row.predicted_loss:.4f}"
+        return [row.advice, format_params(row.n_params), loss, predicted, interval, where]
 
     def _floor(self) -> str:
         """The fitted E, beside the entropy that no model can undercut."""
@@ -234,22 +266,27 @@ def verdict(rows: Sequence[ProofRow], noise: SeedNoise) -> str:
     """Who is lowest, or that nobody is."""
     tied = lowest(rows, noise)
     names = tr(" and ").join(row.advice for row in tied)
-    seeds = tr(
-        "two seeds of one model differ by up to {gap:.4f} ({level:g} %, from {noise.source}, {freedom})",
-        noise=noise, gap=noise.gap(rows[0].loss), level=100 * noise.level,
-        freedom=tr_n("{n} degree of freedom", "{n} degrees of freedom", noise.dof),
-    )  # fmt: skip
+    gap = noise.gap(rows[0].loss)
     if len({row.run_id for row in tied}) > 1:
         return tr(
-            "A tie of {names}: they differ by {gap:.4f} nats/token; {seeds}.",
-            names=names, gap=tied[-1].loss - tied[0].loss, seeds=seeds,
+            "A tie of {names}: they differ by {gap:.4f} nats/token; two seeds of one model, by up to {noise:.4f}.",
+            names=names, gap=tied[-1].loss - tied[0].loss, noise=gap,
         )  # fmt: skip
     if len(tied) == len(rows):
         return tr("{names} ask for the same model.", names=names)
     after = rows[len(tied)]
     return tr(
-        "Lowest: {names}, by {gap:.4f} nats/token over {after.advice}; {seeds}.",
-        names=names, gap=after.loss - rows[0].loss, after=after, seeds=seeds,
+        "Lowest: {names}, by {gap:.4f} nats/token over {after.advice}; two seeds of one model differ by up to "
+        "{noise:.4f}.", names=names, gap=after.loss - rows[0].loss, after=after, noise=gap,
+    )  # fmt: skip
+
+
+def seed_gap(rows: Sequence[ProofRow], noise: SeedNoise) -> str:
+    """How far noise alone takes two runs apart, and where that is from."""
+    return tr(
+        "Two seeds of one model differ by up to {gap:.4f} nats/token ({level:g} %, from {noise.source}, {freedom}).",
+        noise=noise, gap=noise.gap(rows[0].loss), level=100 * noise.level,
+        freedom=tr_n("{n} degree of freedom", "{n} degrees of freedom", noise.dof),
     )  # fmt: skip
 
 

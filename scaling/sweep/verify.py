@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from scaling.blocks import Block, Blocks, Heading, Shown, Table, Text
+from scaling.blocks import Block, Blocks, Section, Shown, Table, Text, finding_callouts, first_doubts
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import PlanError, UsageError
 from scaling.findings import Finding, gravest_first, warning
@@ -26,6 +26,9 @@ from scaling.sweep.spec import SpecError
 from scaling.sweep.timing import Rate
 from scaling.translation import tr
 from scaling.units import format_duration, format_flops, format_params, format_tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXTRAPOLATION = 10.0  # times the largest budget of the sweep
 TOKENS_PER_PARAM = 20.0
@@ -90,6 +93,7 @@ class ProofPlan(Shown):
         }
 
     def summary(self) -> Blocks:
+        """The runs and what they cost; how each advice counts, and every doubt, by section."""
         rows = []
         for name, run in self.proof.advised.items():
             sizes = [format_params(run.n_params), format_tokens(run.n_tokens), str(run.n_steps)]
@@ -104,12 +108,19 @@ class ProofPlan(Shown):
         headers = (
             tr("advice"), tr("N"), tr("tokens D"), tr("steps"), tr("FLOPs to execute"), tr("alone"),
         )  # fmt: skip
+        title = tr("The proof at {budget} FLOPs would train", budget=format_flops(self.proof.budget))
         return (
-            Heading(tr("The proof at {budget} FLOPs would train", budget=format_flops(self.proof.budget))),
-            Table(headers=headers, rows=rows),
+            Text(title, "strong"),
+            Table(headers=headers, rows=rows, indent=0),
             Text(f"{cost}."),
             *what_to_know(self.proof, self.law_findings),
         )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a run of the proof, unrounded."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_dict()["runs"])
 
     def _seconds(self, run: PlannedRun) -> float | None:
         """Alone on this machine."""
@@ -155,24 +166,46 @@ def by_subject(of_law: Iterable[Finding], of_proof: Iterable[Finding]) -> dict[s
     return {"law": gravest_first(law.values()), "proof": gravest_first(of_proof)}
 
 
-def what_to_know(proof: Proof, of_law: Iterable[Finding]) -> Iterator[Block]:
-    """How Kaplan's size is counted, what is left out, and the doubts; notes stand in the JSON."""
+def what_to_know(proof: Proof, of_law: Iterable[Finding]) -> Blocks:
+    """What is left out and the gravest doubts; as sections how each advice counts, and every doubt."""
+    subjects = by_subject(of_law, proof.findings)
+    left_out = tr("left out: {names}; see --show advice", names=", ".join(proof.left_out))
+    grave = [f for findings in subjects.values() for f in findings if f.severity != "note"]
+    return (
+        *((Text(left_out),) if proof.left_out else ()),
+        *first_doubts(grave),
+        Section("advice", tr("Advice"), lambda: _advice_blocks(proof)),
+        *((Section("doubts", tr("Doubts"), lambda: _doubts(subjects)),) if any(subjects.values()) else ()),
+    )
+
+
+def _advice_blocks(proof: Proof) -> Blocks:
+    """What each would train, how Kaplan's size is counted, and why an advice is left out."""
+    rows = [
+        [name, format_params(run.n_params), format_tokens(run.n_tokens), str(run.n_steps)]
+        for name, run in proof.advised.items()
+    ]
+    blocks: list[Block] = [Table((tr("advice"), tr("N"), tr("tokens D"), tr("steps")), rows)]
     if (kaplan := proof.advised.get(KAPLAN)) is not None:
         wanted, counted = (format_params(n) for n in (kaplan.n_params_wanted, kaplan.n_params_non_embedding))
-        yield Text(
-            tr(
-                "Kaplan et al. count parameters without embeddings and ask for {wanted}: this model has {counted} of "
-                "them.", wanted=wanted, counted=counted,
-            )
+        told = tr(
+            "Kaplan et al. count parameters without embeddings and ask for {wanted}: this model has {counted} of "
+            "them.", wanted=wanted, counted=counted,
         )  # fmt: skip
+        blocks.append(Text(told, indent=2))
     for name, why in proof.left_out.items():
-        yield Text(tr("note: {name} is left out: {why}", name=name, why=why))
-    subjects = by_subject(of_law, proof.findings)
-    doubts = [(about, f) for about, findings in subjects.items() for f in findings if f.severity != "note"]
-    if doubts:
-        yield Heading(tr("Doubts"))
-    for about, f in doubts:
-        yield Text(f"{about}, {f.severity}: {f.message} [{f.code}]", indent=2)
+        blocks.append(Text(tr("{name} is left out: {why}", name=name, why=why), indent=2))
+    return tuple(blocks)
+
+
+def _doubts(subjects: Mapping[str, list[Finding]]) -> Blocks:
+    titles = {"law": tr("about the law"), "proof": tr("about the runs of the proof")}
+    return tuple(
+        block
+        for about, findings in subjects.items()
+        if findings
+        for block in (Text(titles[about], indent=2), *finding_callouts(findings))
+    )
 
 
 def true_entropy(runs: Runs) -> float | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -22,6 +24,7 @@ def _json(*args: str) -> dict[str, Any]:
     return payload
 
 
+@pytest.mark.parametrize("width", [72, 80, 100, 140])
 @pytest.mark.parametrize(
     "args",
     [
@@ -34,18 +37,38 @@ def _json(*args: str) -> dict[str, Any]:
         ["mixtral-8x7b", "--tokens", "300B"],
     ],
 )
-def test_text_fits_100_columns(args: list[str]) -> None:
-    result = CliRunner().invoke(count, args)
+def test_the_whole_text_fits_the_screen(args: list[str], width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    result = CliRunner().invoke(count, [*args, "--show", "all"])
     assert result.exit_code == 0, result.output
-    assert max(len(line) for line in result.output.splitlines()) <= 100
+    assert max(len(line) for line in result.output.splitlines()) <= width
 
 
-def test_text_shows_exact_counts_with_separators() -> None:
-    output = CliRunner().invoke(count, ["gpt2"]).output
-    assert "token embedding   38,597,376     31 %  also the head" in output
+def test_sections_show_exact_counts_with_separators() -> None:
+    output = CliRunner().invoke(count, ["gpt2", "--show", "parameters,flops"]).output
+    assert "token embedding   38,597,376     31 %" in output
+    assert "The token embedding is also the head." in output
     assert "total            124,439,808     124M" in output
     assert "non-embedding     85,056,000    85.1M  Kaplan et al.'s N" in output
     assert "chinchilla       Hoffmann et al., appendix F                 1.09e9" in output
+    assert "Training memory" not in output
+
+
+def test_every_row_of_the_memory_tables_is_a_section_away() -> None:
+    output = CliRunner().invoke(count, ["gpt2", "--show", "training,inference"]).output
+    assert [
+        word for word in ("zero1", "zero2", "fsdp, recomp.", "KV cache", "framework") if word not in output
+    ] == []
+
+
+def test_csv_has_the_presets_one_a_row_with_the_counts_of_the_json() -> None:
+    table = pd.read_csv(StringIO(CliRunner().invoke(count, ["--list", "--csv"]).output))
+    listed = json.loads(CliRunner().invoke(count, ["--list", "--json"]).output)["presets"]
+    assert list(table["name"]) == [row["name"] for row in listed]
+    assert list(table["n_params"]) == [row["n_params"] for row in listed]
+    one = pd.read_csv(StringIO(CliRunner().invoke(count, ["mixtral-8x7b", "--csv"]).output))
+    both = pd.concat([table[table["name"] == "mixtral-8x7b"], one])  # tables of models go below each other
+    assert both["n_params_active"].nunique() == both["d_ff_expert"].nunique() == 1
 
 
 def test_json_holds_what_the_library_returns() -> None:

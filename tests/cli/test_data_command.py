@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -16,13 +18,22 @@ from scaling.runs import public_tables as tables
 RAW = Path(__file__).resolve().parents[3] / "shared" / "raw" / "epoch_svg_extracted_data.csv"
 
 
-def test_list_fits_a_terminal_of_100_columns():
-    result = CliRunner().invoke(data, ["list"])
-    assert result.exit_code == 0
-    assert all(len(line) <= 100 for line in result.output.splitlines())
-    for table in tables.PUBLIC_TABLES:
-        assert table.id in result.output
-    assert "licence none stated" in result.output
+def test_list_has_at_most_twenty_lines_and_fits_the_screen(monkeypatch):
+    for width in (72, 80, 100, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        result = CliRunner().invoke(data, ["list"])
+        assert result.exit_code == 0
+        assert len(result.output.splitlines()) <= 20
+        whole = CliRunner().invoke(data, ["list", "--show", "all"]).output
+        assert all(len(line) <= width for line in whole.splitlines())
+        for table in tables.PUBLIC_TABLES:
+            assert table.id in result.output
+        assert "licence none stated" in whole
+
+
+def test_list_as_csv_has_one_row_a_table():
+    listed = pd.read_csv(StringIO(CliRunner().invoke(data, ["list", "--csv"]).output))
+    assert list(listed["sha256"]) == [t.sha256 for t in tables.PUBLIC_TABLES]
 
 
 def test_list_as_json_has_sources_and_hashes():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+from io import StringIO
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -12,6 +14,7 @@ from scaling.cli import run
 from scaling.cli.hardware import hardware
 from scaling.errors import UsageError
 from scaling.reference import accelerators
+from scaling.reference.hardware import find_accelerator
 from scaling.reference.measure import measure_matmul, timed
 
 
@@ -21,10 +24,28 @@ def out(*args):
     return result.stdout
 
 
-def test_list_shows_every_accelerator_within_100_columns():
-    lines = out("list").splitlines()
-    assert max(map(len, lines)) <= 100
-    assert [line.split()[0] for line in lines[1 : 1 + len(accelerators())]] == [a.id for a in accelerators()]
+WIDTHS = (72, 80, 100, 140)
+
+
+def test_list_has_one_line_an_accelerator_at_every_width(monkeypatch):
+    ids = [a.id for a in accelerators()]
+    for width in WIDTHS:
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = out("list").splitlines()
+        assert [line.split()[0] for line in lines[1 : 1 + len(ids)]] == ids
+        assert max(map(len, out("list", "--show", "all").splitlines())) <= width
+
+
+def test_links_and_status_are_a_section_away():
+    (h100,) = [line for line in out("list", "--show", "links").splitlines() if "h100-sxm" in line]
+    assert h100.split() == ["h100-sxm", "900", "NVLink4", "agreed", "by", "5"]
+
+
+def test_csv_has_the_numbers_of_the_json():
+    table = pd.read_csv(StringIO(out("list", "--csv"))).set_index("id")
+    assert table.loc["h100-sxm", "peak_flops_per_s"] == 989e12
+    assert len(table) == len(accelerators())
+    assert list(pd.read_csv(StringIO(out("show", "H100", "--csv")))["id"]) == ["h100-sxm"]
 
 
 def test_list_json_gives_units_in_the_keys():
@@ -35,16 +56,27 @@ def test_list_json_gives_units_in_the_keys():
 
 
 @pytest.mark.parametrize("name", [a.id for a in accelerators()])
-def test_show_fits_100_columns_for_every_accelerator(name):
-    assert max(map(len, out("show", name).splitlines())) <= 100
+def test_show_has_at_most_twenty_lines_for_every_accelerator(name, monkeypatch):
+    for width in WIDTHS:
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = out("show", name).splitlines()
+        assert len(lines) <= 20
+        assert max(map(len, lines)) <= width
+        whole = out("show", name, "--show", "all")
+        assert max(map(len, whole.splitlines())) <= max(
+            width, *map(len, find_accelerator(name).source.split())
+        )
+    assert find_accelerator(name).source in " ".join(whole.split())
 
 
 def test_show_gives_peak_price_date_and_source():
-    text = out("show", "H100")
+    text = out("show", "H100", "--show", "all")
     assert "989 TFLOP/s dense" in text
+    assert "26 % to 46 % of the peak in training, 40 % as a rule" in text
     assert "agreed by 5 public tables" in text
     assert "$1.99 - 5.00 per hour, 2026-05" in text
-    assert "source" in text
+    assert "mercatus-ai.com" in text
+    assert "llm-foundry training benchmarks" in text
 
 
 def test_an_unknown_accelerator_exits_2_and_names_a_way_out(capsys):

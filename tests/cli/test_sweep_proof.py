@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from scaling.cli import run
@@ -121,7 +123,7 @@ def test_a_proof_tells_a_winner_from_a_tie() -> None:
 
 
 def test_a_proof_shows_the_doubts_about_the_law_and_its_own_runs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from scaling.fitting.isoflop.fit import fit_isoflop
     from scaling.sweep.results import load_store_runs
@@ -129,8 +131,9 @@ def test_a_proof_shows_the_doubts_about_the_law_and_its_own_runs(
 
     design, store = planted(tmp_path)
     runs = load_store_runs(store, run_ids=[r.run_id for r in design.runs])
-    assert run(["sweep", "verify", str(tmp_path), "--dry-run", "--no-measure"]) == 0
-    assert "[very-long-run]" in capsys.readouterr().out  # Kaplan's
+    dry = ["sweep", "verify", str(tmp_path), "--dry-run", "--no-measure"]
+    assert run([*dry, "--show", "doubts"]) == 0
+    assert "very-long-run: " in capsys.readouterr().out  # Kaplan's
     finish(store, plan_proof(design, fit_isoflop(runs), 1.6e12).design)
     assert run(["sweep", "verify", str(tmp_path), "--json"]) == 0
     proof = json.loads(capsys.readouterr().out)
@@ -144,7 +147,22 @@ def test_a_proof_shows_the_doubts_about_the_law_and_its_own_runs(
     assert run(["sweep", "verify", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "Lowest: this sweep's law and 20 tokens per parameter, by" in " ".join(printed.split())
-    assert "Doubts" in printed
+    assert "20 times the longest run of the sweep" in " ".join(printed.split())
+    assert run(["sweep", "verify", str(tmp_path), "--show", "doubts,losses"]) == 0
+    told = capsys.readouterr().out
+    assert [title for title in ("about the law", "about the runs of the proof") if title not in told] == []
+    assert "Two seeds of one model differ by up to" in told
+    assert "fitted E = " in told
+    assert run(["sweep", "verify", str(tmp_path), "--csv"]) == 0
+    table = pd.read_csv(StringIO(capsys.readouterr().out))
+    assert list(table["loss"]) == [row["loss"] for row in proof["rows"]]
+    for width in (72, 80, 100, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        for command in (dry, ["sweep", "verify", str(tmp_path)]):
+            assert run(command) == 0
+            lines = capsys.readouterr().out.splitlines()
+            assert len(lines) <= 20
+            assert max(map(len, lines)) <= width
 
 
 def test_the_law_that_planned_a_proof_is_held_to_its_own_loss(
@@ -165,8 +183,9 @@ def test_the_law_that_planned_a_proof_is_held_to_its_own_loss(
     assert planned["measured"] == ours["loss"]
     low, high = planned["curve_interval"]
     assert planned["inside_curve"] == (low <= ours["loss"] <= high)
-    assert run(["sweep", "verify", str(tmp_path)]) == 0
+    assert run(["sweep", "verify", str(tmp_path), "--show", "all"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
+    assert f"planned at {planned['loss']:.4f}" in printed
     assert f"put the lowest loss of this budget at {planned['loss']:.4f}" in printed
 
 

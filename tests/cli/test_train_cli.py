@@ -31,7 +31,7 @@ def test_tokenizer_is_trained_used_and_explained(tmp_path: Path) -> None:
     encoded = json.loads(run("tokenize", "encode", "lower", "--tokenizer", out, "--json").stdout)
     ids = [str(i) for i in encoded["ids"]]
     assert run("tokenize", "decode", *ids, "--tokenizer", out).stdout == "lower\n"
-    explained = run("tokenize", "explain", "low lower lowest", "--vocab-size", "261").stdout
+    explained = run("tokenize", "explain", "low lower lowest", "--vocab-size", "261", "--show", "all").stdout
     assert "1     l     o      lo         3  256" in explained
     assert "merge 2  low" in explained
 

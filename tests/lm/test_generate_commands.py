@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from io import StringIO
 
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -185,7 +187,7 @@ def test_explanation_shows_the_probabilities_and_both_cuts():
 def test_explain_prints_bars_and_a_tree_and_draws(folder, tmp_path):
     picture = tmp_path / "explain.png"
     arguments = ["explain", "hola", "--model", folder, "--bars", "4", "--figure", str(picture)]
-    out = run(decode, *arguments)
+    out = run(decode, *arguments, "--show", "temperatures,beams")
 
     assert "temperature 4: top-5 keeps" in out.stdout
     assert "  253 others  0." in out.stdout
@@ -197,6 +199,20 @@ def test_explain_prints_bars_and_a_tree_and_draws(folder, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UsageError, match="pass --force"):
         run(decode, *arguments)
+
+
+@pytest.mark.parametrize("width", [72, 80, 100, 140])
+def test_explain_begins_with_the_likeliest_tokens_on_one_screen(folder, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = run(decode, "explain", "hola", "--model", folder, "--steps", "10").stdout
+    table = pd.read_csv(StringIO(run(decode, "explain", "hola", "--model", folder, "--csv").stdout))
+
+    assert len(out.splitlines()) <= 20
+    assert max(map(len, out.splitlines())) <= width
+    first = table.groupby("temperature").first().reset_index()
+    assert f"{first['probability'][0]:.3g}" in out
+    assert "at T = 4" in out
+    assert len(table) == 3 * 12
 
 
 @pytest.mark.parametrize(
@@ -216,7 +232,8 @@ def test_what_explain_cannot_do_is_told(folder, arguments, message):
 
 def test_a_screen_holds_long_prompts_many_steps_and_control_characters(folder):
     prompt = "\x1b[31m" + "x" * 9
-    out = run(decode, "explain", prompt, "--model", folder, "--steps", "24", "--bars", "1").stdout
+    arguments = ["explain", prompt, "--model", folder, "--steps", "24", "--bars", "1", "--show", "all"]
+    out = run(decode, *arguments).stdout
 
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 100
