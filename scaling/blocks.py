@@ -148,9 +148,6 @@ def screen(blocks: Sequence[Block], show: Sequence[str] = ()) -> Iterator[Block]
 
     Args:
         show: names of sections; "all" is the first screen and every section after it.
-
-    Raises:
-        UnknownNameError: the summary has no section of that name.
     """
     sections = {b.name: b for b in blocks if isinstance(b, Section)}
     if not show:
@@ -160,19 +157,16 @@ def screen(blocks: Sequence[Block], show: Sequence[str] = ()) -> Iterator[Block]
                 yield block
             elif not told:
                 told = True
-                yield Fields(
-                    ((tr("more"), tr("--show SECTION: {names}", names=", ".join((*sections, "all")))),),
-                    indent=0,
-                )
+                names = ", ".join((*sections, "all"))
+                yield Fields(((tr("more"), tr("--show SECTION: {names}", names=names)),), indent=0)
         return
     for name in show:
-        if name not in sections and name != "all":
-            from scaling.errors import UnknownNameError
-
-            raise UnknownNameError("section", name, (*sections, "all"))
+        if name not in sections and name != "all":  # of another result it would be there
+            yield Text(tr("nothing to show of: {name}", name=name))
     if "all" in show:
         yield from (b for b in blocks if not isinstance(b, Section))
-    yield from all_blocks(sections[name] for name in (sections if "all" in show else show))
+    named = sections if "all" in show else [name for name in show if name in sections]
+    yield from all_blocks(sections[name] for name in named)
 
 
 class Shown:

@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": {"errors"},
     "units": {"errors"},
     "findings": {"jsonable"},
-    "blocks": {"errors", "findings", "lazy", "translation"},
+    "blocks": {"findings", "lazy", "translation"},
 }
 GROUND = set(MAY_IMPORT)
 MAY_IMPORT |= dict.fromkeys(("architecture", "runs", "laws"), GROUND)
