@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 import click
 
 from scaling import __version__
-from scaling.errors import Exit, ScalingError, near_names
+from scaling.cli.help import Group
+from scaling.errors import Exit, ScalingError, UnitError, near_names
 from scaling.lazy import lazy_call
 
 say = lazy_call("scaling.render.terminal", "say")  # `scaling --help` says nothing by blocks
@@ -36,11 +40,20 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "decode": ("decode", "decode", "See what sampling and beam search see."),
     "demo": ("demo", "demo", "Fit and plan on example runs whose true law is known."),
     "doctor": ("doctor", "doctor", "Check this installation and say what is missing."),
-    "completion": ("doctor", "completion", "Print the shell completion script."),
+    "completion": ("completion", "completion", "Complete names of laws, files, columns with the Tab key."),
 }
+SECTIONS = {
+    "From runs to a law": ("fit", "predict", "laws", "data", "demo"),
+    "From a law to a plan": ("plan", "audit", "count", "hardware"),
+    "Sweeps": ("sweep",),
+    "Models and text": ("train", "generate", "decode", "tokenize", "corpus"),
+    "This installation": ("doctor", "completion"),
+}
+OTHER_BUDGETS = ("--params", "--tokens", "--time")  # what else a number alone may mean
+COMPLETE_VARIABLE = "_SCALING_COMPLETE"  # set by the shell's script while it asks what could stand there
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that knows its commands by name and imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -58,21 +71,47 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
+        if name[:1].isdigit() or name.startswith("."):  # no command begins so: a budget
+            return "plan", self.get_command(ctx, "plan"), _plan_arguments(args)
         if name and not name.startswith("-") and name not in COMMANDS:
             near = near_names(name, COMMANDS)
             hint = f"Did you mean {' or '.join(near)}?" if near else "`scaling --help` lists the commands."
             raise click.UsageError(f"no command {name!r}. {hint}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+    def one_liners(self, ctx: click.Context) -> dict[str, str]:
+        return {name: text for name, (_, _, text) in COMMANDS.items()}
+
+
+def _plan_arguments(args: list[str]) -> list[str]:
+    """The arguments of `plan` for a budget without its name: 1e21; '11574 PF-days', unquoted too; 8xH100 --time 14d."""
+    from scaling.cli.plan import QUANTITIES
+    from scaling.units import parse_flops, parse_hardware
+
+    def reads(parse: Callable[[str], object], text: str) -> bool:
+        with suppress(UnitError):
+            parse(text)
+            return True
+        return False
+
+    for n_words in (2, 1):
+        if reads(parse_flops, budget := " ".join(args[:n_words])):
+            return ["--flops", budget, *args[n_words:]]
+    if reads(parse_hardware, args[0]):
+        return ["--hardware", *args]
+    others = [q.name for q in QUANTITIES if q.name in OTHER_BUDGETS and reads(q.parse, args[0])]
+    meant = " or ".join(f"`scaling plan {shlex.join([name, args[0]])}`" for name in others)
+    raise UnitError(
+        f"--flops: {args[0]!r} is no number of FLOPs, as in `scaling 1e21`, which is `scaling plan --flops 1e21`."
+        + (f" If it is another quantity: {meant}." if meant else "")
+    )
 
 
 @click.group(
     cls=LazyGroup,
+    sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Try: scaling plan --flops 1e21",
+    epilog="Try: scaling 1e21, which is scaling plan --flops 1e21",
 )
 @click.option("--verbose", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="scaling")
@@ -90,9 +129,11 @@ def main() -> NoReturn:
 def run(args: list[str]) -> int:
     """Run one command line and return its exit code."""
     verbose = "--verbose" in args
+    if COMPLETE_VARIABLE in os.environ:
+        importlib.import_module("scaling.cli.completion")  # teaches click our bash
     try:
         result = cli.main(
-            args=args, prog_name="scaling", complete_var="_SCALING_COMPLETE", standalone_mode=False
+            args=args, prog_name="scaling", complete_var=COMPLETE_VARIABLE, standalone_mode=False
         )
         return result if isinstance(result, int) else Exit.DONE
     except click.exceptions.Exit as done:

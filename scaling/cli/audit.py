@@ -6,23 +6,32 @@ from pathlib import Path
 
 import click
 
+from scaling.cli.completion import complete_law, complete_model
+from scaling.cli.help import Command
 from scaling.errors import PlanError, UnknownNameError, UsageError
 from scaling.planning.audit import TrainedModel, audit_models, deck, from_published
 from scaling.planning.audit_table import audit_findings, summarise_audits
 from scaling.render.terminal import note, show, show_json, warn
 from scaling.units import format_params, format_tokens, parse_params, parse_tokens
 
+OF_MODELS = ("--params", "--total-params", "--tokens", "--law")
 
-@click.command(epilog="Example: scaling audit gpt-3 llama-3-8b")
-@click.argument("models", nargs=-1, metavar="[MODEL|FILE.json|FOLDER]...")
+
+@click.command(
+    cls=Command, sections={"Models and law": OF_MODELS}, epilog="Example: scaling audit gpt-3 llama-3-8b"
+)
+@click.argument("models", nargs=-1, metavar="[MODEL|FILE.json|FOLDER]...", shell_complete=complete_model)
 @click.option(
     "--params",
-    metavar="N",
+    metavar="PARAMS",
     help="Parameters of a model not in the table: 7B; the active ones of a mixture of experts.",
 )
-@click.option("--total-params", metavar="N", help="Of a mixture of experts: the parameters in all.")
-@click.option("--tokens", metavar="D", help="Training tokens of that model, or of a file's: 2T.")
-@click.option("--law", default="besiroglu", show_default=True, help="Published law or fit.json.")
+@click.option("--total-params", metavar="PARAMS", help="Of a mixture of experts: the parameters in all.")
+@click.option("--tokens", metavar="TOKENS", help="Training tokens of that model, or of a file's: 2T.")
+@click.option(
+    "--law", default="besiroglu", show_default=True, metavar="LAW", shell_complete=complete_law,
+    help="Published law or fit.json.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, unrounded.")
 def audit(
     models: tuple[str, ...],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Block, Table, Text
+from scaling.cli.help import Group
 from scaling.errors import UsageError
 from scaling.jsonable import fields_of
 from scaling.render.terminal import note, say, show, show_json
@@ -18,26 +19,49 @@ if TYPE_CHECKING:
     from scaling.lm.corpus.windows import MixtureShare, PrintedShare
 
 
-corpus = click.Group(
-    "corpus", epilog="Example: scaling corpus prepare stdlib --vocab-size 4096 --out data/stdlib"
+corpus = Group(
+    "corpus",
+    help="Prepare, check and describe training corpora.",
+    epilog="Example: scaling corpus prepare stdlib --vocab-size 4096 --out data/stdlib",
 )
 
 
 @corpus.command("prepare", epilog="Example: scaling corpus prepare texts/ --vocab-size 4096 --out data/texts")
 @click.argument("source")
-@click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option(
-    "--tokenizer", "path", help="A tokenizer file, or byte; without it one is trained on the source."
+    "--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="Corpus to write."
 )
 @click.option(
-    "--vocab-size", type=int, default=4096, show_default=True, help="Of the tokenizer that is trained."
+    "--tokenizer",
+    "path",
+    metavar="FILE",
+    help="A tokenizer file, or byte; without it one is trained on the source.",
 )
 @click.option(
-    "--field", default="text", show_default=True, help="Column of JSONL or Parquet that holds the text."
+    "--vocab-size",
+    type=int,
+    metavar="N",
+    default=4096,
+    show_default=True,
+    help="Of the tokenizer that is trained.",
 )
-@click.option("--revision", help="Commit or tag of a Hugging Face dataset.")
-@click.option("--validation-fraction", type=float, default=0.02, show_default=True)
-@click.option("--max-tokens", help="Stop after this many tokens: 100M.")
+@click.option(
+    "--field",
+    metavar="COLUMN",
+    default="text",
+    show_default=True,
+    help="Column of JSONL or Parquet that holds the text.",
+)
+@click.option("--revision", metavar="COMMIT", help="Commit or tag of a Hugging Face dataset.")
+@click.option(
+    "--validation-fraction",
+    type=float,
+    default=0.02,
+    show_default=True,
+    metavar="SHARE",
+    help="Of the texts, kept from training.",
+)
+@click.option("--max-tokens", metavar="TOKENS", help="Stop after this many tokens: 100M.")
 @click.option("--force", is_flag=True, help="Replace an existing corpus.")
 def prepare(
     source: str, out: Path, path: str | None, vocab_size: int, max_tokens: str | None, **options: Any
@@ -84,8 +108,8 @@ def prepare(
 
 
 @corpus.command("show", epilog="Example: scaling corpus show synthetic:bits=7,seed=0")
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True)
+@click.argument("name", metavar="NAME")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_corpus(name: str, as_json: bool) -> None:
     """What the corpus NAME holds: tokens and bytes, or, for a synthetic language, its entropy."""
     from scaling.lm.corpus import ShardCorpus, SyntheticCorpus, load_corpus
@@ -114,7 +138,7 @@ def show_corpus(name: str, as_json: bool) -> None:
 
 
 @corpus.command("check", epilog="Example: scaling corpus check data/stdlib")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
 def check(folder: Path) -> None:
     """Read every shard of FOLDER (or of stdlib, once it is prepared) and compare it with the index."""
     from scaling.lm.corpus import check_corpus
@@ -131,10 +155,14 @@ def check(folder: Path) -> None:
     "mixture", epilog="Example: scaling corpus mixture --share web:0.8:10B --share code:0.2:1B --tokens 20B"
 )
 @click.option(
-    "--share", "shares", multiple=True, help="name:weight:tokens, once per source; without it GPT-3's table."
+    "--share",
+    "shares",
+    multiple=True,
+    metavar="NAME:WEIGHT:TOKENS",
+    help="name:weight:tokens, once per source; without it GPT-3's table.",
 )
-@click.option("--tokens", default="300B", show_default=True, help="Tokens of the run.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--tokens", metavar="TOKENS", default="300B", show_default=True, help="Tokens of the run.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def mixture(shares: tuple[str, ...], tokens: str, as_json: bool) -> None:
     """How many epochs of each source a mixture sees. Without --share: GPT-3's mixture, printed and recomputed."""
     from scaling.lm.corpus import count_epochs, gpt3_mixture

@@ -9,12 +9,14 @@ from typing import Any
 import click
 
 from scaling.blocks import Code, Fields, Heading, Table, Text
+from scaling.cli.completion import complete_public_table
+from scaling.cli.help import Group
 from scaling.jsonable import fields_of
 from scaling.render.terminal import note, show, show_json
 from scaling.runs.public_tables import PUBLIC_TABLES, PublicTable, find_table
 from scaling.translation import tr
 
-data = click.Group("data")
+data = Group("data", help="List and download public tables of training runs.")
 _HOW_IT_IS_READ = ("repository", "commit", "path", "experiment", "columns", "highest_losses_marked")
 
 
@@ -44,12 +46,19 @@ def list_tables(as_json: bool) -> None:
 
 
 @data.command("get", epilog="Try: scaling data get epoch-chinchilla -o runs.csv")
-@click.argument("table_id", metavar="ID")
+@click.argument("table_id", metavar="ID", shell_complete=complete_public_table)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Where to write (.csv, .jsonl, .parquet)."
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Where to write (.csv, .jsonl, .parquet).",
 )
 @click.option(
-    "--cache", type=click.Path(path_type=Path), help="Folder of the cache  [default: the user's cache]."
+    "--cache",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder of the cache  [default: the user's cache].",
 )
 @click.option("--base-url", metavar="URL", help="A mirror of raw.githubusercontent.com.")
 @click.option("--force", is_flag=True, help="Overwrite the output file.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaling.cli.help import Group
 from scaling.cli.tables import refuse_overwrite
 from scaling.errors import UsageError
 from scaling.render.terminal import say, show, show_json
@@ -18,7 +19,7 @@ _EXAMPLE = "Example: scaling decode explain 'Me gusta correr' --model runs/tiny 
 _COUNT = click.IntRange(min=1)
 
 
-@click.group(epilog=_EXAMPLE)
+@click.group(cls=Group, epilog=_EXAMPLE)
 def decode() -> None:
     """Look inside decoding: temperatures, cuts, beams."""
 
@@ -28,21 +29,40 @@ def decode() -> None:
 @click.option(
     "--model",
     "folder",
+    metavar="FOLDER",
     type=click.Path(path_type=Path),
     default="smollm2",
     show_default=True,
     help="A folder of a model, a .gguf file, or smollm2.",
 )
 @click.option(
-    "--temperature", "temperatures", type=float, multiple=True, default=(0.5, 1.0, 4.0), show_default=True
+    "--temperature",
+    "temperatures",
+    type=float,
+    multiple=True,
+    default=(0.5, 1.0, 4.0),
+    show_default=True,
+    metavar="T",
+    help="Below 1 sharper, above 1 flatter; repeatable.",
 )
-@click.option("--top-k", type=int, default=5, show_default=True)
-@click.option("--top-p", type=float, default=0.9, show_default=True)
-@click.option("--beams", "n_beams", type=_COUNT, default=2, show_default=True)
-@click.option("--steps", "n_steps", type=_COUNT, default=3, show_default=True, help="Steps of beam search.")
-@click.option("--bars", "n_bars", type=_COUNT, default=12, show_default=True, help="Tokens to show.")
+@click.option(
+    "--top-k", type=int, default=5, show_default=True, metavar="K", help="Cut: the K most probable tokens."
+)
+@click.option(
+    "--top-p", type=float, default=0.9, show_default=True, metavar="P", help="Cut: the nucleus of this mass."
+)
+@click.option(
+    "--beams", "n_beams", type=_COUNT, default=2, show_default=True, metavar="N", help="Of beam search."
+)
+@click.option(
+    "--steps", "n_steps", metavar="N", type=_COUNT, default=3, show_default=True, help="Steps of beam search."
+)
+@click.option(
+    "--bars", "n_bars", metavar="N", type=_COUNT, default=12, show_default=True, help="Tokens to show."
+)
 @click.option(
     "--figure",
+    metavar="FILE.png",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also draw it: out.png, .svg or .pdf.",
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Blocks, Code, Fields, Heading, Table, Text
+from scaling.cli.help import Command
 from scaling.render.terminal import say, show, show_json
 from scaling.translation import tr
 from scaling.units import format_flops, format_params, format_tokens, round_by_error
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 TARGET_FLOPS = 1e22  # about 30 times the largest example run
 
 
-@click.command(epilog="Example: scaling demo --write runs.csv && scaling fit runs.csv")
+@click.command(cls=Command, epilog="Example: scaling demo --write runs.csv && scaling fit runs.csv")
 @click.option(
-    "--write", "path", type=click.Path(path_type=Path, dir_okay=False), help="Write the example runs as CSV."
+    "--write",
+    "path",
+    metavar="FILE.csv",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the example runs as CSV.",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the fits beside the truth as JSON.")

@@ -1,4 +1,4 @@
-"""`scaling doctor` and `scaling completion`: what is installed and what is missing; the shell's completion of it."""
+"""`scaling doctor`: what is installed, what is missing, and what stands in the way."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import platform
 import sys
 
 import click
-from click.shell_completion import get_completion_class
 
 from scaling import __version__
 from scaling.blocks import Heading, Table, Text
-from scaling.errors import Exit, ScalingError
-from scaling.render.terminal import say, show, show_json
+from scaling.cli.help import Command
+from scaling.errors import Exit
+from scaling.render.terminal import show, show_json
 from scaling.translation import tr
 
 # package → (needed by, extra that brings it; "" = part of the core)
@@ -37,7 +37,7 @@ PACKAGES = {
 }
 
 
-@click.command(epilog="Example: scaling doctor")
+@click.command(cls=Command, epilog="Example: scaling doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def doctor(as_json: bool) -> int:
     """Check this installation and say what is missing."""
@@ -63,17 +63,6 @@ def doctor(as_json: bool) -> int:
         Text(end),
     )
     return Exit.CANNOT if broken else Exit.DONE
-
-
-@click.command(epilog='Example: eval "$(scaling completion bash)"')
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of SHELL; add it to your shell's start-up file."""
-    script = get_completion_class(shell)
-    if script is None:
-        raise ScalingError(f"this click has no completion for {shell}; upgrade click.")
-    say(script(ctx.find_root().command, {}, "scaling", "_SCALING_COMPLETE").source())
 
 
 def _machine() -> dict[str, object]:

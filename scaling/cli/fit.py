@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Blocks, Code, Heading, Table, Text
+from scaling.cli.completion import complete_column
 from scaling.cli.fit_options import (
     DEFAULT_LEVEL,
     METHODS,
@@ -25,8 +26,10 @@ from scaling.cli.fit_options import (
     parse_held,
     without_floor,
 )
+from scaling.cli.help import Command
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import (
+    SECTIONS,
     Number,
     RunsTable,
     TableOptions,
@@ -53,8 +56,19 @@ NOT_NAMED = "(none)"
 # what a table shows that a fit of this method deals with: refused with the reason, or what it is made of
 COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-decay"}}
 
+OF_THE_FIT = {
+    "Law and method": (
+        "--method", "--law", "--fix", "--objective", "--huber-delta", "--valley", "--min-runs-per-budget", "--by",
+    ),
+    "Intervals and checks": ("--bootstrap", "--level", "--seed", "--holdout-above", "--compare-laws"),
+}  # fmt: skip
 
-@click.command(epilog="Example: scaling fit runs.csv -o fit.json && scaling plan --flops 1e21 --law fit.json")
+
+@click.command(
+    cls=Command,
+    sections={**OF_THE_FIT, **SECTIONS},
+    epilog="Example: scaling fit runs.csv -o fit.json && scaling plan --flops 1e21 --law fit.json",
+)
 @table_options
 @click.option(
     "--method",
@@ -81,7 +95,8 @@ COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-
 )
 @click.option(
     "--huber-delta",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
+    metavar="DELTA",
     help="Huber threshold in log loss; default 1.345 robust sigma (Hoffmann et al.: 1e-3).",
 )
 @click.option(
@@ -115,21 +130,33 @@ COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-
 @click.option(
     "--level",
     type=Number(0.5, 0.999),
+    metavar="LEVEL",
     default=DEFAULT_LEVEL,
     show_default=True,
     help="Level of the intervals.",
 )
-@click.option("--seed", type=int, help="Seed of the bootstrap and of random starts.  [default: 0]")
+@click.option(
+    "--seed", type=int, metavar="N", help="Seed of the bootstrap and of random starts.  [default: 0]"
+)
 @click.option(
     "--by",
     metavar="COLUMN",
+    shell_complete=complete_column,
     help="Fit each group of this column (a corpus, a tokenizer) and print one table of the fits.",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the fit; --law reads it."
+    "-o",
+    "--output",
+    metavar="FILE.json",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the fit; --law reads it.",
 )
 @click.option(
-    "--plot", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the fit (png, svg, pdf)."
+    "--plot",
+    "picture",
+    metavar="FILE.png",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the fit (png, svg, pdf).",
 )
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from scaling.blocks import Code, Fields, Table, Text
+from scaling.cli.completion import complete_accelerator
+from scaling.cli.help import Group
 from scaling.jsonable import fields_of
 from scaling.reference.hardware import Accelerator, accelerators, find_accelerator
 from scaling.render.terminal import show, show_json, warn
@@ -14,7 +16,7 @@ from scaling.units import format_bytes, format_duration, format_percent
 TERA = 1e12
 
 
-hardware = click.Group("hardware")
+hardware = Group("hardware", help="List and show accelerators, or measure this machine.")
 
 
 @hardware.command("list", epilog="Example: scaling hardware list")
@@ -38,7 +40,7 @@ def list_hardware(as_json: bool) -> None:
 
 
 @hardware.command("show", epilog="Example: scaling hardware show H100")
-@click.argument("name")
+@click.argument("name", metavar="NAME", shell_complete=complete_accelerator)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: FLOP/s, bytes, watts, dollars, source.")
 def show_hardware(name: str, as_json: bool) -> None:
     """Show one accelerator with its source."""
@@ -54,10 +56,19 @@ def show_hardware(name: str, as_json: bool) -> None:
     "--size", type=click.IntRange(16, 32768), metavar="N", help="Rows of the matrices [default: what fits]."
 )
 @click.option(
-    "--dtype", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16", "float16"])
+    "--dtype",
+    default="float32",
+    show_default=True,
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="Of the numbers.",
 )
 @click.option(
-    "--seconds", default=2.0, show_default=True, type=click.FloatRange(0.01, 600), help="How long to measure."
+    "--seconds",
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0.01, 600),
+    help="How long to measure.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: flops_per_s, dtype, device, library, ...")
 def measure(size: int | None, dtype: str, seconds: float, as_json: bool) -> None:

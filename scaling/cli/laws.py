@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from scaling.blocks import Block, Blocks, Equation, Fields, Heading, Table, Text
+from scaling.cli.completion import complete_law
+from scaling.cli.help import Group
 from scaling.errors import LawError
 from scaling.jsonable import fields_of
 from scaling.laws.base import Allocation, Law
@@ -18,7 +20,7 @@ BUDGETS = (1e19, 1e21, 1e23, 1e25)
 LISTED_BUDGET = 1e21
 
 
-laws = click.Group("laws")
+laws = Group("laws", help="List the published laws, and show one in full.")
 
 
 @laws.command("list", epilog="Example: scaling laws list")
@@ -42,7 +44,7 @@ def list_laws(as_json: bool) -> None:
 
 
 @laws.command("show", epilog="Example: scaling laws show besiroglu")
-@click.argument("name", metavar="LAW")
+@click.argument("name", metavar="LAW", shell_complete=complete_law)
 @click.option("--json", "as_json", is_flag=True, help="Print the law file, coefficients unrounded.")
 def show_law(name: str, as_json: bool) -> None:
     """Show a published law, or one in a law or fit file: formula, coefficients, range, optimum, uncertainty."""

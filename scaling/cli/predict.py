@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import click
 
+from scaling.cli.completion import complete_law
+from scaling.cli.help import Command
 from scaling.cli.progress import waiting_for
-from scaling.cli.tables import TableOptions, read_table, table_options
+from scaling.cli.tables import SECTIONS, TableOptions, read_table, table_options
 from scaling.render.terminal import show, show_json
 
 
-@click.command(epilog="Example: scaling predict fit.json new_runs.csv")
-@click.argument("law_name", metavar="LAW")
+@click.command(cls=Command, sections=SECTIONS, epilog="Example: scaling predict fit.json new_runs.csv")
+@click.argument("law_name", metavar="LAW", shell_complete=complete_law)
 @table_options
 @click.option("--json", "as_json", is_flag=True, help="Print every row as JSON.")
 def predict(options: TableOptions, law_name: str, as_json: bool) -> None:

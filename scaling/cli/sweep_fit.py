@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from scaling.blocks import Heading
+from scaling.cli.help import Command
 from scaling.cli.sweep_options import SPEC, STORE, design_of, finished_runs, store_of
 from scaling.cli.sweep_options import next_command as sweep_command
 from scaling.errors import PlanError
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling sweep verify` goes
 
 
-@click.command(epilog="Try: scaling sweep fit sweep.toml")
+@click.command(
+    cls=Command,
+    sections={"Fit and plan": ("--method", "--budget", "--store")},
+    epilog="Try: scaling sweep fit sweep.toml",
+)
 @SPEC
 @STORE
 @click.option(
@@ -32,7 +37,7 @@ PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling swee
 )  # fmt: skip
 @click.option("--budget", metavar="FLOPS", help="To plan  [default: 10 times the largest of the sweep].")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, file_okay=False),
+    "-o", "--output", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False),
     help="Folder for runs.csv, law.json and valleys.png  [default: the store].",
 )  # fmt: skip
 def fit(

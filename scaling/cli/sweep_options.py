@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from scaling.blocks import Code
+from scaling.cli.completion import complete_sweep
 from scaling.errors import DataError, UsageError
 from scaling.render.terminal import note
 from scaling.sweep import EXECUTORS
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
 
 LEAST_LEASE_TIMEOUT_S = 4.0
 
-SPEC = click.argument("spec", type=click.Path(path_type=Path))
+SPEC = click.argument("spec", metavar="SPEC", type=click.Path(path_type=Path), shell_complete=complete_sweep)
 STORE = click.option(
-    "--store", type=click.Path(path_type=Path), help="Folder of the runs  [default: store, beside the spec]."
+    "--store",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder of the runs  [default: store, beside the spec].",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -67,29 +71,43 @@ class RunOptions:
         return seconds
 
 
+SECTIONS = {
+    "Where": ("--store", "--executor", "--slots", "--gpus-per-slot", "--pack", "--partition"),
+    "Until when": ("--deadline", "--lease-timeout"),
+    "Watching": ("--log",),
+}
 _DECLARATIONS = (
-    click.option("--executor", type=click.Choice(EXECUTORS), default="local", show_default=True),
+    click.option(
+        "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True, help="Where."
+    ),
     click.option(
         "--slots",
+        metavar="N",
         type=click.IntRange(1),
         help="Workers at once  [default: the CPU cores, or 4 a GPU; 4 for slurm; what a Ray cluster holds].",
     ),
     click.option(
         "--gpus-per-slot",
+        metavar="SHARE",
         type=click.FloatRange(0),
         help="0.25: four workers share a GPU; 0: none  [default: 0.25 local, 1 ray, 0 slurm].",
     ),
     click.option(
         "--pack",
+        metavar="N",
         type=click.IntRange(1),
         default=1,
         show_default=True,
         help="Runs of one shape and length that a worker trains as one stacked model, to fill a GPU.",
     ),
     click.option("--deadline", metavar="TIME", help="Start nothing that cannot end by then: 25min, 2h."),
-    click.option("--partition", help="Slurm partition."),
+    click.option("--partition", metavar="NAME", help="Slurm partition."),
     click.option(
-        "--lease-timeout", default="60s", show_default=True, help="Silence after which a worker is dead."
+        "--lease-timeout",
+        metavar="TIME",
+        default="60s",
+        show_default=True,
+        help="Silence after which a worker is dead.",
     ),
     click.option(
         "--log",

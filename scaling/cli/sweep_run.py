@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import click
 
 from scaling.blocks import Blocks, Code
+from scaling.cli.help import Command
 from scaling.cli.sweep_options import (
     JSON,
+    SECTIONS,
     RunOptions,
     command_line,
     design_of,
@@ -39,12 +41,13 @@ if TYPE_CHECKING:
     from scaling.sweep.run import Report
     from scaling.sweep.store import Store
 
+PROOF = ("--budget", "--without", "--dry-run", "--measure")
 BAR_WIDTH = 20
 QUIET_FRACTION = 0.1  # a log file gets a line a tenth
 LEAST_DONE = 0.01  # of all FLOPs, before the time left is told
 
 
-@click.command(epilog="Try: scaling sweep run sweep.toml")
+@click.command(cls=Command, sections=SECTIONS, epilog="Try: scaling sweep run sweep.toml")
 @run_options
 def run(spec: Path, store: Store, options: RunOptions) -> Exit:
     """Train everything the spec asks for and the store lacks. Run it again to go on after any interruption."""
@@ -62,13 +65,18 @@ def run(spec: Path, store: Store, options: RunOptions) -> Exit:
     return _end(report)
 
 
-resume = click.Command(
-    "resume", params=run.params, callback=run.callback, epilog="Try: scaling sweep resume sweep.toml",
+resume = Command(
+    "resume", sections=SECTIONS, params=run.params, callback=run.callback,
+    epilog="Try: scaling sweep resume sweep.toml",
     help="Go on with a sweep: another name for `run`, which never repeats what is done.",
 )  # fmt: skip
 
 
-@click.command(epilog="Try: scaling sweep verify sweep.toml --budget 1e12 --dry-run")
+@click.command(
+    cls=Command,
+    sections={"Proof": PROOF, **SECTIONS},
+    epilog="Try: scaling sweep verify sweep.toml --budget 1e12 --dry-run",
+)
 @run_options
 @click.option("--budget", metavar="FLOPS", help="Of the proof  [default: 10 times the largest of the sweep].")
 @click.option(

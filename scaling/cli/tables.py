@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaling.cli.completion import complete_column, complete_column_and_value, complete_renaming
 from scaling.errors import DataError, MissingFileError, UnitError, UsageError
 from scaling.files import write_text
 from scaling.units import parse_number, parse_tokens
@@ -35,15 +36,22 @@ class Number(click.FloatRange):
         return super().convert(number, param, ctx)
 
 
+READING = (
+    "--params-convention", "--flops-convention", "--loss-unit", "--bytes-per-token", "--column", "--wide", "--decimal",
+    "--tokens-per-step",
+)  # fmt: skip
+ROWS = ("--drop", "--exclude", "--only", "--best-of-cell", "--final", "--anyway")
+SECTIONS = {"Reading the table": READING, "Which rows": ROWS}  # of every command that takes one
 _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--params-convention", type=click.Choice(["total", "active", "non_embedding"]),
                  help="Which parameters the table counts, if it does not say."),
-    click.option("--flops-convention", help="How the table counts FLOPs, if it does not say: 6ND, exact, ..."),
-    click.option("--loss-unit", help="Unit of the loss, if not nats/token: bits/token, bits/byte, nats/byte, "
-                 "perplexity, other."),
-    click.option("--bytes-per-token", type=Number(min=0, min_open=True),
+    click.option("--flops-convention", metavar="CONVENTION",
+                 help="How the table counts FLOPs, if it does not say: 6ND, exact, ..."),
+    click.option("--loss-unit", metavar="UNIT",
+                 help="Unit of the loss, if not nats/token: bits/token, bits/byte, nats/byte, perplexity, other."),
+    click.option("--bytes-per-token", type=Number(min=0, min_open=True), metavar="BYTES",
                  help="Of the tokenizer: turns a loss per byte into one per token."),
-    click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS",
+    click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", shell_complete=complete_renaming,
                  help="Read a column under another name: --column n_params=size; --column budget= reads none as "
                  "budget. Repeatable."),
     click.option("--wide", metavar="WHAT",
@@ -52,11 +60,11 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
                  help="The decimal sign of the cells, where 5,556 could be either and nothing tells."),
     click.option("--tokens-per-step", metavar="TOKENS",
                  help="Tokens are steps times this, where the table has steps and no tokens."),
-    click.option("--drop", multiple=True, metavar="COLUMN",
+    click.option("--drop", multiple=True, metavar="COLUMN", shell_complete=complete_column,
                  help="Leave out rows where this column is true (an outlier mark). Repeatable."),
     click.option("--exclude", multiple=True, metavar="RUN_ID",
                  help="Leave out this run, a line (line:12) or the rows where a column is so: 'loss>20'. Repeatable."),
-    click.option("--only", multiple=True, metavar="COLUMN=VALUE",
+    click.option("--only", multiple=True, metavar="COLUMN=VALUE", shell_complete=complete_column_and_value,
                  help="Keep rows where this column has this value: --only corpus=c4, 'n_params<1e9'. Repeatable: "
                  "several values of one column add up, several columns must all hold."),
     click.option("--best-of-cell", is_flag=True,

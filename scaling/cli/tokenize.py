@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from scaling.blocks import Block, Code, Fields, Table, Text
+from scaling.cli.help import Group
 from scaling.errors import UsageError
 from scaling.render.terminal import note, say, show, show_json, stream
 from scaling.translation import tr
@@ -18,7 +19,8 @@ MOST_MERGES = 60  # shown
 
 
 @click.group(
-    epilog="Example: scaling tokenize explain 'Ellos jugaban basketball' --text-file book.txt --vocab-size 400"
+    cls=Group,
+    epilog="Example: scaling tokenize explain 'Ellos jugaban basketball' --text-file book.txt --vocab-size 400",
 )
 def tokenize() -> None:
     """Train tokenizers, encode and decode text, and see every merge."""
@@ -28,12 +30,24 @@ def tokenize() -> None:
     "train", epilog="Example: scaling tokenize train stdlib --vocab-size 4096 --out tokenizer.json"
 )
 @click.argument("source")
-@click.option("--vocab-size", type=int, help="Entries of a bpe vocabulary; 4096 when left out.")
-@click.option("--kind", type=click.Choice(["bpe", "char"]), default="bpe", show_default=True)
+@click.option("--vocab-size", type=int, metavar="N", help="Entries of a bpe vocabulary; 4096 when left out.")
 @click.option(
-    "--field", default="text", show_default=True, help="Column of JSONL or Parquet that holds the text."
+    "--kind",
+    type=click.Choice(["bpe", "char"]),
+    default="bpe",
+    show_default=True,
+    help="Pairs of bytes, or characters.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option(
+    "--field",
+    metavar="COLUMN",
+    default="text",
+    show_default=True,
+    help="Column of JSONL or Parquet that holds the text.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE.json", help="Tokenizer to write."
+)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def train(source: str, vocab_size: int | None, kind: str, field: str, out: Path, force: bool) -> None:
     """Learn a vocabulary from SOURCE: stdlib, a text file or folder, JSONL, Parquet, hf:owner/name."""
@@ -62,9 +76,14 @@ def train(source: str, vocab_size: int | None, kind: str, field: str, out: Path,
 )
 @click.argument("text", required=False)
 @click.option(
-    "--tokenizer", "path", default="byte", show_default=True, help="A tokenizer file or folder, or byte."
+    "--tokenizer",
+    "path",
+    metavar="FILE",
+    default="byte",
+    show_default=True,
+    help="A tokenizer file or folder, or byte.",
 )
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def encode(text: str | None, path: str, as_json: bool) -> None:
     """Ids of TEXT (of standard input when left out)."""
     from scaling.lm.tokenization import load_tokenizer, require_utf8
@@ -99,7 +118,14 @@ def _standard_input() -> str:
 
 @tokenize.command("decode", epilog="Example: scaling tokenize decode 104 105 --tokenizer byte")
 @click.argument("ids", type=int, nargs=-1, required=True)
-@click.option("--tokenizer", "path", default="byte", show_default=True)
+@click.option(
+    "--tokenizer",
+    "path",
+    metavar="FILE",
+    default="byte",
+    show_default=True,
+    help="A tokenizer file or folder, or byte.",
+)
 def decode(ids: tuple[int, ...], path: str) -> None:
     """Text of IDS."""
     from scaling.lm.tokenization import load_tokenizer
@@ -110,10 +136,22 @@ def decode(ids: tuple[int, ...], path: str) -> None:
 @tokenize.command("explain", epilog="Example: scaling tokenize explain 'low lower lowest' --vocab-size 262")
 @click.argument("text")
 @click.option(
-    "--tokenizer", "path", help="A byte-pair tokenizer; without it one is trained on the text itself."
+    "--tokenizer",
+    "path",
+    metavar="FILE",
+    help="A byte-pair tokenizer; without it one is trained on the text itself.",
 )
-@click.option("--text-file", type=click.Path(path_type=Path), help="Train on this file instead.")
-@click.option("--vocab-size", type=int, default=280, show_default=True)
+@click.option(
+    "--text-file", metavar="FILE", type=click.Path(path_type=Path), help="Train on this file instead."
+)
+@click.option(
+    "--vocab-size",
+    type=int,
+    default=280,
+    show_default=True,
+    metavar="N",
+    help="Entries of the tokenizer that is trained.",
+)
 def explain(text: str, path: str | None, text_file: Path | None, vocab_size: int) -> None:
     """Show the merges that are learnt, and then each word of TEXT from its bytes to its tokens."""
     from scaling.lm.corpus import open_documents

@@ -42,7 +42,7 @@ def test_an_unforeseen_fault_is_one_line_and_verbose_shows_it(
 def test_a_decimal_comma_in_a_plain_number_is_answered_by_the_same_with_a_point(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(["fit", "runs.csv", "--huber-delta", "4,5"]) == 2
+    assert run(["hardware", "measure", "--seconds", "4,5"]) == 2
     assert "'4,5' is not a valid float range.\nWrite a decimal point: 4.5\n" in capsys.readouterr().err
 
 

@@ -1,0 +1,75 @@
+"""Help in groups: the commands of a group and the options of a command under headings that say what they are for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+Sections = Mapping[str, Sequence[str]]  # heading → names of commands, or of options as they are written
+OUTPUT: Sections = {
+    "Output": (
+        "--show", "--explain", "--alternatives", "--quiet", "--json", "--csv", "--table", "--list", "--output", "--out",
+        "--write", "--plot", "--figure", "--html", "--cache", "--force", "--help",
+    )
+}  # fmt: skip
+WIDEST_NAMES = 26  # columns before the help of an option; a longer one gets its own line
+NO_LIMIT = re.compile(
+    r"  \[x<=\d{7,}(\.0)?\]$|; x<=\d{7,}(?=\]$)"
+)  # a range that nobody meets: x<=9223372036854775807
+LONGEST_SENTENCE = 1000  # of a command: all of it, over as many lines as it takes
+
+
+def _in_sections(rows: Mapping[str, tuple[str, str]], sections: Sections) -> dict[str, list[tuple[str, str]]]:
+    """The rows of a help page under their headings, in the order given there; what no heading names comes last."""
+    named = {name for members in sections.values() for name in members}
+    rest = [name for name in rows if name not in named]
+    whole = {**sections, "Other" if sections else "Options": rest}
+    ordered = {heading: [rows[n] for n in members if n in rows] for heading, members in whole.items()}
+    return {heading: found for heading, found in ordered.items() if found}
+
+
+def _write(formatter: click.HelpFormatter, sections: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    """Sections whose second columns stand below each other."""
+    width = min(WIDEST_NAMES, max(len(name) for rows in sections.values() for name, _ in rows))
+    for heading, rows in sections.items():
+        with formatter.section(heading):
+            formatter.write_dl([(f"{name:<{width}}", text) for name, text in rows], col_max=WIDEST_NAMES)
+
+
+class Command(click.Command):
+    """A command whose options stand under the headings of `sections`, then Output, then what is left."""
+
+    def __init__(self, *args: Any, sections: Sections | None = None, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.sections = sections or {}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        records = {p.opts[-1]: record for p in options if (record := p.get_help_record(ctx))}
+        rows = {name: (option, NO_LIMIT.sub("", text)) for name, (option, text) in records.items()}
+        _write(formatter, _in_sections(rows, {**self.sections, **OUTPUT} if self.sections else {}))
+
+
+class Group(click.Group):
+    """A group whose commands stand under the headings of `sections`."""
+
+    command_class = Command
+    heading = "Commands"  # where there are no sections
+
+    def __init__(self, *args: Any, sections: Sections | None = None, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.sections = sections or {}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = {name: (name, text) for name, text in self.one_liners(ctx).items()}
+        _write(formatter, _in_sections(rows, self.sections or {self.heading: list(rows)}))
+
+    def one_liners(self, ctx: click.Context) -> dict[str, str]:
+        """Each command and what it does, in a sentence."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        return {
+            name: c.get_short_help_str(limit=LONGEST_SENTENCE) for name, c in commands if c and not c.hidden
+        }
