@@ -14,10 +14,17 @@ from typing import NoReturn
 
 import click
 
-from scaling import __version__
 from scaling.cli.help import Group
 from scaling.errors import Exit, ScalingError, UnitError, near_names
 from scaling.lazy import lazy_call
+
+try:
+    from scaling import __version__
+except ImportError as error:  # PyPI has another package of this name, whose __init__.py lies over ours
+    from scaling.installing import repair_command
+
+    intruder = "another package named scaling has overwritten files of this one; to get them back"
+    raise SystemExit(f"error: {intruder}: {repair_command('scaling')}") from error
 
 say = lazy_call("scaling.render.terminal", "say")  # `scaling --help` says nothing by blocks
 show_error = lazy_call("scaling.render.terminal", "show_error")

@@ -10,6 +10,7 @@ import click
 from scaling.cli.help import Group
 from scaling.cli.tables import refuse_overwrite
 from scaling.errors import UsageError
+from scaling.installing import extra_command
 from scaling.render.terminal import say, show, show_json
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def explain(
         from scaling.lm.pretrained import load_language_model
         from scaling.lm.tokenization import require_utf8
     except ImportError as error:
-        raise UsageError("this needs torch: pip install 'isoflop[train]'.") from error
+        raise UsageError(f"this needs torch: {extra_command('train')}") from error
     require_utf8(prompt)
     if figure is not None:
         from scaling.plots.figures import check_picture

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from scaling.cli.help import Command
 from scaling.errors import UsageError
+from scaling.installing import extra_command
 from scaling.jsonable import fields_of
 from scaling.render.terminal import note, say, show_json, stream
 from scaling.translation import tr
@@ -72,7 +73,7 @@ def generate(
         from scaling.lm import load_language_model
         from scaling.lm.tokenization import require_utf8
     except ImportError as error:
-        raise UsageError("generating text needs torch: pip install 'isoflop[train]'.") from error
+        raise UsageError(f"generating text needs torch: {extra_command('train')}") from error
     for text in (prompt or "", *options["stop"]):
         require_utf8(text)
     strategy = _strategy(options)

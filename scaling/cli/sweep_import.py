@@ -14,6 +14,7 @@ import click
 from scaling.cli.help import Command
 from scaling.cli.tables import Number
 from scaling.errors import DataError, MissingFileError, UnitError, UsageError
+from scaling.installing import extra_command
 from scaling.render.terminal import note, say
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _wandb_runs(source: str) -> Any:
     try:
         import wandb
     except ImportError as error:
-        raise UsageError("asking W&B needs wandb: pip install 'isoflop[wandb]'.") from error
+        raise UsageError(f"asking W&B needs wandb: {extra_command('wandb')}") from error
     try:
         runs = wandb.Api().runs(source)
         len(runs)  # asks for the first page: a wrong name or key shows here

@@ -30,6 +30,7 @@ from scaling.cli.sweep_options import (
     same_command,
 )
 from scaling.errors import Exit
+from scaling.installing import extra_command
 from scaling.render.terminal import note, render_terminal, say, show, show_json
 from scaling.translation import counted, tr
 from scaling.units import format_duration, format_percent
@@ -170,8 +171,8 @@ def train(
 def _tell_missing_tools(tools: tuple[str, ...]) -> None:
     for tool in tools:
         if find_spec(tool) is None:
-            cure = f"pip install 'isoflop[{'logs' if tool == 'tensorboard' else tool}]' brings it."
-            note(f"{tool} is not installed here: runs go on without it. {cure}")
+            cure = extra_command("logs" if tool == "tensorboard" else tool)
+            note(f"{tool} is not installed here: runs go on without it. This brings it: {cure}")
 
 
 def _tell_findings(findings: Sequence[Finding]) -> None:

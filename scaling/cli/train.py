@@ -15,6 +15,7 @@ from scaling.cli.completion import complete_preset
 from scaling.cli.corpus import tell_preparation
 from scaling.cli.help import Command
 from scaling.errors import DataError, Exit, MissingFileError, UsageError
+from scaling.installing import extra_command
 from scaling.render.terminal import note, say, show, show_json, warn
 
 REMEDIES = {
@@ -163,7 +164,7 @@ def train(
         from scaling.lm.device import use_threads
         from scaling.lm.distributed import launched
     except ImportError as error:
-        raise UsageError("training needs torch: pip install 'isoflop[train]'.") from error
+        raise UsageError(f"training needs torch: {extra_command('train')}") from error
     from scaling.lm.run import LogTo, TrainingOptions
     from scaling.lm.training import train as run_training
 
