@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "installing": set(),
     "compute": set(),
     "jsonable": set(),
+    "progress": set(),
     "lazy": set(),
     "translation": set(),
     "files": {"errors"},

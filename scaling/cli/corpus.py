@@ -10,6 +10,7 @@ import click
 
 from scaling.blocks import Block, Table, Text
 from scaling.cli.help import Group
+from scaling.cli.progress import waiting_for
 from scaling.errors import UsageError
 from scaling.jsonable import fields_of
 from scaling.render.terminal import note, say, show, show_json
@@ -93,17 +94,19 @@ def prepare(
         tokenizer = load_tokenizer(path)
     else:
         sample = islice(documents(), 20_000)  # enough to fix 4k to 8k merges; the whole of a small source
-        tokenizer = train_bpe((d.text for d in sample), vocab_size)
-    index = prepare_corpus(
-        documents(),
-        out,
-        tokenizer,
-        source=source,
-        revision=options["revision"],
-        validation_fraction=options["validation_fraction"],
-        n_tokens_max=int(parse_tokens(max_tokens)) if max_tokens else None,
-        force=options["force"],
-    )
+        with waiting_for(tr("learning {n} entries", n=vocab_size)):
+            tokenizer = train_bpe((d.text for d in sample), vocab_size)
+    with waiting_for(tr("encoding {source}", source=source)):
+        index = prepare_corpus(
+            documents(),
+            out,
+            tokenizer,
+            source=source,
+            revision=options["revision"],
+            validation_fraction=options["validation_fraction"],
+            n_tokens_max=int(parse_tokens(max_tokens)) if max_tokens else None,
+            force=options["force"],
+        )
     _show_index(str(out), index)
 
 

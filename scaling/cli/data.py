@@ -11,6 +11,7 @@ import click
 from scaling.blocks import Code, Fields, Heading, Table, Text
 from scaling.cli.completion import complete_public_table
 from scaling.cli.help import Group
+from scaling.cli.progress import waiting_for
 from scaling.jsonable import fields_of
 from scaling.render.terminal import note, show, show_json
 from scaling.runs.public_tables import PUBLIC_TABLES, PublicTable, find_table
@@ -71,7 +72,8 @@ def get_table(
     from scaling.runs.public_tables import HOST, cache_folder, download_runs
 
     folder = cache or cache_folder(Path.cwd(), os.environ)
-    runs = download_runs(table.id, cache=folder, base_url=base_url or HOST)
+    with waiting_for(tr("downloading {table}", table=table.id)):
+        runs = download_runs(table.id, cache=folder, base_url=base_url or HOST)
     path = runs.save(output or folder / f"{table.id}.csv", overwrite=force or output is None)
     if as_json:
         convention = {"params": runs.convention.params, "flops": runs.convention.flops}

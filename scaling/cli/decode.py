@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.cli.help import Group
+from scaling.cli.progress import waiting_for
 from scaling.cli.tables import refuse_overwrite
 from scaling.errors import UsageError
 from scaling.installing import extra_command
 from scaling.render.terminal import say, show, show_json
+from scaling.translation import tr
 
 if TYPE_CHECKING:
     from scaling.lm.explain import Explanation
@@ -85,7 +87,8 @@ def explain(
 
         check_picture(figure)
         refuse_overwrite(force, figure)
-    model, tokenizer = load_language_model(folder)
+    with waiting_for(tr("loading {model}", model=folder)):
+        model, tokenizer = load_language_model(folder)
     if tokenizer is None:
         raise UsageError(f"{folder} has no tokenizer.json; explain needs a model of text.")
     seen = explain_decoding(model, tokenizer, prompt, **options)

@@ -10,6 +10,7 @@ import click
 
 from scaling.blocks import Blocks, Code, Fields, Heading, Table, Text
 from scaling.cli.help import Command
+from scaling.cli.progress import waiting_for
 from scaling.render.terminal import say, show, show_json
 from scaling.translation import tr
 from scaling.units import format_flops, format_params, format_tokens, round_by_error
@@ -43,7 +44,8 @@ def demo(path: Path | None, force: bool, as_json: bool) -> None:
         else:
             say(tr("wrote {path}: example runs from a planted law. Next: scaling fit {path}", path=path))
         return
-    fits = _fit_all()
+    with waiting_for(tr("fitting the example runs")):
+        fits = _fit_all()
     show_json(fits.to_dict()) if as_json else show(*fits.summary())
 
 

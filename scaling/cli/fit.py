@@ -40,6 +40,7 @@ from scaling.cli.tables import (
 )
 from scaling.errors import DataError, FitError, ScalingError, UnknownNameError, UsageError
 from scaling.jsonable import jsonable
+from scaling.progress import tracked
 from scaling.render.terminal import show, show_json
 from scaling.translation import tr
 from scaling.units import format_flops
@@ -389,7 +390,8 @@ class Group:
 def _fit_groups(table: RunsTable, options: FitOptions, column: str, command: str, as_json: bool) -> None:
     with waiting_for(f"fitting the groups of {column}"):
         groups = [
-            _group(replace(table, runs=runs), options, name) for name, runs in _parts(table.runs, column)
+            _group(replace(table, runs=runs), options, name)
+            for name, runs in tracked([*_parts(table.runs, column)], tr("groups"))
         ]
     if all(group.refused for group in groups):
         raise FitError(f"no group of {column} can be fitted; {groups[0].name}: {groups[0].refused}")

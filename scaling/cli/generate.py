@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from scaling.cli.help import Command
+from scaling.cli.progress import waiting_for
 from scaling.errors import UsageError
 from scaling.installing import extra_command
 from scaling.jsonable import fields_of
@@ -77,7 +78,8 @@ def generate(
     for text in (prompt or "", *options["stop"]):
         require_utf8(text)
     strategy = _strategy(options)
-    model, tokenizer = load_language_model(folder, device=options["device"])
+    with waiting_for(tr("loading {model}", model=folder)):
+        model, tokenizer = load_language_model(folder, device=options["device"])
     start = _start(prompt, ids, tokenizer, folder)
     note(f"strategy: {strategy}")
     limits = {"max_new_tokens": options["max_new_tokens"], "stop": options["stop"]}

@@ -7,6 +7,7 @@ import click
 from scaling.blocks import Code, Fields, Table, Text
 from scaling.cli.completion import complete_accelerator
 from scaling.cli.help import Group
+from scaling.cli.progress import waiting_for
 from scaling.jsonable import fields_of
 from scaling.reference.hardware import Accelerator, accelerators, find_accelerator
 from scaling.render.terminal import show, show_json, warn
@@ -78,12 +79,13 @@ def measure(size: int | None, dtype: str, seconds: float, as_json: bool) -> None
     """
     from scaling.reference.measure import measure_matmul
 
-    try:
-        from scaling.lm.device import measure_matmul_torch
+    with waiting_for(tr("measuring"), seconds):
+        try:
+            from scaling.lm.device import measure_matmul_torch
 
-        result = measure_matmul_torch(size, dtype=dtype, seconds=seconds)
-    except ModuleNotFoundError:
-        result = measure_matmul(size, dtype=dtype, seconds=seconds)
+            result = measure_matmul_torch(size, dtype=dtype, seconds=seconds)
+        except ModuleNotFoundError:
+            result = measure_matmul(size, dtype=dtype, seconds=seconds)
     for doubt in result.warnings:
         warn(f"{doubt}.")
     if as_json:

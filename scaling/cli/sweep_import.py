@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.cli.help import Command
+from scaling.cli.progress import waiting_for
 from scaling.cli.tables import Number
 from scaling.errors import DataError, MissingFileError, UnitError, UsageError
 from scaling.installing import extra_command
 from scaling.render.terminal import note, say
+from scaling.translation import tr
 
 if TYPE_CHECKING:
     from scaling.runs import Runs
@@ -111,7 +113,8 @@ def import_(tool: str, source: str, output: Path, force: bool, **options: Any) -
     is_remote = WANDB_PROJECT.fullmatch(source) if tool == "wandb" else tool == "mlflow" and "://" in source
     if not is_remote and not Path(source).exists():
         raise MissingFileError(f"there is no {source}; give the folder or file with the logs of {tool}.")
-    runs = _import(tool, source, options)
+    with waiting_for(tr("reading {source}", source=source)):
+        runs = _import(tool, source, options)
     runs.save(output, overwrite=force)
     for text in runs.notes:
         note(text)

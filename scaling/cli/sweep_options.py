@@ -16,9 +16,11 @@ from click.core import ParameterSource
 
 from scaling.blocks import Code
 from scaling.cli.completion import complete_sweep
+from scaling.cli.progress import waiting_for
 from scaling.errors import DataError, UsageError
 from scaling.render.terminal import note
 from scaling.sweep import EXECUTORS
+from scaling.translation import tr
 from scaling.units import parse_duration
 
 if TYPE_CHECKING:
@@ -170,7 +172,8 @@ def measured_rate(design: Design) -> Rate | None:
 
     require_torch()
     try:
-        return measure_rate(design)
+        with waiting_for(tr("timing a few steps")):
+            return measure_rate(design)
     except DataError as error:
         note(f"no times: {error}")
         return None

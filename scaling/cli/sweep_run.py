@@ -16,6 +16,7 @@ import click
 
 from scaling.blocks import Blocks, Code
 from scaling.cli.help import Command
+from scaling.cli.progress import waiting_for
 from scaling.cli.sweep_options import (
     JSON,
     SECTIONS,
@@ -31,6 +32,7 @@ from scaling.cli.sweep_options import (
 )
 from scaling.errors import Exit
 from scaling.installing import extra_command
+from scaling.progress import Line, Lines, can_draw
 from scaling.render.terminal import note, render_terminal, say, show, show_json
 from scaling.translation import counted, tr
 from scaling.units import format_duration, format_percent
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 PROOF = ("--budget", "--without", "--dry-run", "--measure")
 BAR_WIDTH = 20
+MOST_WORKERS = 16  # that get a line of their own on a terminal
 QUIET_FRACTION = 0.1  # a log file gets a line a tenth
 LEAST_DONE = 0.01  # of all FLOPs, before the time left is told
 
@@ -111,7 +114,8 @@ def verify(
 
     design = design_of(spec, store)
     runs = finished_runs(design, store)
-    law, surface = fit_isoflop(runs), fit_parametric(runs)
+    with waiting_for(tr("fitting {n} runs", n=len(runs))):
+        law, surface = fit_isoflop(runs), fit_parametric(runs)
     flops = EXTRAPOLATION * design.spec.grid.budgets[-1] if budget is None else parse_flops(budget)
     names = {"20-tokens": TWENTY, "kaplan": KAPLAN}
     proof = plan_proof(design, law, flops, without=[names[w] for w in without])
@@ -230,10 +234,12 @@ class TimeLeft:
 
 @dataclass
 class ProgressLine:
-    """One line on stderr, rewritten in a terminal; the time left from the FLOPs done so far."""
+    """A line on stderr with the time left from the FLOPs done so far; on a terminal a line a running run as well."""
 
     enabled: bool
     time_left: TimeLeft = field(default_factory=TimeLeft)
+    _of_runs: dict[str, tuple[TimeLeft, float]] = field(default_factory=dict)  # and when each was first seen
+    _lines: Lines | None = field(default_factory=lambda: Lines(transient=False) if can_draw() else None)
     _shown: float = -1.0
     _told_waiting: bool = False
 
@@ -241,27 +247,38 @@ class ProgressLine:
         if not self.enabled:
             return
         seconds = self.time_left.seconds(status.fraction, elapsed_s)
-        terminal = sys.stderr.isatty()
         news = status.is_waiting and not self._told_waiting
         self._told_waiting = status.is_waiting
-        if not terminal and not news and status.fraction - self._shown < QUIET_FRACTION:
+        if self._lines is None and not news and status.fraction - self._shown < QUIET_FRACTION:
             return
         self._shown = status.fraction
-        left = "" if seconds is None else f"{format_duration(seconds)} left"
+        left = _left(seconds)
         if status.is_waiting:
             left = "waiting for a worker that is not of this command, or for its lease to run out"
-        bar = "#" * round(status.fraction * BAR_WIDTH)
         failed = f"  {status.n_failed} failed" if status.n_failed else ""
-        text = (
-            f"[{bar:<{BAR_WIDTH}}] {format_percent(status.fraction)}  {status.n_finished}/{len(status.states)} runs  "
-            f"{status.counts.get('running', 0)} running{failed}  {left}"
-        )
-        sys.stderr.write(f"\r\x1b[K{text}" if terminal else text.rstrip() + "\n")
-        sys.stderr.flush()
+        counts = f"{status.n_finished}/{len(status.states)} runs  {status.counts.get('running', 0)} running{failed}"
+        percent = format_percent(status.fraction)
+        if self._lines is not None:
+            runs = [self._line_of(run_id, share, elapsed_s) for run_id, share in status.under_way.items()]
+            whole = Line(counts, status.fraction, f"{percent}  {left}")
+            self._lines.show([whole, *runs[:MOST_WORKERS]])
+            return
+        bar = "#" * round(status.fraction * BAR_WIDTH)
+        print(f"[{bar:<{BAR_WIDTH}}] {percent}  {counts}  {left}".rstrip(), file=sys.stderr, flush=True)
+
+    def _line_of(self, run_id: str, share: float, elapsed_s: float) -> Line:
+        """What one worker trains, and when it will be done with it."""
+        time_left, since = self._of_runs.setdefault(run_id, (TimeLeft(), elapsed_s))
+        left = _left(time_left.seconds(share, elapsed_s - since))
+        return Line(f"  {run_id}", share, f"{format_percent(share)}  {left}".rstrip())
 
     def close(self) -> None:
-        if self.enabled and sys.stderr.isatty():
-            sys.stderr.write("\n")
+        if self._lines is not None:
+            self._lines.close()
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"{format_duration(seconds, 2)} left"
 
 
 @contextmanager

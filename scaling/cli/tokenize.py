@@ -11,6 +11,7 @@ import click
 
 from scaling.blocks import Block, Code, Fields, Table, Text
 from scaling.cli.help import Group
+from scaling.cli.progress import waiting_for
 from scaling.errors import UsageError
 from scaling.render.terminal import note, say, show, show_json, stream
 from scaling.translation import tr
@@ -62,7 +63,8 @@ def train(source: str, vocab_size: int | None, kind: str, field: str, out: Path,
         )
     vocab_size = 4096 if vocab_size is None else vocab_size
     texts = (document.text for document in open_documents(source, field=field))
-    tokenizer: Any = train_bpe(texts, vocab_size) if kind == "bpe" else CharTokenizer.train(texts)
+    with waiting_for(tr("learning {n} entries", n=vocab_size)):
+        tokenizer: Any = train_bpe(texts, vocab_size) if kind == "bpe" else CharTokenizer.train(texts)
     save_tokenizer(tokenizer, out)
     say(tr("{out}: {n} entries, hash {hash}", out=out, n=tokenizer.vocab_size, hash=tokenizer.hash))
     if kind == "bpe" and tokenizer.vocab_size < vocab_size:
