@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -56,7 +55,8 @@ SECTIONS = {
     "Models and text": ("train", "generate", "decode", "tokenize", "corpus"),
     "This installation": ("doctor", "completion"),
 }
-OTHER_BUDGETS = ("--params", "--tokens", "--time")  # what else a number alone may mean
+# what else a number alone may mean, and what then belongs to it
+OTHER_BUDGETS = {"--params": "", "--tokens": "", "--time": " --hardware 8xH100"}
 COMPLETE_VARIABLE = "_SCALING_COMPLETE"  # set by the shell's script while it asks what could stand there
 
 
@@ -78,7 +78,7 @@ class LazyGroup(Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
-        if name[:1].isdigit() or name.startswith("."):  # no command begins so: a budget
+        if name[:1].isdigit() or name.startswith((".", "$")):  # no command begins so: a budget
             return "plan", self.get_command(ctx, "plan"), _plan_arguments(args)
         if name and not name.startswith("-") and name not in COMMANDS:
             near = near_names(name, COMMANDS)
@@ -106,8 +106,9 @@ def _plan_arguments(args: list[str]) -> list[str]:
             return ["--flops", budget, *args[n_words:]]
     if reads(parse_hardware, args[0]):
         return ["--hardware", *args]
-    others = [q.name for q in QUANTITIES if q.name in OTHER_BUDGETS and reads(q.parse, args[0])]
-    meant = " or ".join(f"`scaling plan {shlex.join([name, args[0]])}`" for name in others)
+    others = {"--dollars": " --hardware 8xH100"} if args[0].startswith("$") else OTHER_BUDGETS
+    read = [q.name for q in QUANTITIES if q.name in others and reads(q.parse, args[0])]
+    meant = " or ".join(f"`scaling plan {shlex.join([name, args[0]])}{others[name]}`" for name in read)
     raise UnitError(
         f"--flops: {args[0]!r} is no number of FLOPs, as in `scaling 1e21`, which is `scaling plan --flops 1e21`."
         + (f" If it is another quantity: {meant}." if meant else "")
@@ -146,7 +147,7 @@ def run(args: list[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        _show_usage(error)
+        _show_usage(error, args)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say("interrupted", error=True)
@@ -173,17 +174,12 @@ def run(args: list[str]) -> int:
         return Exit.CANNOT
 
 
-def _show_usage(error: click.ClickException) -> None:
+def _show_usage(error: click.ClickException, args: list[str]) -> None:
     """What click says of a wrong command, and what it leaves out."""
-    if isinstance(error, click.NoSuchOption) and error.ctx:  # click proposes --help for --flop
-        options = [o for p in error.ctx.command.params if isinstance(p, click.Option) for o in p.opts]
-        near = near_names(error.option_name, options)
-        error = click.NoSuchOption(error.option_name, possibilities=near, ctx=error.ctx)
+    from scaling.cli.usage import advice, with_near_names
     from scaling.render.terminal import one_line
 
     text = io.StringIO()
-    error.show(file=text)
-    for line in text.getvalue().splitlines():
+    with_near_names(error).show(file=text)
+    for line in [*text.getvalue().splitlines(), *advice(error, args)]:
         say(one_line(line), error=True)
-    if decimal := re.search(r"'(-?\d*),(\d+)' is not a valid float", error.message):
-        say(f"Write a decimal point: {decimal[1] or 0}.{decimal[2]}", error=True)

@@ -8,7 +8,7 @@ import click
 
 from scaling.cli.completion import complete_law, complete_model
 from scaling.cli.help import Command
-from scaling.errors import PlanError, UnknownNameError, UsageError
+from scaling.errors import PlanError, UnknownNameError, UsageError, of_option
 from scaling.planning.audit import TrainedModel, audit_models, deck, from_published
 from scaling.planning.audit_table import audit_findings, summarise_audits
 from scaling.render.terminal import note, show, show_json, warn
@@ -78,11 +78,11 @@ def _models(
             "--total-params belongs to the active --params of a mixture of experts: give both, such as --params 13B "
             "--total-params 47B --tokens 2T."
         )
-    n_tokens = None if tokens is None else parse_tokens(tokens)
+    n_tokens = None if tokens is None else of_option("--tokens", parse_tokens, tokens)
     models = [_from_file(name, n_tokens) if name in files else _from_table(name) for name in names]
     if params is not None and n_tokens is not None:
-        n_params = parse_params(params)
-        n_total = None if total_params is None else parse_params(total_params)
+        n_params = of_option("--params", parse_params, params)
+        n_total = None if total_params is None else of_option("--total-params", parse_params, total_params)
         active = "" if n_total is None else " active"
         label = f"{format_params(n_params)}{active} on {format_tokens(n_tokens)}"
         models.append(TrainedModel(name=label, n_params=n_params, n_params_total=n_total, n_tokens=n_tokens))

@@ -11,7 +11,7 @@ import click
 from scaling.blocks import Block, Table, Text
 from scaling.cli.help import Group
 from scaling.cli.progress import waiting_for
-from scaling.errors import UsageError
+from scaling.errors import UsageError, of_option
 from scaling.jsonable import fields_of
 from scaling.render.terminal import note, say, show, show_json
 from scaling.translation import tr
@@ -84,6 +84,7 @@ def prepare(
     def documents() -> Any:
         return open_documents(source, field=options["field"], revision=options["revision"])
 
+    n_tokens_max = int(of_option("--max-tokens", parse_tokens, max_tokens)) if max_tokens else None
     if path is None:
         require_room_in_shards(vocab_size)  # refused before a tokenizer is trained
     if kinds := left_out(source):
@@ -104,7 +105,7 @@ def prepare(
             source=source,
             revision=options["revision"],
             validation_fraction=options["validation_fraction"],
-            n_tokens_max=int(parse_tokens(max_tokens)) if max_tokens else None,
+            n_tokens_max=n_tokens_max,
             force=options["force"],
         )
     _show_index(str(out), index)
@@ -186,9 +187,14 @@ def mixture(shares: tuple[str, ...], tokens: str, as_json: bool) -> None:
     try:
         weights = normalise([float(p[1]) for p in parsed])
     except ValueError as error:
-        raise UsageError(f"the weight of a share is a number: {error}.") from error
-    sizes = [parse_tokens(p[2]) for p in parsed]
-    drawn = count_epochs(weights, sizes, parse_tokens(tokens), names=[p[0] for p in parsed])
+        given = ", ".join(p[1] for p in parsed)
+        raise UsageError(
+            f"--share: a weight is a number with a decimal point, such as 0.8; got {given}."
+        ) from error
+    sizes = [of_option("--share", parse_tokens, p[2]) for p in parsed]
+    drawn = count_epochs(
+        weights, sizes, of_option("--tokens", parse_tokens, tokens), names=[p[0] for p in parsed]
+    )
     show_json({"mixture": drawn}) if as_json else show(_mixture(drawn))
 
 

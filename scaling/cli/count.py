@@ -14,7 +14,7 @@ from scaling.architecture import PRESETS, Architecture, describe_architecture, f
 from scaling.blocks import Table
 from scaling.cli.completion import complete_architecture
 from scaling.cli.help import Command
-from scaling.errors import UnitError, UsageError
+from scaling.errors import UnitError, UsageError, of_option
 from scaling.render.terminal import note, show, show_json
 from scaling.translation import tr
 from scaling.units import parse_number, parse_tokens
@@ -100,7 +100,7 @@ def count(
         architecture,
         context_length=None if context is None else _whole("context", context),
         batch_size=_whole("batch", batch or "1"),
-        n_tokens=None if tokens is None else parse_tokens(tokens),
+        n_tokens=None if tokens is None else of_option("--tokens", parse_tokens, tokens),
         n_devices=_whole("devices", devices or "8"),
         precision=precision,
         tensor_parallel=_whole("tensor-parallel", tensor_parallel or "1"),

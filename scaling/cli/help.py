@@ -46,6 +46,13 @@ class Command(click.Command):
         super().__init__(*args, **settings)
         self.sections = sections or {}
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:  # an option without its value does not say whose it is
+            error.ctx = error.ctx or ctx
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
         records = {p.opts[-1]: record for p in options if (record := p.get_help_record(ctx))}

@@ -12,7 +12,7 @@ from scaling.blocks import Heading
 from scaling.cli.help import Command
 from scaling.cli.sweep_options import SPEC, STORE, design_of, finished_runs, store_of
 from scaling.cli.sweep_options import next_command as sweep_command
-from scaling.errors import PlanError
+from scaling.errors import PlanError, of_option
 from scaling.render.terminal import note, say, show, warn
 from scaling.translation import tr
 
@@ -61,7 +61,11 @@ def fit(
     if unfinished := unfinished_finding(planned, opened):
         note(unfinished.message)
     folder = _folder(opened, output)
-    flops = PLANNED_TIMES * planned.spec.grid.budgets[-1] if budget is None else parse_flops(budget)
+    flops = (
+        PLANNED_TIMES * planned.spec.grid.budgets[-1]
+        if budget is None
+        else of_option("--budget", parse_flops, budget)
+    )
     law = _fit_table(runs, method, folder)
     show(Heading(tr("Plan for {flops:.3g} FLOPs", flops=flops)))
     try:

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from scaling.blocks import Code
 from scaling.cli.completion import complete_sweep
 from scaling.cli.progress import waiting_for
-from scaling.errors import DataError, UsageError
+from scaling.errors import DataError, UsageError, of_option
 from scaling.render.terminal import note
 from scaling.sweep import EXECUTORS
 from scaling.translation import tr
@@ -60,11 +60,11 @@ class RunOptions:
 
     @property
     def deadline_s(self) -> float | None:
-        return None if self.deadline is None else parse_duration(self.deadline)
+        return None if self.deadline is None else of_option("--deadline", parse_duration, self.deadline)
 
     @property
     def lease_timeout_s(self) -> float:
-        seconds = parse_duration(self.lease_timeout)
+        seconds = of_option("--lease-timeout", parse_duration, self.lease_timeout)
         if seconds < LEAST_LEASE_TIMEOUT_S:
             raise UsageError(
                 f"--lease-timeout must be at least {LEAST_LEASE_TIMEOUT_S:g} s, got {self.lease_timeout}: workers say "

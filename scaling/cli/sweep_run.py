@@ -30,7 +30,7 @@ from scaling.cli.sweep_options import (
     run_options,
     same_command,
 )
-from scaling.errors import Exit
+from scaling.errors import Exit, of_option
 from scaling.installing import extra_command
 from scaling.progress import Line, Lines, can_draw
 from scaling.render.terminal import note, render_terminal, say, show, show_json
@@ -116,7 +116,11 @@ def verify(
     runs = finished_runs(design, store)
     with waiting_for(tr("fitting {n} runs", n=len(runs))):
         law, surface = fit_isoflop(runs), fit_parametric(runs)
-    flops = EXTRAPOLATION * design.spec.grid.budgets[-1] if budget is None else parse_flops(budget)
+    flops = (
+        EXTRAPOLATION * design.spec.grid.budgets[-1]
+        if budget is None
+        else of_option("--budget", parse_flops, budget)
+    )
     names = {"20-tokens": TWENTY, "kaplan": KAPLAN}
     proof = plan_proof(design, law, flops, without=[names[w] for w in without])
     unfinished = unfinished_finding(design, store)

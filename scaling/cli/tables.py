@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -161,6 +163,7 @@ def read_table(
     from scaling.runs.load import read_runs, text_headers
     from scaling.runs.read import read_table as read_raw
 
+    _refuse_other_files(options.table)
     final = final if options.final is None else options.final
     reading = _reading(options, final=final, planned=planned, inputs=inputs)
     raw = read_raw(options.table, text_headers=text_headers(reading.columns), wide=options.wide)
@@ -180,6 +183,23 @@ def read_table(
             remedies=[r for f in faults for r in f.remedies],
         )
     return RunsTable(runs=runs, left_out=list(loaded.left_out), findings=(*reduced, *findings))
+
+
+def _refuse_other_files(path: Path) -> None:
+    """A law or the spec of a sweep where a table of runs is wanted: told with what each is good for."""
+    quoted = shlex.quote(str(path))
+    if path.suffix == ".toml":
+        raise DataError(
+            f"{path} is no table of runs; if it is the spec of a sweep: `scaling sweep fit {quoted}` fits its runs."
+        )
+    if path.suffix == ".json" and path.is_file():
+        with suppress(ValueError, OSError):
+            held = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(held, dict) and held.get("kind") in ("fit", "law"):
+                raise DataError(
+                    f"{path} holds a law, no table of runs; it is for `scaling plan --flops 1e21 --law {quoted}` or "
+                    f"`scaling predict {quoted} RUNS`."
+                )
 
 
 def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Collection[str] | None) -> Reading:

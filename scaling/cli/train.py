@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from scaling.cli.completion import complete_preset
 from scaling.cli.corpus import tell_preparation
 from scaling.cli.help import Command
-from scaling.errors import DataError, Exit, MissingFileError, UsageError
+from scaling.errors import DataError, Exit, MissingFileError, UsageError, of_option
 from scaling.installing import extra_command
 from scaling.render.terminal import note, say, show, show_json, warn
 
@@ -252,7 +252,9 @@ def _plan(run_options: dict[str, Any], options: Any) -> Any:
     return plan_run(
         architecture,
         run_options["corpus"],
-        n_tokens=parse_tokens(run_options["tokens"]) if run_options["tokens"] else None,
+        n_tokens=of_option("--tokens", parse_tokens, run_options["tokens"])
+        if run_options["tokens"]
+        else None,
         seconds=run_options["minutes"] * 60 if run_options["minutes"] else None,
         recipe=run_options["recipe"],
         schedule=run_options["schedule"],
