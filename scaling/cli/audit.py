@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scaling.cli.completion import complete_law, complete_model
+from scaling.cli.completers import complete_law, complete_model
 from scaling.cli.help import Command
 from scaling.errors import PlanError, UnknownNameError, UsageError, of_option
 from scaling.planning.audit import TrainedModel, audit_models, deck, from_published

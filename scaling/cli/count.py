@@ -12,7 +12,7 @@ from scaling.accounting import count_params
 from scaling.accounting.summary import summarize_cost
 from scaling.architecture import PRESETS, Architecture, describe_architecture, find_preset
 from scaling.blocks import Table
-from scaling.cli.completion import complete_architecture
+from scaling.cli.completers import complete_architecture
 from scaling.cli.help import Command
 from scaling.errors import UnitError, UsageError, of_option
 from scaling.render.terminal import note, show, show_json

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from scaling.blocks import Code, Fields, Heading, Table, Text
-from scaling.cli.completion import complete_public_table
+from scaling.cli.completers import complete_public_table
 from scaling.cli.help import Group
 from scaling.cli.progress import waiting_for
 from scaling.jsonable import fields_of

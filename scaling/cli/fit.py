@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Blocks, Code, Heading, Table, Text
-from scaling.cli.completion import complete_column
+from scaling.cli.completers import complete_column
 from scaling.cli.fit_options import (
     DEFAULT_LEVEL,
     METHODS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from scaling.blocks import Code, Fields, Table, Text
-from scaling.cli.completion import complete_accelerator
+from scaling.cli.completers import complete_accelerator
 from scaling.cli.help import Group
 from scaling.cli.progress import waiting_for
 from scaling.jsonable import fields_of

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from scaling.blocks import Block, Blocks, Equation, Fields, Heading, Table, Text
-from scaling.cli.completion import complete_law
+from scaling.cli.completers import complete_law
 from scaling.cli.help import Group
 from scaling.errors import LawError
 from scaling.jsonable import fields_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
-from scaling.cli.completion import complete_accelerator, complete_law
+from scaling.cli.completers import complete_accelerator, complete_law
 from scaling.cli.help import Command
 from scaling.errors import PlanError, UnitError, UnknownNameError, UsageError
 from scaling.render.terminal import say, show, show_json, warn

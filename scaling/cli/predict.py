@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import click
 
-from scaling.cli.completion import complete_law
+from scaling.cli.completers import complete_law
 from scaling.cli.help import Command
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import SECTIONS, TableOptions, read_table, table_options

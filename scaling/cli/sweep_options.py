@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from scaling.blocks import Code
-from scaling.cli.completion import complete_sweep
+from scaling.cli.completers import complete_sweep
 from scaling.cli.progress import waiting_for
 from scaling.errors import DataError, UsageError, of_option
 from scaling.render.terminal import note

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.cli.completion import complete_column, complete_column_and_value, complete_renaming
+from scaling.cli.completers import complete_column, complete_column_and_value, complete_renaming
 from scaling.errors import DataError, MissingFileError, UnitError, UsageError
 from scaling.files import write_text
 from scaling.units import parse_number, parse_tokens

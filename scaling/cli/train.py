@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from scaling.cli.completion import complete_preset
+from scaling.cli.completers import complete_preset
 from scaling.cli.corpus import tell_preparation
 from scaling.cli.help import Command
 from scaling.errors import DataError, Exit, MissingFileError, UsageError, of_option
