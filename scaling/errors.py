@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 
 MOST_LISTED = 12  # names in a message
@@ -56,6 +56,14 @@ class UsageError(ScalingError):
 
 class UnitError(UsageError):
     """A quantity could not be read, or is of another kind than the one asked for."""
+
+
+def of_option(option: str, parse: Callable[[str], float], text: str) -> float:
+    """What `parse` reads of the text of an option; its error names the option."""
+    try:
+        return parse(text)
+    except UnitError as error:
+        raise UnitError(f"{option}: {error}") from error
 
 
 class UnknownNameError(UsageError):

@@ -109,6 +109,11 @@ def _split(text: str, kind: str, example: str, *, whole: bool = False) -> tuple[
     counts = whole or kind == "dollars"
     found = _leading_number(text, body, example, lambda rest: counts and (not rest or rest in words))
     if found is None:
+        if not body:
+            raise UnitError(
+                f"the value is empty (a $ that the shell has replaced? single quotes keep it: '$25k'); write "
+                f"{example}."
+            )
         what = "a number" if kind == "number" else f"a number of {kind}"
         raise UnitError(f"{text!r} is not {what}; write for example {example}.")
     return found[0], found[1].lower()

@@ -14,8 +14,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "scaling"
 # What each part may import of the package. `sweep` reaches `lm` in train_run.py only.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "installing": set(),
     "compute": set(),
     "jsonable": set(),
+    "progress": set(),
     "lazy": set(),
     "translation": set(),
     "files": {"errors"},

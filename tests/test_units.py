@@ -85,7 +85,7 @@ def test_parses(parse, text, value):
         (units.parse_params, "nan", "not a number"),
         (units.parse_params, float("nan"), "above zero"),
         (units.parse_params, float("inf"), "above zero"),
-        (units.parse_params, "", "not a number"),
+        (units.parse_params, "", "is empty"),
         (units.parse_params, "1,00,000", "misplaced separator"),
         (units.parse_params, "1,5,5", "misplaced separator"),
         (units.parse_params, "1.5.5", "misplaced separator"),

@@ -64,7 +64,10 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"cannot read the architecture file {str(path)!r}: {error.strerror}."
         ) from error
     except ValueError as error:
-        raise DataError(f"{str(path)!r} is not JSON: {error}.") from error
+        raise DataError(
+            f"{str(path)!r} is not JSON: {error}. An architecture is a config.json, or the name of a preset "
+            "(`scaling count --list`)."
+        ) from error
     if not isinstance(stored, Mapping) or not isinstance(stored.get("architecture", {}), Mapping):
         raise DataError(
             f"{str(path)!r} holds no architecture: expected an object of fields such as n_layers."

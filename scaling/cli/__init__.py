@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import importlib
 import io
-import re
+import os
 import shlex
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 import click
 
-from scaling import __version__
-from scaling.errors import Exit, ScalingError, near_names
+from scaling.cli.help import Group
+from scaling.errors import Exit, ScalingError, UnitError, near_names
 from scaling.lazy import lazy_call
+
+try:
+    from scaling import __version__
+except ImportError as error:  # PyPI has another package of this name, whose __init__.py lies over ours
+    from scaling.installing import repair_command
+
+    intruder = "another package named scaling has overwritten files of this one; to get them back"
+    raise SystemExit(f"error: {intruder}: {repair_command('scaling')}") from error
 
 say = lazy_call("scaling.render.terminal", "say")  # `scaling --help` says nothing by blocks
 show_error = lazy_call("scaling.render.terminal", "show_error")
@@ -36,11 +46,21 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "decode": ("decode", "decode", "See what sampling and beam search see."),
     "demo": ("demo", "demo", "Fit and plan on example runs whose true law is known."),
     "doctor": ("doctor", "doctor", "Check this installation and say what is missing."),
-    "completion": ("doctor", "completion", "Print the shell completion script."),
+    "completion": ("completion", "completion", "Complete names of laws, files, columns with the Tab key."),
 }
+HEADINGS = {
+    "From runs to a law": ("fit", "predict", "laws", "data", "demo"),
+    "From a law to a plan": ("plan", "audit", "count", "hardware"),
+    "Sweeps": ("sweep",),
+    "Models and text": ("train", "generate", "decode", "tokenize", "corpus"),
+    "This installation": ("doctor", "completion"),
+}
+# what else a number alone may mean, and what then belongs to it
+OTHER_BUDGETS = {"--params": "", "--tokens": "", "--time": " --hardware 8xH100"}
+COMPLETE_VARIABLE = "_SCALING_COMPLETE"  # set by the shell's script while it asks what could stand there
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that knows its commands by name and imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -58,21 +78,48 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
+        if name[:1].isdigit() or name.startswith((".", "$")):  # no command begins so: a budget
+            return "plan", self.get_command(ctx, "plan"), _plan_arguments(args)
         if name and not name.startswith("-") and name not in COMMANDS:
             near = near_names(name, COMMANDS)
             hint = f"Did you mean {' or '.join(near)}?" if near else "`scaling --help` lists the commands."
             raise click.UsageError(f"no command {name!r}. {hint}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+    def one_liners(self, ctx: click.Context) -> dict[str, str]:
+        return {name: text for name, (_, _, text) in COMMANDS.items()}
+
+
+def _plan_arguments(args: list[str]) -> list[str]:
+    """The arguments of `plan` for a budget without its name: 1e21; '11574 PF-days', unquoted too; 8xH100 --time 14d."""
+    from scaling.cli.plan import QUANTITIES
+    from scaling.units import parse_flops, parse_hardware
+
+    def reads(parse: Callable[[str], object], text: str) -> bool:
+        with suppress(UnitError):
+            parse(text)
+            return True
+        return False
+
+    for n_words in (2, 1):
+        if reads(parse_flops, budget := " ".join(args[:n_words])):
+            return ["--flops", budget, *args[n_words:]]
+    if reads(parse_hardware, args[0]):
+        return ["--hardware", *args]
+    others = {"--dollars": " --hardware 8xH100"} if args[0].startswith("$") else OTHER_BUDGETS
+    read = [q.name for q in QUANTITIES if q.name in others and reads(q.parse, args[0])]
+    meant = " or ".join(f"`scaling plan {shlex.join([name, args[0]])}{others[name]}`" for name in read)
+    raise UnitError(
+        f"--flops: {args[0]!r} is no number of FLOPs, as in `scaling 1e21`, which is `scaling plan --flops 1e21`."
+        + (f" If it is another quantity: {meant}." if meant else "")
+    )
 
 
 @click.group(
     cls=LazyGroup,
+    headings=HEADINGS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Try: scaling plan --flops 1e21",
+    epilog="Try: scaling 1e21, which is scaling plan --flops 1e21",
 )
 @click.option("--verbose", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="scaling")
@@ -90,15 +137,17 @@ def main() -> NoReturn:
 def run(args: list[str]) -> int:
     """Run one command line and return its exit code."""
     verbose = "--verbose" in args
+    if COMPLETE_VARIABLE in os.environ:
+        importlib.import_module("scaling.cli.completion")  # teaches click our bash
     try:
         result = cli.main(
-            args=args, prog_name="scaling", complete_var="_SCALING_COMPLETE", standalone_mode=False
+            args=args, prog_name="scaling", complete_var=COMPLETE_VARIABLE, standalone_mode=False
         )
         return result if isinstance(result, int) else Exit.DONE
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        _show_usage(error)
+        _show_usage(error, args)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say("interrupted", error=True)
@@ -125,17 +174,12 @@ def run(args: list[str]) -> int:
         return Exit.CANNOT
 
 
-def _show_usage(error: click.ClickException) -> None:
+def _show_usage(error: click.ClickException, args: list[str]) -> None:
     """What click says of a wrong command, and what it leaves out."""
-    if isinstance(error, click.NoSuchOption) and error.ctx:  # click proposes --help for --flop
-        options = [o for p in error.ctx.command.params if isinstance(p, click.Option) for o in p.opts]
-        near = near_names(error.option_name, options)
-        error = click.NoSuchOption(error.option_name, possibilities=near, ctx=error.ctx)
+    from scaling.cli.usage import advice, with_near_names
     from scaling.render.terminal import one_line
 
     text = io.StringIO()
-    error.show(file=text)
-    for line in text.getvalue().splitlines():
+    with_near_names(error).show(file=text)
+    for line in [*text.getvalue().splitlines(), *advice(error, args)]:
         say(one_line(line), error=True)
-    if decimal := re.search(r"'(-?\d*),(\d+)' is not a valid float", error.message):
-        say(f"Write a decimal point: {decimal[1] or 0}.{decimal[2]}", error=True)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaling.cli.completers import complete_law, complete_model
+from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
-from scaling.errors import PlanError, UnknownNameError, UsageError
+from scaling.errors import PlanError, UnknownNameError, UsageError, of_option
 from scaling.planning.audit import Audit, TrainedModel, audit_models, deck, from_published
 from scaling.planning.audit_table import audit_findings, audits_frame, summarise_audits
 from scaling.render.terminal import note, warn
@@ -19,17 +21,24 @@ from scaling.units import format_params, format_tokens, parse_params, parse_toke
 if TYPE_CHECKING:
     from scaling.laws.base import Law
 
+OF_MODELS = ("--params", "--total-params", "--tokens", "--law")
 
-@click.command(epilog="Example: scaling audit gpt-3 llama-3-8b")
-@click.argument("models", nargs=-1, metavar="[MODEL|FILE.json|FOLDER]...")
+
+@click.command(
+    cls=Command, headings={"Models and law": OF_MODELS}, epilog="Example: scaling audit gpt-3 llama-3-8b"
+)
+@click.argument("models", nargs=-1, metavar="[MODEL|FILE.json|FOLDER]...", shell_complete=complete_model)
 @click.option(
     "--params",
-    metavar="N",
+    metavar="PARAMS",
     help="Parameters of a model not in the table: 7B; the active ones of a mixture of experts.",
 )
-@click.option("--total-params", metavar="N", help="Of a mixture of experts: the parameters in all.")
-@click.option("--tokens", metavar="D", help="Training tokens of that model, or of a file's: 2T.")
-@click.option("--law", default="besiroglu", show_default=True, help="Published law or fit.json.")
+@click.option("--total-params", metavar="PARAMS", help="Of a mixture of experts: the parameters in all.")
+@click.option("--tokens", metavar="TOKENS", help="Training tokens of that model, or of a file's: 2T.")
+@click.option(
+    "--law", default="besiroglu", show_default=True, metavar="LAW", shell_complete=complete_law,
+    help="Published law or fit.json.",
+)  # fmt: skip
 @output_options("models", "sources", "doubts")
 def audit(
     models: tuple[str, ...],
@@ -91,11 +100,11 @@ def _models(
             "--total-params belongs to the active --params of a mixture of experts: give both, such as --params 13B "
             "--total-params 47B --tokens 2T."
         )
-    n_tokens = None if tokens is None else parse_tokens(tokens)
+    n_tokens = None if tokens is None else of_option("--tokens", parse_tokens, tokens)
     models = [_from_file(name, n_tokens) if name in files else _from_table(name) for name in names]
     if params is not None and n_tokens is not None:
-        n_params = parse_params(params)
-        n_total = None if total_params is None else parse_params(total_params)
+        n_params = of_option("--params", parse_params, params)
+        n_total = None if total_params is None else of_option("--total-params", parse_params, total_params)
         active = "" if n_total is None else " active"
         label = f"{format_params(n_params)}{active} on {format_tokens(n_tokens)}"
         models.append(TrainedModel(name=label, n_params=n_params, n_params_total=n_total, n_tokens=n_tokens))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Block, Table, Text
+from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
-from scaling.errors import UsageError
+from scaling.cli.progress import waiting_for
+from scaling.errors import UsageError, of_option
 from scaling.jsonable import fields_of
 from scaling.render.terminal import note, say, show, show_json
 from scaling.translation import tr
@@ -21,26 +23,49 @@ if TYPE_CHECKING:
     from scaling.lm.corpus.windows import MixtureShare, PrintedShare
 
 
-corpus = click.Group(
-    "corpus", epilog="Example: scaling corpus prepare stdlib --vocab-size 4096 --out data/stdlib"
+corpus = Group(
+    "corpus",
+    help="Prepare, check and describe training corpora.",
+    epilog="Example: scaling corpus prepare stdlib --vocab-size 4096 --out data/stdlib",
 )
 
 
 @corpus.command("prepare", epilog="Example: scaling corpus prepare texts/ --vocab-size 4096 --out data/texts")
 @click.argument("source")
-@click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option(
-    "--tokenizer", "path", help="A tokenizer file, or byte; without it one is trained on the source."
+    "--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="Corpus to write."
 )
 @click.option(
-    "--vocab-size", type=int, default=4096, show_default=True, help="Of the tokenizer that is trained."
+    "--tokenizer",
+    "path",
+    metavar="FILE",
+    help="A tokenizer file, or byte; without it one is trained on the source.",
 )
 @click.option(
-    "--field", default="text", show_default=True, help="Column of JSONL or Parquet that holds the text."
+    "--vocab-size",
+    type=int,
+    metavar="N",
+    default=4096,
+    show_default=True,
+    help="Of the tokenizer that is trained.",
 )
-@click.option("--revision", help="Commit or tag of a Hugging Face dataset.")
-@click.option("--validation-fraction", type=float, default=0.02, show_default=True)
-@click.option("--max-tokens", help="Stop after this many tokens: 100M.")
+@click.option(
+    "--field",
+    metavar="COLUMN",
+    default="text",
+    show_default=True,
+    help="Column of JSONL or Parquet that holds the text.",
+)
+@click.option("--revision", metavar="COMMIT", help="Commit or tag of a Hugging Face dataset.")
+@click.option(
+    "--validation-fraction",
+    type=float,
+    default=0.02,
+    show_default=True,
+    metavar="SHARE",
+    help="Of the texts, kept from training.",
+)
+@click.option("--max-tokens", metavar="TOKENS", help="Stop after this many tokens: 100M.")
 @click.option("--force", is_flag=True, help="Replace an existing corpus.")
 def prepare(
     source: str, out: Path, path: str | None, vocab_size: int, max_tokens: str | None, **options: Any
@@ -62,6 +87,7 @@ def prepare(
     def documents() -> Any:
         return open_documents(source, field=options["field"], revision=options["revision"])
 
+    n_tokens_max = int(of_option("--max-tokens", parse_tokens, max_tokens)) if max_tokens else None
     if path is None:
         require_room_in_shards(vocab_size)  # refused before a tokenizer is trained
     if kinds := left_out(source):
@@ -72,23 +98,25 @@ def prepare(
         tokenizer = load_tokenizer(path)
     else:
         sample = islice(documents(), 20_000)  # enough to fix 4k to 8k merges; the whole of a small source
-        tokenizer = train_bpe((d.text for d in sample), vocab_size)
-    index = prepare_corpus(
-        documents(),
-        out,
-        tokenizer,
-        source=source,
-        revision=options["revision"],
-        validation_fraction=options["validation_fraction"],
-        n_tokens_max=int(parse_tokens(max_tokens)) if max_tokens else None,
-        force=options["force"],
-    )
+        with waiting_for(tr("learning {n} entries", n=vocab_size)):
+            tokenizer = train_bpe((d.text for d in sample), vocab_size)
+    with waiting_for(tr("encoding {source}", source=source)):
+        index = prepare_corpus(
+            documents(),
+            out,
+            tokenizer,
+            source=source,
+            revision=options["revision"],
+            validation_fraction=options["validation_fraction"],
+            n_tokens_max=n_tokens_max,
+            force=options["force"],
+        )
     _show_index(str(out), index)
 
 
 @corpus.command("show", epilog="Example: scaling corpus show synthetic:bits=7,seed=0")
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True)
+@click.argument("name", metavar="NAME")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_corpus(name: str, as_json: bool) -> None:
     """What the corpus NAME holds: tokens and bytes, or, for a synthetic language, its entropy."""
     from scaling.lm.corpus import ShardCorpus, SyntheticCorpus, load_corpus
@@ -117,7 +145,7 @@ def show_corpus(name: str, as_json: bool) -> None:
 
 
 @corpus.command("check", epilog="Example: scaling corpus check data/stdlib")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
 def check(folder: Path) -> None:
     """Read every shard of FOLDER (or of stdlib, once it is prepared) and compare it with the index."""
     from scaling.lm.corpus import check_corpus
@@ -134,9 +162,13 @@ def check(folder: Path) -> None:
     "mixture", epilog="Example: scaling corpus mixture --share web:0.8:10B --share code:0.2:1B --tokens 20B"
 )
 @click.option(
-    "--share", "shares", multiple=True, help="name:weight:tokens, once per source; without it GPT-3's table."
+    "--share",
+    "shares",
+    multiple=True,
+    metavar="NAME:WEIGHT:TOKENS",
+    help="name:weight:tokens, once per source; without it GPT-3's table.",
 )
-@click.option("--tokens", default="300B", show_default=True, help="Tokens of the run.")
+@click.option("--tokens", metavar="TOKENS", default="300B", show_default=True, help="Tokens of the run.")
 @output_options()
 def mixture(shares: tuple[str, ...], tokens: str, output: Output) -> None:
     """How many epochs of each source a mixture sees. Without --share: GPT-3's mixture, printed and recomputed."""
@@ -156,9 +188,13 @@ def mixture(shares: tuple[str, ...], tokens: str, output: Output) -> None:
     try:
         weights = normalise([float(p[1]) for p in parsed])
     except ValueError as error:
-        raise UsageError(f"the weight of a share is a number: {error}.") from error
-    sizes = [parse_tokens(p[2]) for p in parsed]
-    drawn = count_epochs(weights, sizes, parse_tokens(tokens), names=[p[0] for p in parsed])
+        given = ", ".join(p[1] for p in parsed)
+        raise UsageError(
+            f"--share: a weight is a number with a decimal point, such as 0.8; got {given}."
+        ) from error
+    sizes = [of_option("--share", parse_tokens, p[2]) for p in parsed]
+    n_tokens = of_option("--tokens", parse_tokens, tokens)
+    drawn = count_epochs(weights, sizes, n_tokens, names=[p[0] for p in parsed])
     give(
         output,
         lambda: (_mixture(drawn),),

@@ -12,8 +12,10 @@ from scaling.accounting import count_params
 from scaling.accounting.summary import sizes_row, summarize_cost
 from scaling.architecture import PRESETS, Architecture, describe_architecture, find_preset
 from scaling.blocks import Block, Blocks, Code, Table, Text
+from scaling.cli.completers import complete_architecture
+from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
-from scaling.errors import UnitError, UsageError
+from scaling.errors import UnitError, UsageError, of_option
 from scaling.render.terminal import note
 from scaling.translation import tr
 from scaling.units import format_params, parse_number, parse_tokens
@@ -36,6 +38,10 @@ SIZES = {  # option → help; each sets the field of that name
     "d_ff_shared": "Width of a shared expert; default that of an expert.",
     "n_dense_layers": "Layers of a mixture with an MLP instead of experts.",
 }
+HEADINGS = {
+    "Shape": (*(f"--{name.replace('_', '-')}" for name in SIZES), "--set"),
+    "Training": ("--context", "--batch", "--tokens", "--devices", "--tensor-parallel", "--precision"),
+}
 
 
 def _size_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,23 +50,25 @@ def _size_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in PRESETS if name.startswith(incomplete)]
-
-
-@click.command(epilog="Example: scaling count gpt2 --tokens 300B")
-@click.argument("model", required=False, metavar="[PRESET|FILE.json|FOLDER]", shell_complete=_complete)
+@click.command(cls=Command, headings=HEADINGS, epilog="Example: scaling count gpt2 --tokens 300B")
+@click.argument(
+    "model", required=False, metavar="[PRESET|FILE.json|FOLDER]", shell_complete=complete_architecture
+)
 @_size_options
 @click.option(
     "--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Any other field of the architecture."
 )
-@click.option("--context", metavar="N", help="Tokens of a sequence; default the model's context length.")
+@click.option("--context", metavar="TOKENS", help="Tokens of a sequence; default the model's context length.")
 @click.option("--batch", metavar="N", help="Sequences in a micro-batch of one replica; default 1.")
-@click.option("--tokens", metavar="N", help="Tokens of a training run: adds its FLOPs.")
+@click.option("--tokens", metavar="TOKENS", help="Tokens of a training run: adds its FLOPs.")
 @click.option("--devices", metavar="N", help="Devices of the sharded rows; default 8.")
 @click.option("--tensor-parallel", metavar="N", help="Devices that split each layer; default 1.")
 @click.option(
-    "--precision", default="bf16_mixed", show_default=True, help="bf16_mixed, bf16_autocast, bf16 or fp32."
+    "--precision",
+    default="bf16_mixed",
+    show_default=True,
+    metavar="TYPE",
+    help="bf16_mixed, bf16_autocast, bf16 or fp32.",
 )
 @click.option("--list", "list_presets", is_flag=True, help="List the presets.")
 @output_options("parameters", "flops", "training", "inference", "doubts")
@@ -96,7 +104,7 @@ def count(
         architecture,
         context_length=None if context is None else _whole("context", context),
         batch_size=_whole("batch", batch or "1"),
-        n_tokens=None if tokens is None else parse_tokens(tokens),
+        n_tokens=None if tokens is None else of_option("--tokens", parse_tokens, tokens),
         n_devices=_whole("devices", devices or "8"),
         precision=precision,
         tensor_parallel=_whole("tensor-parallel", tensor_parallel or "1"),

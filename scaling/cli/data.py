@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Blocks, Code, Fields, Section, Table, Text
+from scaling.cli.completers import complete_public_table
+from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
+from scaling.cli.progress import waiting_for
 from scaling.jsonable import fields_of
 from scaling.render.terminal import note, show, show_json
 from scaling.runs.public_tables import PUBLIC_TABLES, PublicTable, find_table
@@ -18,7 +21,7 @@ from scaling.translation import tr
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-data = click.Group("data")
+data = Group("data", help="List and download public tables of training runs.")
 _HOW_IT_IS_READ = ("repository", "commit", "path", "experiment", "columns", "highest_losses_marked")
 
 
@@ -56,12 +59,19 @@ def tables_frame() -> DataFrame:
 
 
 @data.command("get", epilog="Try: scaling data get epoch-chinchilla -o runs.csv")
-@click.argument("table_id", metavar="ID")
+@click.argument("table_id", metavar="ID", shell_complete=complete_public_table)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Where to write (.csv, .jsonl, .parquet)."
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Where to write (.csv, .jsonl, .parquet).",
 )
 @click.option(
-    "--cache", type=click.Path(path_type=Path), help="Folder of the cache  [default: the user's cache]."
+    "--cache",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder of the cache  [default: the user's cache].",
 )
 @click.option("--base-url", metavar="URL", help="A mirror of raw.githubusercontent.com.")
 @click.option("--force", is_flag=True, help="Overwrite the output file.")
@@ -74,7 +84,8 @@ def get_table(
     from scaling.runs.public_tables import HOST, cache_folder, download_runs
 
     folder = cache or cache_folder(Path.cwd(), os.environ)
-    runs = download_runs(table.id, cache=folder, base_url=base_url or HOST)
+    with waiting_for(tr("downloading {table}", table=table.id)):
+        runs = download_runs(table.id, cache=folder, base_url=base_url or HOST)
     path = runs.save(output or folder / f"{table.id}.csv", overwrite=force or output is None)
     if as_json:
         convention = {"params": runs.convention.params, "flops": runs.convention.flops}

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
+from scaling.cli.progress import waiting_for
 from scaling.cli.tables import refuse_overwrite
 from scaling.errors import UsageError
+from scaling.installing import extra_command
 from scaling.render.terminal import say
+from scaling.translation import tr
 
 if TYPE_CHECKING:
     from scaling.lm.explain import Explanation
@@ -19,7 +23,7 @@ _EXAMPLE = "Example: scaling decode explain 'Me gusta correr' --model runs/tiny 
 _COUNT = click.IntRange(min=1)
 
 
-@click.group(epilog=_EXAMPLE)
+@click.group(cls=Group, epilog=_EXAMPLE)
 def decode() -> None:
     """Look inside decoding: temperatures, cuts, beams."""
 
@@ -29,21 +33,40 @@ def decode() -> None:
 @click.option(
     "--model",
     "folder",
+    metavar="FOLDER",
     type=click.Path(path_type=Path),
     default="smollm2",
     show_default=True,
     help="A folder of a model, a .gguf file, or smollm2.",
 )
 @click.option(
-    "--temperature", "temperatures", type=float, multiple=True, default=(0.5, 1.0, 4.0), show_default=True
+    "--temperature",
+    "temperatures",
+    type=float,
+    multiple=True,
+    default=(0.5, 1.0, 4.0),
+    show_default=True,
+    metavar="T",
+    help="Below 1 sharper, above 1 flatter; repeatable.",
 )
-@click.option("--top-k", type=int, default=5, show_default=True)
-@click.option("--top-p", type=float, default=0.9, show_default=True)
-@click.option("--beams", "n_beams", type=_COUNT, default=2, show_default=True)
-@click.option("--steps", "n_steps", type=_COUNT, default=3, show_default=True, help="Steps of beam search.")
-@click.option("--bars", "n_bars", type=_COUNT, default=12, show_default=True, help="Tokens to show.")
+@click.option(
+    "--top-k", type=int, default=5, show_default=True, metavar="K", help="Cut: the K most probable tokens."
+)
+@click.option(
+    "--top-p", type=float, default=0.9, show_default=True, metavar="P", help="Cut: the nucleus of this mass."
+)
+@click.option(
+    "--beams", "n_beams", type=_COUNT, default=2, show_default=True, metavar="N", help="Of beam search."
+)
+@click.option(
+    "--steps", "n_steps", metavar="N", type=_COUNT, default=3, show_default=True, help="Steps of beam search."
+)
+@click.option(
+    "--bars", "n_bars", metavar="N", type=_COUNT, default=12, show_default=True, help="Tokens to show."
+)
 @click.option(
     "--figure",
+    metavar="FILE.png",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also draw it: out.png, .svg or .pdf.",
 )
@@ -58,14 +81,15 @@ def explain(
         from scaling.lm.pretrained import load_language_model
         from scaling.lm.tokenization import require_utf8
     except ImportError as error:
-        raise UsageError("this needs torch: pip install 'isoflop[train]'.") from error
+        raise UsageError(f"this needs torch: {extra_command('train')}") from error
     require_utf8(prompt)
     if figure is not None:
         from scaling.plots.figures import check_picture
 
         check_picture(figure)
         refuse_overwrite(force, figure)
-    model, tokenizer = load_language_model(folder)
+    with waiting_for(tr("loading {model}", model=folder)):
+        model, tokenizer = load_language_model(folder)
     if tokenizer is None:
         raise UsageError(f"{folder} has no tokenizer.json; explain needs a model of text.")
     seen = explain_decoding(model, tokenizer, prompt, **options)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Blocks, Code, Fields, Section, Table, Text
+from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
+from scaling.cli.progress import waiting_for
 from scaling.render.terminal import say, show_json
 from scaling.translation import tr
 from scaling.units import format_flops, format_params, format_tokens, round_by_error
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
 TARGET_FLOPS = 1e22  # about 30 times the largest example run
 
 
-@click.command(epilog="Example: scaling demo --write runs.csv && scaling fit runs.csv")
+@click.command(cls=Command, epilog="Example: scaling demo --write runs.csv && scaling fit runs.csv")
 @click.option(
-    "--write", "path", type=click.Path(path_type=Path, dir_okay=False), help="Write the example runs as CSV."
+    "--write",
+    "path",
+    metavar="FILE.csv",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the example runs as CSV.",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @output_options("coefficients")
@@ -42,7 +48,8 @@ def demo(path: Path | None, force: bool, output: Output) -> None:
         else:
             say(tr("wrote {path}: example runs from a planted law. Next: scaling fit {path}", path=path))
         return
-    fits = _fit_all()
+    with waiting_for(tr("fitting the example runs")):
+        fits = _fit_all()
     give(output, fits.summary, fits.to_dict, fits.to_frame)
 
 

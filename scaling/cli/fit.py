@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Blocks, Code, Section, Table, Text
+from scaling.cli.completers import complete_column
 from scaling.cli.fit_options import (
     DEFAULT_LEVEL,
     METHODS,
@@ -26,9 +27,11 @@ from scaling.cli.fit_options import (
     parse_held,
     without_floor,
 )
+from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import (
+    HEADINGS,
     Number,
     RunsTable,
     TableOptions,
@@ -39,6 +42,7 @@ from scaling.cli.tables import (
 )
 from scaling.errors import DataError, FitError, ScalingError, UnknownNameError, UsageError
 from scaling.jsonable import jsonable
+from scaling.progress import tracked
 from scaling.translation import counted, tr
 from scaling.units import format_flops
 
@@ -74,8 +78,19 @@ MOST_COEFFICIENTS = {True: 1, False: 4}  # columns there, beside an exponent and
 # what a table shows that a fit of this method deals with: refused with the reason, or what it is made of
 COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-decay"}}
 
+OF_THE_FIT = {
+    "Law and method": (
+        "--method", "--law", "--fix", "--objective", "--huber-delta", "--valley", "--min-runs-per-budget", "--by",
+    ),
+    "Intervals and checks": ("--bootstrap", "--level", "--seed", "--holdout-above", "--compare-laws"),
+}  # fmt: skip
 
-@click.command(epilog="Example: scaling fit runs.csv -o fit.json && scaling plan --flops 1e21 --law fit.json")
+
+@click.command(
+    cls=Command,
+    headings={**OF_THE_FIT, **HEADINGS},
+    epilog="Example: scaling fit runs.csv -o fit.json && scaling plan --flops 1e21 --law fit.json",
+)
 @table_options
 @click.option(
     "--method",
@@ -102,7 +117,8 @@ COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-
 )
 @click.option(
     "--huber-delta",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
+    metavar="DELTA",
     help="Huber threshold in log loss; default 1.345 robust sigma (Hoffmann et al.: 1e-3).",
 )
 @click.option(
@@ -141,25 +157,34 @@ COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-
 @click.option(
     "--level",
     type=Number(0.5, 0.999),
+    metavar="LEVEL",
     default=DEFAULT_LEVEL,
     show_default=True,
     help="Level of the intervals.",
 )
-@click.option("--seed", type=int, help="Seed of the bootstrap and of random starts.  [default: 0]")
+@click.option(
+    "--seed", type=int, metavar="N", help="Seed of the bootstrap and of random starts.  [default: 0]"
+)
 @click.option(
     "--by",
     metavar="COLUMN",
+    shell_complete=complete_column,
     help="Fit each group of this column (a corpus, a tokenizer) and print one table of the fits.",
 )
 @click.option(
     "-o",
     "--output",
     "law_file",
+    metavar="FILE.json",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the fit; --law reads it.",
 )
 @click.option(
-    "--plot", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the fit (png, svg, pdf)."
+    "--plot",
+    "picture",
+    metavar="FILE.png",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the fit (png, svg, pdf).",
 )
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @output_options(*SECTIONS)
@@ -494,7 +519,8 @@ class Groups:
 def _fit_groups(table: RunsTable, options: FitOptions, column: str) -> Groups:
     with waiting_for(f"fitting the groups of {column}"):
         groups = [
-            _group(replace(table, runs=runs), options, name) for name, runs in _parts(table.runs, column)
+            _group(replace(table, runs=runs), options, name)
+            for name, runs in tracked([*_parts(table.runs, column)], tr("groups"))
         ]
     if all(group.refused for group in groups):
         raise FitError(f"no group of {column} can be fitted; {groups[0].name}: {groups[0].refused}")

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from scaling.errors import UsageError
+from scaling.errors import UsageError, of_option
 from scaling.laws import FAMILIES, find_family
 from scaling.units import parse_flops, parse_number
 
@@ -186,7 +186,11 @@ def hold_out(runs: Runs, options: FitOptions, *, every_row: bool = False) -> Ext
         return None
     from scaling.fitting.extrapolation import evaluate_extrapolation
 
-    cuts = None if ROLLING in options.held_out else [parse_flops(c) for c in options.held_out]
+    cuts = (
+        None
+        if ROLLING in options.held_out
+        else [of_option("--holdout-above", parse_flops, c) for c in options.held_out]
+    )
     return evaluate_extrapolation(runs, cuts=cuts, every_row=every_row, **options.settings)
 
 

@@ -8,39 +8,62 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from scaling.cli.help import Command
+from scaling.cli.progress import waiting_for
 from scaling.errors import UsageError
+from scaling.installing import extra_command
 from scaling.jsonable import fields_of
 from scaling.render.terminal import note, say, show_json, stream
 from scaling.translation import tr
 
+HEADINGS = {
+    "Text": ("--ids", "--max-new-tokens", "-n", "--stop"),
+    "Drawing a token": (
+        "--repetition-penalty", "--temperature", "--top-k", "--top-p", "--min-p", "--typical", "--seed",
+    ),
+    "Without drawing": ("--greedy", "--beams", "--length-penalty"),
+    "Machine": ("--device",),
+}  # fmt: skip
+
 
 @click.command(
-    epilog="Example: scaling generate runs/tiny 'def read_file(' --temperature 0.8 --top-p 0.9 --max-new-tokens 100"
+    cls=Command,
+    headings=HEADINGS,
+    epilog="Example: scaling generate runs/tiny 'def read_file(' --temperature 0.8 --top-p 0.9 --max-new-tokens 100",
 )
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("prompt", required=False)
-@click.option("--ids", help="Token ids to continue instead of a text: '12 5 7'.")
-@click.option("--max-new-tokens", type=int, default=64, show_default=True)
-@click.option("--greedy", is_flag=True, help="The most probable token at each step.")
-@click.option("--beams", type=int, help="Beam search with this many beams.")
+@click.option("--ids", metavar="IDS", help="Token ids to continue instead of a text: '12 5 7'.")
 @click.option(
-    "--length-penalty", type=float, help="Of beam search; 0 (its default) ranks by total probability."
+    "--max-new-tokens", type=int, default=64, show_default=True, metavar="N", help="Tokens at most."
 )
-@click.option("--repetition-penalty", type=float, help="Above 1 discourages tokens already there.")
-@click.option("--temperature", type=float, help="Below 1 sharper, above 1 flatter.")
-@click.option("--top-k", type=int, help="Sample from the k most probable tokens.")
-@click.option("--top-p", type=float, help="Sample from the nucleus of this mass.")
-@click.option("--min-p", type=float, help="Keep tokens this many times as probable as the best.")
-@click.option("--typical", type=float, help="Keep the typical set of this mass.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("-n", "n", type=int, default=1, show_default=True, help="Texts to make.")
-@click.option("--stop", multiple=True, help="Stop at this string; may be given several times.")
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--greedy", is_flag=True, help="The most probable token at each step.")
+@click.option("--beams", type=int, metavar="N", help="Beam search with this many beams.")
+@click.option(
+    "--length-penalty",
+    type=float,
+    metavar="X",
+    help="Of beam search; 0 (its default) ranks by total probability.",
+)
+@click.option(
+    "--repetition-penalty", type=float, metavar="X", help="Above 1 discourages tokens already there."
+)
+@click.option("--temperature", type=float, metavar="T", help="Below 1 sharper, above 1 flatter.")
+@click.option("--top-k", type=int, metavar="K", help="Sample from the k most probable tokens.")
+@click.option("--top-p", type=float, metavar="P", help="Sample from the nucleus of this mass.")
+@click.option("--min-p", type=float, metavar="P", help="Keep tokens this many times as probable as the best.")
+@click.option("--typical", type=float, metavar="P", help="Keep the typical set of this mass.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the draws.")
+@click.option("-n", "n", type=int, metavar="N", default=1, show_default=True, help="Texts to make.")
+@click.option(
+    "--stop", multiple=True, metavar="TEXT", help="Stop at this string; may be given several times."
+)
+@click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1.")
 @click.option("--json", "as_json", is_flag=True, help="Print texts, ids and log-probabilities as JSON.")
 def generate(
     folder: Path, prompt: str | None, ids: str | None, n: int, as_json: bool, **options: Any
 ) -> None:
-    """Continue PROMPT with the model in FOLDER (from `scaling train`, a Hugging Face folder, a
+    """Continue PROMPT with MODEL (a folder from `scaling train`, a Hugging Face folder, a
     .gguf file, or the name smollm2).
 
     Without further options each token is drawn from the model's own distribution. The filters act in the order they
@@ -51,11 +74,12 @@ def generate(
         from scaling.lm import load_language_model
         from scaling.lm.tokenization import require_utf8
     except ImportError as error:
-        raise UsageError("generating text needs torch: pip install 'isoflop[train]'.") from error
+        raise UsageError(f"generating text needs torch: {extra_command('train')}") from error
     for text in (prompt or "", *options["stop"]):
         require_utf8(text)
     strategy = _strategy(options)
-    model, tokenizer = load_language_model(folder, device=options["device"])
+    with waiting_for(tr("loading {model}", model=folder)):
+        model, tokenizer = load_language_model(folder, device=options["device"])
     start = _start(prompt, ids, tokenizer, folder)
     note(f"strategy: {strategy}")
     limits = {"max_new_tokens": options["max_new_tokens"], "stop": options["stop"]}

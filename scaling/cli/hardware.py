@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from scaling.blocks import Blocks, Code, Fields, Section, Table, Text
+from scaling.cli.completers import complete_accelerator
+from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
+from scaling.cli.progress import waiting_for
 from scaling.jsonable import fields_of
 from scaling.reference.hardware import Accelerator, accelerators, find_accelerator
 from scaling.render.terminal import show, show_json, warn
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 TERA = 1e12
 
 
-hardware = click.Group("hardware")
+hardware = Group("hardware", help="List and show accelerators, or measure this machine.")
 
 
 @hardware.command("list", epilog="Example: scaling hardware list")
@@ -32,7 +35,7 @@ def list_hardware(output: Output) -> None:
 
 
 @hardware.command("show", epilog="Example: scaling hardware show H100")
-@click.argument("name")
+@click.argument("name", metavar="NAME", shell_complete=complete_accelerator)
 @output_options("source")
 def show_hardware(name: str, output: Output) -> None:
     """Show one accelerator; its sources with --show."""
@@ -92,10 +95,19 @@ def accelerator_blocks(a: Accelerator) -> Blocks:
     "--size", type=click.IntRange(16, 32768), metavar="N", help="Rows of the matrices [default: what fits]."
 )
 @click.option(
-    "--dtype", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16", "float16"])
+    "--dtype",
+    default="float32",
+    show_default=True,
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="Of the numbers.",
 )
 @click.option(
-    "--seconds", default=2.0, show_default=True, type=click.FloatRange(0.01, 600), help="How long to measure."
+    "--seconds",
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0.01, 600),
+    help="How long to measure.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: flops_per_s, dtype, device, library, ...")
 def measure(size: int | None, dtype: str, seconds: float, as_json: bool) -> None:
@@ -105,12 +117,13 @@ def measure(size: int | None, dtype: str, seconds: float, as_json: bool) -> None
     """
     from scaling.reference.measure import measure_matmul
 
-    try:
-        from scaling.lm.device import measure_matmul_torch
+    with waiting_for(tr("measuring"), seconds):
+        try:
+            from scaling.lm.device import measure_matmul_torch
 
-        result = measure_matmul_torch(size, dtype=dtype, seconds=seconds)
-    except ModuleNotFoundError:
-        result = measure_matmul(size, dtype=dtype, seconds=seconds)
+            result = measure_matmul_torch(size, dtype=dtype, seconds=seconds)
+        except ModuleNotFoundError:
+            result = measure_matmul(size, dtype=dtype, seconds=seconds)
     for doubt in result.warnings:
         warn(f"{doubt}.")
     if as_json:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Block, Blocks, Code, Equation, Fields, Heading, Section, Table, Text
+from scaling.cli.completers import complete_law
+from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
 from scaling.errors import LawError
 from scaling.jsonable import fields_of
@@ -23,7 +25,7 @@ BUDGETS = (1e19, 1e21, 1e23, 1e25)
 LISTED_BUDGET = 1e21
 
 
-laws = click.Group("laws")
+laws = Group("laws", help="List the published laws, and show one in full.")
 
 
 @laws.command("list", epilog="Example: scaling laws list")
@@ -41,7 +43,7 @@ def list_laws(output: Output) -> None:
 
 
 @laws.command("show", epilog="Example: scaling laws show besiroglu")
-@click.argument("name", metavar="LAW")
+@click.argument("name", metavar="LAW", shell_complete=complete_law)
 @output_options("source")
 def show_law(name: str, output: Output) -> None:
     """Show a published law, or one in a law or fit file: formula, coefficients, optimum; its source with --show."""

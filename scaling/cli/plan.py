@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import click
 
 from scaling.blocks import Blocks, Heading, Section
+from scaling.cli.completers import complete_accelerator, complete_law
+from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
 from scaling.errors import PlanError, UnitError, UnknownNameError, UsageError
 from scaling.render.terminal import say, show, warn
@@ -58,6 +60,7 @@ class Quantity(NamedTuple):
     """An option that is a quantity: how its text is read, and the argument that it becomes."""
 
     name: str
+    metavar: str
     help: str
     parse: Callable[[str], float]
     of: Literal["budget", "constraints", "cluster"]
@@ -69,58 +72,65 @@ class Quantity(NamedTuple):
         return self.name[2:].replace("-", "_")
 
 
+HEADINGS = {
+    "Budget, exactly one": ("--flops", "--time", "--dollars", "--target-loss", "--params", "--tokens"),
+    "Hardware": ("--hardware", "--mfu", "--goodput", "--price", "--peak-tflops"),
+    "Model and data": (
+        "--law", "--unique-tokens", "--max-params", "--max-memory", "--inference-tokens", "--seq-len", "--vocab",
+    ),
+}  # fmt: skip
 HARDWARE = "Accelerators: 8xH100 (with --time or --dollars a budget, else what to plan for)."
 QUANTITIES = (
-    Quantity("--flops", "Training compute: 1e21, '1 ZFLOP', '11574 PF-days'.", parse_flops, "budget", "flops"),
-    Quantity("--time", "How long the hardware is yours: 14d, 36h.", parse_duration, "budget", "seconds"),
-    Quantity("--dollars", "Money for --hardware: 25k, $1.2M.", parse_dollars, "budget", "dollars"),
+    Quantity("--flops", "FLOPS", "Training compute: 1e21, '1 ZFLOP', '11574 PF-days'.", parse_flops, "budget", "flops"),
+    Quantity("--time", "TIME", "How long the hardware is yours: 14d, 36h.", parse_duration, "budget", "seconds"),
+    Quantity("--dollars", "MONEY", "Money for --hardware: 25k, $1.2M.", parse_dollars, "budget", "dollars"),
     Quantity(
-        "--target-loss", "The cheapest way to this loss (nats per token).",
+        "--target-loss", "LOSS", "The cheapest way to this loss (nats per token).",
         partial(parse_number, example="2.3"), "budget", "target_loss",
     ),
     Quantity(
-        "--params",
+        "--params", "PARAMS",
         "Model size: 7B (active, of a mixture of experts). Tokens follow from the law, or from a budget too.",
         parse_params, "budget", "n_params",
     ),
     Quantity(
-        "--tokens", "Training tokens: 1T. Parameters follow likewise.", parse_tokens, "budget", "n_tokens"
+        "--tokens", "TOKENS", "Training tokens: 1T. Parameters follow likewise.", parse_tokens, "budget", "n_tokens"
     ),
     Quantity(
-        "--unique-tokens", "Tokens you have; more are repeats (Muennighoff et al. 2023).",
+        "--unique-tokens", "TOKENS", "Tokens you have; more are repeats (Muennighoff et al. 2023).",
         parse_tokens, "constraints", "unique_tokens",
     ),
-    Quantity("--max-params", "Largest model allowed.", parse_params, "constraints", "max_params"),
+    Quantity("--max-params", "PARAMS", "Largest model allowed.", parse_params, "constraints", "max_params"),
     Quantity(
-        "--max-memory", "Memory of each accelerator, 80GB: caps the model at what trains in it.",
+        "--max-memory", "BYTES", "Memory of each accelerator, 80GB: caps the model at what trains in it.",
         parse_bytes, "constraints", "max_memory_bytes",
     ),
     Quantity(
-        "--inference-tokens", "Tokens to serve over the model's life; compute is then 6ND + 2N D_inf.",
+        "--inference-tokens", "TOKENS", "Tokens to serve over the model's life; compute is then 6ND + 2N D_inf.",
         parse_tokens, "constraints", "inference_tokens",
     ),
     Quantity(
-        "--seq-len", "Context length in tokens (default 2048).",
+        "--seq-len", "TOKENS", "Context length in tokens (default 2048).",
         partial(_whole, "--seq-len"), "constraints", "context_length",
     ),
     Quantity(
-        "--vocab", "Vocabulary size (default 32,000, less for very small models).",
+        "--vocab", "N", "Vocabulary size (default 32,000, less for very small models).",
         partial(_whole, "--vocab"), "constraints", "vocab_size",
     ),
     Quantity(
-        "--mfu", "Share of the dense peak that training reaches: 0.4 or 40% (default: table).",
+        "--mfu", "SHARE", "Share of the dense peak that training reaches: 0.4 or 40% (default: table).",
         partial(_share, "--mfu"), "cluster", "mfu",
     ),
     Quantity(
-        "--goodput", "Share of wall time spent in steps (default 0.9).",
+        "--goodput", "SHARE", "Share of wall time spent in steps (default 0.9).",
         partial(_share, "--goodput"), "cluster", "goodput",
     ),
     Quantity(
-        "--price", "Dollars per accelerator-hour (default: dated table, a range).",
+        "--price", "MONEY", "Dollars per accelerator-hour (default: dated table, a range).",
         parse_dollars, "cluster", "price_usd_per_hour",
     ),
     Quantity(
-        "--peak-tflops", "Dense peak of one accelerator in TFLOP/s, for a device not in the table.",
+        "--peak-tflops", "TFLOP/S", "Dense peak of one accelerator in TFLOP/s, for a device not in the table.",
         lambda text: parse_number(text, example="989") * 1e12, "cluster", "peak_flops_per_s",
     ),
 )  # fmt: skip
@@ -139,22 +149,30 @@ def _without_collection() -> Iterator[None]:
 
 
 def _quantities(function: Callable[..., None]) -> Callable[..., None]:
-    """The options of QUANTITIES, --hardware after the first."""
-    first, *others = [(q.name, q.help) for q in QUANTITIES]
-    for name, text in reversed((first, ("--hardware", HARDWARE), *others)):
-        function = click.option(name, metavar="", help=text)(function)
-    return function
+    """The options of QUANTITIES, --hardware before them."""
+    for quantity in reversed(QUANTITIES):
+        function = click.option(quantity.name, metavar=quantity.metavar, help=quantity.help)(function)
+    return click.option("--hardware", metavar="8xH100", help=HARDWARE, shell_complete=complete_accelerator)(
+        function
+    )
 
 
-@click.command(epilog="Example: scaling plan --flops 1e21")
+@click.command(cls=Command, headings=HEADINGS, epilog="Example: scaling plan --flops 1e21")
 @_quantities
 @click.option(
-    "--law", default="besiroglu", metavar="", help="Published law, fit.json, or all (default besiroglu)."
+    "--law",
+    default="besiroglu",
+    metavar="LAW",
+    shell_complete=complete_law,
+    help="Published law, fit.json, or all (default besiroglu).",
 )
 @click.option("--alternatives", is_flag=True, help="A longer table of smaller and larger models.")
 @click.option("--explain", is_flag=True, help="Print each formula with the numbers put in.")
 @click.option(
-    "--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Draw the cost of leaving the optimum."
+    "--plot",
+    type=click.Path(dir_okay=False),
+    metavar="FILE.png",
+    help="Draw the cost of leaving the optimum.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the file of --plot.")
 @click.option("--quiet", is_flag=True, help="Print the answer and its intervals only.")

@@ -7,13 +7,15 @@ from typing import Any
 
 import click
 
+from scaling.cli.completers import complete_law
+from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
 from scaling.cli.progress import waiting_for
-from scaling.cli.tables import TableOptions, read_table, table_options
+from scaling.cli.tables import HEADINGS, TableOptions, read_table, table_options
 
 
-@click.command(epilog="Example: scaling predict fit.json new_runs.csv")
-@click.argument("law_name", metavar="LAW")
+@click.command(cls=Command, headings=HEADINGS, epilog="Example: scaling predict fit.json new_runs.csv")
+@click.argument("law_name", metavar="LAW", shell_complete=complete_law)
 @table_options
 @output_options("runs", "doubts")
 def predict(options: TableOptions, law_name: str, output: Output) -> None:

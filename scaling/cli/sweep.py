@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
 from scaling.cli.sweep_fit import fit
 from scaling.cli.sweep_import import import_
@@ -36,15 +37,21 @@ if TYPE_CHECKING:
     from scaling.sweep.store import Store
 
 WATCH_S = 2.0
+HEADINGS = {
+    "Before": ("init", "design"),
+    "Training": ("run", "resume", "retry", "show", "status"),
+    "What came of it": ("fit", "verify", "index", "export", "restore"),
+    "From other tools": ("import",),
+}
 
 
-@click.group()
+@click.group(cls=Group, headings=HEADINGS)
 def sweep() -> None:
     """Train many small models, losing nothing, and get a table of runs to fit."""
 
 
 @sweep.command(epilog="Try: scaling sweep init my-sweep/sweep.toml")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", metavar="FILE.toml", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(path: Path, force: bool) -> None:
     """Write a spec to edit: the five-minute sweep on a synthetic language, every key explained."""
@@ -61,7 +68,7 @@ def init(path: Path, force: bool) -> None:
 
 @sweep.command(epilog="Try: scaling sweep design sweep.toml")
 @SPEC
-@click.option("--slots", type=click.IntRange(1), help="Runs at once  [default: the CPU cores].")
+@click.option("--slots", metavar="N", type=click.IntRange(1), help="Runs at once  [default: the CPU cores].")
 @click.option("--measure/--no-measure", default=True, help="Time a few steps here, for the hours.")
 @output_options("runs", "cost", "doubts")
 def design(spec: Path, slots: int | None, measure: bool, output: Output) -> None:
@@ -160,7 +167,7 @@ def retry(spec: Path, store: Store) -> None:
 
 
 @sweep.command(epilog="Try: scaling sweep index store")
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", metavar="STORE", type=click.Path(path_type=Path))
 def index(store: Path) -> None:
     """Write STORE/runs.csv and runs.parquet from the runs of a store (or of the store in a sweep's folder)."""
     from scaling.sweep.results import write_index
@@ -177,7 +184,14 @@ def index(store: Path) -> None:
 
 @sweep.command(epilog="Try: scaling sweep export sweep.toml -o recorded")
 @on_sweep
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder to write into.",
+)
 def export(spec: Path, store: Store, output: Path) -> None:
     """Write what one commits or sends: results/<run>.json and runs.csv, without checkpoints."""
     from scaling.sweep.recorded import PROOF_FOLDER, export_results
@@ -197,7 +211,7 @@ def export(spec: Path, store: Store, output: Path) -> None:
 
 
 @sweep.command(epilog="Try: scaling sweep restore sweeps/quickstart")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
 @STORE
 def restore(folder: Path, store: Path | None) -> None:
     """Put exported results (FOLDER/results) back into a store, to extend a recorded sweep."""

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from scaling.blocks import Blocks, Callout, Code, Section
+from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
 from scaling.cli.sweep_options import SPEC, STORE, design_of, finished_runs, store_of
 from scaling.cli.sweep_options import next_command as sweep_command
-from scaling.errors import PlanError
+from scaling.errors import PlanError, of_option
 from scaling.render.terminal import note
 from scaling.translation import counted, tr
 from scaling.units import format_flops
@@ -30,7 +31,11 @@ FILES = {"runs": "runs.csv", "law": "law.json", "valleys": "valleys.png"}
 PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling sweep verify` goes
 
 
-@click.command(epilog="Try: scaling sweep fit sweep.toml")
+@click.command(
+    cls=Command,
+    headings={"Fit and plan": ("--method", "--budget", "--store")},
+    epilog="Try: scaling sweep fit sweep.toml",
+)
 @SPEC
 @STORE
 @click.option(
@@ -39,7 +44,7 @@ PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling swee
 )  # fmt: skip
 @click.option("--budget", metavar="FLOPS", help="To plan  [default: 10 times the largest of the sweep].")
 @click.option(
-    "-o", "--output", "where", type=click.Path(path_type=Path, file_okay=False),
+    "-o", "--output", "where", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False),
     help="Folder for runs.csv, law.json and valleys.png  [default: the store].",
 )  # fmt: skip
 @output_options("valleys", "coefficients", "residuals", "comparison", "plan", "data", "doubts")
@@ -65,7 +70,11 @@ def fit(
     if unfinished := unfinished_finding(planned, opened):
         note(unfinished.message)
     folder = _folder(opened, where)
-    flops = PLANNED_TIMES * planned.spec.grid.budgets[-1] if budget is None else parse_flops(budget)
+    flops = (
+        PLANNED_TIMES * planned.spec.grid.budgets[-1]
+        if budget is None
+        else of_option("--budget", parse_flops, budget)
+    )
     found = _fit_table(runs, method, folder)
     plan = _plan(found.fit.law, flops, planned.vocab_size)
     files = {name: str(folder / file) for name, file in FILES.items()}

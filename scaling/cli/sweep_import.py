@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaling.cli.help import Command
+from scaling.cli.progress import waiting_for
 from scaling.cli.tables import Number
 from scaling.errors import DataError, MissingFileError, UnitError, UsageError
+from scaling.installing import extra_command
 from scaling.render.terminal import note, say
+from scaling.translation import tr
 
 if TYPE_CHECKING:
     from scaling.runs import Runs
@@ -35,17 +39,31 @@ TAKEN = {
     "nanochat": OF_LOGS - {"steps", "flops", "flops_convention"},
 }  # options by tool
 LOSSES = {"hf-trainer": None, "nanochat": "val_bpb"}  # where --loss is not given, if not eval/loss
+LOSS_UNITS = ("nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other")
 VALUE = "A number, or the name of a value the runs have logged"
+
+HEADINGS = {
+    "Loss": ("--loss", "--loss-unit", "--bytes-per-token"),
+    "Sizes": (
+        "--params", "--params-convention", "--tokens", "--tokens-per-step", "--steps", "--flops", "--flops-convention",
+        "--sizes",
+    ),
+    "Logs": ("--experiment", "--step-key"),
+}  # fmt: skip
 
 
 @click.command(
     "import",
+    cls=Command,
+    headings=HEADINGS,
     epilog="Try: scaling sweep import wandb wandb -o runs.csv --loss eval/loss --params n_params "
     "--params-convention total --tokens n_tokens",
 )
 @click.argument("tool", type=click.Choice(TOOLS))
-@click.argument("source")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Table to write.")
+@click.argument("source", metavar="SOURCE")
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), required=True, help="Table to write."
+)
 @click.option(
     "--loss",
     metavar="NAME",
@@ -53,27 +71,34 @@ VALUE = "A number, or the name of a value the runs have logged"
 )
 @click.option(
     "--loss-unit",
-    type=click.Choice(["nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other"]),
-    help="Of the loss  [default: what its name says, else nats/token].",
+    type=click.Choice(LOSS_UNITS),
+    metavar="UNIT",
+    help=f"{', '.join(LOSS_UNITS)}  [default: what its name says, else nats/token].",
 )
-@click.option("--params", metavar="N", help=f"{VALUE}: 124M, n_params.")
+@click.option("--params", metavar="PARAMS|NAME", help=f"{VALUE}: 124M, n_params.")
 @click.option(
     "--params-convention", type=click.Choice(["total", "active", "non_embedding"]), help="What N counts."
 )
-@click.option("--tokens", metavar="D", help=f"{VALUE}: tokens at the end.")
-@click.option("--tokens-per-step", metavar="D", help=f"{VALUE}: instead of --tokens.")
-@click.option("--steps", metavar="STEPS", help=f"{VALUE}: planned; runs that stopped earlier are left out.")
-@click.option("--flops", metavar="C", help=f"{VALUE}  [default: 6ND].")
-@click.option("--flops-convention", help="How --flops are counted: 6ND, exact, source.")
+@click.option("--tokens", metavar="TOKENS|NAME", help=f"{VALUE}: tokens at the end.")
+@click.option("--tokens-per-step", metavar="TOKENS|NAME", help=f"{VALUE}: instead of --tokens.")
+@click.option(
+    "--steps", metavar="STEPS|NAME", help=f"{VALUE}: planned; runs that stopped earlier are left out."
+)
+@click.option("--flops", metavar="FLOPS|NAME", help=f"{VALUE}  [default: 6ND].")
+@click.option("--flops-convention", metavar="CONVENTION", help="How --flops are counted: 6ND, exact, source.")
 @click.option(
     "--sizes",
+    metavar="FILE.csv",
     type=click.Path(path_type=Path, dir_okay=False),
     help=f"CSV with a column run and any of {', '.join(SIZES)}, where the logs do not say.",
 )
-@click.option("--experiment", help="Of MLflow  [default: all].")
-@click.option("--step-key", help="What counts steps in W&B  [default: _step].")
+@click.option("--experiment", metavar="NAME", help="Of MLflow  [default: all].")
+@click.option("--step-key", metavar="NAME", help="What counts steps in W&B  [default: _step].")
 @click.option(
-    "--bytes-per-token", type=Number(), help="Of the validation text, where the loss is per byte (nanochat)."
+    "--bytes-per-token",
+    metavar="BYTES",
+    type=Number(),
+    help="Of the validation text, where the loss is per byte (nanochat).",
 )
 @click.option("--force", is_flag=True, help="Overwrite the table.")
 def import_(tool: str, source: str, output: Path, force: bool, **options: Any) -> None:
@@ -88,7 +113,8 @@ def import_(tool: str, source: str, output: Path, force: bool, **options: Any) -
     is_remote = WANDB_PROJECT.fullmatch(source) if tool == "wandb" else tool == "mlflow" and "://" in source
     if not is_remote and not Path(source).exists():
         raise MissingFileError(f"there is no {source}; give the folder or file with the logs of {tool}.")
-    runs = _import(tool, source, options)
+    with waiting_for(tr("reading {source}", source=source)):
+        runs = _import(tool, source, options)
     runs.save(output, overwrite=force)
     for text in runs.notes:
         note(text)
@@ -146,7 +172,7 @@ def _wandb_runs(source: str) -> Any:
     try:
         import wandb
     except ImportError as error:
-        raise UsageError("asking W&B needs wandb: pip install 'isoflop[wandb]'.") from error
+        raise UsageError(f"asking W&B needs wandb: {extra_command('wandb')}") from error
     try:
         runs = wandb.Api().runs(source)
         len(runs)  # asks for the first page: a wrong name or key shows here

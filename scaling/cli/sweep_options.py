@@ -15,9 +15,12 @@ import click
 from click.core import ParameterSource
 
 from scaling.blocks import Code
-from scaling.errors import DataError, UsageError
+from scaling.cli.completers import complete_sweep
+from scaling.cli.progress import waiting_for
+from scaling.errors import DataError, UsageError, of_option
 from scaling.render.terminal import note
 from scaling.sweep import EXECUTORS
+from scaling.translation import tr
 from scaling.units import parse_duration
 
 if TYPE_CHECKING:
@@ -28,9 +31,12 @@ if TYPE_CHECKING:
 
 LEAST_LEASE_TIMEOUT_S = 4.0
 
-SPEC = click.argument("spec", type=click.Path(path_type=Path))
+SPEC = click.argument("spec", metavar="SPEC", type=click.Path(path_type=Path), shell_complete=complete_sweep)
 STORE = click.option(
-    "--store", type=click.Path(path_type=Path), help="Folder of the runs  [default: store, beside the spec]."
+    "--store",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder of the runs  [default: store, beside the spec].",
 )
 
 
@@ -53,11 +59,11 @@ class RunOptions:
 
     @property
     def deadline_s(self) -> float | None:
-        return None if self.deadline is None else parse_duration(self.deadline)
+        return None if self.deadline is None else of_option("--deadline", parse_duration, self.deadline)
 
     @property
     def lease_timeout_s(self) -> float:
-        seconds = parse_duration(self.lease_timeout)
+        seconds = of_option("--lease-timeout", parse_duration, self.lease_timeout)
         if seconds < LEAST_LEASE_TIMEOUT_S:
             raise UsageError(
                 f"--lease-timeout must be at least {LEAST_LEASE_TIMEOUT_S:g} s, got {self.lease_timeout}: workers say "
@@ -66,29 +72,43 @@ class RunOptions:
         return seconds
 
 
+HEADINGS = {
+    "Where": ("--store", "--executor", "--slots", "--gpus-per-slot", "--pack", "--partition"),
+    "Until when": ("--deadline", "--lease-timeout"),
+    "Watching": ("--log",),
+}
 _DECLARATIONS = (
-    click.option("--executor", type=click.Choice(EXECUTORS), default="local", show_default=True),
+    click.option(
+        "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True, help="Where."
+    ),
     click.option(
         "--slots",
+        metavar="N",
         type=click.IntRange(1),
         help="Workers at once  [default: the CPU cores, or 4 a GPU; 4 for slurm; what a Ray cluster holds].",
     ),
     click.option(
         "--gpus-per-slot",
+        metavar="SHARE",
         type=click.FloatRange(0),
         help="0.25: four workers share a GPU; 0: none  [default: 0.25 local, 1 ray, 0 slurm].",
     ),
     click.option(
         "--pack",
+        metavar="N",
         type=click.IntRange(1),
         default=1,
         show_default=True,
         help="Runs of one shape and length that a worker trains as one stacked model, to fill a GPU.",
     ),
     click.option("--deadline", metavar="TIME", help="Start nothing that cannot end by then: 25min, 2h."),
-    click.option("--partition", help="Slurm partition."),
+    click.option("--partition", metavar="NAME", help="Slurm partition."),
     click.option(
-        "--lease-timeout", default="60s", show_default=True, help="Silence after which a worker is dead."
+        "--lease-timeout",
+        metavar="TIME",
+        default="60s",
+        show_default=True,
+        help="Silence after which a worker is dead.",
     ),
     click.option(
         "--log",
@@ -151,7 +171,8 @@ def measured_rate(design: Design) -> Rate | None:
 
     require_torch()
     try:
-        return measure_rate(design)
+        with waiting_for(tr("timing a few steps")):
+            return measure_rate(design)
     except DataError as error:
         note(f"no times: {error}")
         return None

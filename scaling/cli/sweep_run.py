@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 import click
 
 from scaling.blocks import Blocks, Code
+from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
+from scaling.cli.progress import waiting_for
 from scaling.cli.sweep_options import (
+    HEADINGS,
     RunOptions,
     command_line,
     design_of,
@@ -27,7 +30,9 @@ from scaling.cli.sweep_options import (
     run_options,
     same_command,
 )
-from scaling.errors import Exit
+from scaling.errors import Exit, of_option
+from scaling.installing import extra_command
+from scaling.progress import Line, Lines, can_draw
 from scaling.render.terminal import note, say, show
 from scaling.translation import tr, tr_n
 from scaling.units import format_duration, format_percent
@@ -39,12 +44,14 @@ if TYPE_CHECKING:
     from scaling.sweep.run import Report
     from scaling.sweep.store import Store
 
+PROOF = ("--budget", "--without", "--dry-run", "--measure")
 BAR_WIDTH = 20
+MOST_WORKERS = 16  # that get a line of their own on a terminal
 QUIET_FRACTION = 0.1  # a log file gets a line a tenth
 LEAST_DONE = 0.01  # of all FLOPs, before the time left is told
 
 
-@click.command(epilog="Try: scaling sweep run sweep.toml")
+@click.command(cls=Command, headings=HEADINGS, epilog="Try: scaling sweep run sweep.toml")
 @run_options
 def run(spec: Path, store: Store, options: RunOptions) -> Exit:
     """Train everything the spec asks for and the store lacks. Run it again to go on after any interruption."""
@@ -62,13 +69,18 @@ def run(spec: Path, store: Store, options: RunOptions) -> Exit:
     return _end(report)
 
 
-resume = click.Command(
-    "resume", params=run.params, callback=run.callback, epilog="Try: scaling sweep resume sweep.toml",
+resume = Command(
+    "resume", headings=HEADINGS, params=run.params, callback=run.callback,
+    epilog="Try: scaling sweep resume sweep.toml",
     help="Go on with a sweep: another name for `run`, which never repeats what is done.",
 )  # fmt: skip
 
 
-@click.command(epilog="Try: scaling sweep verify sweep.toml --budget 1e12 --dry-run")
+@click.command(
+    cls=Command,
+    headings={"Proof": PROOF, **HEADINGS},
+    epilog="Try: scaling sweep verify sweep.toml --budget 1e12 --dry-run",
+)
 @run_options
 @click.option("--budget", metavar="FLOPS", help="Of the proof  [default: 10 times the largest of the sweep].")
 @click.option(
@@ -102,8 +114,13 @@ def verify(
 
     design = design_of(spec, store)
     runs = finished_runs(design, store)
-    law, surface = fit_isoflop(runs), fit_parametric(runs)
-    flops = EXTRAPOLATION * design.spec.grid.budgets[-1] if budget is None else parse_flops(budget)
+    with waiting_for(tr("fitting {n} runs", n=len(runs))):
+        law, surface = fit_isoflop(runs), fit_parametric(runs)
+    flops = (
+        EXTRAPOLATION * design.spec.grid.budgets[-1]
+        if budget is None
+        else of_option("--budget", parse_flops, budget)
+    )
     names = {"20-tokens": TWENTY, "kaplan": KAPLAN}
     proof = plan_proof(design, law, flops, without=[names[w] for w in without])
     unfinished = unfinished_finding(design, store)
@@ -160,8 +177,8 @@ def train(
 def _tell_missing_tools(tools: tuple[str, ...]) -> None:
     for tool in tools:
         if find_spec(tool) is None:
-            cure = f"pip install 'isoflop[{'logs' if tool == 'tensorboard' else tool}]' brings it."
-            note(f"{tool} is not installed here: runs go on without it. {cure}")
+            cure = extra_command("logs" if tool == "tensorboard" else tool)
+            note(f"{tool} is not installed here: runs go on without it. This brings it: {cure}")
 
 
 def _tell_findings(findings: Sequence[Finding]) -> None:
@@ -220,10 +237,12 @@ class TimeLeft:
 
 @dataclass
 class ProgressLine:
-    """One line on stderr, rewritten in a terminal; the time left from the FLOPs done so far."""
+    """A line on stderr with the time left from the FLOPs done so far; on a terminal a line a running run as well."""
 
     enabled: bool
     time_left: TimeLeft = field(default_factory=TimeLeft)
+    _of_runs: dict[str, tuple[TimeLeft, float]] = field(default_factory=dict)  # and when each was first seen
+    _lines: Lines | None = field(default_factory=lambda: Lines(transient=False) if can_draw() else None)
     _shown: float = -1.0
     _told_waiting: bool = False
 
@@ -231,27 +250,38 @@ class ProgressLine:
         if not self.enabled:
             return
         seconds = self.time_left.seconds(status.fraction, elapsed_s)
-        terminal = sys.stderr.isatty()
         news = status.is_waiting and not self._told_waiting
         self._told_waiting = status.is_waiting
-        if not terminal and not news and status.fraction - self._shown < QUIET_FRACTION:
+        if self._lines is None and not news and status.fraction - self._shown < QUIET_FRACTION:
             return
         self._shown = status.fraction
-        left = "" if seconds is None else f"{format_duration(seconds)} left"
+        left = _left(seconds)
         if status.is_waiting:
             left = "waiting for a worker that is not of this command, or for its lease to run out"
-        bar = "#" * round(status.fraction * BAR_WIDTH)
         failed = f"  {status.n_failed} failed" if status.n_failed else ""
-        text = (
-            f"[{bar:<{BAR_WIDTH}}] {format_percent(status.fraction)}  {status.n_finished}/{len(status.states)} runs  "
-            f"{status.counts.get('running', 0)} running{failed}  {left}"
-        )
-        sys.stderr.write(f"\r\x1b[K{text}" if terminal else text.rstrip() + "\n")
-        sys.stderr.flush()
+        counts = f"{status.n_finished}/{len(status.states)} runs  {status.counts.get('running', 0)} running{failed}"
+        percent = format_percent(status.fraction)
+        if self._lines is not None:
+            runs = [self._line_of(run_id, share, elapsed_s) for run_id, share in status.under_way.items()]
+            whole = Line(counts, status.fraction, f"{percent}  {left}")
+            self._lines.show([whole, *runs[:MOST_WORKERS]])
+            return
+        bar = "#" * round(status.fraction * BAR_WIDTH)
+        print(f"[{bar:<{BAR_WIDTH}}] {percent}  {counts}  {left}".rstrip(), file=sys.stderr, flush=True)
+
+    def _line_of(self, run_id: str, share: float, elapsed_s: float) -> Line:
+        """What one worker trains, and when it will be done with it."""
+        time_left, since = self._of_runs.setdefault(run_id, (TimeLeft(), elapsed_s))
+        left = _left(time_left.seconds(share, elapsed_s - since))
+        return Line(f"  {run_id}", share, f"{format_percent(share)}  {left}".rstrip())
 
     def close(self) -> None:
-        if self.enabled and sys.stderr.isatty():
-            sys.stderr.write("\n")
+        if self._lines is not None:
+            self._lines.close()
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"{format_duration(seconds, 2)} left"
 
 
 @contextmanager

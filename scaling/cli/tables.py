@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaling.cli.completers import complete_column, complete_column_and_value, complete_renaming
 from scaling.errors import DataError, MissingFileError, UnitError, UsageError
 from scaling.files import write_text
 from scaling.units import parse_number, parse_tokens
@@ -35,15 +38,22 @@ class Number(click.FloatRange):
         return super().convert(number, param, ctx)
 
 
+READING = (
+    "--params-convention", "--flops-convention", "--loss-unit", "--bytes-per-token", "--column", "--wide", "--decimal",
+    "--tokens-per-step",
+)  # fmt: skip
+ROWS = ("--drop", "--exclude", "--only", "--best-of-cell", "--final", "--anyway")
+HEADINGS = {"Reading the table": READING, "Which rows": ROWS}  # of every command that takes one
 _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--params-convention", type=click.Choice(["total", "active", "non_embedding"]),
                  help="Which parameters the table counts, if it does not say."),
-    click.option("--flops-convention", help="How the table counts FLOPs, if it does not say: 6ND, exact, ..."),
-    click.option("--loss-unit", help="Unit of the loss, if not nats/token: bits/token, bits/byte, nats/byte, "
-                 "perplexity, other."),
-    click.option("--bytes-per-token", type=Number(min=0, min_open=True),
+    click.option("--flops-convention", metavar="CONVENTION",
+                 help="How the table counts FLOPs, if it does not say: 6ND, exact, ..."),
+    click.option("--loss-unit", metavar="UNIT",
+                 help="Unit of the loss, if not nats/token: bits/token, bits/byte, nats/byte, perplexity, other."),
+    click.option("--bytes-per-token", type=Number(min=0, min_open=True), metavar="BYTES",
                  help="Of the tokenizer: turns a loss per byte into one per token."),
-    click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS",
+    click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", shell_complete=complete_renaming,
                  help="Read a column under another name: --column n_params=size; --column budget= reads none as "
                  "budget. Repeatable."),
     click.option("--wide", metavar="WHAT",
@@ -52,11 +62,11 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
                  help="The decimal sign of the cells, where 5,556 could be either and nothing tells."),
     click.option("--tokens-per-step", metavar="TOKENS",
                  help="Tokens are steps times this, where the table has steps and no tokens."),
-    click.option("--drop", multiple=True, metavar="COLUMN",
+    click.option("--drop", multiple=True, metavar="COLUMN", shell_complete=complete_column,
                  help="Leave out rows where this column is true (an outlier mark). Repeatable."),
     click.option("--exclude", multiple=True, metavar="RUN_ID",
                  help="Leave out this run, a line (line:12) or the rows where a column is so: 'loss>20'. Repeatable."),
-    click.option("--only", multiple=True, metavar="COLUMN=VALUE",
+    click.option("--only", multiple=True, metavar="COLUMN=VALUE", shell_complete=complete_column_and_value,
                  help="Keep rows where this column has this value: --only corpus=c4, 'n_params<1e9'. Repeatable: "
                  "several values of one column add up, several columns must all hold."),
     click.option("--best-of-cell", is_flag=True,
@@ -153,6 +163,7 @@ def read_table(
     from scaling.runs.load import read_runs, text_headers
     from scaling.runs.read import read_table as read_raw
 
+    _refuse_other_files(options.table)
     final = final if options.final is None else options.final
     reading = _reading(options, final=final, planned=planned, inputs=inputs)
     raw = read_raw(options.table, text_headers=text_headers(reading.columns), wide=options.wide)
@@ -172,6 +183,23 @@ def read_table(
             remedies=[r for f in faults for r in f.remedies],
         )
     return RunsTable(runs=runs, left_out=list(loaded.left_out), findings=(*reduced, *findings))
+
+
+def _refuse_other_files(path: Path) -> None:
+    """A law or the spec of a sweep where a table of runs is wanted: told with what each is good for."""
+    quoted = shlex.quote(str(path))
+    if path.suffix == ".toml":
+        raise DataError(
+            f"{path} is no table of runs; if it is the spec of a sweep: `scaling sweep fit {quoted}` fits its runs."
+        )
+    if path.suffix == ".json" and path.is_file():
+        with suppress(ValueError, OSError):
+            held = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(held, dict) and held.get("kind") in ("fit", "law"):
+                raise DataError(
+                    f"{path} holds a law, no table of runs; it is for `scaling plan --flops 1e21 --law {quoted}` or "
+                    f"`scaling predict {quoted} RUNS`."
+                )
 
 
 def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Collection[str] | None) -> Reading:

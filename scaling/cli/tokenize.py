@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Blocks, Code, Fields, Section, Table, Text
+from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
+from scaling.cli.progress import waiting_for
 from scaling.errors import UsageError
 from scaling.render.terminal import note, say, show_json, stream
 from scaling.translation import tr
@@ -22,7 +24,8 @@ FIRST_MERGES, FIRST_IDS = 6, 40  # of a first screen
 
 
 @click.group(
-    epilog="Example: scaling tokenize explain 'Ellos jugaban basketball' --text-file book.txt --vocab-size 400"
+    cls=Group,
+    epilog="Example: scaling tokenize explain 'Ellos jugaban basketball' --text-file book.txt --vocab-size 400",
 )
 def tokenize() -> None:
     """Train tokenizers, encode and decode text, and see every merge."""
@@ -32,12 +35,24 @@ def tokenize() -> None:
     "train", epilog="Example: scaling tokenize train stdlib --vocab-size 4096 --out tokenizer.json"
 )
 @click.argument("source")
-@click.option("--vocab-size", type=int, help="Entries of a bpe vocabulary; 4096 when left out.")
-@click.option("--kind", type=click.Choice(["bpe", "char"]), default="bpe", show_default=True)
+@click.option("--vocab-size", type=int, metavar="N", help="Entries of a bpe vocabulary; 4096 when left out.")
 @click.option(
-    "--field", default="text", show_default=True, help="Column of JSONL or Parquet that holds the text."
+    "--kind",
+    type=click.Choice(["bpe", "char"]),
+    default="bpe",
+    show_default=True,
+    help="Pairs of bytes, or characters.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option(
+    "--field",
+    metavar="COLUMN",
+    default="text",
+    show_default=True,
+    help="Column of JSONL or Parquet that holds the text.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE.json", help="Tokenizer to write."
+)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def train(source: str, vocab_size: int | None, kind: str, field: str, out: Path, force: bool) -> None:
     """Learn a vocabulary from SOURCE: stdlib, a text file or folder, JSONL, Parquet, hf:owner/name."""
@@ -52,7 +67,8 @@ def train(source: str, vocab_size: int | None, kind: str, field: str, out: Path,
         )
     vocab_size = 4096 if vocab_size is None else vocab_size
     texts = (document.text for document in open_documents(source, field=field))
-    tokenizer: Any = train_bpe(texts, vocab_size) if kind == "bpe" else CharTokenizer.train(texts)
+    with waiting_for(tr("learning {n} entries", n=vocab_size)):
+        tokenizer: Any = train_bpe(texts, vocab_size) if kind == "bpe" else CharTokenizer.train(texts)
     save_tokenizer(tokenizer, out)
     say(tr("{out}: {n} entries, hash {hash}", out=out, n=tokenizer.vocab_size, hash=tokenizer.hash))
     if kind == "bpe" and tokenizer.vocab_size < vocab_size:
@@ -66,9 +82,14 @@ def train(source: str, vocab_size: int | None, kind: str, field: str, out: Path,
 )
 @click.argument("text", required=False)
 @click.option(
-    "--tokenizer", "path", default="byte", show_default=True, help="A tokenizer file or folder, or byte."
+    "--tokenizer",
+    "path",
+    metavar="FILE",
+    default="byte",
+    show_default=True,
+    help="A tokenizer file or folder, or byte.",
 )
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def encode(text: str | None, path: str, as_json: bool) -> None:
     """Ids of TEXT (of standard input when left out)."""
     from scaling.lm.tokenization import load_tokenizer, require_utf8
@@ -103,7 +124,14 @@ def _standard_input() -> str:
 
 @tokenize.command("decode", epilog="Example: scaling tokenize decode 104 105 --tokenizer byte")
 @click.argument("ids", type=int, nargs=-1, required=True)
-@click.option("--tokenizer", "path", default="byte", show_default=True)
+@click.option(
+    "--tokenizer",
+    "path",
+    metavar="FILE",
+    default="byte",
+    show_default=True,
+    help="A tokenizer file or folder, or byte.",
+)
 def decode(ids: tuple[int, ...], path: str) -> None:
     """Text of IDS."""
     from scaling.lm.tokenization import load_tokenizer
@@ -114,9 +142,25 @@ def decode(ids: tuple[int, ...], path: str) -> None:
 @tokenize.command("explain", epilog="Example: scaling tokenize explain 'low lower lowest' --vocab-size 262")
 @click.argument("text")
 @click.option(
-    "--tokenizer", "path", help="A byte-pair tokenizer; without it one is trained on the text itself."
+    "--tokenizer",
+    "path",
+    metavar="FILE",
+    help="A byte-pair tokenizer; without it one is trained on the text itself.",
 )
-@click.option("--text-file", type=click.Path(path_type=Path), help="Train on this file instead.")
+@click.option(
+    "--text-file", metavar="FILE", type=click.Path(path_type=Path), help="Train on this file instead."
+)
+@click.option(
+    "--vocab-size",
+    type=int,
+    default=280,
+    show_default=True,
+    metavar="N",
+    help="Entries of the tokenizer that is trained.",
+)
+@click.option(
+    "--text-file", metavar="FILE", type=click.Path(path_type=Path), help="Train on this file instead."
+)
 @click.option("--vocab-size", type=int, default=280, show_default=True)
 @output_options("merges", "steps")
 def explain(text: str, path: str | None, text_file: Path | None, vocab_size: int, output: Output) -> None:

@@ -11,8 +11,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from scaling.cli.completers import complete_preset
 from scaling.cli.corpus import tell_preparation
-from scaling.errors import DataError, Exit, MissingFileError, UsageError
+from scaling.cli.help import Command
+from scaling.errors import DataError, Exit, MissingFileError, UsageError, of_option
+from scaling.installing import extra_command
 from scaling.render.terminal import note, say, show, show_json, warn
 
 REMEDIES = {
@@ -20,48 +23,95 @@ REMEDIES = {
     "oom": "Start again with a smaller --preset",
 }
 
+HEADINGS = {
+    "Model and text": ("--preset", "--corpus", "--context"),
+    "How long": ("--minutes", "--tokens", "--resume"),
+    "Recipe": (
+        "--recipe", "--learning-rate", "--batch-size", "--optimizer", "--schedule", "--warmup", "--weight-decay",
+        "--seed",
+    ),
+    "Machine": ("--device", "--precision", "--threads", "--shard"),
+    "Watching": ("--eval-every", "--checkpoint-every", "--log"),
+}  # fmt: skip
+
 
 @click.command(
+    cls=Command,
+    headings=HEADINGS,
     epilog="Example: scaling train --preset tiny --corpus stdlib --minutes 2 --out runs/tiny",
     context_settings={"show_default": True},
 )
 @click.option(
     "--preset",
     default="tiny",
+    metavar="MODEL",
+    shell_complete=complete_preset,
     help="tiny (1.3M with 4096 token ids), mini (6M), or a published shape (gpt2).",
 )
 @click.option(
     "--corpus",
     default="synthetic",
+    metavar="CORPUS",
     help="synthetic[:bits=7,seed=0], stdlib, a prepared folder, tokens:FOLDER, or 0.7*A+0.3*B.",
 )
-@click.option("--minutes", type=click.FloatRange(max=1e6), help="Train for about this long on this machine.")
-@click.option("--tokens", help="Train on this many tokens: 5M.")
 @click.option(
-    "--recipe", default="steplaw", help="Rule for learning rate and batch: steplaw, deepseek, marin."
+    "--minutes",
+    type=click.FloatRange(max=1e6),
+    metavar="MINUTES",
+    help="Train for about this long on this machine.",
 )
-@click.option("--learning-rate", type=float, help="Peak learning rate instead of the recipe's.")
+@click.option("--tokens", metavar="TOKENS", help="Train on this many tokens: 5M.")
 @click.option(
-    "--batch-size", type=click.IntRange(max=10**6), help="Windows per step instead of the recipe's."
+    "--recipe",
+    metavar="RULE",
+    default="steplaw",
+    help="Rule for learning rate and batch: steplaw, deepseek, marin.",
 )
-@click.option("--optimizer", type=click.Choice(["adamw", "muon"]), default="adamw")
-@click.option("--schedule", type=click.Choice(["wsd", "cosine", "linear", "constant"]), default="wsd")
+@click.option(
+    "--learning-rate", type=float, metavar="RATE", help="Peak learning rate instead of the recipe's."
+)
+@click.option(
+    "--batch-size",
+    metavar="N",
+    type=click.IntRange(max=10**6),
+    help="Windows per step instead of the recipe's.",
+)
+@click.option("--optimizer", type=click.Choice(["adamw", "muon"]), default="adamw", help="Of the matrices.")
+@click.option(
+    "--schedule",
+    type=click.Choice(["wsd", "cosine", "linear", "constant"]),
+    default="wsd",
+    help="Of the learning rate.",
+)
 @click.option(
     "--seed",
+    metavar="N",
     type=click.IntRange(max=2**63 - 1),
     default=0,
     help="Of the initial weights and of the data order.",
 )
-@click.option("--context", type=click.IntRange(max=10**6), help="Tokens of a window instead of the preset's.")
-@click.option("--warmup", type=int, help="Steps of warm-up.  [default: a twentieth of the run]")
-@click.option("--weight-decay", type=float, help="Of AdamW and Muon instead of the recipe's.")
+@click.option(
+    "--context",
+    metavar="N",
+    type=click.IntRange(max=10**6),
+    help="Tokens of a window instead of the preset's.",
+)
+@click.option(
+    "--warmup", type=int, metavar="STEPS", help="Steps of warm-up.  [default: a twentieth of the run]"
+)
+@click.option("--weight-decay", type=float, metavar="X", help="Of AdamW and Muon instead of the recipe's.")
 @click.option(
     "--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", help="Of the matmuls."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder of the run; default runs/<preset>-<run id>."
+    "--out",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder of the run; default runs/<preset>-<run id>.",
 )
-@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the run in this folder.")
+@click.option(
+    "--resume", metavar="FOLDER", type=click.Path(path_type=Path), help="Go on with the run in this folder."
+)
 @click.option(
     "--log",
     "logs",
@@ -70,14 +120,22 @@ REMEDIES = {
     help="Follow it live there too, beside OUT; may be repeated.",
 )
 @click.option(
-    "--eval-every", type=int, help="Steps between looks at the validation loss, beside the one at the end."
+    "--eval-every",
+    type=int,
+    metavar="STEPS",
+    help="Steps between looks at the validation loss, beside the one at the end.",
 )
 @click.option(
-    "--checkpoint-every", type=int, default=200, help="Steps between checkpoints: what a kill can lose."
+    "--checkpoint-every",
+    type=int,
+    metavar="STEPS",
+    default=200,
+    help="Steps between checkpoints: what a kill can lose.",
 )
-@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1.")
+@click.option("--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda, cuda:1.")
 @click.option(
     "--threads",
+    metavar="N",
     type=click.IntRange(max=1024),
     help="CPU threads; a run repeats to the last bit with as many.",
 )
@@ -106,7 +164,7 @@ def train(
         from scaling.lm.device import use_threads
         from scaling.lm.distributed import launched
     except ImportError as error:
-        raise UsageError("training needs torch: pip install 'isoflop[train]'.") from error
+        raise UsageError(f"training needs torch: {extra_command('train')}") from error
     from scaling.lm.run import LogTo, TrainingOptions
     from scaling.lm.training import train as run_training
 
@@ -194,7 +252,9 @@ def _plan(run_options: dict[str, Any], options: Any) -> Any:
     return plan_run(
         architecture,
         run_options["corpus"],
-        n_tokens=parse_tokens(run_options["tokens"]) if run_options["tokens"] else None,
+        n_tokens=of_option("--tokens", parse_tokens, run_options["tokens"])
+        if run_options["tokens"]
+        else None,
         seconds=run_options["minutes"] * 60 if run_options["minutes"] else None,
         recipe=run_options["recipe"],
         schedule=run_options["schedule"],

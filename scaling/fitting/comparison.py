@@ -28,6 +28,7 @@ from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.sections import refusals
 from scaling.jsonable import fields_of
 from scaling.laws.base import Law
+from scaling.progress import tracked
 from scaling.runs import Runs, assign_budgets
 from scaling.translation import tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
@@ -225,7 +226,7 @@ def compare_laws(
         raise UsageError(f"the target is a positive number of FLOPs; got {target_flops!r}.")
     cut = _cut(runs, held_out_share)
     rows, refused = [], []
-    for law in laws:
+    for law in tracked(laws, tr("laws")):
         usual = CHINCHILLA_OBJECTIVES if law == "chinchilla" else OTHER_OBJECTIVES
         taken = (*usual, "asymmetric") if law == "chinchilla" else usual
         for objective in usual if objectives is None else [o for o in objectives if o in taken]:

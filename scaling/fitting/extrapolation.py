@@ -29,6 +29,7 @@ from scaling.fitting.named_fit import (
 from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.sections import refusals
 from scaling.jsonable import fields_of
+from scaling.progress import tracked
 from scaling.runs import Runs, assign_budgets
 from scaling.translation import counted, tr
 from scaling.units import format_flops, format_percent
@@ -192,7 +193,7 @@ def evaluate_extrapolation(
         seed=seed,
         fixed=fixed or {},
     )
-    found = (evaluate_cut(runs, cut, settings) for cut in chosen)
+    found = (evaluate_cut(runs, cut, settings) for cut in tracked(chosen, tr("hold-outs")))
     results = tuple(
         cut if cut.n_held_out else replace(cut, refused="no run lies above this cut-off.") for cut in found
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -80,6 +81,11 @@ def load_law(path: str | os.PathLike[str]) -> Law:
     except OSError as error:
         raise LawError(f"the law file {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        if not str(path).lower().endswith(".json"):
+            raise DamagedLawError(
+                f"{path} holds no law: a law is a published name or a fit.json. A table of runs is fitted first: "
+                f"`scaling fit {shlex.quote(str(path))} -o fit.json`."
+            ) from error
         raise DamagedLawError(f"{path} is damaged: not JSON ({error}). {_WRITE_AGAIN}") from error
     return law_from_dict(data, origin=path)
 

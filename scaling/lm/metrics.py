@@ -25,6 +25,7 @@ from scaling.lm.device import Device
 from scaling.lm.distributed import Processes
 from scaling.lm.live_logs import LiveLogs
 from scaling.lm.run import RunSpec, TrainingOptions
+from scaling.progress import Line, Lines, can_draw
 from scaling.units import format_duration, format_tokens
 
 Floats = NDArray[np.float64]
@@ -79,33 +80,33 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
 
 
 class Progress:
-    """One line on stderr, rewritten in a terminal."""
+    """A line on stderr, drawn anew on a terminal; a file gets one at each tenth."""
 
     WIDTH = 24
 
     def __init__(self, n_steps: int, *, enabled: bool) -> None:
         self.n_steps, self.enabled = n_steps, enabled
-        self._rewrites = sys.stderr.isatty()
+        self._lines = Lines(transient=False) if can_draw() else None
         self._last_shown = 0.0
 
     def show(self, step: int, loss: float, tokens_per_s: float, remaining_s: float) -> None:
         if not self.enabled:
             return
         done = step / self.n_steps
-        if not self._rewrites and done - self._last_shown < 0.1 and step < self.n_steps:
+        if self._lines is None and done - self._last_shown < 0.1 and step < self.n_steps:
             return  # a file gets ten lines, not thousands
         self._last_shown = done
+        left = f"{format_duration(remaining_s)} left"
+        told = f"loss {loss:.3f}  {format_tokens(tokens_per_s)} tokens/s"
+        if self._lines is not None:
+            self._lines.show([Line(f"{step}/{self.n_steps}", done, f"{left}  {told}")])
+            return
         bar = "#" * round(done * self.WIDTH)
-        text = (
-            f"[{bar:<{self.WIDTH}}] {step}/{self.n_steps}  loss {loss:.3f}  {format_tokens(tokens_per_s)} tokens/s  "
-            f"{format_duration(remaining_s)} left"
-        )
-        sys.stderr.write(f"\r\x1b[K{text}" if self._rewrites else text + "\n")
-        sys.stderr.flush()
+        print(f"[{bar:<{self.WIDTH}}] {step}/{self.n_steps}  {told}  {left}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        if self.enabled and self._rewrites:
-            sys.stderr.write("\n")
+        if self._lines is not None:
+            self._lines.close()
         self.enabled = False
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from scaling.errors import UsageError
+from scaling.installing import extra_command
 
 MOST_REPEATS = 10_000
 LEAST_SIZE = 512  # below, overheads and not the product are timed; 0.27 GFLOPs: 0.3 s even at 1 GFLOP/s
@@ -44,7 +45,7 @@ def measure_matmul(size: int | None = None, *, dtype: str = "float32", seconds: 
     import numpy as np
 
     if dtype != "float32":
-        advice = "take float32, or install torch: pip install torch."
+        advice = f"take float32, or install torch: {extra_command('train')}"
         raise UsageError(f"NumPy has no fast {dtype} product; {advice}")
     rng = np.random.default_rng(0)
 

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.errors import DataError
+from scaling.installing import extra_command, package_command
 from scaling.runs.grid import is_blank, table_of_rows, too_many_rows, with_notes
 from scaling.runs.json_table import table_of_records, table_of_value
 from scaling.runs.open_file import OpenFile
@@ -107,9 +108,7 @@ def read_mapping(data: Mapping[str, Any]) -> RawTable:
     return RawTable(source="arrays", headers=headers, values=tuple(columns), row=row, row_word="row")
 
 
-# what a reader of pandas needs, and how it is got
-_NEEDS = {"openpyxl": "pip install 'isoflop[xlsx]'", "odf": "pip install odfpy"}
-_NEEDS |= {name: f"pip install {name}" for name in ("xlrd", "pyxlsb")}
+_PACKAGES = {"odf": "odfpy"}  # package of a reader of pandas, where it has another name
 
 FilledRows = list[tuple[int, dict[int, Any]]]
 
@@ -153,7 +152,9 @@ def _sheets(file: IO[bytes], source: str, engine: Any, part: str) -> dict[str, F
         wanted = [part] if part else known
         frames = pd.read_excel(book, sheet_name=wanted, header=None, dtype=object, na_filter=False)
     except ImportError as error:
-        needs = f"a spreadsheet needs {engine}; `{_NEEDS[engine]}`"
+        package = _PACKAGES.get(engine, engine)
+        how = extra_command("xlsx") if engine == "openpyxl" else package_command(package)
+        needs = f"a spreadsheet needs {engine}; `{how}`"
         raise DataError(f"{source}: {needs}, or save the sheet as CSV.") from error
     except DataError:
         raise
@@ -181,7 +182,7 @@ def read_arrow(file: OpenFile, max_rows: int) -> RawTable:
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise DataError(
-            f"{file.source}: Parquet needs pyarrow; `pip install 'isoflop[data]'`, or save the table as CSV."
+            f"{file.source}: Parquet needs pyarrow; `{extra_command('data')}`, or save the table as CSV."
         ) from error
     is_feather = file.stream.peek(6)[:6] == b"ARROW1"
     stream = file.stream if file.size else io.BytesIO(file.stream.read())

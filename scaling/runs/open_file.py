@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from scaling.errors import DataError, MissingFileError, StorageError
+from scaling.installing import extra_command
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".md", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 PACKING_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile)
@@ -190,7 +191,7 @@ def fetch(url: str, folder: Path, name: str, *, sha256: str | None = None) -> Pa
         import pooch
         import requests
     except ImportError as error:
-        raise DataError("downloading tables needs pooch; `pip install 'isoflop[data]'`.") from error
+        raise DataError(f"downloading tables needs pooch: {extra_command('data')}") from error
     pooch.get_logger().setLevel("WARNING")
     try:
         folder.mkdir(parents=True, exist_ok=True)

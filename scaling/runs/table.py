@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.files import whole_file
+from scaling.installing import extra_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -439,7 +440,7 @@ def _write_parquet(columns: Mapping[str, Any], to: Path) -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
-        how = "`pip install 'isoflop[data]'`, or save as .csv."
+        how = f"`{extra_command('data')}`, or save as .csv."
         raise DataError(f"{to}: Parquet needs pyarrow; {how}") from error
     import pandas as pd
 

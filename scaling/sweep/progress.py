@@ -39,6 +39,9 @@ class Status(Shown):
     reasons: Mapping[str, str] = field(default_factory=dict)
     seconds_left: float | None = None
     is_waiting: bool = False
+    under_way: Mapping[str, float] = field(
+        default_factory=dict
+    )  # run_id of a running one → share of its steps
 
     @property
     def counts(self) -> dict[str, int]:
@@ -182,7 +185,19 @@ def look(store: Store, design: Design, known: dict[str, State] | None = None) ->
         if record.state in FAILED:
             reasons[run.run_id] = str((record.failure or {}).get("reason", "unknown"))
     done, work = sum(_done_flops(store, unit, states) for unit in design.units), design.work_flops
-    return Status(states=states, work_flops=work, done_flops=done, name=design.spec.name, reasons=reasons)
+    under_way = {
+        r.run_id: _last_step(_metrics(store, r)) / r.n_steps
+        for r in design.runs
+        if states[r.run_id] == "running"
+    }
+    return Status(
+        states=states,
+        work_flops=work,
+        done_flops=done,
+        name=design.spec.name,
+        reasons=reasons,
+        under_way=under_way,
+    )
 
 
 def free_items(store: Store, queue: Iterable[WorkItem], status: Status) -> Iterator[WorkItem]:
@@ -209,9 +224,13 @@ def _done_flops(store: Store, unit: Unit, states: dict[str, State]) -> float:
         branch = 0 if run.trunk_id is None else run.n_steps - run.decay_steps
         reached = run.n_steps if states[run.run_id] in FINISHED else 0
         if states[run.run_id] in UNDER_WAY:
-            reached = _last_step(store.run_dir(run.run_id) / "training" / "metrics.jsonl")
+            reached = _last_step(_metrics(store, run))
         trunk, decays = max(trunk, min(reached, branch)), decays + max(0, reached - branch)
     return (trunk + decays) * unit.runs[0].flops_per_step
+
+
+def _metrics(store: Store, run: PlannedRun) -> Path:
+    return store.run_dir(run.run_id) / "training" / "metrics.jsonl"
 
 
 def _last_step(metrics: Path) -> int:

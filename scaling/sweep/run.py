@@ -18,6 +18,7 @@ from pathlib import Path
 
 from scaling.blocks import Blocks, Shown, Text
 from scaling.errors import DataError, UnknownNameError, UsageError, is_fault_of_storage
+from scaling.installing import extra_command
 from scaling.sweep import EXECUTORS
 from scaling.sweep.design import Design, design_sweep, known_corpus, write_plan
 from scaling.sweep.executors import Ended, Executor, InlineExecutor, LocalExecutor, WorkerCommand
@@ -177,7 +178,7 @@ def nothing_to_do(store: Store, design: Design) -> Report | None:
 def require_torch() -> None:
     """Say at once what is missing where the training is to run; on a cluster its nodes may have what we lack."""
     if find_spec("torch") is None:
-        raise UsageError("training needs torch: pip install 'isoflop[train]'.")
+        raise UsageError(f"training needs torch: {extra_command('train')}")
 
 
 def _make_executor(

@@ -324,7 +324,9 @@ def load_sweep(path: str | Path) -> SweepSpec:
             f"{path} cannot be read: {error.strerror}. Give a sweep.toml or its folder."
         ) from error
     except ValueError as error:  # also not UTF-8, or a number of thousands of digits
-        raise DataError(f"{path} is not TOML: {error}.") from error
+        raise DataError(
+            f"{path} is not TOML: {error}. The spec of a sweep is a sweep.toml; `scaling sweep init` writes one."
+        ) from error
     try:
         return sweep_from_dict(values)
     except UsageError as error:

@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any
 
 from scaling.errors import ScalingError, is_fault_of_storage
+from scaling.installing import extra_command
 from scaling.sweep.design import Design, PlannedRun, Unit, branch_step, read_plan, trunk_config
 from scaling.sweep.queue import WorkItem, can_start_alone, steps_left, work_queue
 from scaling.sweep.store import FAILED, FINISHED, LEASE_TIMEOUT_S, Lease, Store, StoreError, run_id_of
@@ -371,7 +372,7 @@ def main(arguments: list[str] | None = None) -> int:
         plan = read_plan(a.plan)
         return run_worker(store, plan, owner=a.owner, deadline=deadline, pack=a.pack, parent=a.parent)
     except (ScalingError, OSError, ImportError) as error:
-        cure = "; training needs pip install 'isoflop[train]'" if isinstance(error, ImportError) else ""
+        cure = f"; training needs {extra_command('train')}" if isinstance(error, ImportError) else ""
         # a plain print: stderr is a log file, no terminal; the supervisor tells its last line
         print(f"error: {error}{cure}", file=sys.stderr)
         return 1

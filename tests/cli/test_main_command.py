@@ -42,7 +42,7 @@ def test_an_unforeseen_fault_is_one_line_and_verbose_shows_it(
 def test_a_decimal_comma_in_a_plain_number_is_answered_by_the_same_with_a_point(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(["fit", "runs.csv", "--huber-delta", "4,5"]) == 2
+    assert run(["hardware", "measure", "--seconds", "4,5"]) == 2
     assert "'4,5' is not a valid float range.\nWrite a decimal point: 4.5\n" in capsys.readouterr().err
 
 
@@ -121,31 +121,31 @@ def test_waiting_is_told_on_a_terminal_only_after_a_while(monkeypatch: pytest.Mo
     from scaling.cli import progress
 
     master, slave = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm-256color")
     with os.fdopen(slave, "w") as terminal:
-        monkeypatch.setattr(progress.sys, "stderr", terminal)
+        monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setattr(progress, "PATIENCE_S", 0.05)
         told = ""
         with progress.waiting_for("fitting 54 rows"):
             while "fitting 54 rows" not in told:  # os.read waits until there is something
                 told += os.read(master, 10_000).decode()
-        while not told.endswith("\r\x1b[K"):
+        while not told.endswith("\x1b[2K"):
             told += os.read(master, 10_000).decode()
     os.close(master)
-    assert "fitting 54 rows" in told
-    assert told.endswith("\r\x1b[K")  # and the line is cleared
+    assert told.endswith("\x1b[2K")  # and the line is cleared
 
 
-def test_what_is_waited_for_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_waited_for_cannot_command_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     from scaling.cli import progress
+    from scaling.progress import Line
 
-    waits = iter([False, False, True])  # patience over, one frame, done
+    waits, shown = iter([False, False, True]), list[Line]()  # patience over, one frame, done
 
     class Done(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
             return next(waits)
 
-    progress._tell("reading \x1b[31mevil\x1b]0;owned\x07.csv", Done())
-    shown = capsys.readouterr().err.replace("\r\033[K", "")
-    assert "\\x1b[31mevil" in shown
-    assert "\x1b" not in shown
-    assert "\x07" not in shown
+    monkeypatch.setattr(progress.Lines, "show", lambda self, lines: shown.extend(lines))
+    progress._tell("reading \x1b[31mevil\x1b]0;owned\x07.csv", None, [], Done())
+    (line,) = shown
+    assert line.what == "reading \\x1b[31mevil\\x1b]0;owned\\x07.csv"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from scaling.cli import run
+from scaling.installing import extra_command
 from sweeps import SPEC, invoke
 
 
@@ -92,7 +93,7 @@ def test_a_missing_torch_is_said_before_any_run_is_begun(
 
     monkeypatch.setattr(sweep_run, "find_spec", lambda name: None)
     assert run(["sweep", "run", str(spec)]) == 2
-    assert "pip install 'isoflop[train]'" in capsys.readouterr().err
+    assert extra_command("train") in capsys.readouterr().err
     assert not (spec.parent / "store").exists()
     assert run(["sweep", "design", str(spec), "--no-measure"]) == 0
 

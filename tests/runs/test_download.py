@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from scaling.errors import DataError, StorageError, UnknownNameError
+from scaling.installing import extra_command
 from scaling.runs import load_runs
 from scaling.runs import public_tables as tables
 from scaling.runs.public_tables import cache_folder, convert_table, download_runs, fetch_file
@@ -126,7 +127,7 @@ def test_a_full_disk_keeps_nothing(site, table, tmp_path, monkeypatch):
 
 def test_without_pooch_the_extra_is_named(table, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(DataError, match=r"pip install 'isoflop\[data\]'"):
+    with pytest.raises(DataError, match=re.escape(extra_command("data"))):
         download_runs(table.id, cache=tmp_path)
 
 

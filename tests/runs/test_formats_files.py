@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from scaling.errors import DataError
+from scaling.installing import extra_command
 from scaling.runs.read import read_table
 
 CSV = "n_params,n_tokens,loss\n19494255,8.5e9,3.41\n38988510,4.25e9,3.27\n"
@@ -125,7 +127,7 @@ def test_the_first_sheet_with_a_table_is_read_and_the_others_named(tmp_path):
 def test_without_openpyxl_the_extra_is_named(tmp_path, monkeypatch):
     path = workbook(tmp_path / "runs.xlsx")
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    with pytest.raises(DataError, match=r"needs openpyxl; `pip install 'isoflop\[xlsx\]'`"):
+    with pytest.raises(DataError, match=re.escape(f"needs openpyxl; `{extra_command('xlsx')}`")):
         read_table(path)
 
 
@@ -209,5 +211,5 @@ def test_no_network_is_a_line():
 
 def test_without_pooch_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(DataError, match=r"pip install 'isoflop\[data\]'"):
+    with pytest.raises(DataError, match=re.escape(extra_command("data"))):
         read_table("https://example.org/runs.csv")

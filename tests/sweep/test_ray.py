@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from engines import REPOSITORY, need
 from tiny_sweeps import TINY, tiny_values, write_toml
 
 from scaling.errors import UsageError
+from scaling.installing import extra_command
 from scaling.sweep.executors import WorkerCommand
 from scaling.sweep.executors.base import ExecutorError
 from scaling.sweep.executors.ray import RayExecutor
@@ -73,7 +75,7 @@ def test_without_ray_the_error_says_what_to_install(tmp_path: Path, monkeypatch:
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ExecutorError, match=r"pip install 'isoflop\[ray\]'"):
+    with pytest.raises(ExecutorError, match=re.escape(extra_command("ray"))):
         RayExecutor(command=command(tmp_path))
 
 

@@ -8,7 +8,6 @@ trunks) are independent. Shapes: B refits, theta (B, 5), counts (B, n).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,8 @@ from scaling.errors import UsageError
 from scaling.fitting.parametric.groups import Groups
 from scaling.fitting.parametric.solver import minimise
 from scaling.fitting.parametric.surface import Array, Penalty, SurfaceData
+from scaling.progress import tracked
+from scaling.translation import tr
 
 Mask = NDArray[np.bool_]
 _CELLS_AT_ONCE = 40_000  # counts in one call of the solver: larger leaves the processor's cache
@@ -43,7 +44,7 @@ def jackknife(data: SurfaceData, theta: Array, penalty: Penalty, groups: Groups)
     G = groups.n_groups
     found = [
         _refit(data, theta, penalty, (groups.labels != np.arange(G)[rows, None]).astype(np.float64))
-        for rows in _chunks(G, data.n)
+        for rows in tracked(_chunks(G, data.n), tr("refits"))
     ]
     return _joined(found, f"jackknife by {groups.kind}")
 
@@ -69,7 +70,7 @@ def pairs_bootstrap(
     random = np.random.default_rng(seed)
     units = data.n if groups is None else groups.n_groups
     found = []
-    for rows in _chunks(n, data.n):
+    for rows in tracked(_chunks(n, data.n), tr("resamples")):
         B = rows.stop - rows.start
         drawn = random.integers(0, units, size=(B, units)) + (np.arange(B) * units)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=B * units).reshape(B, units).astype(np.float64)
@@ -97,9 +98,9 @@ def _refit(data: SurfaceData, theta: Array, penalty: Penalty, counts: Array) -> 
     return found.theta, found.converged
 
 
-def _chunks(B: int, n: int) -> Iterator[slice]:
+def _chunks(B: int, n: int) -> list[slice]:
     size = max(1, _CELLS_AT_ONCE // n)
-    return (slice(i, min(i + size, B)) for i in range(0, B, size))
+    return [slice(i, min(i + size, B)) for i in range(0, B, size)]
 
 
 def _joined(found: list[tuple[Array, Mask]], kind: str) -> Refits:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, MissingFileError, UsageError
+from scaling.installing import extra_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +77,7 @@ def huggingface_documents(
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise UsageError(
-            "Hugging Face datasets need: pip install 'isoflop[hf]' (the datasets library)."
-        ) from error
+        raise UsageError(f"Hugging Face datasets need the library datasets: {extra_command('hf')}") from error
     path, _, config = name.partition(":")
     rows = load_dataset(path, config or None, split="train", streaming=True, revision=revision)
     for number, row in enumerate(rows):
@@ -156,7 +155,7 @@ def _parquet_documents(path: Path, field: str) -> Iterator[Document]:
     try:
         import pyarrow.parquet as parquet
     except ImportError as error:
-        raise UsageError("Parquet files need: pip install 'isoflop[data]' (pyarrow).") from error
+        raise UsageError(f"Parquet files need pyarrow: {extra_command('data')}") from error
     try:
         file = parquet.ParquetFile(path)
     except (OSError, ValueError) as error:

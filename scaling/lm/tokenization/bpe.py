@@ -30,6 +30,7 @@ from functools import cache, cached_property, partial
 from typing import Any, Literal
 
 from scaling.errors import DataError, UsageError
+from scaling.installing import extra_command
 from scaling.lm.tokenization.base import Tokenizer, require_utf8
 
 Pair = tuple[int, int]
@@ -132,9 +133,7 @@ def _has_library(engine: Engine) -> bool:
         import tokenizers  # noqa: F401
     except ImportError as error:
         if engine == "tokenizers":
-            raise UsageError(
-                "engine 'tokenizers' needs the library: pip install 'isoflop[train]'."
-            ) from error
+            raise UsageError(f"engine 'tokenizers' needs the library: {extra_command('train')}") from error
         return False
     return True
 

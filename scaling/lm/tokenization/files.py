@@ -12,6 +12,7 @@ from typing import Any
 
 from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.files import write_text
+from scaling.installing import extra_command
 from scaling.lm.tokenization.base import END_OF_TEXT, ByteTokenizer, CharTokenizer, Tokenizer, require_utf8
 from scaling.lm.tokenization.bpe import BytePairTokenizer, read_bytes, spell_bytes
 
@@ -278,7 +279,7 @@ def load_engine_tokenizer(folder: str | Path) -> EngineTokenizer:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise UsageError(f"reading {file} needs tokenizers: pip install 'isoflop[train]'.") from error
+        raise UsageError(f"reading {file} needs tokenizers: {extra_command('train')}") from error
     try:
         engine = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises nothing narrower

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from scaling.errors import UsageError
+from scaling.installing import extra_command
 from scaling.sweep.executors.base import Ended, ExecutorError, WorkerCommand
 from scaling.sweep.store import TAIL_BYTES
 from scaling.sweep.worker import main
@@ -133,7 +134,7 @@ def connect() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ExecutorError("the executor ray needs Ray: pip install 'isoflop[ray]'.") from error
+        raise ExecutorError(f"the executor ray needs Ray: {extra_command('ray')}") from error
     if not ray.is_initialized():
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scaling.installing import extra_command
 from scaling.sweep.executors.base import Ended, ExecutorError, WorkerCommand
 from scaling.sweep.store import Store, read_tail
 from scaling.sweep.worker import main
@@ -97,7 +98,7 @@ class SlurmExecutor:
         try:
             import submitit
         except ImportError as error:
-            raise ExecutorError("Slurm needs submitit: pip install 'isoflop[slurm]'.") from error
+            raise ExecutorError(f"Slurm needs submitit: {extra_command('slurm')}") from error
         executor = submitit.AutoExecutor(folder=self.command.store / "logs" / "slurm", cluster="slurm")
         limit_min = DAY_MIN if deadline_s is None else int(deadline_s / 60) + 2
         asked = {

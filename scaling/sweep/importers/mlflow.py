@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from scaling.errors import DataError, MissingFileError, UsageError
+from scaling.installing import extra_command
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut
 from scaling.sweep.importers.moments import Point
@@ -54,7 +55,7 @@ def connect(source: str | Path) -> Any:
     try:
         from mlflow import MlflowClient
     except ImportError as error:
-        raise UsageError("reading MLflow needs mlflow: pip install 'isoflop[mlflow]'.") from error
+        raise UsageError(f"reading MLflow needs mlflow: {extra_command('mlflow')}") from error
     from mlflow.exceptions import MlflowException
 
     try:

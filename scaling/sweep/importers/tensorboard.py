@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from scaling.errors import DataError, MissingFileError, UsageError
+from scaling.installing import extra_command
 from scaling.runs import Runs
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut
 from scaling.sweep.importers.moments import Point
@@ -47,7 +48,7 @@ def _logs(folder: Path, loss_tag: str, sizes: Sizes, again: list[str]) -> Logs:
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError as error:
-        raise UsageError("reading event files needs tensorboard: pip install 'isoflop[logs]'.") from error
+        raise UsageError(f"reading event files needs tensorboard: {extra_command('logs')}") from error
     places = sorted({p.parent for p in folder.rglob("*tfevents*")})
     if not places:
         raise MissingFileError(f"no event files below {folder}.")

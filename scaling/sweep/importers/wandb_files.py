@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import DataError, MissingFileError, UsageError
+from scaling.installing import extra_command
 from scaling.sweep.importers.logged import NO_LOSS, LeftOut, as_number
 from scaling.sweep.importers.moments import ONE_STEP, Moment, of_the_end
 from scaling.sweep.importers.sizes import Log, Logs, Sizes, known
@@ -290,7 +291,7 @@ def read_records(path: Path, damage: list[str] | None = None) -> Iterator[Any]:
         messages: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")
         not_decoded: type[Exception] = importlib.import_module("google.protobuf.message").DecodeError
     except ImportError as error:
-        raise UsageError("reading offline runs needs wandb: pip install 'isoflop[wandb]'.") from error
+        raise UsageError(f"reading offline runs needs wandb: {extra_command('wandb')}") from error
     data = path.read_bytes()
     if not data.startswith(IDENTITY[: len(data)]):
         raise DataError(f"{path} is not an offline run of W&B.")
