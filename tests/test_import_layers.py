@@ -18,10 +18,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jsonable": set(),
     "lazy": set(),
     "translation": set(),
+    "arguments": {"errors"},
     "files": {"errors"},
     "units": {"errors"},
     "findings": {"jsonable"},
-    "blocks": {"findings", "lazy"},
+    "blocks": {"arguments", "errors", "findings", "lazy"},
 }
 GROUND = set(MAY_IMPORT)
 MAY_IMPORT |= dict.fromkeys(("architecture", "runs", "laws"), GROUND)
