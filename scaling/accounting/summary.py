@@ -26,7 +26,7 @@ from scaling.accounting.memory import (
 )
 from scaling.accounting.params import ParamCounts, count_params
 from scaling.architecture import Architecture
-from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
+from scaling.blocks import Blocks, Fields, Heading, Record, Shown, Table, Text
 from scaling.errors import UsageError
 from scaling.jsonable import fields_of, jsonable
 from scaling.translation import tr
@@ -82,6 +82,29 @@ class ModelCost(Shown):
             "train_flops_per_token_by_part": fields_of(self.train_parts, also=("total",)),
             "memory": jsonable({"training": self.training, "inference": self.inference}),
         }
+
+    def records(self) -> list[Record]:
+        """One row: parameters, FLOPs a token and in training by convention, bytes of memory on one device."""
+        params = {f"n_params_{part}": n for part, n in self.params._asdict().items()}
+        per_token = {f"train_flops_per_token_{c}": by["train"] for c, by in self.flops_per_token.items()}
+        memory = {
+            f"training_memory_bytes_{row.strategy}_{row.recomputation}_{row.n_devices}": row.memory.total_bytes
+            for row in self.training
+        }
+        return [
+            {
+                "name": self.name,
+                "n_params": self.params.total,
+                "n_params_non_embedding": self.params.non_embedding,
+                "n_tokens": self.n_tokens,
+                "context_length": self.context_length,
+                **params,
+                **per_token,
+                **{f"train_flops_{c}": flops for c, flops in self.flops.items()},
+                **memory,
+                "inference_memory_bytes": self.inference.total_bytes,
+            }
+        ]
 
     def summary(self) -> Blocks:
         """The model in a line, then its parameters, FLOPs and memory."""

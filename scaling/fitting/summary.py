@@ -18,6 +18,7 @@ from scaling.blocks import (
     Fields,
     Figure,
     Heading,
+    Record,
     Shown,
     Table,
     Text,
@@ -39,8 +40,6 @@ from scaling.units import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
     from scaling.runs import Runs
 
@@ -76,21 +75,15 @@ class FitFace(Shown):
         drawn = (figure,) if figure else ()
         return (*self.lead(), *_doubts(self.findings), *self.body(), *drawn, *_findings(self.findings))
 
-    def to_frame(self: Fit) -> pd.DataFrame:
-        """A row a coefficient and exponent: value, standard_error, low, high."""
-        import pandas as pd
+    def brief(self: Fit) -> Blocks:
+        """The law and how sure it is; the figure of a summary asks for forty intervals."""
+        return (*self.lead(), *_doubts(self.findings), *self.body())
 
+    def records(self: Fit) -> list[Record]:
+        """A row a coefficient and exponent: quantity, value, standard_error, low, high, level."""
         exponents = {"params_exponent": self.params_exponent, "tokens_exponent": self.tokens_exponent}
         known = {name: e for name, e in {**self.estimates, **exponents}.items() if e is not None}
-        nothing = Interval(low=-math.inf, high=math.inf, level=self.level, method="none")
-        ends = {name: e.interval or nothing for name, e in known.items()}
-        columns = {
-            "value": {name: e.value for name, e in known.items()},
-            "standard_error": {name: e.standard_error for name, e in known.items()},
-            "low": {name: interval.low for name, interval in ends.items()},
-            "high": {name: interval.high for name, interval in ends.items()},
-        }
-        return pd.DataFrame(columns, index=list(known), dtype=float)
+        return [{"quantity": name, **e.record(), "level": self.level} for name, e in known.items()]
 
 
 def summarise_fit(

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from scaling.blocks import Block, Blocks, Code, Heading, Shown, Table
+from scaling.blocks import Block, Blocks, Code, Heading, Record, Shown, Table
 from scaling.errors import UsageError
 from scaling.jsonable import jsonable
 from scaling.lm.beam import Beam, BeamNode, BeamTree
@@ -77,6 +77,12 @@ class Explanation(Shown):
         best = {"text": self.best_text, "ids": list(self.best_ids), "logprob": self.best_logprob}
         looked_at = {"temperatures": jsonable(self.next_token), "beams": jsonable(self.tree.steps)}
         return {**asked, **looked_at, "best": best}
+
+    def records(self) -> list[Record]:
+        """A row a bar: temperature, token id, its text, its probability, and which cuts keep it."""
+        return [
+            {"temperature": panel.temperature, **vars(bar)} for panel in self.next_token for bar in panel.bars
+        ]
 
     def summary(self) -> Blocks:
         """Bars of one scale at all temperatures, then the tree of the search."""

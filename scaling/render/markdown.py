@@ -20,6 +20,7 @@ from scaling.blocks import (
     Heading,
     Table,
     Text,
+    checked_blocks,
     is_text,
 )
 from scaling.findings import Severity
@@ -40,7 +41,12 @@ def render_markdown(blocks: Iterable[Block], *, figures: Callable[[Figure], str]
 
     Args:
         figures: the address of a figure's picture, which the caller has written; without it a figure is its `alt`.
+    Example:
+        >>> import scaling
+        >>> print(scaling.render_markdown(scaling.find_law("hoffmann").brief()).splitlines()[0])
+        L = E + A/N^alpha + B/D^beta
     """
+    blocks = checked_blocks(blocks)
     return "\n\n".join(part for block in blocks for part in _parts(block, figures)) + "\n"
 
 

@@ -25,6 +25,7 @@ from scaling.blocks import (
     Style,
     Table,
     Text,
+    checked_blocks,
     is_text,
 )
 from scaling.jsonable import jsonable
@@ -93,7 +94,14 @@ def stream(text: str, *, end: str = "") -> None:
 
 
 def render_terminal(blocks: Iterable[Block], *, colour: bool = False) -> str:
-    """The text of blocks, without the last line end."""
+    """The text of blocks, without the last line end.
+
+    Example:
+        >>> import scaling
+        >>> print(scaling.render_terminal(scaling.find_law("hoffmann").brief()).splitlines()[0])
+        L = E + A/N^alpha + B/D^beta
+    """
+    blocks = checked_blocks(blocks)
     return "\n".join(line for block in blocks for line in _lines(block, colour))
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from scaling.blocks import Blocks, Fields, Heading, Shown, Table, Text
+from scaling.blocks import Blocks, Fields, Heading, Record, Shown, Table, Text
 from scaling.findings import Finding, Severity, gravest_first
 from scaling.jsonable import fields_of
-from scaling.sweep.design import Design, PlannedRun, budget_sizes, published_advice
+from scaling.sweep.design import Design, PlannedRun, budget_sizes, planned_records, published_advice
 from scaling.sweep.timing import Rate, evaluation_steps, memory_bytes
 from scaling.translation import tr
 from scaling.units import (
@@ -71,6 +71,10 @@ class DesignReview(Shown):
                 for r in design.runs
             ],
         }
+
+    def records(self) -> list[Record]:
+        """A row a run that is to be trained: budget and FLOPs in FLOPs, sizes, steps, learning rate, seed."""
+        return planned_records(self.design.runs)
 
     def summary(self) -> Blocks:
         """Grid, cost, findings."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scaling.blocks import Blocks, Shown, Table, Text
+from scaling.blocks import Blocks, Record, Shown, Table, Text
 from scaling.jsonable import fields_of
 from scaling.sweep.design import Design, PlannedRun, Unit
 from scaling.sweep.queue import WorkItem, can_start_alone, trunk_steps
@@ -76,6 +76,11 @@ class Status(Shown):
             "failures": failures,
         }
 
+    def records(self) -> list[Record]:
+        """A row a run: run_id, state, and why it failed."""
+        reasons = self.reasons
+        return [{"run_id": i, "state": s, "reason": reasons.get(i)} for i, s in self.states.items()]
+
     def summary(self) -> Blocks:
         """Counts, and why runs failed."""
         is_told = "running" in self.counts and self.seconds_left is not None
@@ -116,6 +121,10 @@ class RunStates(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "sweep_runs", **fields_of(self)}
+
+    def records(self) -> list[Record]:
+        """A row a run: budget in FLOPs, sizes, seed, state; loss and excess in nats/token where it is finished."""
+        return [dict(vars(run)) for run in self.runs]
 
     def summary(self) -> Blocks:
         headers = (

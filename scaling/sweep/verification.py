@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scaling.blocks import Blocks, Heading, Shown, Table, Text
+from scaling.blocks import Blocks, Heading, Record, Shown, Table, Text, low_high
 from scaling.findings import Finding
 from scaling.fitting.parametric.prediction import SeedNoise, predict, seed_noise
 from scaling.fitting.results import Estimate
@@ -116,6 +116,17 @@ class Verification(Shown):
             "true_entropy": self.true_entropy,
             "findings": by_subject(self.law_findings, self.proof.findings),
         }
+
+    def records(self) -> list[Record]:
+        """A row an advice, by rising loss: what was trained, measured, predicted, with the interval of one new run."""
+        return [
+            {
+                **{name: value for name, value in vars(row).items() if name != "prediction_interval"},
+                **low_high("run", row.prediction_interval),
+                "inside": row.inside,
+            }
+            for row in self.rows
+        ]
 
     def summary(self) -> Blocks:
         headers = (

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from scaling.blocks import Block, Blocks, Heading, Shown, Table, Text
+from scaling.blocks import Block, Blocks, Heading, Record, Shown, Table, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import PlanError, UsageError
 from scaling.findings import Finding, gravest_first, warning
@@ -20,7 +20,7 @@ from scaling.laws.base import Allocation
 from scaling.reference.published import find_law
 from scaling.runs import Runs
 from scaling.sweep.checks import check_runs
-from scaling.sweep.design import Cell, Design, PlannedRun, design_sweep, flops_of_a_token
+from scaling.sweep.design import Cell, Design, PlannedRun, design_sweep, flops_of_a_token, planned_records
 from scaling.sweep.shapes import choose_shape, count_as
 from scaling.sweep.spec import SpecError
 from scaling.sweep.timing import Rate
@@ -88,6 +88,11 @@ class ProofPlan(Shown):
             "left_out": self.proof.left_out,
             "findings": by_subject(self.law_findings, self.proof.findings),
         }
+
+    def records(self) -> list[Record]:
+        """A row an advice: the run that follows it, as in a design."""
+        rows = planned_records(self.proof.advised.values())
+        return [{"advice": advice, **row} for advice, row in zip(self.proof.advised, rows, strict=True)]
 
     def summary(self) -> Blocks:
         rows = []
