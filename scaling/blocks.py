@@ -9,16 +9,20 @@ NamedTuples, not frozen dataclasses: making eight of the latter costs 4 ms of ev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
+from scaling.arguments import require_kind
+from scaling.errors import UsageError, shown
 from scaling.findings import Finding, Severity, gravest_first
 from scaling.lazy import RENDERERS
 from scaling.translation import tr
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 Style = Literal["", "strong", "faint", "warning"]
+MOST_REPR_LINES = 12
 
 
 class Heading(NamedTuple):
@@ -102,6 +106,21 @@ class Section(NamedTuple):
     blocks: Callable[[], Blocks]  # called when it is shown: half of a plan is never computed
 
 
+def checked_blocks(blocks: Iterable[Block]) -> Blocks:
+    """The blocks as a tuple, for a renderer.
+
+    Raises:
+        UsageError: these are no blocks.
+    """
+    how = "Render what a result says of itself: render_markdown(plan.summary())."
+    if not isinstance(blocks, Iterable):
+        raise UsageError(f"a renderer takes blocks, got {shown(blocks)}. {how}")
+    kept = tuple(blocks)
+    for block in kept:
+        require_kind("each block", block, get_args(Block), how)
+    return kept
+
+
 def is_text(block: Table, column: int) -> bool:
     """Whether a column of the table is text, which aligns left."""
     return column < block.left or column >= len(block.headers) - block.remarks
@@ -120,10 +139,10 @@ def finding_callouts(findings: Sequence[Finding]) -> Blocks:
 
 def first_doubts(findings: Sequence[Finding], most: int = MOST_DOUBTS) -> Blocks:
     """The gravest findings, each in a line or two, and how many more the section `doubts` tells."""
-    shown = gravest_first(findings)[:most]
-    more = len(findings) - len(shown)
+    gravest = gravest_first(findings)[:most]
+    more = len(findings) - len(gravest)
     rest = (Text(tr("and {n} more: --show doubts", n=more), "faint", indent=4),) if more else ()
-    return (*(Callout(f.in_short, f.severity) for f in shown), *rest)
+    return (*(Callout(f.in_short, f.severity) for f in gravest), *rest)
 
 
 def doubts_section(findings: Sequence[Finding]) -> Blocks:
@@ -169,15 +188,59 @@ def screen(blocks: Sequence[Block], show: Sequence[str] = ()) -> Iterator[Block]
     yield from all_blocks(sections[name] for name in named)
 
 
+Record: TypeAlias = dict[str, Any]  # a row of a table: name of a column → value
+
+
+def low_high(name: str, ends: Sequence[float] | None) -> Record:
+    """Both ends of an interval as columns, NAME_low and NAME_high; None where none is known."""
+    low, high = ends if ends is not None else (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
 class Shown:
-    """What every result can do that has a `summary()`: show itself in a notebook, draw itself.
+    """What every result can do that has a `summary()`: show itself at a prompt and in a notebook, draw itself.
 
     The renderers stand above the results, so `scaling/__init__.py` binds them from there.
     """
 
+    def __init_subclass__(cls) -> None:
+        """Keep the `__repr__` below: a dataclass would write every field, arrays of thousands of numbers, over it."""
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = cls.__repr__  # type: ignore[method-assign]
+
     def summary(self) -> Blocks:
         """What the result says, answer first."""
         raise NotImplementedError
+
+    def brief(self) -> Blocks:
+        """What stands in the `repr`: the first screen, or of one that takes long the part that does not."""
+        return tuple(b for b in self.summary() if not isinstance(b, Section))
+
+    def records(self) -> list[Record]:
+        """The numbers behind the summary, a row a thing, unrounded, each by its column: what `to_frame` holds.
+
+        Raises:
+            UsageError: the result has no rows.
+        """
+        raise UsageError(
+            f"a {type(self).__name__} has no rows; its summary() and its fields say what it holds."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a pandas DataFrame: names in the field's terms with their unit, unrounded, None for not known.
+
+        Raises:
+            UsageError: the result has no rows.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.records())
+
+    def __repr__(self) -> str:
+        lines = RENDERERS["text"](self.brief()).strip("\n").splitlines()
+        if len(lines) > MOST_REPR_LINES - 1:
+            lines = [*lines[: MOST_REPR_LINES - 2], "  ... summary() says all"]
+        return "\n".join((f"<{type(self).__name__}>", *lines))
 
     def _repr_html_(self) -> str:
         html: str = RENDERERS["html"](self.summary())

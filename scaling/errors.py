@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 
 MOST_LISTED = 12  # names in a message
+LONGEST_SHOWN = 60  # characters of a wrong value
 
 
 class Exit(IntEnum):
@@ -39,6 +40,13 @@ class ScalingError(Exception):
 
     `remedies` are the options, as the command line takes them, of which each would mend it: the command line prints
     them behind the command that was given.
+    Example:
+        >>> import scaling
+        >>> try:
+        ...     scaling.find_law("chinchila")
+        ... except scaling.ScalingError as error:
+        ...     print(str(error).split(";")[0])
+        unknown law 'chinchila'
     """
 
     exit_code = Exit.CANNOT
@@ -81,6 +89,7 @@ class UnknownNameError(UsageError):
         hint: str = "",
         aliases: Mapping[str, str] | None = None,
     ) -> None:
+        name = name if isinstance(name, str) else shown(name)
         self.kind, self.name, self.known = kind, name, sorted(known)
         stands_for = {**(aliases or {}), **{k: k for k in self.known}}
         near = list(dict.fromkeys(stands_for[n] for n in near_names(name, stands_for)))
@@ -150,6 +159,12 @@ class DamagedLawError(LawError):
 
 class PlanError(ScalingError):
     """No plan satisfies the budget and the constraints."""
+
+
+def shown(value: object) -> str:
+    """The value for a message; of a long one its kind."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN and "\n" not in text else f"a {type(value).__name__}"
 
 
 def near_names(name: str, known: Iterable[str], n: int = 4) -> list[str]:

@@ -21,7 +21,14 @@ _ORDER: dict[str, int] = {"error": 0, "warning": 1, "note": 2}
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What is wrong or worth knowing; `error` = no number built on it can mean anything, `note` = for information."""
+    """What is wrong or worth knowing; `error` = no number built on it can mean anything, `note` = for information.
+
+    Example:
+        >>> import scaling
+        >>> runs = scaling.load_runs({"params": ["1B"] * 3, "tokens": ["2B", "4B", "8B"], "loss": [3.1, 3.0, 2.9]})
+        >>> [finding.code for finding in scaling.check_runs(runs)][:2]
+        ['few-runs', 'few-sizes']
+    """
 
     code: str  # stable, for programs: "edge-minimum"
     severity: Severity

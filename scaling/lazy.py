@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable
 from typing import Any
 
-# html and markdown (of blocks), plot (of blocks and axes), note (a line on stderr): bound by `scaling/__init__.py` for
-# those who stand below the renderers
+# html, markdown and text (of blocks), plot... (of blocks or a result, and axes), note (a line on stderr): bound by
+# `scaling/__init__.py` for those who stand below the renderers
 RENDERERS: dict[str, Callable[..., Any]] = {}
 
 
-def lazy_names(package: str, where: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package: `where` says for each public name the module, of the package, that defines it."""
+def lazy_names(package: str, init: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of a package whose names the stub beside its `__init__.py` lists.
+
+    A line of the stub, `from scaling.runs.load import load_runs as load_runs`, is what editors and type checkers read,
+    and there is no second list: https://scientific-python.org/specs/spec-0001. Ours reads lines, since lazy_loader,
+    which parses the stub, costs more than the rest of `import scaling`.
+    """
+    with open(init.removesuffix("c") + "i", encoding="utf-8") as stub:
+        where = {name: module for module, name in map(_imported, stub) if name}
 
     def load(name: str) -> Any:
         if name not in where:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = where[name]
-        full = module if module.startswith("scaling.") else f"{package}.{module}"
-        return getattr(importlib.import_module(full), name)
+        if where[name] == package:  # a package of it
+            return importlib.import_module(f"{package}.{name}")
+        return getattr(importlib.import_module(where[name]), name)
 
-    return load
+    def listed() -> list[str]:
+        own = vars(sys.modules[package])
+        return sorted({*where, *(name for name in own if name.startswith("__"))})
+
+    return load, listed, sorted(where)
+
+
+def _imported(line: str) -> tuple[str, str]:
+    """Module and name of a line of a stub, empty where it imports nothing."""
+    words = line.split()
+    return (words[1], words[3]) if words[:1] == ["from"] else ("", "")
 
 
 def lazy_call(module: str, name: str) -> Callable[..., Any]:

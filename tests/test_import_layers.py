@@ -20,10 +20,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": set(),
     "lazy": set(),
     "translation": set(),
+    "arguments": {"errors"},
     "files": {"errors"},
     "units": {"errors"},
     "findings": {"jsonable"},
-    "blocks": {"findings", "lazy", "translation"},
+    "blocks": {"arguments", "errors", "findings", "lazy", "translation"},
 }
 GROUND = set(MAY_IMPORT)
 MAY_IMPORT |= dict.fromkeys(("architecture", "runs", "laws"), GROUND)

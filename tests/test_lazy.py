@@ -19,10 +19,15 @@ def loaded_after(code: str, *modules: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_a_name_is_found_in_its_module_and_an_unknown_one_is_an_attribute_error() -> None:
-    load = lazy_names("scaling", {"format_flops": "units", "ScalingError": "scaling.errors"})
+def test_a_name_is_found_in_its_module_and_an_unknown_one_is_an_attribute_error(tmp_path: Path) -> None:
+    (tmp_path / "__init__.pyi").write_text(
+        "from scaling import plots as plots\nfrom scaling.units import format_flops as format_flops\n\nEXTRA: int\n"
+    )
+    load, listed, names = lazy_names("scaling", str(tmp_path / "__init__.py"))
+    assert names == ["format_flops", "plots"]
+    assert {*names, "__version__"} <= set(listed())
     assert load("format_flops") is scaling.units.format_flops
-    assert load("ScalingError") is scaling.ScalingError
+    assert load("plots") is scaling.plots
     with pytest.raises(AttributeError, match="module 'scaling' has no attribute 'absent'"):
         load("absent")
 
@@ -45,7 +50,8 @@ def test_the_terminal_does_without_the_other_renderers() -> None:
 
 
 def test_every_renderer_that_a_result_uses_is_bound() -> None:
-    assert set(RENDERERS) == {"html", "markdown", "note", "plot"}
+    of_blocks = {"html", "markdown", "note", "plot", "text"}
+    assert set(RENDERERS) == {*of_blocks, "plot_comparison", "plot_extrapolation"}
     assert RENDERERS["markdown"]([]) == "\n"
     assert "scaling-blocks" in RENDERERS["html"]([])
 

@@ -25,6 +25,7 @@ import math
 from typing import Literal, NamedTuple, get_args
 
 from scaling.accounting.params import (
+    HOW,
     count_params,
     embedding_projection_weights,
     head_weights,
@@ -34,7 +35,8 @@ from scaling.accounting.params import (
     stack_mlp_weights,
 )
 from scaling.architecture import Architecture
-from scaling.errors import UnknownNameError, UsageError
+from scaling.arguments import is_number, require_kind, require_known
+from scaling.errors import UsageError, shown
 
 Convention = Literal[
     "exact_causal", "palm", "kaplan", "six_n", "six_n_head", "deepseek",
@@ -86,8 +88,13 @@ def flops_per_token(
         FLOPs, exact for whole lengths as long as they stay under 2^53.
     Raises:
         UsageError: a length that is not > 0 or beyond the learned positions; a formula that does not cover the kind.
+    Example:
+        >>> import scaling
+        >>> gpt2 = scaling.find_preset("gpt2")
+        >>> round(scaling.flops_per_token(gpt2) / (6 * scaling.count_params(gpt2).total), 2)
+        1.07
     """
-    _check(phase, convention)
+    _check(architecture, phase, convention)
     if convention not in ("exact_causal", "palm", "kaplan"):
         context, _ = sequence_lengths(architecture, context_length, decoder_length)
         return _passes(phase) * _forward_by_formula(architecture, convention, context)
@@ -119,8 +126,8 @@ def count_flops(
         >>> f"{count_flops(find_preset('gpt3'), 300e9, convention='six_n'):.3g}"
         '3.14e+23'
     """
-    if not (math.isfinite(n_tokens) and n_tokens >= 0):
-        raise UsageError(f"n_tokens must be a number >= 0, got {n_tokens}.")
+    if not is_number(n_tokens) or not 0 <= n_tokens < math.inf:
+        raise UsageError(f"n_tokens must be a number >= 0, got {shown(n_tokens)}.")
     return n_tokens * flops_per_token(
         architecture,
         phase=phase,
@@ -168,7 +175,7 @@ def flop_parts(
         >>> round(parts.head / parts.total, 2)  # the share of the vocabulary
         0.27
     """
-    _check(phase, "exact_causal")
+    _check(architecture, phase, "exact_causal")
     a = architecture
     context, decoder = sequence_lengths(a, context_length, decoder_length)
     if a.kind == "encoder_decoder":
@@ -264,11 +271,10 @@ def _passes(phase: Phase) -> int:
     return TRAIN_PASSES if phase == "train" else 1
 
 
-def _check(phase: str, convention: str) -> None:
-    if phase not in PHASES:
-        raise UnknownNameError("phase", phase, PHASES)
-    if convention not in CONVENTIONS:
-        raise UnknownNameError("FLOP convention", convention, CONVENTIONS)
+def _check(architecture: Architecture, phase: str, convention: str) -> None:
+    require_kind("architecture", architecture, Architecture, HOW)
+    require_known("phase", phase, PHASES)
+    require_known("FLOP convention", convention, CONVENTIONS)
 
 
 # --- sequence lengths with their defaults, of FLOPs and of memory ---
@@ -289,8 +295,8 @@ def sequence_lengths(
     context = a.context_length if context_length is None else context_length
     decoder = context if decoder_length is None else decoder_length
     for name, length in (("context_length", context), ("decoder_length", decoder)):
-        if not (math.isfinite(length) and length >= 1):
-            raise UsageError(f"{name} must be a number >= 1, got {length}.")
+        if not is_number(length) or not 1 <= length < math.inf:
+            raise UsageError(f"{name} must be a number >= 1, got {shown(length)}.")
         if a.positions == "learned" and length > a.context_length:
             raise UsageError(
                 f"{name} {length:,g} is beyond the {a.context_length:,} learned positions; "
@@ -306,7 +312,7 @@ def whole_lengths(a: Architecture, context_length: int | None, decoder_length: i
         UsageError: also for a fraction.
     """
     for name, length in (("context_length", context_length), ("decoder_length", decoder_length)):
-        if length is not None and (isinstance(length, bool) or length != int(length)):
-            raise UsageError(f"{name} must be a whole number, got {length!r}.")
+        if length is not None and not (is_number(length) and math.isfinite(length) and length == int(length)):
+            raise UsageError(f"{name} must be a whole number, got {shown(length)}.")
     context, decoder = sequence_lengths(a, context_length, decoder_length)
     return int(context), int(decoder)

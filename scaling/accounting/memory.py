@@ -25,9 +25,10 @@ from typing import Literal, NamedTuple, get_args
 
 from scaling.accounting.activations import FLOAT32_BYTES, LayerBytes, Precision, Recomputation
 from scaling.accounting.flops import whole_lengths
-from scaling.accounting.params import ParamCounts, count_params
+from scaling.accounting.params import HOW, ParamCounts, count_params
 from scaling.architecture import Architecture
-from scaling.errors import UnknownNameError, UsageError
+from scaling.arguments import require_flags, require_kind, require_known, require_whole
+from scaling.errors import UsageError
 from scaling.jsonable import fields_of
 
 Strategy = Literal["ddp", "zero1", "zero2", "fsdp"]
@@ -118,9 +119,17 @@ def estimate_memory(
         UsageError: a count below 1, devices that do not divide, heads that cannot be split.
     Source: arXiv:1910.02054, arXiv:2205.05198. Ours differs: no dropout masks unless asked; gated and grouped-query
         layers; logits as torch's own cross-entropy holds them (three float32 copies).
+    Example:
+        >>> import scaling
+        >>> memory = scaling.estimate_memory(scaling.find_preset("gpt2"), batch_size=8)
+        >>> f"{memory.total_bytes / 1e9:.1f} GB, {memory.model_states_bytes / 1e9:.1f} of them states"
+        '11.3 GB, 2.0 of them states'
     """
-    recipe = _recipe(precision, strategy)
+    require_kind("architecture", architecture, Architecture, HOW)
+    require_flags(dropout=dropout)
+    require_whole(framework_bytes=framework_bytes)
     _check_choices(strategy=strategy, recomputation=recomputation, attention=attention, optimizer=optimizer)
+    recipe = _recipe(precision, strategy)
     _check_counts(batch_size=batch_size, n_devices=n_devices, tensor_parallel=tensor_parallel)
     context, decoder = whole_lengths(architecture, context_length, decoder_length)
     if n_devices % tensor_parallel:
@@ -298,8 +307,7 @@ def _share(count: int, replicas: int, split: bool) -> int:
 
 
 def _recipe(precision: str, strategy: str) -> Precision:
-    if precision not in PRECISIONS:
-        raise UnknownNameError("precision", precision, PRECISIONS)
+    require_known("precision", precision, PRECISIONS)
     recipe = PRECISIONS[precision]
     return recipe._replace(residual=recipe.activation) if strategy == "fsdp" else recipe
 
@@ -308,8 +316,7 @@ def _check_choices(**choices: str) -> None:
     known = {"strategy": STRATEGIES, "recomputation": RECOMPUTATIONS}
     known |= {"attention": get_args(Attention), "optimizer": get_args(Optimizer)}
     for name, value in choices.items():
-        if value not in known[name]:
-            raise UnknownNameError(name, value, known[name])
+        require_known(name, value, known[name])
 
 
 def _check_counts(**counts: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from scaling.architecture import Architecture
+from scaling.arguments import require_kind
 from scaling.blocks import Blocks, Table, Text
 from scaling.jsonable import fields_of
 from scaling.lazy import RENDERERS
@@ -127,6 +128,9 @@ class ParamCounts(NamedTuple):
         return html
 
 
+HOW = 'Take one by name, find_preset("gpt2"), or make one, Architecture(n_layers=...).'
+
+
 def count_params(architecture: Architecture) -> ParamCounts:
     """Count the parameters of `architecture` exactly, as a checkpoint holds them (shared weights once).
 
@@ -135,6 +139,7 @@ def count_params(architecture: Architecture) -> ParamCounts:
         >>> count_params(find_preset("gpt2")).total
         124439808
     """
+    require_kind("architecture", architecture, Architecture, HOW)
     a = architecture
     blocks = a.n_layers if a.share_stacks else a.n_layers + a.n_decoder_layers
     # the vectors u and v, shared by all layers (Dai et al. 2019, section 3.3)

@@ -30,6 +30,7 @@ from scaling.blocks import (
     Blocks,
     Code,
     Fields,
+    Record,
     Section,
     Shown,
     Table,
@@ -44,7 +45,7 @@ from scaling.translation import tr, tr_n
 from scaling.units import format_bytes, format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 LEAST_SHARE = 0.01  # of the parameters, for a kind to stand on the first screen
 PLAIN_STACK_ONLY: tuple[Convention, ...] = ("deepseek", "chinchilla", "chinchilla_head", "chinchilla_body")
@@ -103,6 +104,29 @@ class ModelCost(Shown):
         """The notes, for a reader."""
         return tuple(note(code="model-file", message=f"{text}.") for text in self.notes)
 
+    def records(self) -> list[Record]:
+        """One row: parameters, FLOPs a token and in training by convention, bytes of memory on one device."""
+        params = {f"n_params_{part}": n for part, n in self.params._asdict().items()}
+        per_token = {f"train_flops_per_token_{c}": by["train"] for c, by in self.flops_per_token.items()}
+        memory = {
+            f"training_memory_bytes_{row.strategy}_{row.recomputation}_{row.n_devices}": row.memory.total_bytes
+            for row in self.training
+        }
+        return [
+            {
+                "name": self.name,
+                "n_params": self.params.total,
+                "n_params_non_embedding": self.params.non_embedding,
+                "n_tokens": self.n_tokens,
+                "context_length": self.context_length,
+                **params,
+                **per_token,
+                **{f"train_flops_{c}": flops for c, flops in self.flops.items()},
+                **memory,
+                "inference_memory_bytes": self.inference.total_bytes,
+            }
+        ]
+
     def summary(self) -> Blocks:
         """The count in a line; of what, what it costs to train and to run; by section every number behind it."""
         batch = tr("batch {cost.batch_size:,} x {cost.context_length:,}", cost=self)
@@ -131,35 +155,6 @@ class ModelCost(Shown):
             *doubts_section(self.findings),
             *_next(self),
         )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row, the model: its sizes, parameters, FLOPs a token and bytes of one device, unrounded."""
-        import pandas as pd
-
-        per_token = {
-            f"{phase}_flops_per_token_{convention}": flops
-            for convention, by_phase in self.flops_per_token.items()
-            for phase, flops in by_phase.items()
-        }
-        in_training = {
-            f"training_{row.strategy}_{row.n_devices}_devices_{row.recomputation}_recomputation_bytes": (
-                row.memory.total_bytes
-            )
-            for row in self.training
-        }
-        row = {
-            "name": self.name,
-            **sizes_row(self.architecture, self.params),
-            "context_length": self.context_length,
-            "batch_size": self.batch_size,
-            "n_tokens": self.n_tokens,
-            **per_token,
-            **{f"train_flops_{convention}": flops for convention, flops in self.flops.items()},
-            **in_training,
-            "inference_bytes": self.inference.total_bytes,
-            "kv_cache_bytes": self.inference.kv_cache_bytes,
-        }
-        return pd.DataFrame([row])
 
 
 def sizes_row(a: Architecture, params: ParamCounts) -> dict[str, Any]:

@@ -45,8 +45,12 @@ def find_preset(name: str) -> Architecture:
 
     Raises:
         UnknownNameError: lists the near names.
+    Example:
+        >>> import scaling
+        >>> scaling.find_preset("GPT-2 XL").n_layers
+        48
     """
-    for known, row in _rows().items():
+    for known, row in _rows().items() if isinstance(name, str) else ():
         if _fold(name) in map(_fold, (known, *filter(None, row["aliases"].split(";")))):
             return _preset(known)
     raise UnknownNameError("preset", name, PRESETS)

@@ -42,6 +42,7 @@ from scaling.architecture.fields import (
     positive,
     whole,
 )
+from scaling.arguments import require_kind, require_known
 from scaling.errors import UnknownNameError, UsageError
 
 _OF_A_MIXTURE = (
@@ -89,6 +90,11 @@ class Architecture:
             router too.
     Raises:
         UsageError: sizes that cannot be built, each with the rule.
+    Example:
+        >>> import scaling
+        >>> small = scaling.Architecture(n_layers=2, d_model=128, n_heads=4, vocab_size=4096, context_length=256)
+        >>> scaling.count_params(small).total
+        953856
     """
 
     kind: Kind = "decoder"
@@ -197,8 +203,7 @@ class Architecture:
 
     def _check_types(self) -> None:
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UnknownNameError(name, str(getattr(self, name)), choices)
+            require_known(name, getattr(self, name), choices)
         for name, kind in _TYPES.items():
             value = getattr(self, name)
             if kind == "int":
@@ -283,6 +288,13 @@ class Architecture:
         """Whether the first state is pooled, on its own or for the nsp head."""
         return "pooler" in self.heads or "nsp" in self.heads
 
+    def __repr__(self) -> str:
+        """The sizes that were given; those that follow from them, or have their usual value, are left out."""
+        usual = {f.name: f.default for f in dataclasses.fields(self)} | self._defaults()
+        told = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        sizes = ", ".join(f"{name}={value!r}" for name, value in told.items() if value != usual[name])
+        return f"Architecture({sizes})"
+
     def replace(self, **changes: Any) -> Architecture:
         """A variant. Sizes that had their default (d_head, d_ff, n_kv_heads, ...) follow the change.
 
@@ -320,6 +332,7 @@ class Architecture:
             UnknownNameError: a name that is no field.
             UsageError: a required field is missing, or a value cannot be built.
         """
+        require_kind("values", values, Mapping, "Give the fields by name, as to_dict() does.")
         _check_names(values)
         required = [
             f.name

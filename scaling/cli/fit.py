@@ -254,7 +254,7 @@ class TableFit:
 
     def to_frame(self) -> DataFrame:
         """A row a coefficient and exponent, named."""
-        return self.fit.to_frame().rename_axis("name").reset_index()
+        return self.fit.to_frame().reset_index()
 
     def blocks(
         self,

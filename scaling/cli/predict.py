@@ -53,5 +53,5 @@ def predict(options: TableOptions, law_name: str, output: Output) -> None:
         output,
         lambda: summarise_prediction(result, law, runs, name=law_name, doubts=doubts),
         payload,
-        lambda: result.to_frame(runs),
+        result.to_frame,
     )

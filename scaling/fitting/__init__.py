@@ -9,3 +9,7 @@ beside them  a line in log-log; laws compared; hold-out extrapolation; predicted
 Use which when: curves → envelope; a few sizes at each of several budgets → isoflop and parametric, and compare; runs
 anywhere else in (N, D) → parametric; repeated data or further inputs → generic.
 """
+
+from scaling.lazy import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)

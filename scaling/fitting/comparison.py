@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.blocks import Blocks, Shown, Table, Text
-from scaling.errors import DataError, FitError, UsageError
+from scaling.arguments import is_number, is_one_of, require_flags, require_lists_of_texts, require_whole
+from scaling.blocks import Blocks, Record, Shown, Table, Text
+from scaling.errors import DataError, FitError, UsageError, shown
 from scaling.fitting.digits import signed_percent
 from scaling.fitting.extrapolation import evaluate_cut
 from scaling.fitting.named_fit import (
@@ -28,10 +29,14 @@ from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.sections import refusals
 from scaling.jsonable import fields_of
 from scaling.laws.base import Law
+from scaling.lazy import RENDERERS
 from scaling.progress import tracked
 from scaling.runs import Runs, assign_budgets
 from scaling.translation import tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 DEFAULT_LAWS = ("chinchilla", "kaplan_floor", "over_training")
 CHINCHILLA_OBJECTIVES = ("huber", "hoffmann", "log_least_squares", "least_squares")
@@ -69,7 +74,14 @@ class LawRow:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LawComparison(Shown):
-    """Rows in the order of their hold-out error, best first."""
+    """Rows in the order of their hold-out error, best first.
+
+    Example:
+        >>> import scaling
+        >>> compared = scaling.compare_laws(scaling.example_runs(), ["chinchilla"], objectives=["huber", "hoffmann"])
+        >>> [round(a, 2) for a in compared.spread("params_exponent")]
+        [0.51, 0.52]
+    """
 
     rows: tuple[LawRow, ...]
     refused: tuple[tuple[str, str, str], ...]  # law, objective, why
@@ -85,8 +97,10 @@ class LawComparison(Shown):
         Raises:
             UsageError: another name, or no law has this quantity.
         """
-        if quantity not in _SPREAD:
-            raise UsageError(f"a spread is of params_exponent, n_params, n_tokens or loss; got {quantity!r}.")
+        if not is_one_of(quantity, _SPREAD):
+            raise UsageError(
+                f"a spread is of params_exponent, n_params, n_tokens or loss; got {shown(quantity)}."
+            )
         values = [v for r in self.rows if (v := getattr(r, quantity)) is not None]
         if not values:
             raise UsageError(f"none of the compared laws has {quantity}.")
@@ -119,6 +133,17 @@ class LawComparison(Shown):
                 low, high = (form(end) for end in self.spread(name))
                 told.append(tr("{letter} {low} to {high}", letter=letter, low=low, high=high))
         return ", ".join(told)
+
+    def records(self) -> list[Record]:
+        """A row a law and objective, best hold-out error first; N*, D* and loss at `target_flops`."""
+        names = [f.name for f in fields(LawRow) if f.name != "fitted"]
+        at = {"target_flops": self.target_flops}
+        return [{**{name: getattr(row, name) for name in names}, **at} for row in self.rows]
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """N* under each law and objective: `scaling.plots.plot_comparison`."""
+        axes: Axes = RENDERERS["plot_comparison"](self, ax=ax)
+        return axes
 
     def summary(self) -> Blocks:
         least = min((r.aicc for r in self.rows if r.aicc is not None), default=0.0)
@@ -216,14 +241,23 @@ def compare_laws(
     Raises:
         FitError: no law can be fitted; the message gives the first reason.
         UsageError: an unknown law, a share outside (0, 1), a target that is not positive.
+    Example:
+        >>> import scaling
+        >>> compared = scaling.compare_laws(scaling.example_runs(), ["chinchilla"], objectives=["huber"])
+        >>> [(row.law, round(row.n_params / 1e9, 1)) for row in compared.rows]
+        [('chinchilla', 4.9)]
     """
     what = "a comparison of laws (--compare-laws)"
     runs = ordered_by_flops(runs, "compare_laws", what, every_row=every_row)
-    if not 0 < held_out_share < 1:
-        raise UsageError(f"the held-out share lies between 0 and 1; got {held_out_share!r}.")
-    target = TARGET_FACTOR * float(runs.flops.max()) if target_flops is None else float(target_flops)
-    if not 0 < target < math.inf:
-        raise UsageError(f"the target is a positive number of FLOPs; got {target_flops!r}.")
+    if not is_number(held_out_share) or not 0 < held_out_share < 1:
+        raise UsageError(f"the held-out share lies between 0 and 1; got {shown(held_out_share)}.")
+    target = TARGET_FACTOR * float(runs.flops.max()) if target_flops is None else target_flops
+    if not is_number(target) or not 0 < target < math.inf:
+        raise UsageError(f"the target is a positive number of FLOPs; got {shown(target_flops)}.")
+    require_lists_of_texts(laws=laws)
+    require_lists_of_texts(or_none=True, objectives=objectives)
+    require_whole(seed=seed)
+    require_flags(every_row=every_row)
     cut = _cut(runs, held_out_share)
     rows, refused = [], []
     for law in tracked(laws, tr("laws")):

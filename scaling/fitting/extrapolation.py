@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.blocks import Blocks, Shown, Table, Text
-from scaling.errors import FitError, UsageError
+from scaling.arguments import is_number, require_flags, require_kind, require_level, require_whole
+from scaling.blocks import Blocks, Record, Shown, Table, Text
+from scaling.errors import FitError, UsageError, shown
 from scaling.fitting.digits import signed_percent
 from scaling.fitting.named_fit import (
     FitSettings,
@@ -29,10 +30,14 @@ from scaling.fitting.named_fit import (
 from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.sections import refusals
 from scaling.jsonable import fields_of
+from scaling.lazy import RENDERERS
 from scaling.progress import tracked
 from scaling.runs import Runs, assign_budgets
 from scaling.translation import counted, tr
 from scaling.units import format_flops, format_percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
@@ -66,7 +71,14 @@ class CutOff:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Extrapolation(Shown):
-    """Cut-offs in rising order, the last one a fit of every run (nothing held out)."""
+    """Cut-offs in rising order, the last one a fit of every run (nothing held out).
+
+    Example:
+        >>> import scaling
+        >>> held_out = scaling.evaluate_extrapolation(scaling.example_runs(), cuts=[5e19], intervals=False)
+        >>> held_out.to_frame()[["n_fitted", "n_held_out"]].values.tolist()
+        [[36, 18], [54, 0]]
+    """
 
     law: str
     objective: str
@@ -112,6 +124,16 @@ class Extrapolation(Shown):
         if len(inside) == 1:
             return said + tr("; {share} lie in their {level} interval", share=least, level=level)
         return said + tr("; at least {share} lie in their {level} interval", share=least, level=level)
+
+    def records(self) -> list[Record]:
+        """A row a cut-off, the last one a fit of every run; errors are predicted / observed - 1."""
+        names = [f.name for f in fields(CutOff) if f.name not in ("held_out", "error")]
+        return [{name: getattr(cut, name) for name in names} for cut in (*self.cut_offs, self.all_runs)]
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """The errors over the cut-offs: `scaling.plots.plot_extrapolation`."""
+        axes: Axes = RENDERERS["plot_extrapolation"](self, ax=ax)
+        return axes
 
     def summary(self) -> Blocks:
         inside = tr("in {level:g} % int.", level=100 * self.level)
@@ -177,13 +199,28 @@ def evaluate_extrapolation(
     Raises:
         FitError: no cut-off leaves enough runs to fit and one to predict.
         UsageError: a cut-off that is not a positive number, or an unknown law or objective.
+    Example:
+        >>> import scaling
+        >>> held_out = scaling.evaluate_extrapolation(scaling.example_runs(), cuts=[5e19], intervals=False)
+        >>> f"{held_out.cut_offs[0].mean_absolute_error:.2%}"
+        '0.43%'
     """
     what = "a hold-out (--holdout-above)"
     runs = ordered_by_flops(runs, "evaluate_extrapolation", what, every_row=every_row)
-    chosen = _default_cuts(runs) if cuts is None else sorted(float(c) for c in cuts)
-    bad = [c for c in chosen if not (0 < c < math.inf)]
+    require_kind(
+        "cuts",
+        () if cuts is None else cuts,
+        (list, tuple, np.ndarray),
+        "Give cut-offs in FLOPs: [1e20, 1e21].",
+    )
+    chosen = _default_cuts(runs) if cuts is None else list(cuts)
+    bad = [c for c in chosen if not is_number(c) or not (0 < c < math.inf)]
     if bad:
-        raise UsageError(f"a cut-off is a positive number of FLOPs; got {bad[0]:g}.")
+        raise UsageError(f"a cut-off is a positive number of FLOPs; got {shown(bad[0])}.")
+    chosen = sorted(float(c) for c in chosen)
+    require_level(level)
+    require_whole(seed=seed)
+    require_flags(intervals=intervals, every_row=every_row)
     settings = FitSettings(
         law=law,
         objective=objective,
@@ -191,7 +228,7 @@ def evaluate_extrapolation(
         intervals=intervals,
         level=level,
         seed=seed,
-        fixed=fixed or {},
+        fixed={} if fixed is None else fixed,
     )
     found = (evaluate_cut(runs, cut, settings) for cut in tracked(chosen, tr("hold-outs")))
     results = tuple(

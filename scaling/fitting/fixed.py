@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from scaling.arguments import is_one_of, require_kind
 from scaling.errors import UnknownNameError, UsageError
 from scaling.findings import Finding
 from scaling.laws.base import LawFamily
@@ -21,10 +22,12 @@ def check_fixed(family: LawFamily, fixed: Mapping[str, float] | None, runs: Runs
         UsageError: a name the family does not have, a value outside its range, a floor above a loss, or nothing left
             to fit.
     """
-    held = dict(fixed or {})
+    given = {} if fixed is None else fixed
+    require_kind("fixed", given, Mapping, 'Name what to hold: {"E": 1.6}.')
+    held = dict(given)
     known = {c.name: c for c in family.coefficients}
     for name, value in held.items():
-        if name not in known:
+        if not is_one_of(name, known):
             raise UnknownNameError(f"coefficient of the {family.name} law", str(name), known)
         low, high = known[name].low, known[name].high
         if isinstance(value, bool) or not (isinstance(value, (int, float)) and low <= value <= high):

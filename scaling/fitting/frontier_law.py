@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from scaling.blocks import Blocks, Fields, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import FitError, UsageError
+from scaling.errors import FitError
 from scaling.findings import Finding
 from scaling.fitting.digits import ends, power
 from scaling.fitting.one_dimension import minimum_between
 from scaling.fitting.power_law import PowerLawFit, half_width_factor
-from scaling.fitting.results import Estimate, FitMethod, Interval
+from scaling.fitting.results import Estimate, FitMethod, Interval, check_asked
 from scaling.fitting.summary import FitFace, growth
 from scaling.jsonable import fields_of
 from scaling.laws.base import SAME_FLOPS, Allocation, OptimumBand, Provenance, Uncertainty
@@ -141,10 +141,7 @@ class LinesFace(FitFace):
             UsageError: another quantity, or a budget that is not a positive number.
             FitError: too few minima gave a frontier of losses.
         """
-        if quantity not in ("n_params", "n_tokens", "loss"):
-            raise UsageError(f"a budget gives n_params, n_tokens or loss; got {quantity!r}.")
-        if not 0 < flops < math.inf:
-            raise UsageError(f"{quantity} needs flops, positive and finite; got flops={flops}.")
+        check_asked(quantity, flops)
         own, frontier = self._to_6nd.own(flops), self.loss_frontier
         if quantity != "loss":
             return (self.params_line if quantity == "n_params" else self.tokens_line).estimate(own)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.errors import DataError, LawError, UsageError
+from scaling.arguments import is_one_of
+from scaling.errors import DataError, LawError, UsageError, shown
 from scaling.fitting.generic.result import LawFit
 from scaling.fitting.power_law import half_width_factor
 from scaling.fitting.prediction import predicted_loss, read_inputs
@@ -48,9 +49,9 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> ParametricFit | LawFit:
         UsageError: an unknown law or objective, or an objective that only chinchilla has.
     """
     objective, delta = settings.objective, settings.huber_delta
-    if objective == "hoffmann":
+    if is_one_of(objective, ("hoffmann",)):
         objective, delta = "huber", HOFFMANN_DELTA
-    if settings.law == "chinchilla":
+    if is_one_of(settings.law, ("chinchilla",)):
         from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
 
         fit = fit_parametric(
@@ -64,10 +65,10 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> ParametricFit | LawFit:
             fixed=settings.fixed,
         )
         return with_uncertainty(fit, seed=settings.seed) if settings.law_carries_draws else fit
-    if delta is not None or objective not in ("huber", "log_least_squares"):
+    if delta is not None or not is_one_of(objective, ("huber", "log_least_squares")):
         raise UsageError(
-            f"the {settings.law} law is fitted by huber or log_least_squares; got {settings.objective!r}, which only "
-            "the chinchilla law takes."
+            f"the {shown(settings.law)} law is fitted by huber or log_least_squares; got "
+            f"{shown(settings.objective)}, which only the chinchilla law takes."
         )
     from scaling.fitting.generic.fit import fit_law
 

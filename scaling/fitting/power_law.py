@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
+from scaling.arguments import is_one_of, require_level
 from scaling.errors import FitError, UsageError
 from scaling.fitting.results import Estimate, Interval
 from scaling.jsonable import fields_of
@@ -167,7 +168,7 @@ def fit_power_law(
         >>> round(fit.exponent.value, 2)
         0.5
     """
-    if method not in METHODS:
+    if not is_one_of(method, METHODS):
         raise UsageError(f"a power law is fitted by {', '.join(METHODS)}; got {method!r}.")
     if (weights is None) == (method == "wls"):
         raise UsageError(f"weights go with method='wls' and with no other; got method={method!r}.")
@@ -191,8 +192,7 @@ def power_law_from_line(
     line: Line, ln_x: Array, level: float, method: Method = "ols", covariance: Covariance = "classical"
 ) -> PowerLawFit:
     """The power law of a fitted line of ln y on ln x."""
-    if not 0 < level < 1:
-        raise UsageError(f"the level of an interval lies between 0 and 1; got {level!r}.")
+    require_level(level)
     if abs(line.intercept) > LARGEST_LN:
         raise FitError(
             f"the line has slope {line.slope:.3g} over x from {math.exp(ln_x.min()):.3g} to {math.exp(ln_x.max()):.3g} "

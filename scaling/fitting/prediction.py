@@ -19,6 +19,7 @@ from scaling.blocks import (
     Blocks,
     Code,
     Fields,
+    Record,
     Section,
     Shown,
     Table,
@@ -29,6 +30,7 @@ from scaling.blocks import (
 from scaling.errors import LawError, UsageError
 from scaling.findings import Finding, warning
 from scaling.laws.base import Law, LawFamily
+from scaling.reference.published import LawLike, resolve_law
 from scaling.runs import Runs
 from scaling.runs.checks import quantities_read
 from scaling.runs.table import QUANTITIES, require_runs
@@ -36,7 +38,7 @@ from scaling.translation import counted, tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 Array = NDArray[np.float64]
 FIRST_ROWS, SHOWN_ROWS = 5, 20  # of a first screen, and of all that a terminal shows
@@ -47,7 +49,14 @@ CHUNK = 4096  # rows at a time: draws x rows stay under 20 MB
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction(Shown):
-    """One row a run: predicted loss, interval for the law there, and for a new run there. Ends may be infinite."""
+    """One row a run: predicted loss, interval for the law there, and for a new run there. Ends may be infinite.
+
+    Example:
+        >>> import scaling
+        >>> predicted = scaling.predict_runs("besiroglu", scaling.example_runs())
+        >>> predicted.to_frame()[["predicted_loss", "run_low", "run_high"]].round(2).values[0].tolist()
+        [3.69, 3.62, 3.75]
+    """
 
     loss: Array
     confidence: Array | None  # (n, 2)
@@ -55,6 +64,7 @@ class Prediction(Shown):
     level: float
     method: str
     observed: Array  # NaN = not trained yet
+    runs: Runs | None = None  # what was predicted, where a table was
 
     @property
     def error_fraction(self) -> Array:
@@ -78,6 +88,20 @@ class Prediction(Shown):
             "inside_interval_fraction": inside,
             "level": self.level,
         }
+
+    def records(self) -> list[Record]:
+        """A row a run: its sizes, loss (NaN: not trained yet), predicted_loss, both intervals, error_fraction."""
+        columns: dict[str, Any] = {}
+        if self.runs is not None:
+            sizes = [name for name in QUANTITIES if name not in self.runs.absent]
+            columns = {"run_id": self.runs.run_id, **{name: getattr(self.runs, name) for name in sizes}}
+        columns |= {"loss": self.observed, "predicted_loss": self.loss}
+        for name, band in (("law", self.confidence), ("run", self.prediction)):
+            if band is not None:
+                columns |= {f"{name}_low": band[:, 0], f"{name}_high": band[:, 1]}
+        columns["error_fraction"] = self.error_fraction
+        plain = {name: np.asarray(values).tolist() for name, values in columns.items()}
+        return [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
 
     def summary(self) -> Blocks:
         rows = [(tr("covered"), self.covered()), (tr("interval"), self.interval_of())]
@@ -124,20 +148,6 @@ class Prediction(Shown):
                 where=where,
             )
         return tr("for one new run: the law's own ({where}), and the scatter of a run", where=where)
-
-    def to_frame(self, runs: Runs | None = None) -> pd.DataFrame:
-        """A row a run: observed and predicted loss, both intervals, the error; with `runs` what each run is."""
-        import pandas as pd
-
-        columns: dict[str, Any] = {"observed_loss": self.observed, "predicted_loss": self.loss}
-        for name, band in (("interval", self.confidence), ("prediction_interval", self.prediction)):
-            ends = np.full((len(self.loss), 2), np.nan) if band is None else band
-            columns |= {f"{name}_low": ends[:, 0], f"{name}_high": ends[:, 1]}
-        columns["error_fraction"] = self.error_fraction
-        if runs is None:
-            return pd.DataFrame(columns)
-        known = {name: getattr(runs, name) for name in QUANTITIES if name not in runs.absent}
-        return pd.DataFrame({"run_id": list(runs.run_id), **known, **columns})
 
     def rows(self, runs: Runs) -> list[dict[str, Any]]:
         """A run each as JSON: what it is, its loss (NaN: not trained yet) and what the law says of it."""
@@ -255,18 +265,28 @@ def prediction_doubts(law: Law, runs: Runs) -> list[Finding]:
     return found
 
 
-def predict_runs(law: Law, runs: Runs) -> Prediction:
+def predict_runs(law: LawLike, runs: Runs) -> Prediction:
     """Loss of every run under `law`, with bands from its draws of the coefficients.
 
     Runs without a loss (`load_runs(..., planned=True)`) are predicted like the others. The confidence band is
     percentiles of the draws; the prediction band adds the scatter of one run about the law (`uncertainty.residual_sd`).
     A law without draws gives no bands: nobody published how sure it is.
 
+    Args:
+        law: a published name, a fit, its file, or a law.
+    Returns:
+        Prediction with a row a run, in the order of the table; `loss` (n_runs,), in the law's unit.
     Raises:
         LawError: the law needs a column the table lacks (unique tokens), or knows only the compute-optimal split.
         DataError: the table lacks n_params, n_tokens or flops that the law reads.
+    Example:
+        >>> from scaling.runs import load_runs
+        >>> runs = load_runs({"params": ["1B", "7B"], "tokens": ["20B", "140B"], "loss": [2.6, 2.2]})
+        >>> predict_runs("besiroglu", runs).loss.round(2).tolist()
+        [2.53, 2.17]
     """
     require_runs(runs, "predict_runs")
+    law = resolve_law(law)
     columns = runs.columns()
     wanted = [i.name for i in law.family.inputs]
     runs.require(wanted, f"the {law.family.name} law")
@@ -285,7 +305,13 @@ def predict_runs(law: Law, runs: Runs) -> Prediction:
     known = law.uncertainty
     if known is None or not known.draws:
         return Prediction(
-            loss=loss, confidence=None, prediction=None, level=0.95, method="none", observed=runs.loss
+            loss=loss,
+            confidence=None,
+            prediction=None,
+            level=0.95,
+            method="none",
+            observed=runs.loss,
+            runs=runs,
         )
     confidence = loss_band(law, read_inputs(law.family, runs))
     assert confidence is not None
@@ -302,6 +328,7 @@ def predict_runs(law: Law, runs: Runs) -> Prediction:
         level=known.level,
         method=known.draws_method,
         observed=runs.loss,
+        runs=runs,
     )
 
 

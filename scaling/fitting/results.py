@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
+from scaling.arguments import is_number, is_one_of
 from scaling.blocks import Blocks
+from scaling.errors import UsageError, shown
 from scaling.findings import Finding
 from scaling.jsonable import fields_of, jsonable
 from scaling.laws.base import Law, Provenance
@@ -15,6 +17,7 @@ from scaling.laws.io import law_to_dict
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from scaling.runs import Runs
@@ -24,7 +27,14 @@ FitMethod: TypeAlias = Literal["envelope", "isoflop", "parametric", "law"]
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """Ends of an interval at `level`. An end may be infinite: the data then do not bound the value on that side."""
+    """Ends of an interval at `level`. An end may be infinite: the data then do not bound the value on that side.
+
+    Example:
+        >>> import scaling
+        >>> a = scaling.fit_isoflop(scaling.example_runs()).params_exponent.interval
+        >>> round(a.low, 2), round(a.high, 2), a.contains(0.5)
+        (0.46, 0.55, True)
+    """
 
     low: float
     high: float
@@ -32,8 +42,9 @@ class Interval:
     method: str  # "profile, HC2 threshold"
 
     def __post_init__(self) -> None:
-        if math.isnan(self.low) or math.isnan(self.high) or self.low > self.high:
-            raise ValueError(f"an interval needs low <= high, got {self.low} to {self.high}")
+        numbers = is_number(self.low) and is_number(self.high)
+        if not numbers or not self.low <= self.high:
+            raise UsageError(f"an interval needs low <= high, got {shown(self.low)} to {shown(self.high)}.")
 
     @property
     def bounded(self) -> bool:
@@ -54,11 +65,23 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A fitted value with its standard error and interval, where there is one."""
+    """A fitted value with its standard error and interval, where there is one.
+
+    Example:
+        >>> import scaling
+        >>> a = scaling.fit_isoflop(scaling.example_runs()).params_exponent
+        >>> round(a.value, 3), round(a.standard_error, 3)
+        (0.508, 0.017)
+    """
 
     value: float
     standard_error: float | None = None
     interval: Interval | None = None
+
+    def record(self) -> dict[str, float | None]:
+        """Its columns in a table: value, standard_error, low, high; an end that nothing bounds is infinite."""
+        ends = (-math.inf, math.inf) if self.interval is None else (self.interval.low, self.interval.high)
+        return {"value": self.value, "standard_error": self.standard_error, "low": ends[0], "high": ends[1]}
 
     def to_dict(self) -> dict[str, Any]:
         return fields_of(self)
@@ -81,6 +104,11 @@ class Fit(Protocol):
 
     approach: 1, 2 or 3 of Hoffmann et al. 2022; method: the same by the name that `scaling fit --method` and the JSON
     use; "law" is Approach 3 with another family than Chinchilla's. Fits are frozen dataclasses: `replace` varies one.
+    Example:
+        >>> import scaling
+        >>> fits = [scaling.fit_isoflop(scaling.example_runs()), scaling.fit_parametric(scaling.example_runs())]
+        >>> [(fit.approach, round(fit.params_exponent.value, 2)) for fit in fits]
+        [(2, 0.51), (3, 0.51)]
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -152,11 +180,25 @@ class Fit(Protocol):
     def summary(self) -> Blocks:
         """What the fit says, answer first."""
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row a coefficient and exponent: quantity, value, standard_error, low, high, level."""
+
     def to_frame(self) -> pd.DataFrame:
-        """A row a coefficient and exponent: value, standard_error, low, high."""
+        """The records as a pandas DataFrame."""
+
+    def plot(self, *, ax: Axes | None = None) -> Axes:
+        """Draw N*(C) with its interval; `scaling.plots` has the other figures."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `scaling fit --json`: stable names, unrounded values, null for infinite."""
+
+
+def check_asked(quantity: str, flops: float) -> None:
+    """Raise UsageError unless it is a quantity of a compute-optimal model, at a budget."""
+    if not is_one_of(quantity, ("n_params", "n_tokens", "loss")):
+        raise UsageError(f"a budget gives n_params, n_tokens or loss; got {shown(quantity)}.")
+    if not is_number(flops) or not 0 < flops < math.inf:
+        raise UsageError(f"{quantity} needs flops, positive and finite; got flops={shown(flops)}.")
 
 
 def provenance_of(

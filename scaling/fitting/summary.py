@@ -6,7 +6,6 @@ for any of them; `summarise_fit` adds what only the reader of a table knows: the
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from scaling.blocks import (
     Code,
     Fields,
     Figure,
+    Record,
     Section,
     Shown,
     Table,
@@ -31,7 +31,7 @@ from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, LawError
 from scaling.findings import Finding
 from scaling.fitting.digits import brief, brief_count, brief_loss, rounded
-from scaling.fitting.results import Estimate, Fit, Interval
+from scaling.fitting.results import Estimate, Fit
 from scaling.fitting.sections import BEYOND, largest_budget, percent
 from scaling.runs.checks import quantities_read
 from scaling.translation import counted, tr
@@ -73,21 +73,19 @@ class FitFace(Shown):
         sections = (*self.sections(), *doubts_section(self.findings))
         return (*_first_screen(self), *drawn, *first_doubts(self.findings), *sections)
 
-    def to_frame(self: Fit) -> pd.DataFrame:
-        """A row a coefficient and exponent: value, standard_error, low, high."""
-        import pandas as pd
+    def brief(self: Fit) -> Blocks:
+        """The law and how sure it is; the figure of a summary asks for forty intervals."""
+        return (*_first_screen(self), *first_doubts(self.findings))
 
+    def records(self: Fit) -> list[Record]:
+        """A row a coefficient and exponent: quantity, value, standard_error, low, high, level."""
         exponents = {"params_exponent": self.params_exponent, "tokens_exponent": self.tokens_exponent}
         known = {name: e for name, e in {**self.estimates, **exponents}.items() if e is not None}
-        nothing = Interval(low=-math.inf, high=math.inf, level=self.level, method="none")
-        ends = {name: e.interval or nothing for name, e in known.items()}
-        columns = {
-            "value": {name: e.value for name, e in known.items()},
-            "standard_error": {name: e.standard_error for name, e in known.items()},
-            "low": {name: interval.low for name, interval in ends.items()},
-            "high": {name: interval.high for name, interval in ends.items()},
-        }
-        return pd.DataFrame(columns, index=list(known), dtype=float)
+        return [{"quantity": name, **e.record(), "level": self.level} for name, e in known.items()]
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a coefficient and exponent, by its name: value, standard_error, low, high, level."""
+        return super().to_frame().set_index("quantity").astype(float)
 
 
 class Check(Protocol):

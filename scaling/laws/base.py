@@ -19,14 +19,17 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import LawError
+from scaling.errors import LawError, shown
+from scaling.laws.face import LawFace
 from scaling.laws.form import (
     batched,
     checked_exp,
     named_gradient,
     refuse_unknown_inputs,
     require_coefficients,
+    require_number,
     require_positive,
+    require_positive_numbers,
 )
 from scaling.laws.search import LOG_LARGEST, LOG_SMALLEST, SCAN_STEP, falling_root, minimise_scanned
 
@@ -191,7 +194,14 @@ class Uncertainty(NamedTuple):
 
 
 class Allocation(NamedTuple):
-    """A compute-optimal split: real numbers, not rounded. `loss` is None where the law knows only the split."""
+    """A compute-optimal split: real numbers, not rounded. `loss` is None where the law knows only the split.
+
+    Example:
+        >>> import scaling
+        >>> best = scaling.allocate_compute("besiroglu", 1e21)
+        >>> f"{best.n_params:.3g} parameters on {best.n_tokens:.3g} tokens, loss {best.loss:.3f}"
+        '2.79e+09 parameters on 5.97e+10 tokens, loss 2.304'
+    """
 
     flops: float
     n_params: float
@@ -200,8 +210,15 @@ class Allocation(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Law:
-    """Base of every law. Subclasses add their coefficients as fields and a class attribute `family`."""
+class Law(LawFace):
+    """Base of every law. Subclasses add their coefficients as fields and a class attribute `family`.
+
+    Example:
+        >>> import scaling
+        >>> law = scaling.find_law("hoffmann")
+        >>> round(law.loss(70e9, 1.4e12), 3), f"{law.tokens_for_loss(7e9, 2.0):.3g}"
+        (1.921, '2.51e+12')
+    """
 
     family: ClassVar[LawFamily]
     # the coefficients in family order: a search asks for them a hundred times
@@ -220,7 +237,10 @@ class Law:
 
     def with_coefficients(self, values: tuple[float, ...] | list[float]) -> Law:
         """The same law at other coefficient values (family order), without uncertainty: one bootstrap draw."""
-        named = dict(zip(self.family.names, values, strict=True))
+        names = self.family.names
+        if not isinstance(values, (tuple, list)) or len(values) != len(names):
+            raise LawError(f"a {self.family.name} law has {len(names)} coefficients, got {shown(values)}.")
+        named = dict(zip(names, values, strict=True))
         return self.family.make(**named, provenance=self.provenance)
 
     def loss(self, n_params: Any, n_tokens: Any, **inputs: Any) -> Any:
@@ -236,15 +256,22 @@ class Law:
         """Exact derivative of the loss with respect to each coefficient, by name."""
         if self.family.gradient is None:
             raise NotImplementedError
+        like = self.loss(n_params, n_tokens, **inputs)  # which checks
         values = self.family.gradient(n_params, n_tokens, *type(self).values_of(self))
-        return named_gradient(self.family.names, values, like=self.loss(n_params, n_tokens, **inputs))
+        return named_gradient(self.family.names, values, like=like)
 
     def predict(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Every output of the family at named inputs, floats or (M,) arrays in, the same out. Needs NumPy."""
         import numpy as np
 
+        names = [i.name for i in self.family.inputs]
+        if not isinstance(inputs, Mapping) or not set(names) <= set(inputs):
+            raise LawError(f"a {self.family.name} law reads {', '.join(names)} by name, got {shown(inputs)}.")
         theta = np.array([[np.nan if v is None else v for v in self.coefficients.values()]])
-        columns = np.broadcast_arrays(*[np.asarray(inputs[i.name], dtype=float) for i in self.family.inputs])
+        try:
+            columns = np.broadcast_arrays(*[np.asarray(inputs[name], dtype=float) for name in names])
+        except (TypeError, ValueError) as error:
+            raise LawError(f"{', '.join(names)} must be numbers or arrays of one length: {error}.") from error
         x = {i.name: column.ravel() for i, column in zip(self.family.inputs, columns, strict=True)}
         out = self.family.predict(theta, x)[0]
         shaped = [out[:, k].reshape(columns[0].shape) for k in range(len(self.family.outputs))]
@@ -261,7 +288,7 @@ class Law:
         Raises:
             LawError: the loss keeps falling towards an end of the range: no interior optimum.
         """
-        require_positive(flops=flops)
+        require_positive_numbers(flops=flops)
         log_product = math.log(flops / FLOPS_PER_PARAM_TOKEN)
 
         def loss_at(log_n: float) -> float:
@@ -294,13 +321,13 @@ class Law:
 
     def tokens_for_loss(self, n_params: float, loss: float, **inputs: Any) -> float:
         """Tokens with which a model of `n_params` reaches `loss`."""
-        require_positive(n_params=n_params)
+        require_positive_numbers(n_params=n_params)
         what = f"a loss of {loss:g} with {n_params:.3g} parameters{_said(inputs)}"
         return self._size_for_loss(lambda size: self.loss(n_params, size, **inputs), loss, what)
 
     def params_for_loss(self, n_tokens: float, loss: float, **inputs: Any) -> float:
         """The smallest model that reaches `loss` on `n_tokens`."""
-        require_positive(n_tokens=n_tokens)
+        require_positive_numbers(n_tokens=n_tokens)
         what = f"a loss of {loss:g} on {n_tokens:.3g} tokens{_said(inputs)}"
         return self._size_for_loss(lambda size: self.loss(size, n_tokens, **inputs), loss, what)
 
@@ -316,7 +343,7 @@ class Law:
     def _check(self, unknown: Mapping[str, Any], **quantities: Any) -> None:
         """Refuse inputs that the law does not read, and quantities that are not positive."""
         refuse_unknown_inputs(self.family.name, unknown)
-        require_positive(**quantities)
+        require_positive_numbers(**quantities)
 
     def _split(self, flops: float, log_n: float) -> Allocation:
         """The allocation of a budget whose best ln N is known."""
@@ -326,6 +353,7 @@ class Law:
 
     def _require_above_floor(self, loss: float) -> None:
         floor = self.loss_floor
+        require_number(loss=loss)
         if not floor < loss < math.inf:
             raise LawError(
                 f"a loss of {loss:g} is not above the law's floor {floor:.4f}. Ask for a higher loss."

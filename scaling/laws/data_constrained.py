@@ -18,7 +18,16 @@ from typing import Any
 from scaling.laws.base import Allocation, Coefficient, Input, Law, family_of_formula
 from scaling.laws.chinchilla import FAMILY as CHINCHILLA
 from scaling.laws.chinchilla import ChinchillaLaw
-from scaling.laws.form import exp, ln, maximum, minimum, named_gradient, where
+from scaling.laws.form import (
+    exp,
+    ln,
+    maximum,
+    minimum,
+    named_gradient,
+    refuse_unknown_inputs,
+    require_positive,
+    where,
+)
 
 
 def _effective(size: Any, unique: Any, decay: Any) -> tuple[Any, Any, Any]:
@@ -107,7 +116,8 @@ class DataConstrainedLaw(Law):
     def loss(self, n_params: Any, n_tokens: Any, *, n_tokens_unique: Any = None, **inputs: Any) -> Any:
         """Loss in nats per token; n_tokens_unique None: every token is seen once."""
         unique = n_tokens if n_tokens_unique is None else n_tokens_unique
-        self._check(inputs, n_params=n_params, n_tokens=n_tokens, n_tokens_unique=unique)
+        refuse_unknown_inputs(self.family.name, inputs)
+        require_positive(n_params=n_params, n_tokens=n_tokens, n_tokens_unique=unique)
         return data_constrained_loss(n_params, n_tokens, unique, *type(self).values_of(self))
 
     def gradient(

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scaling.errors import LawError
+from scaling.arguments import is_number
+from scaling.errors import LawError, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,10 +100,34 @@ def named_gradient(names: Sequence[str], values: Sequence[Any], like: Any) -> di
 
 
 def require_positive(**quantities: Any) -> None:
-    """Raise LawError for a plain number that is not positive and finite; arrays pass (their NaN stays visible)."""
+    """Raise LawError for what is no number, or one not positive and finite; arrays pass (their NaN stays visible)."""
     for name, value in quantities.items():
-        if isinstance(value, (int, float)) and not (0 < value < math.inf):
+        if type(value) is float and 0 < value < math.inf:  # a search asks a thousand times
+            continue
+        if not is_array(value):
+            require_positive_numbers(**{name: value})
+
+
+def require_positive_numbers(**quantities: Any) -> None:
+    """Raise LawError for what is no plain number, or one that is not positive and finite."""
+    for name, value in quantities.items():
+        if type(value) is float and 0 < value < math.inf:
+            continue
+        require_number(**{name: value})
+        if not 0 < value < math.inf:
             raise LawError(f"{name} must be positive and finite, got {value!r}.")
+
+
+def require_number(**quantities: Any) -> None:
+    """Raise LawError for what is no plain number."""
+    for name, value in quantities.items():
+        if not is_number(value):
+            raise LawError(f"{name} must be a number, got {shown(value)}.")
+
+
+def is_array(value: object) -> bool:
+    """Whether it is an array or a column of numbers."""
+    return getattr(getattr(value, "dtype", None), "kind", "") in ("f", "i", "u") and not is_number(value)
 
 
 def refuse_unknown_inputs(family: str, inputs: Mapping[str, Any]) -> None:
@@ -142,6 +167,7 @@ def not_positive(coefficients: Mapping[str, float]) -> list[str]:
 
 def require_above(loss: float, reachable: float, what: str) -> None:
     """Raise LawError unless the target loss lies above what is reachable at all."""
+    require_number(loss=loss)
     if not reachable < loss < math.inf:
         raise LawError(f"a loss of {loss:g} is not above {reachable:.4f}, {what}. Ask for a higher loss.")
 

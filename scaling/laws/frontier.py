@@ -14,7 +14,14 @@ from typing import Any
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError
 from scaling.laws.base import FLOPS, Allocation, Coefficient, Law, LawFamily, yardstick
-from scaling.laws.form import batched, checked_exp, ln, require_above, require_coefficients, require_positive
+from scaling.laws.form import (
+    batched,
+    checked_exp,
+    ln,
+    require_above,
+    require_coefficients,
+    require_positive_numbers,
+)
 
 
 def frontier(flops: Any, k: Any, a: Any, L_floor: Any, C_c: Any, gamma: Any) -> tuple[Any, ...]:
@@ -62,12 +69,13 @@ class FrontierLaw(Law):
     @classmethod
     def from_tokens(cls, *, coefficient: float, exponent: float, **rest: Any) -> FrontierLaw:
         """From D* = coefficient C^exponent (Llama 3's form): N* = C / (6 D*)."""
+        require_positive_numbers(coefficient=coefficient, exponent=exponent)
         return cls(k=1 / (FLOPS_PER_PARAM_TOKEN * coefficient), a=1 - exponent, **rest)
 
     @classmethod
     def from_tokens_per_param(cls, ratio: float, **rest: Any) -> FrontierLaw:
         """From a constant D*/N* (20 in the rule of thumb): N* = (C / (6 ratio))^(1/2)."""
-        require_positive(ratio=ratio)
+        require_positive_numbers(ratio=ratio)
         return cls(k=(FLOPS_PER_PARAM_TOKEN * ratio) ** -0.5, a=0.5, **rest)
 
     @property

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from scaling.blocks import Block, Blocks, Code, Heading, Section, Shown, Table, Text
+from scaling.blocks import Block, Blocks, Code, Heading, Record, Section, Shown, Table, Text
 from scaling.errors import UsageError
-from scaling.jsonable import fields_of, jsonable
+from scaling.jsonable import jsonable
 from scaling.lm.beam import Beam, BeamNode, BeamTree
 from scaling.lm.decoding import StepModel, generate
 from scaling.lm.request import encode_prompt, joint
@@ -20,7 +20,7 @@ from scaling.lm.sampling import Sample, Temperature, TopK, TopP
 from scaling.translation import tr
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 FIRST_TOKENS = 10  # of a first screen
 BAR_LENGTH = 24  # characters of the longest bar
@@ -82,6 +82,12 @@ class Explanation(Shown):
         looked_at = {"temperatures": jsonable(self.next_token), "beams": jsonable(self.tree.steps)}
         return {**asked, **looked_at, "best": best}
 
+    def records(self) -> list[Record]:
+        """A row a bar: temperature, token id, its text, its probability, and which cuts keep it."""
+        return [
+            {"temperature": panel.temperature, **vars(bar)} for panel in self.next_token for bar in panel.bars
+        ]
+
     def summary(self) -> Blocks:
         """The likeliest tokens at every temperature and the best text of the search; bars and tree as sections."""
         most = max(bar.probability for panel in self.next_token for bar in panel.bars)
@@ -104,17 +110,6 @@ class Explanation(Shown):
                 lambda: (Code("\n".join([f"  {_quoted(self.prompt)}", *_branches(self), f"  {best}"])),),
             ),
         )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a temperature and token shown, unrounded."""
-        import pandas as pd
-
-        rows = [
-            {"temperature": panel.temperature, **fields_of(bar)}
-            for panel in self.next_token
-            for bar in panel.bars
-        ]
-        return pd.DataFrame(rows)
 
     def _probabilities(self) -> Table:
         """A row a token, a column a temperature, which orders tokens alike; then how many the nucleus keeps."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from scaling.accounting import count_params, flops_per_token
 from scaling.architecture import Architecture
-from scaling.blocks import Blocks, Code, Fields, Shown
+from scaling.blocks import Blocks, Code, Fields, Record, Shown
 from scaling.errors import DataError, UnknownNameError, UsageError
 from scaling.jsonable import fields_of
 from scaling.lm.recipes import Recipe, Schedule
@@ -222,6 +222,10 @@ class RunResult(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         return {"schema_version": SCHEMA_VERSION, "kind": "run_result", **fields_of(self)}
+
+    def records(self) -> list[Record]:
+        """One row: the run, its sizes, its losses in nats/token, its speed."""
+        return [dict(vars(self))]
 
     def summary(self, folder: str = "") -> Blocks:
         """The model and where it lies, its loss, its speed."""

@@ -4,20 +4,6 @@ Rows of a result are NamedTuples, not frozen dataclasses as elsewhere: making tw
 call. What the user gives (Budget, Constraints, Cluster) is checked, and so a dataclass.
 """
 
-from __future__ import annotations
-
 from scaling.lazy import lazy_names
 
-_MODULES = {
-    "cost": ("Budget", "Constraints", "Cluster", "make_cluster"),
-    "result": ("Plan", "plan_to_dict"),
-    "plan": ("plan_training",),
-    "explain": ("explain_plan",),
-    "shape": ("choose_architecture", "choose_schedule"),
-    "allocation": ("allocate_compute",),
-}
-_PUBLIC = {name: module for module, names in _MODULES.items() for name in names}
-
-__all__ = list(_PUBLIC)
-
-__getattr__ = lazy_names(__name__, _PUBLIC)
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)

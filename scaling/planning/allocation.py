@@ -21,7 +21,7 @@ from scaling.laws.base import Allocation, Law, Provenance
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.laws.data_constrained import DataConstrainedLaw
 from scaling.planning.numerics import minimise_log, minimise_near, newton, solve_log
-from scaling.reference.published import find_law
+from scaling.reference.published import LawLike, find_law, resolve_law
 from scaling.units import format_flops, format_params, format_tokens
 
 # "up to 4 epochs ... negligible changes to loss compared to having unique data" (Muennighoff et al., abstract)
@@ -55,13 +55,13 @@ class AllocationProblem(NamedTuple):
         return self.is_free and not self.inference_tokens and not self.inputs
 
 
-def allocate_compute(law: Law, flops: float) -> Allocation:
+def allocate_compute(law: LawLike, flops: float) -> Allocation:
     """Split a compute budget between parameters and tokens at minimum loss.
 
     Minimises law.loss(N, D) subject to 6 N D = flops; with constraints, take `plan_training`.
 
     Args:
-        law: any law of size and data, published (`find_law`) or fitted; N is counted as the law counts it.
+        law: any law of size and data: a published name, a fit, its file, or a law; N is counted as the law counts it.
         flops: training budget, forward and backward, > 0.
     Returns:
         Allocation with n_params, n_tokens (real, not rounded) and loss in nats/token, None where the law knows none.
@@ -70,11 +70,10 @@ def allocate_compute(law: Law, flops: float) -> Allocation:
     Source: Hoffmann et al. 2022, arXiv:2203.15556, eq. 4, in closed form for E + A/N^alpha + B/D^beta; a search in
     ln N for other forms.
     Example:
-        >>> from scaling.reference import find_law
-        >>> round(allocate_compute(find_law("besiroglu"), 5.76e23).n_params / 1e9)
+        >>> round(allocate_compute("besiroglu", 5.76e23).n_params / 1e9)
         73
     """
-    return law.allocate(flops)
+    return resolve_law(law).allocate(flops)
 
 
 def solve(law: Law, problem: AllocationProblem) -> Allocation:

@@ -16,9 +16,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from scaling.blocks import Blocks, Code, Fields, Section, Shown, Table, Text, doubts_section, first_doubts
+from scaling.arguments import is_number, require_kind, require_numbers
+from scaling.blocks import (
+    Blocks,
+    Code,
+    Fields,
+    Record,
+    Section,
+    Shown,
+    Table,
+    Text,
+    doubts_section,
+    first_doubts,
+    low_high,
+)
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import LawError, PlanError
+from scaling.errors import LawError, PlanError, shown
 from scaling.findings import Finding
 from scaling.jsonable import fields_of
 from scaling.laws.base import Allocation, Law
@@ -26,11 +39,12 @@ from scaling.planning.allocation import AllocationProblem, counts_non_embedding,
 from scaling.planning.checks import extrapolation, refuse_nonsense
 from scaling.planning.uncertainty import Ends, intervals
 from scaling.reference import PublishedModel, find_law, find_model
+from scaling.reference.published import DEFAULT_LAW, LawLike, resolve_law
 from scaling.translation import tr
 from scaling.units import format_flops, format_interval, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 RULE_OF_THUMB = "20:1"
 NEAR_OPTIMAL = 0.06  # wasted compute of a model between .7 and 1.5 times N*: no one can aim better
@@ -65,6 +79,11 @@ class TrainedModel:
         n_params: those that compute on every token; of a mixture of experts the active ones.
         n_params_total: of a mixture of experts, those of all its experts; None for a dense model.
         figures: what other sources say.
+    Example:
+        >>> import scaling
+        >>> llama = scaling.TrainedModel(name="Llama 3 8B", n_params=8e9, n_tokens=15e12)
+        >>> scaling.audit_model(llama, "hoffmann").verdict
+        'over-trained'
     """
 
     name: str
@@ -78,14 +97,19 @@ class TrainedModel:
     status: str = ""
 
     def __post_init__(self) -> None:
+        require_kind("name", self.name, str, "It names the model in the audit.")
         for name in ("n_params", "n_tokens"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise PlanError(f"{self.name}: {name} must be positive and finite, got {value!r}.")
-        if self.n_params_total is not None and not self.n_params < self.n_params_total < math.inf:
+            if not is_number(value := getattr(self, name)) or not 0 < value < math.inf:
+                raise PlanError(f"{self.name}: {name} must be positive and finite, got {shown(value)}.")
+        require_numbers(or_none=True, n_tokens_unique=self.n_tokens_unique)
+        require_numbers(or_none=True, n_params_non_embedding=self.n_params_non_embedding)
+        total = self.n_params_total
+        if total is not None and not is_number(total):
+            raise PlanError(f"{self.name}: n_params_total must be a number, got {shown(total)}.")
+        if total is not None and not self.n_params < total < math.inf:
             raise PlanError(
                 f"{self.name}: the parameters in all must be more than the active {format_params(self.n_params)}, got "
-                f"{format_params(self.n_params_total)}; a dense model has one count only."
+                f"{format_params(total)}; a dense model has one count only."
             )
 
 
@@ -102,7 +126,14 @@ DECK = (
 
 @dataclass(frozen=True, kw_only=True)
 class Audit(Shown):
-    """One model against the optimum. Losses are the law's predictions, None where the law gives none."""
+    """One model against the optimum. Losses are the law's predictions, None where the law gives none.
+
+    Example:
+        >>> import scaling
+        >>> gopher = scaling.audit_model(scaling.TrainedModel(name="Gopher", n_params=280e9, n_tokens=300e9))
+        >>> gopher.verdict, round(gopher.size_ratio, 1)
+        ('under-trained', 4.1)
+    """
 
     model: TrainedModel
     law: Law = field(repr=False)
@@ -193,6 +224,25 @@ class Audit(Shown):
             "findings": [f.to_dict() for f in self.all_findings],
         }
 
+    def records(self) -> list[Record]:
+        """One row: the model, the verdict, and the optimum of the same compute."""
+        told = ("tokens_per_param", "verdict", "loss", "excess_loss", "size_ratio", "tokens_per_param_ratio")
+        best = {f"optimal_{name}": value for name, value in self.optimum._asdict().items() if name != "flops"}
+        return [
+            {
+                "name": self.model.name,
+                "n_params": self.n_params,
+                "n_params_total": self.model.n_params_total or self.model.n_params,
+                "n_tokens": self.model.n_tokens,
+                "flops": self.flops,
+                **{name: getattr(self, name) for name in told},
+                "cheapest_flops": self.cheapest_flops,
+                "wasted_compute_fraction": self.wasted_compute_fraction,
+                **best,
+                **low_high("optimal_n_params", self.n_params_interval),
+            }
+        ]
+
     def summary(self, *, next_command: str = "") -> Blocks:
         """The verdict and how sure it is, the model beside the optimum of its compute, and what to doubt."""
         findings = (*extrapolation([(self.model.name, self.flops)], self.law), *self.all_findings)
@@ -206,32 +256,6 @@ class Audit(Shown):
             *doubts_section(findings),
             *([Code(next_command, label=f"  {tr('next')}", indent=2)] if next_command else []),
         )
-
-    def row(self) -> dict[str, Any]:
-        """The numbers of a table's row, unrounded; fractions in 0..1."""
-        low, high = self.n_params_interval or (None, None)
-        return {
-            "model": self.model.name,
-            "verdict": self.verdict,
-            "n_params": self.n_params,
-            "n_tokens": self.model.n_tokens,
-            "flops": self.flops,
-            "tokens_per_param": self.tokens_per_param,
-            "loss": self.loss,
-            "optimal_n_params": self.optimum.n_params,
-            "optimal_n_params_low": low,
-            "optimal_n_params_high": high,
-            "optimal_n_tokens": self.optimum.n_tokens,
-            "optimal_loss": self.optimum.loss,
-            "size_ratio": self.size_ratio,
-            "wasted_compute_fraction": self.wasted_compute_fraction,
-        }
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row, unrounded."""
-        import pandas as pd
-
-        return pd.DataFrame([self.row()])
 
     def _headline(self) -> str:
         name, times = self.model.name, plain(max(self.size_ratio, 1 / self.size_ratio))
@@ -373,22 +397,24 @@ def deck() -> tuple[TrainedModel, ...]:
     return tuple(replace(m, figures=from_published(find_model(m.name)).figures) for m in DECK)
 
 
-def audit_models(models: Iterable[TrainedModel], law: Law) -> tuple[Audit, ...]:
+def audit_models(models: Iterable[TrainedModel], law: LawLike = DEFAULT_LAW) -> tuple[Audit, ...]:
     """Audit each model against the law and against 20 tokens per parameter."""
     return tuple(audit_model(model, law) for model in models)
 
 
-def audit_model(model: TrainedModel, law: Law) -> Audit:
+def audit_model(model: TrainedModel, law: LawLike = DEFAULT_LAW) -> Audit:
     """Compare one model with the compute-optimal one.
 
     Raises:
         LawError: the law has no compute-optimal split (a law of N alone).
         PlanError: sizes that no language model has.
     Example:
-        >>> gopher = audit_model(DECK[3], find_law("besiroglu"))
+        >>> gopher = audit_model(DECK[3])
         >>> gopher.verdict, round(gopher.size_ratio, 1), round(gopher.wasted_compute_fraction, 2)
         ('under-trained', 4.1, 0.5)
     """
+    law = resolve_law(law)
+    require_kind("model", model, TrainedModel, "Make one: TrainedModel(name=, n_params=, n_tokens=).")
     n_params, findings = _count_as(law, model)
     flops = FLOPS_PER_PARAM_TOKEN * n_params * model.n_tokens
     extra = _further_inputs(law, model)

@@ -116,4 +116,4 @@ def audits_frame(audits: Sequence[Audit]) -> pd.DataFrame:
     """One row per model, unrounded; fractions in 0..1."""
     import pandas as pd
 
-    return pd.DataFrame([a.row() for a in audits])
+    return pd.DataFrame([row for a in audits for row in a.records()])

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from scaling.errors import PlanError, UsageError
+from scaling.arguments import is_number, require_kind, require_numbers, require_whole
+from scaling.errors import PlanError, UsageError, shown
 from scaling.findings import Finding
 from scaling.planning.shape import DEFAULT_CONTEXT
-from scaling.reference.hardware import Accelerator
+from scaling.reference.hardware import Accelerator, find_accelerator
 from scaling.units import format_dollars, format_duration, format_flops, format_percent
 
 # Llama 3 (Grattafiori et al. 2024, sec. 3.3.4) reports over 90 % effective training time
@@ -33,19 +34,17 @@ _AMOUNTS = {
 _SIZES = {"n_params": "--params", "n_tokens": "--tokens"}
 
 
-def _require_positive(values: Any, names: Iterable[str]) -> None:
-    """Refuse a given value that is not positive and finite."""
-    for name in names:
-        value = getattr(values, name)
-        if value is not None and not (0 < value < math.inf):
-            raise UsageError(f"{name} must be a positive finite number, got {value!r}.")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """One of flops, seconds (of the cluster), dollars or target_loss; or n_params or n_tokens, alone or with one more.
 
     With n_params and n_tokens both given the plan prices that run.
+    Example:
+        >>> import scaling
+        >>> two_weeks = scaling.Budget(seconds=14 * 86400)
+        >>> plan = scaling.plan_training(two_weeks, cluster=scaling.make_cluster("H100", count=64))
+        >>> f"{plan.point.flops:.2e} FLOPs, {plan.point.n_params / 1e9:.1f}B parameters"
+        '2.76e+22 FLOPs, 15.3B parameters'
     """
 
     flops: float | None = None
@@ -56,7 +55,7 @@ class Budget:
     n_tokens: float | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(self, (*_AMOUNTS, *_SIZES))
+        require_numbers(or_none=True, **{name: getattr(self, name) for name in (*_AMOUNTS, *_SIZES)})
         money, sizes = (
             [option for name, option in options.items() if getattr(self, name) is not None]
             for options in (_AMOUNTS, _SIZES)
@@ -75,7 +74,15 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Constraints:
-    """What the plan must respect. `inference_tokens` are served over the model's life at 2 N FLOPs each."""
+    """What the plan must respect. `inference_tokens` are served over the model's life at 2 N FLOPs each.
+
+    Example:
+        >>> import scaling
+        >>> scarce = scaling.Constraints(unique_tokens=2e10)
+        >>> plan = scaling.plan_training(1e21, constraints=scarce)
+        >>> round(plan.repetition.epochs, 1)
+        3.5
+    """
 
     unique_tokens: float | None = None
     max_params: float | None = None
@@ -85,11 +92,21 @@ class Constraints:
     vocab_size: int | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(self, ("unique_tokens", "max_params", "max_memory_bytes", "inference_tokens"))
+        amounts = ("unique_tokens", "max_params", "max_memory_bytes", "inference_tokens")
+        require_numbers(or_none=True, **{name: getattr(self, name) for name in amounts})
+        require_whole(context_length=self.context_length)
+        require_whole(or_none=True, vocab_size=self.vocab_size)
 
 
 class Cluster(NamedTuple):
-    """Accelerators to plan for, checked by `make_cluster`. No `n_accelerators` means that the plan chooses."""
+    """Accelerators to plan for, checked by `make_cluster`. No `n_accelerators` means that the plan chooses.
+
+    Example:
+        >>> import scaling
+        >>> a100s = scaling.make_cluster("A100", count=16)
+        >>> a100s.n_accelerators, a100s.mfu_mid
+        (16, 0.54)
+    """
 
     name: str
     peak_flops_per_s: float  # dense, per accelerator
@@ -136,7 +153,7 @@ class Cost(NamedTuple):
 
 
 def make_cluster(
-    accelerator: Accelerator | None,
+    accelerator: Accelerator | str | None,
     *,
     count: int | None = None,
     mfu: float | None = None,
@@ -146,22 +163,30 @@ def make_cluster(
     memory_bytes: float | None = None,
     name: str = "",
 ) -> Cluster:
-    """A cluster from a table row, with what the user knows better put in its place.
+    """Accelerators to plan for: a row of the table, with what the user knows better put in its place.
 
     Args:
-        accelerator: None for a device that is not in the table; then the peak and the MFU must be given.
+        accelerator: a row of the table or its name ("H100"); None for a device that is not in it: give its peak.
+        count: of accelerators; None lets the plan choose.
         mfu: model FLOPs utilisation, 0..1; None takes the low, mid and high of the table.
         peak_flops_per_s: dense peak of one accelerator.
     Raises:
         UsageError: no peak is known, or a number is out of its range.
+    Example:
+        >>> make_cluster("H100", count=8, mfu=0.4).flops_per_s(0.4) / 1e12  # of one, over wall time
+        356.04
     """
-    a = accelerator
+    a = find_accelerator(accelerator) if isinstance(accelerator, str) else accelerator
+    if a is not None:
+        require_kind("accelerator", a, Accelerator, 'Give its name, as "H100".')
+    require_numbers(or_none=True, price_usd_per_hour=price_usd_per_hour, memory_bytes=memory_bytes)
+    require_numbers(or_none=True, peak_flops_per_s=peak_flops_per_s)
     peak = peak_flops_per_s or (a.peak_flops_per_s if a else None)
     label = a.name if a else name
     if peak is None:
         device = label or "this device"
         raise UsageError(f"the peak of {device} is not known; give --peak-tflops (dense, per device).")
-    _refuse_out_of_range(peak, count, goodput)
+    _refuse_out_of_range(count, goodput)
     low, mid, high, source = _utilisation(a, mfu)
     price = (price_usd_per_hour, price_usd_per_hour)
     if price_usd_per_hour is None and a is not None:
@@ -184,19 +209,17 @@ def make_cluster(
     )
 
 
-def _refuse_out_of_range(peak: float, count: int | None, goodput: float) -> None:
-    if not 0 < peak < math.inf:
-        raise UsageError(f"the peak must be a positive number of FLOP/s, got {peak:g}.")
-    if count is not None and count < 1:
-        raise UsageError(f"the number of accelerators must be at least 1, got {count}.")
-    if not 0 < goodput <= 1:
-        raise UsageError(f"goodput must lie in (0, 1], got {goodput:g}; write 0.9 for 90 %.")
+def _refuse_out_of_range(count: int | None, goodput: float) -> None:
+    if count is not None and (not is_number(count) or not 1 <= count < math.inf):
+        raise UsageError(f"the number of accelerators must be at least 1, got {shown(count)}.")
+    if not is_number(goodput) or not 0 < goodput <= 1:
+        raise UsageError(f"goodput must lie in (0, 1], got {shown(goodput)}; write 0.9 for 90 %.")
 
 
 def _utilisation(a: Accelerator | None, mfu: float | None) -> tuple[float, float, float, str]:
     if mfu is not None:
-        if not 0 < mfu <= 1:
-            raise UsageError(f"MFU must lie in (0, 1], got {mfu:g}; write 0.4 for 40 %.")
+        if not is_number(mfu) or not 0 < mfu <= 1:
+            raise UsageError(f"MFU must lie in (0, 1], got {shown(mfu)}; write 0.4 for 40 %.")
         return mfu, mfu, mfu, "given"
     if a is not None and a.mfu_mid is not None:
         return a.mfu_low or a.mfu_mid, a.mfu_mid, a.mfu_high or a.mfu_mid, a.mfu_source

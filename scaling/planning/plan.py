@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from scaling.errors import PlanError
+from scaling.arguments import is_number, require_kind
+from scaling.errors import PlanError, UsageError, shown
 from scaling.findings import Finding
 from scaling.laws.base import Allocation, Law
 from scaling.planning import checks
@@ -32,7 +33,7 @@ from scaling.planning.result import Plan
 from scaling.planning.shape import Count, Shape, choose_architecture, choose_schedule
 from scaling.planning.uncertainty import Solved, intervals, solve_draws
 from scaling.reference.hardware import find_accelerator
-from scaling.reference.published import DEFAULT_LAW, find_law
+from scaling.reference.published import DEFAULT_LAW, LawLike, resolve_law
 from scaling.units import format_bytes, format_params
 
 __all__ = ["DEFAULT_ACCELERATOR", "Plan", "plan_training"]
@@ -42,7 +43,7 @@ DEFAULT_ACCELERATOR = "H100"
 
 def plan_training(
     budget: Budget | float,
-    law: Law | None = None,
+    law: LawLike = DEFAULT_LAW,
     *,
     cluster: Cluster | None = None,
     constraints: Constraints | None = None,
@@ -52,7 +53,7 @@ def plan_training(
 
     Args:
         budget: FLOPs, or a `Budget`.
-        law: default "besiroglu", with the uncertainty that is packaged with it.
+        law: a published name, a fit, its file, or a law; the default carries its uncertainty.
         cluster: accelerators; None plans for H100s in a number that finishes within 30 days.
         ratios: of N*, for the alternatives at equal loss.
     Raises:
@@ -63,11 +64,15 @@ def plan_training(
         >>> plan = plan_training(5.76e23)
         >>> 6e10 < plan.point.n_params < 8e10
         True
+        >>> served = Constraints(inference_tokens=1e13)
+        >>> plan_training(Budget(dollars=1e6), "hoffmann", constraints=served).law.provenance.name
+        'hoffmann'
     """
-    given = budget if isinstance(budget, Budget) else Budget(flops=float(budget))
-    constraints = constraints or Constraints()
-    law = law or find_law(DEFAULT_LAW)
-    hardware = cluster or make_cluster(find_accelerator(DEFAULT_ACCELERATOR))
+    given = budget if isinstance(budget, Budget) else Budget(flops=budget)
+    constraints = Constraints() if constraints is None else constraints
+    law = resolve_law(law)
+    hardware = make_cluster(find_accelerator(DEFAULT_ACCELERATOR)) if cluster is None else cluster
+    _check_kinds(hardware, constraints, ratios)
     if constraints.max_memory_bytes is not None:
         hardware = _with_memory(hardware, constraints.max_memory_bytes, given=cluster is not None)
     compute = buy_compute(given, hardware)
@@ -94,6 +99,14 @@ def plan_training(
         **answer._asdict(),
         **_sections(answer, constraints, hardware, findings),
     )
+
+
+def _check_kinds(cluster: Cluster, constraints: Constraints, ratios: tuple[float, ...]) -> None:
+    require_kind("cluster", cluster, Cluster, 'Make one: make_cluster("H100", count=8).')
+    require_kind("constraints", constraints, Constraints, "Make them: Constraints(unique_tokens=1e12).")
+    require_kind("ratios", ratios, (tuple, list), "Give sizes as shares of N*: (0.25, 0.5).")
+    if bad := [ratio for ratio in ratios if not is_number(ratio) or not 0 < ratio < math.inf]:
+        raise UsageError(f"ratios are positive shares of N*, got {shown(bad[0])}.")
 
 
 class _Answer(NamedTuple):

@@ -13,11 +13,13 @@ from scaling.blocks import (
     Blocks,
     Code,
     Fields,
+    Record,
     Section,
     Shown,
     Text,
     doubts_section,
     first_doubts,
+    low_high,
 )
 from scaling.findings import Finding
 from scaling.jsonable import fields_of
@@ -45,8 +47,6 @@ from scaling.translation import tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from scaling.planning.spread import LawSpread
 
 SPREAD_TOLERANCE = 1e-3  # of N of another law: papers differ by a factor
@@ -66,6 +66,11 @@ class Plan(Shown):
 
     The other laws, alternatives, next runs and exact FLOPs are computed when they are first read: half of a plan's
     time, and the two lines of `headline` need none of them.
+    Example:
+        >>> import scaling
+        >>> plan = scaling.plan_training(1e21)
+        >>> f"{plan.point.n_params:.3g}", f"{plan.point.n_tokens:.3g}", plan.shape.architecture.n_layers
+        ('2.79e+09', '5.97e+10', 24)
     """
 
     law: Law = field(repr=False)  # with repetition priced in where tokens repeat
@@ -193,23 +198,40 @@ class Plan(Shown):
             "next_command": next_command,
         }
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row, unrounded: what is trained and its loss, each with the ends of its interval, and what it takes."""
-        import pandas as pd
+    def brief(self) -> Blocks:
+        return self.headline(alone=True)
 
-        row: dict[str, Any] = {"law": origin_of(self.law).name, **_point_to_dict(self.point)}
-        for name in ("n_params", "n_tokens", "tokens_per_param", "loss", "flops"):
-            low, high = getattr(self.intervals, name) or (math.nan, math.nan)
-            row |= {f"{name}_low": low, f"{name}_high": high}
-        cost = self.cost
-        row |= {
-            "accelerator": cost.accelerator,
-            "n_accelerators": cost.n_accelerators,
-            "seconds": cost.seconds[1],
-        }
-        row["usd_low"], row["usd_high"] = cost.usd or (math.nan, math.nan)
-        row["energy_kwh"] = cost.energy_kwh[1] if cost.energy_kwh else math.nan
-        return pd.DataFrame([row])
+    def records(self) -> list[Record]:
+        """One row: what to train, its interval, shape, schedule, time, money and energy."""
+        point, ends, cost, shape = self.point, self.intervals, self.cost, self.shape
+        sizes = ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "vocab_size", "context_length")
+        built = {name: getattr(shape.architecture, name) if shape else None for name in sizes}
+        set_up = ("batch_tokens", "n_steps", "learning_rate", "warm_up_steps")
+        return [
+            {
+                "law": origin_of(self.law).name,
+                **point._asdict(),
+                "tokens_per_param": self.tokens_per_param,
+                "is_optimum": self.is_optimum,
+                "wasted_compute_fraction": self.wasted_compute,
+                "level": ends.level,
+                **low_high("n_params", ends.n_params),
+                **low_high("n_tokens", ends.n_tokens),
+                **low_high("tokens_per_param", ends.tokens_per_param),
+                **low_high("loss", ends.loss),
+                **low_high("flops", ends.flops),
+                "n_params_built": shape.n_params if shape else None,
+                **built,
+                **{name: getattr(self.schedule, name) for name in set_up},
+                "accelerator": cost.accelerator,
+                "n_accelerators": cost.n_accelerators,
+                "accelerator_hours": cost.accelerator_hours[1],
+                "seconds": cost.seconds[1],
+                **low_high("seconds", cost.seconds[::2]),
+                **low_high("usd", cost.usd),
+                "energy_kwh": cost.energy_kwh[1] if cost.energy_kwh else None,
+            }
+        ]
 
     def headline(self, *, alone: bool = False) -> Blocks:
         """What to train, in a sentence.

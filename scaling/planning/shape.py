@@ -19,12 +19,13 @@ the DeepSeek law knows C only and is shown beside it. Outside their range both a
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from scaling.accounting.params import count_params
 from scaling.architecture import Architecture
+from scaling.arguments import is_number, require_known, require_whole
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import PlanError, UsageError
+from scaling.errors import PlanError, UsageError, shown
 from scaling.jsonable import fields_of
 from scaling.reference.batch_laws import DEEPSEEK, STEP_LAW, deepseek_settings, step_law_settings
 from scaling.units import format_params
@@ -79,7 +80,17 @@ def choose_architecture(
         count: "total", or "non_embedding" for laws that leave the vocabulary out.
     Raises:
         PlanError: no shape comes within 2 %: the vocabulary alone is larger than the model.
+        UsageError: a vocabulary or context that no model has, or an unknown count.
+    Example:
+        >>> shape = choose_architecture(1.3e9)
+        >>> shape.architecture.n_layers, shape.architecture.d_model
+        (24, 2048)
     """
+    if not is_number(n_params):
+        raise UsageError(f"n_params must be a number, got {shown(n_params)}.")
+    require_whole(or_none=True, vocab_size=vocab_size)
+    require_whole(context_length=context_length)
+    require_known("count", count, get_args(Count))
     if not math.isfinite(n_params) or n_params < 1e4:
         got = format_params(n_params)
         raise PlanError(f"a shape needs at least 10,000 parameters, got {got}. Give a larger budget.")

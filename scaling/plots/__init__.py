@@ -6,20 +6,6 @@ others, `plot_extrapolation`, `plot_exponent_drift` and `plot_comparison` for ho
 usual ones of a fit in a file.
 """
 
-from __future__ import annotations
-
 from scaling.lazy import lazy_names
 
-_MODULES = {
-    "approaches": ("plot_envelope", "plot_isoflop"),
-    "extrapolation": ("plot_comparison", "plot_exponent_drift", "plot_extrapolation"),
-    "figures": ("draw_figure", "figure_svg", "plot_first_figure", "plot_plan"),
-    "fitted_law": ("plot_parametric", "plot_power_law", "plot_residuals", "plot_slices"),
-    "frontier": ("plot_frontier",),
-    "panels": ("draw_fit", "fit_figure"),
-}
-_PUBLIC = {name: module for module, names in _MODULES.items() for name in names}
-
-__all__ = sorted(_PUBLIC)
-
-__getattr__ = lazy_names(__name__, _PUBLIC)
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from scaling.arguments import require_kind, require_known
 from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit
 from scaling.plots import style
 from scaling.runs import Runs
-from scaling.runs.table import group_index
+from scaling.runs.table import group_index, require_runs
 from scaling.units import format_params
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ def plot_isoflop(
 
     Conclude: are the valleys well covered on both sides, and do their minima move to larger models as compute grows?
     Refused budgets are hollow and dotted, with a cross at the run that would bracket them.
+    Example:
+        >>> import scaling
+        >>> axes = scaling.plots.plot_isoflop(scaling.fit_isoflop(scaling.example_runs()), x="n_tokens")
     """
+    require_kind("fit", fit, IsoflopFit, "Make it by fit_isoflop(runs).")
+    require_known("x", x, ("n_params", "n_tokens"))
     with style.axes_or_new(ax) as ax:
         colours = style.budget_colours(len(fit.budgets))
         for budget, colour in zip(fit.budgets, colours, strict=True):
@@ -112,7 +118,15 @@ def plot_envelope(fit: EnvelopeFit, curves: Runs | None = None, *, ax: Axes | No
 
     `curves` are drawn thin behind it, thinned to 400 curves of 300 points. Conclude: does every size win somewhere
     between two others, or do the curves end before they cross?
+    Example:
+        >>> import scaling
+        >>> from scaling.reference.example import example_curves
+        >>> curves = scaling.Runs.from_arrays(**example_curves())
+        >>> axes = scaling.plots.plot_envelope(scaling.fit_envelope(curves), curves)
     """
+    require_kind("fit", fit, EnvelopeFit, "Make it by fit_envelope(curves).")
+    if curves is not None:
+        require_runs(curves, "plot_envelope")
     with style.axes_or_new(ax) as ax:
         ax.set_xscale("log")
         sizes = np.unique(fit.n_params)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scaling.arguments import require_kind
 from scaling.errors import UsageError
 from scaling.fitting.comparison import LawComparison
 from scaling.fitting.extrapolation import Extrapolation
@@ -19,7 +20,12 @@ def plot_extrapolation(result: Extrapolation, *, ax: Axes | None = None) -> Axes
     """Error on the held-out runs against the cut-off: mean and largest, with the share inside their interval.
 
     Conclude: how far off are predictions for runs dearer than any fitted one, and do stated intervals admit it?
+    Example:
+        >>> import scaling
+        >>> held_out = scaling.evaluate_extrapolation(scaling.example_runs(), intervals=False)
+        >>> axes = scaling.plots.plot_extrapolation(held_out)
     """
+    require_kind("result", result, Extrapolation, "Make it by evaluate_extrapolation(runs).")
     cuts = result.usable
     x = [c.flops for c in cuts]
     with style.axes_or_new(ax) as ax:
@@ -49,7 +55,12 @@ def plot_exponent_drift(result: Extrapolation, *, ax: Axes | None = None) -> Axe
     """The exponent a of N* ~ C^a against the cut-off, and that of all runs.
 
     Conclude: an exponent that still drifts as dearer runs are let in will drift beyond them too.
+    Example:
+        >>> import scaling
+        >>> held_out = scaling.evaluate_extrapolation(scaling.example_runs(), intervals=False)
+        >>> axes = scaling.plots.plot_exponent_drift(held_out)
     """
+    require_kind("result", result, Extrapolation, "Make it by evaluate_extrapolation(runs).")
     known = [c for c in (*result.usable, result.all_runs) if c.params_exponent is not None]
     if not known:
         lacks = f"the {result.law} law has no single exponent of N*"
@@ -70,7 +81,12 @@ def plot_comparison(result: LawComparison, *, ax: Axes | None = None) -> Axes:
     """N* at the target budget under each law and objective, best predictor on top, with its hold-out error.
 
     Conclude: the width of the cloud is the doubt that no interval of a single fit shows.
+    Example:
+        >>> import scaling
+        >>> compared = scaling.compare_laws(scaling.example_runs(), ["chinchilla"], objectives=["huber"])
+        >>> axes = scaling.plots.plot_comparison(compared)
     """
+    require_kind("result", result, LawComparison, "Make it by compare_laws(runs).")
     rows = [r for r in result.rows if r.n_params is not None]
     if not rows:
         raise UsageError(

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scaling.blocks import Block, Figure
+from scaling.arguments import require_kind, require_path
+from scaling.blocks import Block, Figure, checked_blocks
 from scaling.errors import UsageError
 from scaling.files import whole_file
+from scaling.planning.result import Plan
 from scaling.plots import style
 from scaling.translation import tr
 from scaling.units import format_flops, format_params
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
     from numpy.typing import NDArray
-
-    from scaling.planning.plan import Plan
 
     Values = NDArray[np.float64]
     Data = Mapping[str, Values]
@@ -43,7 +43,13 @@ def draw_figure(figure: Figure, *, ax: Axes | None = None) -> Axes:
 
     Raises:
         UsageError: a kind that is none of ours, or one without the arrays it needs.
+    Example:
+        >>> import scaling
+        >>> figure = scaling.find_law("besiroglu").summary()[-1]
+        >>> scaling.plots.draw_figure(figure).get_xscale()
+        'log'
     """
+    require_kind("figure", figure, Figure, "Take one of the blocks of a summary().")
     if figure.kind not in _KINDS:
         raise UsageError(f"a figure is one of {', '.join(_KINDS)}; got {figure.kind!r}.")
     needed, draw = _KINDS[figure.kind]
@@ -62,7 +68,11 @@ def plot_first_figure(blocks: Iterable[Block], *, ax: Axes | None = None) -> Axe
 
     Raises:
         UsageError: there is none.
+    Example:
+        >>> import scaling
+        >>> axes = scaling.plots.plot_first_figure(scaling.plan_training(1e21).summary())
     """
+    blocks = checked_blocks(blocks)
     for block in blocks:
         if isinstance(block, Figure):
             return draw_figure(block, ax=ax)
@@ -72,7 +82,14 @@ def plot_first_figure(blocks: Iterable[Block], *, ax: Axes | None = None) -> Axe
 
 
 def figure_svg(figure: Figure) -> str:
-    """The drawing as an <svg> element for a page: the same text for the same data, and no style for the page around."""
+    """The drawing as an <svg> element for a page: the same text for the same data, and no style for the page around.
+
+    Example:
+        >>> import scaling
+        >>> scaling.plots.figure_svg(scaling.find_law("besiroglu").summary()[-1])[:4]
+        '<svg'
+    """
+    require_kind("figure", figure, Figure, "Take one of the blocks of a summary().")
     import matplotlib
 
     drawing = style.new_drawing()
@@ -100,6 +117,7 @@ def check_picture(path: str | Path) -> None:
     Raises:
         UsageError: it is none.
     """
+    require_path("a picture", path)
     suffix = Path(path).suffix.lower().removeprefix(".")
     if suffix not in style.new_drawing().canvas.get_supported_filetypes():
         raise UsageError(f"a picture is a .png, .pdf or .svg file; got {Path(path).name!r}.")
@@ -186,7 +204,11 @@ def plot_plan(plan: Plan, *, ax: Axes | None = None) -> Axes:
 
     Draws the rows of `plan.alternatives`; make the plan with `ratios=CURVE` for a smooth line. Shaded: the interval of
     N*; ticks at the foot: N* of the other published laws at the same compute.
+    Example:
+        >>> import scaling
+        >>> axes = scaling.plots.plot_plan(scaling.plan_training(1e21, ratios=(0.25, 0.5, 1.0, 2.0)))
     """
+    require_kind("plan", plan, Plan, "Make it by plan_training(flops).")
     with style.axes_or_new(ax, width=6.4, height=4.0) as ax:
         reached = [a for a in plan.alternatives if a.extra_compute is not None]
         _extra_compute_band(ax, plan)

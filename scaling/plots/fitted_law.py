@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scaling.arguments import require_kind
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import UsageError
 from scaling.fitting.generic.result import LawFit
@@ -16,7 +17,7 @@ from scaling.fitting.prediction import loss_band, predicted_loss
 from scaling.plots import style
 from scaling.plots.frontier import draw_band, draw_optimum
 from scaling.runs import Runs, cluster_budgets
-from scaling.runs.table import QUANTITIES
+from scaling.runs.table import QUANTITIES, require_runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,11 @@ def plot_parametric(fit: ParametricFit, *, ax: Axes | None = None) -> Axes:
 
     Conclude: do the runs lie on both sides of the frontier, over enough compute? Solid frontier: where there were
     runs; dashed: beyond.
+    Example:
+        >>> import scaling
+        >>> axes = scaling.plots.plot_parametric(scaling.fit_parametric(scaling.example_runs()))
     """
+    require_kind("fit", fit, ParametricFit, "Make it by fit_parametric(runs).")
     n_params, n_tokens, _ = fitted_runs(fit)
     flops = FLOPS_PER_PARAM_TOKEN * n_params * n_tokens
     with style.axes_or_new(ax, height=4.2) as ax:
@@ -74,7 +79,11 @@ def plot_slices(fit: ParametricFit, *, ax: Axes | None = None) -> Axes:
     """Measured losses against model size, one colour a budget, over the fitted surface at that budget.
 
     Conclude: does the surface follow the runs at every budget, or drift away at the small or the large ones?
+    Example:
+        >>> import scaling
+        >>> axes = scaling.plots.plot_slices(scaling.fit_parametric(scaling.example_runs()))
     """
+    require_kind("fit", fit, ParametricFit, "Make it by fit_parametric(runs).")
     n_params, n_tokens, loss = fitted_runs(fit)
     clusters = cluster_budgets(FLOPS_PER_PARAM_TOKEN * n_params * n_tokens, SLICE_TOLERANCE)
     sizes = np.array([len(clusters.members(i)) for i in range(len(clusters))])
@@ -115,7 +124,13 @@ def plot_power_law(fit: LawFit, runs: Runs, *, ax: Axes | None = None) -> Axes:
     """Measured losses over the fitted line: solid where there were runs, dashed beyond, with the stated band.
 
     Conclude: does the line follow the runs at both ends, and how wide is the band where you extrapolate?
+    Example:
+        >>> import scaling
+        >>> runs = scaling.example_runs()
+        >>> axes = scaling.plots.plot_power_law(scaling.fit_law(runs, "flops_power_law"), runs)
     """
+    require_kind("fit", fit, LawFit, "Make it by fit_law(runs, family).")
+    require_runs(runs, "plot_power_law")
     if not reads_one_quantity(fit):
         law = fit.law.family.name
         raise UsageError(f"the {law} law reads several quantities; draw plot_residuals instead.")
@@ -146,7 +161,14 @@ def plot_residuals(fit: ParametricFit | LawFit, runs: Runs | None = None, *, ax:
     `runs` are other runs than the fitted ones (a hold-out); a LawFit carries none and needs them. Conclude: a trend
     with compute or with the ratio means the law's form is wrong here, and its intervals too narrow. The band holds
     95 % of the runs if the noise is Gaussian with the fit's robust scale.
+    Example:
+        >>> import scaling
+        >>> axes = scaling.plots.plot_residuals(scaling.fit_parametric(scaling.example_runs()))
     """
+    kinds = (ParametricFit, LawFit)
+    require_kind("fit", fit, kinds, "Make it by fit_parametric(runs) or fit_law(runs, family).")
+    if runs is not None:
+        require_runs(runs, "plot_residuals")
     several = isinstance(fit, ParametricFit) or len(fit.law.family.inputs) > 1
     one = None if several else fit.law.family.inputs[0].name
     if runs is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from scaling.arguments import require_kind, require_known, require_numbers
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import UsageError
 from scaling.fitting.envelope.fit import EnvelopeFit
@@ -15,6 +16,7 @@ from scaling.fitting.isoflop.result import IsoflopFit
 from scaling.laws.base import Law, OptimumBand
 from scaling.plots import style
 from scaling.plots.figures import ROOM, clipped
+from scaling.reference.published import LawLike, resolve_law
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,22 +31,29 @@ STUB = 2.5  # times a minimum: how far an interval without an end is drawn
 
 
 def plot_frontier(
-    fit: Any,
+    fit: LawLike,
     *,
     quantity: Quantity = "n_params",
     to_flops: float | None = None,
-    others: Sequence[Law] = (),
+    others: Sequence[LawLike] = (),
     ax: Axes | None = None,
 ) -> Axes:
     """N*(C), D*(C) or L*(C): solid where there were runs, dashed beyond, with the stated band.
 
     Args:
-        fit: an IsoflopFit, EnvelopeFit, ParametricFit, LawFit, or a Law.
+        fit: any fit, whose minima are drawn too, or a law: its published name, its file, or itself.
         to_flops: right end; 1000 times the largest fitted budget unless given.
-        others: laws drawn thin for comparison, labelled by their provenance.
+        others: laws drawn thin for comparison, labelled by their provenance: ("hoffmann", "kaplan").
     Conclude: how far does the band widen at the budget you plan for?
+    Example:
+        >>> import scaling
+        >>> axes = scaling.plots.plot_frontier("besiroglu", to_flops=1e26, others=["hoffmann", "kaplan"])
     """
-    law: Law = fit if isinstance(fit, Law) else fit.law
+    require_known("quantity", quantity, get_args(Quantity))
+    require_numbers(or_none=True, to_flops=to_flops)
+    require_kind("others", others, (list, tuple), 'Give laws: ("hoffmann", "kaplan").')
+    law, compared = resolve_law(fit), [resolve_law(other) for other in others]
+    fit = fit if hasattr(fit, "law") else law
     low, high = _range(law)
     end = BEYOND * high if to_flops is None else to_flops
     if not end > low:
@@ -56,7 +65,7 @@ def plot_frontier(
             ax.set_yscale("log")
         draw_band(ax, fit, quantity, whole)
         draw_optimum(ax, law, (low, high, end), quantity=quantity, label=_label(fit, quantity))
-        for other, shade in zip(others, ("0.35", "0.5", "0.62", "0.72"), strict=False):
+        for other, shade in zip(compared, ("0.35", "0.5", "0.62", "0.72"), strict=False):
             name = other.provenance.name if other.provenance else other.family.name
             ax.plot(whole, _values(other, quantity, whole), color=shade, linewidth=0.9, label=name)
         if quantity != "loss":  # else an infinite end of a band would flatten the line

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from scaling.arguments import require_kind
 from scaling.units import format_params, format_tokens
 
 if TYPE_CHECKING:
@@ -85,6 +86,10 @@ def context() -> Iterator[None]:
 @contextmanager
 def axes_or_new(ax: Axes | None, *, width: float = WIDTH, height: float = HEIGHT) -> Iterator[Axes]:
     """The given axes, or those of a new figure, under our settings."""
+    if ax is not None:
+        from matplotlib.axes import Axes as AnyAxes
+
+        require_kind("ax", ax, AnyAxes, "Take one of plt.subplots(), or leave it out.")
     with context():
         if ax is None:
             import matplotlib.pyplot as plt

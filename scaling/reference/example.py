@@ -60,7 +60,14 @@ def example_runs_text() -> str:
 
 
 def example_runs() -> Runs:
-    """The packaged runs: N total, C = 6ND, loss in nats/token."""
+    """The packaged runs: N total, C = 6ND, loss in nats/token.
+
+    Example:
+        >>> import scaling
+        >>> runs = scaling.example_runs()
+        >>> len(runs), runs.convention.params
+        (54, 'total')
+    """
     from scaling.runs import load_runs
 
     with resources.as_file(resources.files("scaling.reference").joinpath("example_runs.csv")) as path:

@@ -12,7 +12,14 @@ TABLE = "accelerators.csv"
 
 
 class Accelerator(NamedTuple):
-    """One accelerator as software sees it. Peaks are dense (no sparsity); None means not known or not supported."""
+    """One accelerator as software sees it. Peaks are dense (no sparsity); None means not known or not supported.
+
+    Example:
+        >>> import scaling
+        >>> h100 = scaling.find_accelerator("H100")
+        >>> h100.peak_flops_per_s, h100.tdp_w
+        (989000000000000.0, 700.0)
+    """
 
     id: str
     name: str
@@ -42,12 +49,15 @@ def accelerators() -> tuple[Accelerator, ...]:
     return tuple(_accelerator(row) for row in read_table(TABLE))
 
 
-@cache
 def find_accelerator(name: str) -> Accelerator:
     """The accelerator of this id, name or alias ("H100" is the SXM5 module with 80 GB).
 
     Raises:
         UnknownNameError: listing near names.
+    Example:
+        >>> import scaling
+        >>> scaling.find_accelerator("h100").id
+        'h100-sxm'
     """
     if row := find_row(TABLE, name, "id", "name"):
         return _accelerator(row)

@@ -10,26 +10,67 @@ import json
 import os
 from dataclasses import replace
 from functools import cache
+from typing import Protocol, TypeAlias
 
-from scaling.errors import UnknownNameError
+from scaling.arguments import require_flags
+from scaling.blocks import Blocks, Record, Shown, Table, Text, low_high
+from scaling.errors import UnknownNameError, UsageError, shown
 from scaling.laws import find_family
 from scaling.laws.base import Law, Provenance
 from scaling.laws.io import law_from_dict, load_law
 from scaling.reference.tables import aliases_of, find_row, from_row, number, read_json, read_table
+from scaling.translation import tr
 
 DEFAULT_LAW = "besiroglu"
 TABLE = "published_laws.csv"
 RANGES = ("flops", "n_params", "n_tokens")
 
 
-def published_laws(*, of_size_and_data: bool = False) -> tuple[Law, ...]:
+class PublishedLaws(Shown, tuple[Law, ...]):
+    """Laws, in the order of their table."""
+
+    def summary(self) -> Blocks:
+        """A row a law: its id, family, exponent of N*, source."""
+        rows = [
+            (r["law"], r["family"], "" if r["a"] is None else f"{r['a']:.3f}", r["source"])
+            for r in self.records()
+        ]
+        return (Table((tr("law"), tr("family"), "a", tr("source")), rows, left=2, remarks=1),)
+
+    def brief(self) -> Blocks:
+        return (Text(", ".join(str(record["law"]) for record in self.records())),)
+
+    def records(self) -> list[Record]:
+        """A row a law: id, family, formula, where it is from and what it counts, a of N* ~ C^a, its coefficients."""
+        return [_record(law) for law in self]
+
+
+def _record(law: Law) -> Record:
+    origin = law.provenance
+    assert origin is not None  # every packaged law has one
+    about = origin._asdict()
+    ranges = about.pop("fitted_range")
+    del about["name"], about["flops_over_6nd"]
+    ends = {k: v for name in RANGES for k, v in low_high(f"fitted_{name}", ranges.get(name)).items()}
+    exponent = getattr(law, "params_exponent", None)
+    form = {"law": origin.name, "family": law.family.name, "formula": law.family.formula, "a": exponent}
+    return {**form, **about, **ends, **{f"coefficient_{n}": v for n, v in law.coefficients.items()}}
+
+
+def published_laws(*, of_size_and_data: bool = False) -> PublishedLaws:
     """Every published law of the table, in its order.
 
     Args:
         of_size_and_data: leave out, unread, the laws of one quantity: they have no optimum of a budget.
+    Example:
+        >>> import scaling
+        >>> laws = scaling.published_laws()
+        >>> len(laws), laws[0].provenance.name
+        (27, 'besiroglu')
     """
+    require_flags(of_size_and_data=of_size_and_data)
     rows = (row for row in read_table(TABLE) if not (of_size_and_data and "power_law" in row["family"]))
-    return tuple(_law_of(row["id"]) for row in rows)
+    return PublishedLaws(_law_of(row["id"]) for row in rows)
 
 
 def law_names() -> tuple[str, ...]:
@@ -42,6 +83,11 @@ def find_law(name: str) -> Law:
 
     Raises:
         UnknownNameError: listing near names.
+    Example:
+        >>> import scaling
+        >>> law = scaling.find_law("hoffmann")
+        >>> round(law.params_exponent, 2), law.provenance.params_convention
+        (0.46, 'total')
     """
     if row := find_row(TABLE, name, "id"):
         return _law_of(row["id"])
@@ -49,16 +95,36 @@ def find_law(name: str) -> Law:
     raise UnknownNameError("law", name, law_names(), aliases=aliases_of(TABLE), hint=hint)
 
 
-def resolve_law(name_or_path: str | os.PathLike[str]) -> Law:
-    """A law by published name or by the path of a law or fit file.
+class HasLaw(Protocol):
+    """A fit: whatever has found a law."""
+
+    @property
+    def law(self) -> Law: ...
+
+
+LawLike: TypeAlias = Law | HasLaw | str | os.PathLike[str]  # what every function takes that takes a law
+
+
+def resolve_law(law: LawLike) -> Law:
+    """The law that a user means: itself, that of a fit, a published name, or the path of a law or fit file.
 
     A published name wins over a file of the same name; write ./besiroglu for the file.
     Raises:
         UnknownNameError: neither a known name nor an existing file.
         LawError: the file is damaged or of another version.
+        UsageError: nothing of these.
+    Example:
+        >>> resolve_law("besiroglu") is resolve_law(find_law("besiroglu"))
+        True
     """
-    text = os.fspath(name_or_path)
-    if text.endswith(".json") or os.sep in text or not isinstance(name_or_path, str):
+    found = getattr(law, "law", law)
+    if isinstance(found, Law):
+        return found
+    if not isinstance(law, (str, os.PathLike)):
+        how = "a name as besiroglu, the path of a fit.json, a fit or a law"
+        raise UsageError(f"a law is {how}; got {shown(law)}. `scaling laws list` shows the names.")
+    text = os.fspath(law)
+    if text.endswith(".json") or os.sep in text or not isinstance(law, str):
         return load_law(text)
     try:
         return find_law(text)

@@ -52,7 +52,7 @@ def from_row(record: type[Record], row: Mapping[str, str], **given: Any) -> Reco
 
 def find_row(table: str, name: str, *columns: str) -> dict[str, str] | None:
     """The row that has this name, in whatever case and spelling, in one of the columns or among its aliases."""
-    key = fold(name)
+    key = fold(name) if isinstance(name, str) else ""
     for row in read_table(table):
         if key and key in map(fold, (*(row[column] for column in columns), *row["aliases"].split(";"))):
             return row

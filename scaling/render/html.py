@@ -21,6 +21,7 @@ from scaling.blocks import (
     Section,
     Table,
     Text,
+    checked_blocks,
     is_text,
 )
 from scaling.render.markdown import severity_word
@@ -74,7 +75,13 @@ def render_html(
     Args:
         title: of the page, in the browser's tab.
         language: of the text, as a tag such as "en" or "es"; only a whole page states it.
+    Example:
+        >>> import scaling
+        >>> html = scaling.render_html(scaling.plan_training(1e21).summary(), whole_page=True)
+        >>> html[:15]
+        '<!DOCTYPE html>'
     """
+    blocks = checked_blocks(blocks)
     first_level = 1 if whole_page else 3  # below the headings of a notebook
     body = "\n".join(part for block in blocks for part in _parts(block, first_level - 1))
     fragment = f'<div class="{_CLASSES}" dir="ltr">\n<style>\n{_STYLE}</style>\n{body}\n</div>\n'

@@ -21,6 +21,7 @@ from scaling.blocks import (
     Table,
     Text,
     all_blocks,
+    checked_blocks,
     is_text,
 )
 from scaling.findings import Severity
@@ -41,8 +42,13 @@ def render_markdown(blocks: Iterable[Block], *, figures: Callable[[Figure], str]
 
     Args:
         figures: the address of a figure's picture, which the caller has written; without it a figure is its `alt`.
+    Example:
+        >>> import scaling
+        >>> print(scaling.render_markdown(scaling.find_law("hoffmann").brief()).splitlines()[0])
+        L = E + A/N^alpha + B/D^beta
     """
-    return "\n\n".join(part for block in all_blocks(blocks) for part in _parts(block, figures)) + "\n"
+    parts = (part for block in all_blocks(checked_blocks(blocks)) for part in _parts(block, figures))
+    return "\n\n".join(parts) + "\n"
 
 
 def severity_word(severity: Severity) -> str:

@@ -29,6 +29,7 @@ from scaling.blocks import (
     Table,
     Text,
     all_blocks,
+    checked_blocks,
     is_text,
 )
 from scaling.jsonable import jsonable
@@ -140,8 +141,14 @@ def render_terminal(blocks: Iterable[Block], *, colour: bool = False, width: int
     Args:
         colour: with the codes of a terminal: colours, and links to the papers that are named.
         width: columns of the lines; None: 100, and commands stay whole, as a pipe or a file has no width.
+    Example:
+        >>> import scaling
+        >>> print(scaling.render_terminal(scaling.find_law("hoffmann").brief()).splitlines()[0])
+        L = E + A/N^alpha + B/D^beta
     """
-    return _text([line for block in all_blocks(blocks) for line in _lines(block, width)], colour=colour)
+    return _text(
+        [line for block in all_blocks(checked_blocks(blocks)) for line in _lines(block, width)], colour=colour
+    )
 
 
 def _text(lines: Sequence[Spans], *, colour: bool) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from scaling.arguments import require_lists_of_texts
 from scaling.findings import Finding, gravest_first
 from scaling.runs.checks_claims import check_claims
 from scaling.runs.checks_design import check_design
@@ -26,8 +27,14 @@ def check_runs(runs: Runs, inputs: Collection[str] | None = None) -> tuple[Findi
     Args:
         inputs: what the law to be fitted reads, of n_params, n_tokens and flops: nothing is said of the others. Unless
             given, all that the table holds.
+    Example:
+        >>> import scaling
+        >>> runs = scaling.load_runs({"params": ["1B"] * 3, "tokens": ["2B", "4B", "8B"], "loss": [3.1, 3.0, 2.9]})
+        >>> scaling.check_runs(runs)[0].severity
+        'warning'
     """
     require_runs(runs, "check_runs")
+    require_lists_of_texts(or_none=True, inputs=inputs)
     reads = quantities_read(runs, inputs)
     final = runs.final() if runs.is_curves else runs
     if runs.planned and not runs.measured.all():  # planned runs: no losses to check, and no design to fit

@@ -6,13 +6,15 @@ In this order: the table as written, which column is what, which rows are asked 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.arguments import require_texts, require_whole
 from scaling.errors import DataError
 from scaling.runs.choose import (
     after_the_start,
@@ -48,6 +50,16 @@ _TEXT_HEADERS = ("run_id", "trunk_id", "run", "trunk", "run_name", "name", "id",
 _STATED = ("params_convention", "flops_convention", "loss_unit", "data_unit")
 
 
+class Frame(Protocol):
+    """A table of pandas, polars, pyarrow, Hugging Face datasets: columns by name."""
+
+    def __getitem__(self, name: str, /) -> object: ...
+    def __len__(self) -> int: ...
+
+
+TableLike: TypeAlias = str | os.PathLike[str] | Frame | Mapping[str, object] | Sequence[Mapping[str, object]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
     """Runs, and which rows of the file they are not."""
@@ -58,7 +70,7 @@ class Loaded:
 
 
 def load_runs(
-    path_or_frame: Any,
+    path_or_frame: TableLike,
     *,
     params_convention: str | None = None,
     flops_convention: str | None = None,
@@ -105,11 +117,14 @@ def load_runs(
     Raises:
         DataError: the file, the line, the column, the value, and what to do.
     Example:
-        >>> load_runs({"params": ["1B", "2B"], "tokens": ["20B", "40B"], "loss": [2.6, 2.4]}).flops[0]
-        1.2e+20
+        >>> runs = load_runs({"params": ["1B", "2B"], "tokens": ["20B", "40B"], "loss": [2.6, 2.4]})
+        >>> runs.flops.tolist()
+        [1.2e+20, 4.8e+20]
     """
     arguments = locals()
     reading = Reading(**{option.name: arguments[option.name] for option in fields(Reading)})
+    require_texts(or_none=True, wide=wide)
+    require_whole(least=1, max_rows=max_rows)
     table = read_table(path_or_frame, max_rows=max_rows, text_headers=text_headers(columns), wide=wide)
     return read_runs(table, reading).runs
 

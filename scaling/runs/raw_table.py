@@ -16,6 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.arguments import (
+    require_flags,
+    require_kind,
+    require_lists_of_texts,
+    require_numbers,
+    require_texts,
+)
 from scaling.errors import DataError, UnitError
 from scaling.runs.names import parse_quantity
 from scaling.units import PRODUCT_ERROR
@@ -83,6 +90,18 @@ class Reading:
     final: bool = False  # of training curves the last row of each run
     planned: bool = False  # losses may be missing
     inputs: Collection[str] | None = None  # of a law; without the others a table is read all the same
+
+    def __post_init__(self) -> None:
+        texts = ("params_convention", "flops_convention", "loss_unit", "decimal")
+        require_texts(or_none=True, **{name: getattr(self, name) for name in texts})
+        require_numbers(
+            or_none=True, bytes_per_token=self.bytes_per_token, tokens_per_step=self.tokens_per_step
+        )
+        require_lists_of_texts(only=self.only, exclude=self.exclude, drop=self.drop)
+        require_lists_of_texts(or_none=True, inputs=self.inputs)
+        require_flags(best_of_cell=self.best_of_cell, final=self.final, planned=self.planned)
+        columns = {} if self.columns is None else self.columns
+        require_kind("columns", columns, Mapping, 'Name them: {"loss": "final_loss"}.')
 
 
 def read_numbers(

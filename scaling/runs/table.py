@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scaling.arguments import require_flags, require_kind, require_path
+from scaling.blocks import Blocks, Fields, Shown, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import DataError, MissingFileError, UsageError
-from scaling.files import whole_file
-from scaling.installing import extra_command
+from scaling.errors import DataError, UsageError, shown
+from scaling.runs.write import write_columns
+from scaling.translation import counted, tr
+from scaling.units import format_flops, format_params, format_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +29,6 @@ Array = NDArray[np.float64]
 READERS: dict[str, Callable[..., Runs]] = {}
 
 PARAMS_CONVENTIONS = ("total", "active", "non_embedding", "mixed", "unknown")
-SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 REQUIRED = ("n_params", "n_tokens", "flops", "loss")
 OPTIONAL = ("budget", "step", "n_tokens_unique")
 _SAVED = (
@@ -73,11 +71,16 @@ class Convention:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Runs:
+class Runs(Shown):
     """Training runs: one row a run, or many rows a run (a training curve: rows share `run_id`).
 
     All arrays have shape (n_rows,), float64, finite and > 0; `budget` and `n_tokens_unique` may hold NaN = not known.
     Of n_params, n_tokens and flops one or two may be NaN in every row: the table lacks them (`absent`).
+    Example:
+        >>> import scaling
+        >>> runs = scaling.Runs.from_arrays(n_params=[1e8, 4e8], n_tokens=[2e9, 8e9], loss=[3.4, 2.9])
+        >>> runs.flops.tolist(), len(runs)
+        ([1.2e+18, 1.92e+19], 2)
     """
 
     n_params: Array  # counted as convention.params says
@@ -114,10 +117,17 @@ class Runs:
             raise DataError(
                 f"{self.source}: give n_params, n_tokens or flops, one of them at least; got none."
             )
+        require_kind("extras", self.extras, Mapping, "Name each column: {'width': [...]}.")
+        require_kind(
+            "convention", self.convention, Convention, 'Say what is counted: Convention(params="total").'
+        )
         extras = {k: _read_only(np.asarray(v)) for k, v in self.extras.items()}
         for name, values in {**extras, "trunk_id": self.trunk_id}.items():
-            if values is not None and len(values) != n:
-                raise _wrong_length(self.source, name, len(values), n)
+            if values is None:
+                continue
+            size = len(values) if getattr(values, "ndim", 1) else 0  # 0: one number, not one a run
+            if size != n:
+                raise _wrong_length(self.source, name, size, n)
         object.__setattr__(self, "extras", MappingProxyType(extras))
 
     def __len__(self) -> int:
@@ -189,7 +199,10 @@ class Runs:
 
     def select(self, mask: ArrayLike) -> Runs:
         """The rows where `mask` is true (boolean, one a row) or at the given positions (integers)."""
-        keep = np.asarray(mask)
+        try:
+            keep = np.asarray(mask)
+        except ValueError as error:  # lists of several lengths
+            raise UsageError(f"select rows by booleans or positions; got {shown(mask)}.") from error
         if keep.dtype == bool:
             if keep.shape != (len(self),):
                 raise UsageError(
@@ -199,6 +212,8 @@ class Runs:
         elif keep.size and not np.issubdtype(keep.dtype, np.integer):
             raise UsageError(f"select rows by booleans or positions; got values of type {keep.dtype}.")
         keep = keep.astype(np.int64)
+        if keep.ndim != 1 or (keep.size and not -len(self) <= keep.min() <= keep.max() < len(self)):
+            raise UsageError(f"select takes positions from 0 to {len(self) - 1}; got {shown(mask)}.")
         if not keep.size:
             raise DataError(
                 f"{self.source}: no run is left after the selection; keep at least one of {len(self)}."
@@ -262,6 +277,8 @@ class Runs:
         if convention is None:
             convention = Convention(flops="6ND" if is_6nd(C, N, D) else "unknown")
         trunk = columns.pop("trunk_id", None)
+        for name, named in (("run_id", run_id), ("trunk_id", trunk)):
+            require_kind(name, () if named is None else named, Iterable, "Give a name a row.")
         names = (f"run-{i:04d}" for i in range(len(losses))) if run_id is None else run_id
         return cls(
             n_params=N,
@@ -279,6 +296,30 @@ class Runs:
         """Runs from a pandas DataFrame; options as in `load_runs`."""
         return READERS["frame"](frame, **options)
 
+    def summary(self) -> Blocks:
+        """How many runs, the range of each quantity and what it counts, the further columns."""
+        n, rows = counted(len(set(self.run_id)), "run"), counted(len(self), "row")
+        said = tr("{runs} of {source}", runs=n, source=self.source)
+        fields = [(name, text) for name, text in self._ranges() if text]
+        if self.is_curves:
+            fields.insert(0, (tr("rows"), tr("{rows}: training curves", rows=rows)))
+        return Text(said), Fields(fields)
+
+    def _ranges(self) -> list[tuple[str, str]]:
+        """A quantity each: its name, least and largest value, and what it counts."""
+        said, optional = self.convention, [k for k in OPTIONAL if getattr(self, k) is not None]
+        counts = {"n_params": said.params, "flops": said.flops, "loss": said.loss_unit, "n_tokens": ""}
+        forms = {"n_params": format_params, "n_tokens": format_tokens, "flops": format_flops}
+        rows = []
+        for name in (name for name in REQUIRED if name not in self.absent):
+            known = getattr(self, name)[np.isfinite(getattr(self, name))]
+            form: Callable[[float], str] = forms.get(name, "{:.4g}".format)
+            ends = tr("not measured yet")
+            if len(known):
+                ends = tr("{low} to {high}", low=form(float(known.min())), high=form(float(known.max())))
+            rows.append((name, f"{ends} ({counts[name]})" if counts[name] else ends))
+        return [*rows, (tr("further"), ", ".join([*optional, *self.extras]))]
+
     def to_frame(self) -> pd.DataFrame:
         """A pandas DataFrame whose columns `load_runs` reads back, conventions included."""
         import pandas as pd
@@ -287,6 +328,8 @@ class Runs:
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write .csv, .jsonl or .parquet (also .csv.gz, .jsonl.gz) in one step: whole or not at all."""
+        require_path("path", path)
+        require_flags(overwrite=overwrite)
         return write_columns(self._as_table(), Path(path), overwrite=overwrite)
 
     def _as_table(self) -> dict[str, Any]:
@@ -379,69 +422,3 @@ def _read_only(values: NDArray[Any]) -> NDArray[Any]:
     view = values.view()
     view.flags.writeable = False
     return view
-
-
-def write_columns(columns: Mapping[str, Any], path: Path, *, overwrite: bool = False) -> Path:
-    """Write beside `path`, then rename into place: a reader sees the old file or the whole new one.
-
-    Raises:
-        UsageError: another suffix than .csv, .jsonl (each also .gz), .parquet.
-        DataError: the file exists, its folder does not, or it cannot be written (disk full, no permission).
-    """
-    name = path.name.lower()
-    if not name.endswith(SUFFIXES):
-        raise UsageError(f"{path}: a table of runs is saved as {', '.join(SUFFIXES)}; choose one of these.")
-    if path.exists() and not overwrite:
-        raise DataError(f"{path} exists already; choose another name or pass overwrite=True.")
-    if not path.parent.is_dir():
-        raise MissingFileError(f"{path.parent} is not a folder; create it first.")
-    try:
-        with whole_file(path) as partial:
-            _write(columns, partial, name)
-    except (OSError, UnicodeEncodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        cannot = MissingFileError if isinstance(error, OSError) else DataError
-        raise cannot(f"{path} could not be written: {why}. Nothing was changed there.") from error
-    return path
-
-
-def _write(columns: Mapping[str, Any], to: Path, name: str) -> None:
-    if name.endswith(".parquet"):
-        _write_parquet(columns, to)
-        return
-    columns = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in columns.items()}
-    with to.open("xb") as raw, _text(raw, name) as file:
-        if ".csv" in name:
-            returns = any(isinstance(c, str) and "\r" in c for v in columns.values() for c in v)
-            # QUOTE_MINIMAL leaves a lone \r unquoted, and readers then see two lines
-            quoting: Any = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
-            writer = csv.writer(file, lineterminator="\n", quoting=quoting)
-            writer.writerow(columns)
-            writer.writerows(zip(*(map(_csv_cell, v) for v in columns.values()), strict=True))
-        else:
-            for cells in zip(*columns.values(), strict=True):
-                # NaN: not known
-                row = {k: v if v == v else None for k, v in zip(columns, cells, strict=True)}
-                file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
-
-
-def _text(raw: IO[bytes], name: str) -> io.TextIOWrapper:
-    """UTF-8 text over `raw`; gzip without a name or time, so that equal runs give equal files."""
-    binary: Any = gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) if name.endswith(".gz") else raw
-    return io.TextIOWrapper(binary, encoding="utf-8", newline="")
-
-
-def _csv_cell(value: Any) -> Any:
-    """Shortest text that reads back as the same number; NaN = empty."""
-    return value if not isinstance(value, float) else "" if value != value else repr(value)
-
-
-def _write_parquet(columns: Mapping[str, Any], to: Path) -> None:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        how = f"`{extra_command('data')}`, or save as .csv."
-        raise DataError(f"{to}: Parquet needs pyarrow; {how}") from error
-    import pandas as pd
-
-    pd.DataFrame(columns).to_parquet(to, index=False)

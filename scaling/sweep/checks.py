@@ -7,10 +7,20 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from scaling.blocks import Blocks, Fields, Section, Shown, Table, Text, doubts_section, first_doubts
+from scaling.blocks import (
+    Blocks,
+    Fields,
+    Record,
+    Section,
+    Shown,
+    Table,
+    Text,
+    doubts_section,
+    first_doubts,
+)
 from scaling.findings import Finding, Severity, gravest_first
 from scaling.jsonable import fields_of
-from scaling.sweep.design import Design, PlannedRun, budget_sizes, published_advice
+from scaling.sweep.design import Design, PlannedRun, budget_sizes, planned_records, published_advice
 from scaling.sweep.timing import Rate, evaluation_steps, memory_bytes
 from scaling.translation import tr
 from scaling.units import (
@@ -23,7 +33,7 @@ from scaling.units import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 BUDGET_TOLERANCE = 0.01
 BUDGETS_ENOUGH = 4  # a line through three minima has one degree of freedom left
@@ -76,6 +86,10 @@ class DesignReview(Shown):
             ],
         }
 
+    def records(self) -> list[Record]:
+        """A row a run that is to be trained: budget and FLOPs in FLOPs, sizes, steps, learning rate, seed."""
+        return planned_records(self.design.runs)
+
     def summary(self) -> Blocks:
         """The grid by budget, what it costs, what to doubt; every run as a section."""
         spec = self.design.spec
@@ -93,17 +107,6 @@ class DesignReview(Shown):
             Section("cost", tr("Cost"), lambda: (Fields(list(cost.values())),)),
             *doubts_section(self.findings),
         )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a run, unrounded; seconds_alone: of the run by itself on this machine, where that was measured."""
-        import pandas as pd
-
-        rows = []
-        for run, told in zip(self.design.runs, self.to_dict()["runs"], strict=True):
-            shape = {n: v for n, v in told.pop("architecture").items() if isinstance(v, int | float | str)}
-            alone = None if self.rate is None else self.rate.run_seconds(run)
-            rows.append({**told, **shape, "seconds_alone": alone})
-        return pd.DataFrame(rows)
 
     def _grid(self) -> Table:
         """A row a budget, the middle ones left out where there are many."""

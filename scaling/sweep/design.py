@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from scaling.accounting import count_params, flop_parts, flops_per_token
 from scaling.architecture import Architecture
+from scaling.blocks import Blocks, Record, Shown, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.files import write_text
 from scaling.planning.shape import Advice, deepseek_law, step_law
@@ -37,6 +38,8 @@ from scaling.sweep.spec import (
     sweep_from_dict,
 )  # fmt: skip
 from scaling.sweep.store import Store, StoreError, read_json, run_id_of
+from scaling.translation import counted, tr
+from scaling.units import format_flops
 
 CONFIG_VERSION = 1
 
@@ -111,13 +114,27 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Design:
-    """All runs of a sweep."""
+class Design(Shown):
+    """All runs of a sweep; `records()` and `to_frame()` list them."""
 
     spec: SweepSpec
     vocab_size: int
     n_tokens_unique: float | None
     runs: tuple[PlannedRun, ...]
+
+    def records(self) -> list[Record]:
+        """A row a run that is to be trained: budget and FLOPs in FLOPs, sizes, steps, learning rate, seed."""
+        return planned_records(self.runs)
+
+    def summary(self) -> Blocks:
+        """How many runs and what they cost; `check_design` says what to doubt."""
+        runs, n = counted(len(self.runs), "run"), len(self.spec.grid.budgets)
+        cost = format_flops(self.work_flops)
+        said = tr(
+            "sweep {name}: {runs} at {n} budgets, {flops} FLOPs to execute",
+            name=self.spec.name, runs=runs, n=n, flops=cost,
+        )  # fmt: skip
+        return (Text(said),)
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -135,6 +152,22 @@ class Design:
     def independent_flops(self) -> float:
         """What the same runs would cost without shared trunks."""
         return sum(r.work_flops for r in self.runs)
+
+
+def planned_records(runs: Iterable[PlannedRun]) -> list[Record]:
+    """A row a run that is to be trained: budget and FLOPs in FLOPs, sizes, steps, learning rate, seed."""
+    names = (
+        "run_id",
+        "trunk_id",
+        "budget",
+        "n_params",
+        "n_tokens",
+        "flops",
+        "n_steps",
+        "learning_rate",
+        "seed",
+    )
+    return [{name: getattr(run, name) for name in names} for run in runs]
 
 
 class Cell(NamedTuple):

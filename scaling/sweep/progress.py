@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaling.blocks import MOST_DOUBTS, Blocks, Section, Shown, Table, Text
+from scaling.blocks import MOST_DOUBTS, Blocks, Record, Section, Shown, Table, Text
 from scaling.findings import LONGEST_SHORT
 from scaling.jsonable import fields_of
 from scaling.sweep.design import Design, PlannedRun, Unit
@@ -19,7 +19,7 @@ from scaling.translation import tr
 from scaling.units import format_duration, format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 UNDER_WAY = ("running", "stale", "preempted")  # at work, or left with a checkpoint
 
@@ -83,6 +83,11 @@ class Status(Shown):
             "failures": failures,
         }
 
+    def records(self) -> list[Record]:
+        """A row a run: run_id, state, and why it failed."""
+        reasons = self.reasons
+        return [{"run_id": i, "state": s, "reason": reasons.get(i)} for i, s in self.states.items()]
+
     def summary(self) -> Blocks:
         """Counts, and why runs failed."""
         is_told = "running" in self.counts and self.seconds_left is not None
@@ -103,13 +108,6 @@ class Status(Shown):
         more = (Text(tr("and {n} more: --show failures", n=n), "faint"),) if n > 0 else ()
         section = Section("failures", tr("Failures"), lambda: tuple(map(Text, whole)))
         return (*map(Text, short[:MOST_DOUBTS]), *more, section)
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a run: its state, and why it failed."""
-        import pandas as pd
-
-        rows = [(run_id, state, self.reasons.get(run_id)) for run_id, state in self.states.items()]
-        return pd.DataFrame(rows, columns=["run_id", "state", "reason"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +136,9 @@ class RunStates(Shown):
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "sweep_runs", **fields_of(self)}
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row a run, unrounded."""
-        import pandas as pd
-
-        return pd.DataFrame([fields_of(run) for run in self.runs])
+    def records(self) -> list[Record]:
+        """A row a run: budget in FLOPs, sizes, seed, state; loss and excess in nats/token where it is finished."""
+        return [dict(vars(run)) for run in self.runs]
 
     def summary(self) -> Blocks:
         headers = (

@@ -52,6 +52,9 @@ def load_store_runs(
         NothingFinishedError: no run is finished.
         NoStoreError: there is no such store.
         DataError: the runs count N or C in different ways.
+    Example:
+        >>> import scaling
+        >>> scaling.fit_isoflop(scaling.load_store_runs("store"))  # doctest: +SKIP
     """
     store = as_store(store)
     if not store.root.is_dir():

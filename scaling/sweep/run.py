@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
-from scaling.blocks import Blocks, Shown, Text
+from scaling.blocks import Blocks, Record, Shown, Text
 from scaling.errors import DataError, UnknownNameError, UsageError, is_fault_of_storage
 from scaling.installing import extra_command
 from scaling.sweep import EXECUTORS
@@ -51,6 +51,10 @@ class Report(Shown):
     interrupted: bool = False
     n_workers_lost: int = 0
 
+    def records(self) -> list[Record]:
+        """A row a run: run_id, state, and why it failed."""
+        return self.status.records()
+
     def summary(self) -> Blocks:
         n, counts = len(self.status.states), self.status.counts_in_words
         time = f"; {format_duration(self.wall_s)}" if self.wall_s else tr(", nothing to do")
@@ -69,6 +73,14 @@ def plan_sweep(spec: SweepSpec | Path | str, *, store: Store | Path | str | None
     Raises:
         SpecError: the spec cannot be read, or asks for what cannot be built.
         DataError: the corpus is neither here, nor in the spec, nor known to the store.
+    Example:
+        >>> import scaling
+        >>> from pathlib import Path
+        >>> from scaling.sweep.spec import template
+        >>> _ = Path("sweep.toml").write_text(template("first"))
+        >>> design = scaling.plan_sweep("sweep.toml")
+        >>> len(design.runs), design.to_frame()["budget"].nunique()
+        (38, 6)
     """
     spec = spec if isinstance(spec, SweepSpec) else load_sweep(spec)
     vocab_size, unique = spec.corpus.vocab_size, spec.corpus.n_tokens_unique
@@ -125,6 +137,9 @@ def run_sweep(
         StoreError: the store cannot be written, or workers fail again and again, with what they said.
         ChangedCorpusError: finished runs of the store were trained on another text of that name.
         KeyboardInterrupt: passed on, after every worker has checkpointed and stopped.
+    Example:
+        >>> import scaling
+        >>> scaling.run_sweep("sweep.toml", store="store")  # doctest: +SKIP
     """
     if isinstance(executor, str) and executor not in EXECUTORS:
         raise UnknownNameError("executor", executor, EXECUTORS)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from scaling.arguments import require_path
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import DataError, MissingFileError, UnknownNameError, UsageError
 from scaling.units import parse_flops, parse_params, parse_tokens
@@ -307,7 +308,15 @@ def load_sweep(path: str | Path) -> SweepSpec:
     Raises:
         MissingFileError: there is no such file.
         SpecError: the file, the key, what is wrong with it and what is allowed.
+    Example:
+        >>> import scaling
+        >>> from pathlib import Path
+        >>> from scaling.sweep.spec import template
+        >>> _ = Path("sweep.toml").write_text(template("first"))
+        >>> scaling.load_sweep("sweep.toml").name
+        'first'
     """
+    require_path("spec", path)
     path = Path(path)
     if path.is_dir() and (path / "runs").is_dir() and not (path / "sweep.toml").exists():
         raise SpecError(f"{path} is a store of runs; give the sweep.toml they were asked for by.")

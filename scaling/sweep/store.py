@@ -34,6 +34,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from scaling.arguments import require_path
 from scaling.errors import ScalingError, is_fault_of_storage
 from scaling.files import link_text, write_text
 
@@ -386,7 +387,10 @@ def read_tail(path: Path, n_bytes: int = TAIL_BYTES) -> str:
 
 def as_store(store: Store | Path | str) -> Store:
     """A store, or the one in a folder, by its absolute path."""
-    return store if isinstance(store, Store) else Store(Path(store).expanduser().resolve())
+    if isinstance(store, Store):
+        return store
+    require_path("store", store)
+    return Store(Path(store).expanduser().resolve())
 
 
 def _finished(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scaling.blocks import Blocks, Section, Shown, Table, Text
+from scaling.blocks import Blocks, Record, Section, Shown, Table, Text, low_high
 from scaling.findings import Finding
 from scaling.fitting.parametric.prediction import SeedNoise, predict, seed_noise
 from scaling.fitting.results import Estimate
@@ -19,8 +19,6 @@ from scaling.translation import tr, tr_n
 from scaling.units import format_flops, format_params
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from scaling.fitting.isoflop.result import IsoflopFit
     from scaling.fitting.parametric.result import ParametricFit
 
@@ -126,6 +124,17 @@ class Verification(Shown):
             "findings": by_subject(self.law_findings, self.proof.findings),
         }
 
+    def records(self) -> list[Record]:
+        """A row an advice, by rising loss: what was trained, measured, predicted, with the interval of one new run."""
+        return [
+            {
+                **{name: value for name, value in vars(row).items() if name != "prediction_interval"},
+                **low_high("run", row.prediction_interval),
+                "inside": row.inside,
+            }
+            for row in self.rows
+        ]
+
     def summary(self) -> Blocks:
         """Who is lowest, and each loss beside what the law had said; what noise and the floor are as a section."""
         headers = (
@@ -148,15 +157,6 @@ class Verification(Shown):
             *what_to_know(self.proof, self.law_findings),
             Section("losses", tr("Losses, noise and floor"), self._losses),
         )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row an advice, unrounded, the lowest loss first."""
-        import pandas as pd
-
-        rows = [fields_of(row, also=("inside",)) for row in self.rows]
-        for row in rows:
-            row["prediction_low"], row["prediction_high"] = row.pop("prediction_interval") or (None, None)
-        return pd.DataFrame(rows)
 
     def _losses(self) -> Blocks:
         explained = tr("law: the loss that the surface through the sweep (Approach 3) predicts.")

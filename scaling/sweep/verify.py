@@ -12,7 +12,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from scaling.blocks import Block, Blocks, Section, Shown, Table, Text, finding_callouts, first_doubts
+from scaling.blocks import (
+    Block,
+    Blocks,
+    Record,
+    Section,
+    Shown,
+    Table,
+    Text,
+    finding_callouts,
+    first_doubts,
+)
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import PlanError, UsageError
 from scaling.findings import Finding, gravest_first, warning
@@ -20,7 +30,7 @@ from scaling.laws.base import Allocation
 from scaling.reference.published import find_law
 from scaling.runs import Runs
 from scaling.sweep.checks import check_runs
-from scaling.sweep.design import Cell, Design, PlannedRun, design_sweep, flops_of_a_token
+from scaling.sweep.design import Cell, Design, PlannedRun, design_sweep, flops_of_a_token, planned_records
 from scaling.sweep.shapes import choose_shape, count_as
 from scaling.sweep.spec import SpecError
 from scaling.sweep.timing import Rate
@@ -28,7 +38,7 @@ from scaling.translation import tr
 from scaling.units import format_duration, format_flops, format_params, format_tokens
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 EXTRAPOLATION = 10.0  # times the largest budget of the sweep
 TOKENS_PER_PARAM = 20.0
@@ -92,6 +102,11 @@ class ProofPlan(Shown):
             "findings": by_subject(self.law_findings, self.proof.findings),
         }
 
+    def records(self) -> list[Record]:
+        """A row an advice: the run that follows it, as in a design."""
+        rows = planned_records(self.proof.advised.values())
+        return [{"advice": advice, **row} for advice, row in zip(self.proof.advised, rows, strict=True)]
+
     def summary(self) -> Blocks:
         """The runs and what they cost; how each advice counts, and every doubt, by section."""
         rows = []
@@ -115,12 +130,6 @@ class ProofPlan(Shown):
             Text(f"{cost}."),
             *what_to_know(self.proof, self.law_findings),
         )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a run of the proof, unrounded."""
-        import pandas as pd
-
-        return pd.DataFrame(self.to_dict()["runs"])
 
     def _seconds(self, run: PlannedRun) -> float | None:
         """Alone on this machine."""

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from scaling.errors import UsageError
 from scaling.fitting.results import Estimate, Interval, Objective
 
 
@@ -19,7 +20,7 @@ def test_interval_says_which_end_is_infinite():
 
 def test_interval_refuses_nan_and_crossed_ends():
     for low, high in ((math.nan, 1.0), (2.0, 1.0)):
-        with pytest.raises(ValueError, match="low <= high"):
+        with pytest.raises(UsageError, match="low <= high"):
             Interval(low=low, high=high, level=0.95, method="profile")
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scaling.errors import DataError, UsageError
 from scaling.runs import Convention, Runs, load_runs
-from scaling.runs import table as saving
+from scaling.runs import write as saving
 
 SUFFIXES = [".csv", ".jsonl", ".csv.gz", ".jsonl.gz", ".parquet"]
 

@@ -19,9 +19,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.arguments import require_level
 from scaling.blocks import Blocks, Fields, Section, Table
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import FitError, UsageError
+from scaling.errors import FitError
 from scaling.findings import Finding
 from scaling.fitting.frontier_law import (
     LinesFace,
@@ -154,9 +155,14 @@ def fit_envelope(curves: Runs, *, level: float = 0.95) -> EnvelopeFit:
         level: of the intervals: t intervals over crossings, so that a run counts as one run however many rows it has.
     Raises:
         FitError: no curves, or fewer than 3 crossings inside the range where both sizes were measured.
+    Example:
+        >>> import scaling
+        >>> from scaling.reference.example import example_curves
+        >>> fit = scaling.fit_envelope(scaling.Runs.from_arrays(**example_curves()))
+        >>> round(fit.params_exponent.value, 2), fit.n_runs
+        (0.51, 13)
     """
-    if not 0 < level < 1:
-        raise UsageError(f"the level of an interval lies between 0 and 1; got {level!r}.")
+    require_level(level)
     require_runs(curves, "fit_envelope")
     curves.require(("n_params", "n_tokens", "flops"), "Approach 1 (fit_envelope, --method envelope)")
     curves.require_losses()

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.arguments import is_one_of, require_level, require_whole
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, LawError, UsageError
 from scaling.findings import Finding
@@ -82,13 +83,18 @@ def fit_law(
         FitError: a missing input, too few runs, or no start with a finite misfit.
         UsageError: a family without a loss, an unknown objective, a level outside (0, 1), a coefficient that cannot
             be held at its value.
+    Example:
+        >>> import scaling
+        >>> fit = scaling.fit_law(scaling.example_runs(), "over_training")
+        >>> f'{fit.estimate("n_params", flops=1e21).value:.2g}'
+        '2.6e+09'
     """
     require_runs(runs, "fit_law")
     family = _family(law)
-    if objective not in ("huber", "log_least_squares"):
+    if not is_one_of(objective, ("huber", "log_least_squares")):
         raise UsageError(f"fit_law minimises huber or log_least_squares; got {objective!r}.")
-    if not 0 < level < 1:
-        raise UsageError(f"the level of an interval lies between 0 and 1; got {level!r}.")
+    require_level(level)
+    require_whole(seed=seed)
     squares = _problem(runs, family, fixed)
     found = search(squares, seed)
     if not math.isfinite(found.objective):
@@ -108,7 +114,7 @@ def fit_law(
 def _family(law: str | LawFamily) -> LawFamily:
     from scaling.laws import find_family
 
-    family = find_family(law) if isinstance(law, str) else law
+    family = law if isinstance(law, LawFamily) else find_family(law)
     if "loss" not in family.outputs or "n_params" in family.outputs:
         raise UsageError(
             f"the {family.name} law does not predict the loss of a run. Fit it through its minima: fit_isoflop or "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.blocks import Blocks, Section, Text
-from scaling.errors import LawError, UsageError
+from scaling.errors import LawError
 from scaling.findings import Finding
 from scaling.fitting.digits import brief
 from scaling.fitting.fixed import FLOOR
@@ -21,6 +20,7 @@ from scaling.fitting.results import (
     FitMethod,
     Interval,
     Objective,
+    check_asked,
     fit_to_dict,
 )
 from scaling.fitting.sections import (
@@ -106,10 +106,7 @@ class LawFit(FitFace):
             UsageError: another quantity, or a budget that is not a positive number.
             LawError: the law has no compute-optimal split.
         """
-        if quantity not in ("n_params", "n_tokens", "loss"):
-            raise UsageError(f"a budget gives n_params, n_tokens or loss; got {quantity!r}.")
-        if not 0 < flops < math.inf:
-            raise UsageError(f"{quantity} needs flops, positive and finite; got flops={flops}.")
+        check_asked(quantity, flops)
         return self._of_draws(lambda law: float(getattr(law.allocate(flops), quantity)))
 
     def _of_draws(self, quantity: Callable[[Law], float]) -> Estimate:

@@ -17,7 +17,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from scaling.errors import FitError, LawError, UsageError
+from scaling.arguments import is_one_of, require_flags, require_level, require_numbers, require_whole
+from scaling.errors import FitError, LawError, UsageError, shown
 from scaling.findings import Finding
 from scaling.fitting.frontier_law import fit_loss_frontier, frontier_law
 from scaling.fitting.isoflop.bias import GridBias, estimate_grid_bias
@@ -43,6 +44,7 @@ from scaling.fitting.power_law import PowerLawFit, fit_line, half_width_factor, 
 from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import Law
+from scaling.reference.published import LawLike, resolve_law
 from scaling.runs import Runs, assign_budgets
 from scaling.runs.budgets import DEFAULT_TOLERANCE
 from scaling.runs.table import require_runs
@@ -58,7 +60,7 @@ def fit_isoflop(
     level: float = 0.95,
     tolerance: float = DEFAULT_TOLERANCE,
     min_runs_per_budget: int | None = None,
-    surface: Law | None = None,
+    surface: LawLike | None = None,
     require_bracket: bool = True,
     every_row: bool = False,
 ) -> IsoflopFit:
@@ -76,8 +78,15 @@ def fit_isoflop(
     Raises:
         FitError: fewer than two budgets have a bracketed minimum; the message says what each one lacks.
         UsageError: unknown valley, level outside (0, 1), fewer than 3 runs per budget asked for.
+    Example:
+        >>> import scaling
+        >>> fit = scaling.fit_isoflop(scaling.example_runs())
+        >>> round(fit.params_exponent.value, 2), len(fit.used)
+        (0.51, 6)
     """
     _check_arguments(valley, level, min_runs_per_budget)
+    require_numbers(tolerance=tolerance)
+    require_flags(require_bracket=require_bracket, every_row=every_row)
     require_runs(runs, "fit_isoflop")
     runs.require(("n_params", "flops"), "Approach 2 (fit_isoflop, --method isoflop)")
     runs.require_losses()
@@ -91,7 +100,7 @@ def fit_isoflop(
             f"Approach 2 compares budgets and {runs.source} has {len(clusters)}. Add runs at a second budget, "
             "or fit Approach 3: --method parametric (in Python fit_parametric)."
         )
-    law, failure = (surface, "") if surface is not None else _fit_surface(runs)
+    law, failure = (resolve_law(surface), "") if surface is not None else _fit_surface(runs)
     if law is None and valley == "surface":
         raise FitError(f"valleys from the surface need an Approach 3 fit, which failed: {failure}")
     minimum = min_runs_per_budget or MIN_RUNS[valley]
@@ -166,10 +175,10 @@ def _through_minima(
 
 
 def _check_arguments(valley: ValleyKind, level: float, min_runs: int | None) -> None:
-    if valley not in VALLEYS:
-        raise UsageError(f"a valley is fitted as {', '.join(VALLEYS)}; got {valley!r}.")
-    if not 0 < level < 1:
-        raise UsageError(f"the level of an interval lies between 0 and 1; got {level!r}.")
+    if not is_one_of(valley, VALLEYS):
+        raise UsageError(f"a valley is fitted as {', '.join(VALLEYS)}; got {shown(valley)}.")
+    require_level(level)
+    require_whole(or_none=True, min_runs_per_budget=min_runs)
     if min_runs is not None and min_runs < 3:
         raise UsageError(f"a valley needs at least 3 runs; got min_runs_per_budget={min_runs}.")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from scaling.arguments import require_kind, require_known, require_whole
+from scaling.blocks import Blocks, Record, Shown, Table, Text
 from scaling.errors import FitError, UsageError
 from scaling.fitting.parametric.analysis import COEFFICIENTS
 from scaling.fitting.parametric.groups import Groups, budgets, trunks
@@ -18,12 +20,14 @@ from scaling.fitting.parametric.surface import Array, to_coefficients
 from scaling.fitting.results import Estimate
 from scaling.jsonable import fields_of
 from scaling.runs import Runs
+from scaling.runs.table import require_runs
+from scaling.translation import tr
 
 Cluster = Literal["auto", "run", "trunk", "budget"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Bootstrap:
+class Bootstrap(Shown):
     """Refits of resampled runs. `coefficients` holds one value a resample, in units of the loss."""
 
     coefficients: Mapping[str, Array]  # (n,) each
@@ -45,6 +49,20 @@ class Bootstrap:
         """Percentile interval of anything `ParametricFit.estimate` knows."""
         return self.fit.interval(quantity, method="bootstrap", **where)
 
+    def records(self) -> list[Record]:
+        """A row a quantity: value, standard_error, low, high of the percentile interval."""
+        return [
+            {"quantity": name, **e.record(), "level": self.fit.level} for name, e in self.estimates.items()
+        ]
+
+    def summary(self) -> Blocks:
+        """How many refits of what, and the percentile interval of each quantity."""
+        rows = [
+            (r["quantity"], *(f"{r[name]:.4g}" for name in ("value", "low", "high"))) for r in self.records()
+        ]
+        headers = ("", tr("value"), f"{100 * self.fit.level:g} %", "")
+        return Text(tr("{n} refits, {kind}", n=f"{self.n:,}", kind=self.kind)), Table(headers, rows)
+
     def to_dict(self) -> dict[str, Any]:
         return fields_of(self, leave_out=("coefficients", "fit"), also=("n",))
 
@@ -62,7 +80,20 @@ def bootstrap(
         UsageError: other runs than the fitted ones, or an unknown cluster.
         FitError: noise-free runs.
     Source: Efron 1979; Freedman 1981 (pairs); Cameron, Gelbach and Miller 2008 (clusters).
+    Example:
+        >>> import scaling
+        >>> runs = scaling.example_runs()
+        >>> refits = scaling.bootstrap(scaling.fit_parametric(runs), runs, n=100)
+        >>> refits.n, sorted(refits.estimates)[-1]
+        (100, 'params_exponent')
     """
+    from scaling.fitting.parametric.result import ParametricFit
+
+    require_kind(
+        "fit", fit, ParametricFit, "Make it by fit_parametric(runs); other fits carry their intervals."
+    )
+    require_runs(runs, "bootstrap")
+    require_whole(n=n, seed=seed)
     data = fit.optimum.data
     centred = np.log(runs.loss / data.loss_scale)
     if len(runs) != data.n or not np.allclose(centred, data.ln_loss, rtol=0, atol=1e-12):
@@ -89,12 +120,11 @@ def bootstrap(
 
 
 def _clusters(runs: Runs, cluster: Cluster) -> Groups | None:
+    require_known("cluster", cluster, get_args(Cluster))
     if cluster == "run":
         return None
     if cluster == "budget":
         return budgets(runs)
-    if cluster not in ("auto", "trunk"):
-        raise UsageError(f"unknown cluster {cluster!r}; known: auto, run, trunk, budget.")
     found = trunks(runs)
     if found is None and cluster == "trunk":
         raise UsageError(f"{runs.source} names no trunks and no run has several rows; use cluster='run'.")

@@ -17,8 +17,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from scaling.arguments import is_one_of, require_flags, require_level, require_whole
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import FitError, UsageError
+from scaling.errors import FitError, UsageError, shown
 from scaling.fitting.fixed import check_fixed, condition_text
 from scaling.fitting.parametric.analysis import COEFFICIENTS, Analysis, analyse, plain_estimates
 from scaling.fitting.parametric.bootstrap import Bootstrap, bootstrap
@@ -91,13 +92,15 @@ def fit_parametric(
         0.34
     """
     require_runs(runs, "fit_parametric")
-    if law != "chinchilla":
+    if not is_one_of(law, ("chinchilla",)):
         raise UsageError(
-            f"fit_parametric fits the law 'chinchilla', not {law!r}; use fit_law(runs, family) for another."
+            f"fit_parametric fits the law 'chinchilla', not {shown(law)}; use fit_law(runs, family) for another."
         )
     check_objective(objective, huber_delta)
-    if not 0 < level < 1:
-        raise UsageError(f"the level of the intervals lies between 0 and 1, got {level}.")
+    require_level(level)
+    require_whole(seed=seed)
+    require_whole(least=2, or_none=True, n_resamples=n_resamples)
+    require_flags(intervals=intervals)
     held = check_fixed(CHINCHILLA, fixed, runs)
     require_identifiable(runs, held)
     data = centre(runs.n_params, runs.n_tokens, runs.loss, fixed=held)

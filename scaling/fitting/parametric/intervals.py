@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from scaling.errors import FitError, UsageError
+from scaling.arguments import is_one_of
+from scaling.errors import FitError, UsageError, shown
 from scaling.fitting.parametric.groups import Groups
 from scaling.fitting.parametric.quantities import Quantity, as_targets, give_up, values_of
 from scaling.fitting.parametric.resample import Refits, jackknife_error, percentile_ends
@@ -78,9 +79,9 @@ class Spread:
         Raises:
             FitError: the method was not computed for this fit.
         """
-        method, level = method or self.main, level or self.level
-        if method not in METHODS:
-            raise UsageError(f"unknown interval method {method!r}; known: {', '.join(METHODS)}.")
+        method, level = self.main if method is None else method, self.level if level is None else level
+        if not is_one_of(method, METHODS):
+            raise UsageError(f"unknown interval method {shown(method)}; known: {', '.join(METHODS)}.")
         if not 0 < level < 1:
             raise UsageError(f"the level of an interval lies between 0 and 1, got {level}.")
         if method not in self.available():

@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from scaling.errors import UsageError
+from scaling.arguments import is_number, is_one_of
+from scaling.errors import UsageError, shown
 from scaling.fitting.parametric.diagnostics import robust_scale
 from scaling.fitting.parametric.solver import Minimum, minimise
 from scaling.fitting.parametric.surface import LOWER, SQUARES, UPPER, Array, Penalty, SurfaceData, residuals
@@ -90,17 +91,17 @@ class Optimum:
 
 def check_objective(name: str, huber_delta: float | None) -> None:
     """Raise UsageError for an unknown objective or a threshold it does not take."""
-    if name not in OBJECTIVES:
-        raise UsageError(f"unknown objective {name!r}; known: {', '.join(OBJECTIVES)}.")
+    if not is_one_of(name, OBJECTIVES):
+        raise UsageError(f"unknown objective {shown(name)}; known: {', '.join(OBJECTIVES)}.")
     if huber_delta is None:
         return
     if name != "huber":
         raise UsageError(
             f"huber_delta applies to the objective 'huber', not to {name!r}. Leave one of them out."
         )
-    if not 0 < huber_delta < float("inf"):
+    if not is_number(huber_delta) or not 0 < huber_delta < float("inf"):
         raise UsageError(
-            f"huber_delta must be a positive number of log-loss units (Hoffmann: 0.001), got {huber_delta}."
+            f"huber_delta must be a positive number of log-loss units (Hoffmann: 0.001), got {shown(huber_delta)}."
         )
 
 

@@ -24,7 +24,13 @@ def predict(fit: ParametricFit, runs: Runs) -> Prediction:
     loss = np.asarray(fit.law.loss(runs.n_params, runs.n_tokens), dtype=np.float64)
     if fit.spread is None:
         return Prediction(
-            loss=loss, confidence=None, prediction=None, level=fit.level, method="none", observed=runs.loss
+            loss=loss,
+            confidence=None,
+            prediction=None,
+            level=fit.level,
+            method="none",
+            observed=runs.loss,
+            runs=runs,
         )
     half = _confidence_half_widths(fit, runs)
     noise = fit.spread.fit.noise_half_width(fit.level)
@@ -35,6 +41,7 @@ def predict(fit: ParametricFit, runs: Runs) -> Prediction:
         level=fit.level,
         method=f"{fit.interval_method}, first order",
         observed=runs.loss,
+        runs=runs,
     )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from scaling.arguments import is_number, is_one_of, require_known, require_level
 from scaling.blocks import Blocks, Heading, Section, Table, Text
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.errors import FitError, UsageError
+from scaling.errors import FitError, UsageError, shown
 from scaling.findings import Finding
 from scaling.fitting.digits import interval_text, rounded
 from scaling.fitting.fixed import condition_text
@@ -155,6 +156,8 @@ class ParametricFit(FitFace):
             FitError: the fit carries no intervals (noise-free runs, or intervals=False).
         Example: fit.interval("n_params", flops=5.76e23)
         """
+        require_known("kind", kind, ("confidence", "prediction"))
+        require_level(self.level if level is None else level)
         if self.spread is None:
             raise FitError(
                 "this fit carries no intervals: its runs are noise-free or it was made with intervals=False."
@@ -178,12 +181,12 @@ class ParametricFit(FitFace):
         self, name: str, flops: float | None, n_params: float | None, n_tokens: float | None
     ) -> Quantity:
         data = self.optimum.data
+        if not is_one_of(name, QUANTITIES):
+            raise UsageError(f"unknown quantity {shown(name)}; known: {', '.join(QUANTITIES)}.")
         if name in COEFFICIENTS:
             return coefficient(data, name)
         if name in ("params_exponent", "tokens_exponent"):
             return params_exponent()
-        if name not in QUANTITIES:
-            raise UsageError(f"unknown quantity {name!r}; known: {', '.join(QUANTITIES)}.")
         at_budget = flops is not None and n_params is None and n_tokens is None
         if at_budget and _positive(flops):
             assert flops is not None
@@ -323,7 +326,7 @@ class ParametricFit(FitFace):
 
 
 def _positive(value: float | None) -> bool:
-    return value is not None and 0 < value < math.inf
+    return is_number(value) and 0 < value < math.inf  # type: ignore[operator]
 
 
 def _ln_ratio(larger: float, smaller: float) -> float:

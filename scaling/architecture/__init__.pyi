@@ -1,0 +1,11 @@
+from scaling.architecture.fields import Activation as Activation
+from scaling.architecture.fields import Head as Head
+from scaling.architecture.fields import Kind as Kind
+from scaling.architecture.fields import Norm as Norm
+from scaling.architecture.fields import NormPosition as NormPosition
+from scaling.architecture.fields import Positions as Positions
+from scaling.architecture.files import describe_architecture as describe_architecture
+from scaling.architecture.files import load_architecture as load_architecture
+from scaling.architecture.presets import PRESETS as PRESETS
+from scaling.architecture.presets import find_preset as find_preset
+from scaling.architecture.spec import Architecture as Architecture

@@ -1,0 +1,11 @@
+from scaling.planning.allocation import allocate_compute as allocate_compute
+from scaling.planning.cost import Budget as Budget
+from scaling.planning.cost import Cluster as Cluster
+from scaling.planning.cost import Constraints as Constraints
+from scaling.planning.cost import make_cluster as make_cluster
+from scaling.planning.explain import explain_plan as explain_plan
+from scaling.planning.plan import plan_training as plan_training
+from scaling.planning.result import Plan as Plan
+from scaling.planning.result import plan_to_dict as plan_to_dict
+from scaling.planning.shape import choose_architecture as choose_architecture
+from scaling.planning.shape import choose_schedule as choose_schedule

@@ -1,0 +1,16 @@
+from scaling.plots.approaches import plot_envelope as plot_envelope
+from scaling.plots.approaches import plot_isoflop as plot_isoflop
+from scaling.plots.extrapolation import plot_comparison as plot_comparison
+from scaling.plots.extrapolation import plot_exponent_drift as plot_exponent_drift
+from scaling.plots.extrapolation import plot_extrapolation as plot_extrapolation
+from scaling.plots.figures import draw_figure as draw_figure
+from scaling.plots.figures import figure_svg as figure_svg
+from scaling.plots.figures import plot_first_figure as plot_first_figure
+from scaling.plots.figures import plot_plan as plot_plan
+from scaling.plots.fitted_law import plot_parametric as plot_parametric
+from scaling.plots.fitted_law import plot_power_law as plot_power_law
+from scaling.plots.fitted_law import plot_residuals as plot_residuals
+from scaling.plots.fitted_law import plot_slices as plot_slices
+from scaling.plots.frontier import plot_frontier as plot_frontier
+from scaling.plots.panels import draw_fit as draw_fit
+from scaling.plots.panels import fit_figure as fit_figure

@@ -1,0 +1,11 @@
+from scaling.reference.hardware import Accelerator as Accelerator
+from scaling.reference.hardware import accelerators as accelerators
+from scaling.reference.hardware import find_accelerator as find_accelerator
+from scaling.reference.models import PublishedModel as PublishedModel
+from scaling.reference.models import find_model as find_model
+from scaling.reference.models import published_models as published_models
+from scaling.reference.published import DEFAULT_LAW as DEFAULT_LAW
+from scaling.reference.published import find_law as find_law
+from scaling.reference.published import law_names as law_names
+from scaling.reference.published import published_laws as published_laws
+from scaling.reference.published import resolve_law as resolve_law
