@@ -93,9 +93,6 @@ class Code(NamedTuple):
     text: str
     label: str = ""
     indent: int = 0  # columns of a terminal between the label and the text
-    one_line: bool = (
-        False  # in a terminal too, however long; else it breaks behind &&, where a shell reads on
-    )
 
 
 class Section(NamedTuple):
@@ -150,6 +147,11 @@ def doubts_section(findings: Sequence[Finding]) -> Blocks:
     if not findings:
         return ()
     return (Section("doubts", tr("What to doubt"), lambda: finding_callouts(findings)),)
+
+
+def next_step(command: str) -> Blocks:
+    """What to run next, the last line of a screen; nothing where there is no command."""
+    return (Code(command, tr("next"), indent=2),) if command else ()
 
 
 def all_blocks(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -28,7 +28,6 @@ from scaling.accounting.params import ParamCounts, count_params
 from scaling.architecture import Architecture
 from scaling.blocks import (
     Blocks,
-    Code,
     Fields,
     Record,
     Section,
@@ -37,6 +36,7 @@ from scaling.blocks import (
     Text,
     doubts_section,
     first_doubts,
+    next_step,
 )
 from scaling.errors import UsageError
 from scaling.findings import Finding, note
@@ -299,9 +299,9 @@ def _next(cost: ModelCost) -> Blocks:
         return ()
     n = format_params(cost.params.active).replace(" ", "")
     if cost.n_tokens is None:
-        return (Code(f"scaling plan --params {n}", label=f"  {tr('next')}", indent=2),)
+        return next_step(f"scaling plan --params {n}")
     tokens = format_tokens(cost.n_tokens).replace(" ", "")
-    return (Code(f"scaling audit --params {n} --tokens {tokens}", label=f"  {tr('next')}", indent=2),)
+    return next_step(f"scaling audit --params {n} --tokens {tokens}")
 
 
 def _describe(a: Architecture) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.blocks import Blocks, Code, Fields, Section, Table, Text
+from scaling.blocks import Blocks, Code, Fields, Section, Table, Text, next_step
 from scaling.cli.completers import complete_public_table
 from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
@@ -42,7 +42,7 @@ def list_summary() -> Blocks:
     return (
         Table(["id", tr("runs"), tr("what")], rows, left=1, remarks=1, indent=0),
         Section("sources", tr("Sources"), _sources),
-        Code("scaling data get epoch-chinchilla", label=f"  {tr('next')}", indent=2),
+        *next_step("scaling data get epoch-chinchilla"),
     )
 
 

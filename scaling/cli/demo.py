@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.blocks import Blocks, Code, Fields, Section, Table, Text
+from scaling.blocks import Blocks, Code, Fields, Section, Table, Text, next_step
 from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
 from scaling.cli.progress import waiting_for
@@ -133,7 +133,7 @@ class Demo:
                 _plan(self.surface),
             ),
             Section("coefficients", tr("The law (Approach 3), beside the truth"), self._coefficients),
-            Code(first, label=tr("next"), indent=2),
+            *next_step(first),
             Code(f"scaling plan --flops {target} --law fit.json", indent=6),
         )
 

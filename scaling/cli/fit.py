@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.blocks import Blocks, Code, Section, Table, Text
+from scaling.blocks import Blocks, Section, Table, Text, next_step
 from scaling.cli.completers import complete_column
 from scaling.cli.fit_options import (
     DEFAULT_LEVEL,
@@ -494,7 +494,7 @@ class Groups:
                 tr("Every group"),
                 lambda: (_groups_table(self.column, self.fitted), *refusals(refused)),
             ),
-            *((Code(shown, tr("next"), indent=2, one_line=True),) if named is not None else ()),
+            *(next_step(shown) if named is not None else ()),
         )
 
     def _claim(self) -> str:

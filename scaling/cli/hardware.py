@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scaling.blocks import Blocks, Code, Fields, Section, Table, Text
+from scaling.blocks import Blocks, Code, Fields, Section, Table, Text, next_step
 from scaling.cli.completers import complete_accelerator
 from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
@@ -56,7 +56,7 @@ def list_summary() -> Blocks:
         Table(headers, [_list_row(a) for a in accelerators()], indent=0),
         Text(explained),
         Section("links", tr("Links, and who says so"), _links),
-        Code("scaling hardware show h100", label=f"  {tr('next')}", indent=2),
+        *next_step("scaling hardware show h100"),
     )
 
 
@@ -86,7 +86,7 @@ def accelerator_blocks(a: Accelerator) -> Blocks:
             tr("Where it comes from"),
             lambda: (Fields([(label, text) for label, text in _sources(a) if text]),),
         ),
-        Code(f"scaling plan --hardware 8x{a.id} --time 14d", label=f"  {tr('next')}", indent=2),
+        *next_step(f"scaling plan --hardware 8x{a.id} --time 14d"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.blocks import Block, Blocks, Code, Equation, Fields, Heading, Section, Table, Text
+from scaling.blocks import Block, Blocks, Code, Equation, Fields, Heading, Section, Table, Text, next_step
 from scaling.cli.completers import complete_law
 from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
@@ -62,7 +62,7 @@ def list_summary(published: Sequence[Law], default: str) -> Blocks:
     return (
         Table(headers, [_list_row(law) for law in published], indent=0, remarks=1, caption=at),
         Section("forms", tr("Forms"), lambda: _forms(published)),
-        Code(f"scaling laws show {default}", label=f"  {tr('the default')}", indent=2),
+        Code(f"scaling laws show {default}", label=tr("the default"), indent=2),
     )
 
 
@@ -139,11 +139,7 @@ def law_blocks(law: Law, name: str) -> Blocks:
         *_first_provenance(law),
         *optimum,
         Section("source", tr("Where it comes from"), lambda: (_provenance(law), *_stated(law))),
-        *(
-            (Code(f"scaling plan --flops 1e21 --law {shlex.quote(name)}", label=f"  {tr('next')}", indent=2),)
-            if optimum
-            else ()
-        ),
+        *(next_step(f"scaling plan --flops 1e21 --law {shlex.quote(name)}") if optimum else ()),
     )
 
 

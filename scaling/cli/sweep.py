@@ -85,7 +85,7 @@ def design(spec: Path, slots: int | None, measure: bool, output: Output) -> None
         rate=measured_rate(planned) if measure else None,
         n_slots=slots or usable_cores(),
     )
-    run_it = next_step(f"  {tr('next')}", "run")
+    run_it = next_step(tr("next"), "run")
     give(output, lambda: (*review.summary(), run_it), review.to_dict, review.to_frame)
 
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from scaling.blocks import (
     Blocks,
-    Code,
     Fields,
     Record,
     Section,
@@ -26,6 +25,7 @@ from scaling.blocks import (
     Text,
     doubts_section,
     first_doubts,
+    next_step,
 )
 from scaling.errors import LawError, UsageError
 from scaling.findings import Finding, warning
@@ -185,7 +185,7 @@ def summarise_prediction(
         *first_doubts(doubts),
         Section("runs", tr("The runs"), lambda: _all_runs(prediction, runs)),
         *doubts_section(doubts),
-        *((Code(next_command, tr("next"), indent=2, one_line=True),) if next_command else ()),
+        *next_step(next_command),
     )
 
 

@@ -16,7 +16,6 @@ import numpy as np
 from scaling.blocks import (
     MOST_DOUBTS,
     Blocks,
-    Code,
     Fields,
     Figure,
     Record,
@@ -26,6 +25,7 @@ from scaling.blocks import (
     Text,
     doubts_section,
     first_doubts,
+    next_step,
 )
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, LawError
@@ -146,7 +146,7 @@ def summarise_fit(
         ),
         *sections,
         *doubts_section(doubts),
-        *((Code(next_command, tr("next"), indent=2, one_line=True),) if next_command else ()),
+        *next_step(next_command),
     )
 
 

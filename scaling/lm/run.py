@@ -250,7 +250,7 @@ class RunResult(Shown):
         rows.append((tr("speed"), (speed or tr("no step was timed")) + mfu + took))
         if not folder or self.status != "done" or self.excess is not None:  # a synthetic corpus has no text
             return (Fields(rows, indent=0, width=7),)
-        generate = Code(f"scaling generate {shlex.quote(folder)}", label=tr("next"), indent=5)
+        generate = Code(f"scaling generate {shlex.quote(folder)}", label=tr("next"), indent=2)
         return (Fields(rows, indent=0, width=7), generate)
 
     @classmethod

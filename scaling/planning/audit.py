@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from scaling.arguments import is_number, require_kind, require_numbers
 from scaling.blocks import (
     Blocks,
-    Code,
     Fields,
     Record,
     Section,
@@ -29,6 +28,7 @@ from scaling.blocks import (
     doubts_section,
     first_doubts,
     low_high,
+    next_step,
 )
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import LawError, PlanError, shown
@@ -254,7 +254,7 @@ class Audit(Shown):
             Section("models", tr("In full"), lambda: (self.detail(),)),
             Section("sources", tr("What is assumed"), lambda: (Text(assumptions((self,), self.law)),)),
             *doubts_section(findings),
-            *([Code(next_command, label=f"  {tr('next')}", indent=2)] if next_command else []),
+            *next_step(next_command),
         )
 
     def _headline(self) -> str:

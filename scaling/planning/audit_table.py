@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scaling.blocks import Blocks, Code, Heading, Section, Table, Text, doubts_section, first_doubts
+from scaling.blocks import Blocks, Heading, Section, Table, Text, doubts_section, first_doubts, next_step
 from scaling.findings import Finding
 from scaling.laws.base import Law
 from scaling.planning.audit import RULE_OF_THUMB, Audit, assumptions, plain
@@ -37,7 +37,7 @@ def summarise_audits(audits: Sequence[Audit], law: Law, *, next_command: str = "
         Section("models", tr("In full"), lambda: _in_full(audits)),
         Section("sources", tr("What is assumed"), lambda: (Text(assumptions(audits, law)),)),
         *doubts_section(findings),
-        *([Code(next_command, label=f"  {tr('next')}", indent=2)] if next_command else []),
+        *next_step(next_command),
     )
 
 

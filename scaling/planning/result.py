@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from scaling.blocks import (
     MOST_DOUBTS,
     Blocks,
-    Code,
     Fields,
     Record,
     Section,
@@ -20,6 +19,7 @@ from scaling.blocks import (
     doubts_section,
     first_doubts,
     low_high,
+    next_step,
 )
 from scaling.findings import Finding
 from scaling.jsonable import fields_of
@@ -278,7 +278,7 @@ class Plan(Shown):
             *doubts,
             *([say.off_optimum_figure(curve, self.optimum)] if curve else []),
             *self._sections(),
-            *([Code(next_command, label=f"  {tr('next')}", indent=2)] if next_command else []),
+            *next_step(next_command),
         )
 
     @property

@@ -307,16 +307,14 @@ def _columns(text: str) -> int:
 
 
 def _code(block: Code, width: int, *, fold: bool) -> Iterator[Spans]:
-    """A command as it is; a long one breaks behind &&, and with `fold` behind a backslash, where a shell reads on."""
+    """A command as it is; with `fold` a long one breaks behind && and behind a backslash, where a shell reads on."""
     label, text = _flat(block.label), printable(block.text)
     lead = _columns(label) + block.indent
     lines = [text]
-    if "\n" not in text and lead + len(text) >= width + fold:
-        first, _, second = text.partition(" && ")
-        if second and not (block.one_line and not fold):
-            lines = [f"{first} &&", second]
-        if fold:
-            lines = [part for line in lines for part in _folded(line, width - (lead or 4))]
+    if fold and "\n" not in text and lead + len(text) > width:
+        first, and_, second = text.partition(" && ")
+        parts = [f"{first} &&", second] if and_ else [text]
+        lines = [line for part in parts for line in _folded(part, width - (lead or 4))]
     for i, line in enumerate(lines):
         before = " " * (block.indent if i == 0 else lead or 4)
         yield [(label if i == 0 else "", "faint"), (before + line, "")]

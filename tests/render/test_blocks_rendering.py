@@ -127,9 +127,10 @@ def test_the_last_columns_of_a_table_may_be_remarks() -> None:
 
 def test_a_long_command_breaks_where_a_shell_reads_on() -> None:
     first, second = "scaling fit " + "a" * 60, "scaling plan " + "b" * 60
-    assert render_terminal([Code(f"{first} && {second}", "next", 2)]) == f"next  {first} &&\n      {second}"
-    assert render_terminal([Code(f"{first} && {second}")]) == f"{first} &&\n    {second}"
-    assert render_terminal([Code(f"{first} && {second}", one_line=True)]) == f"{first} && {second}"
+    both = f"{first} && {second}"
+    assert render_terminal([Code(both, "next", 2)], width=100) == f"next  {first} &&\n      {second}"
+    assert render_terminal([Code(both)], width=100) == f"{first} &&\n    {second}"
+    assert render_terminal([Code(both)]) == both, "no width is known: a program may read it"
 
 
 def test_markdown_shows_a_picture_that_the_caller_wrote() -> None:
