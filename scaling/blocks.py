@@ -127,6 +127,7 @@ Block: TypeAlias = Heading | Text | Fields | Table | Figure | Equation | Callout
 Blocks: TypeAlias = tuple[Block, ...]
 
 MOST_DOUBTS = 3  # on a first screen
+NARROWEST = 72  # columns for which first screens are made
 
 
 def finding_callouts(findings: Sequence[Finding]) -> Blocks:
@@ -155,11 +156,12 @@ def next_step(command: str) -> Blocks:
 
 
 def all_blocks(blocks: Iterable[Block]) -> Iterator[Block]:
-    """The blocks with every section opened under a heading of its own."""
+    """The blocks with every section opened under a heading of its own, one level above those in it."""
     for block in blocks:
         if isinstance(block, Section):
             yield Heading(block.title)
-            yield from block.blocks()
+            for inside in block.blocks():
+                yield inside._replace(level=inside.level + 1) if isinstance(inside, Heading) else inside
         else:
             yield block
 
@@ -178,8 +180,7 @@ def screen(blocks: Sequence[Block], show: Sequence[str] = ()) -> Iterator[Block]
                 yield block
             elif not told:
                 told = True
-                names = ", ".join((*sections, "all"))
-                yield Fields(((tr("more"), tr("--show SECTION: {names}", names=names)),), indent=0)
+                yield Fields(((tr("more"), _option((*sections, "all"))),), indent=0)
         return
     for name in show:
         if name not in sections and name != "all":  # of another result it would be there
@@ -197,6 +198,12 @@ def low_high(name: str, ends: Sequence[float] | None) -> Record:
     """Both ends of an interval as columns, NAME_low and NAME_high; None where none is known."""
     low, high = ends if ends is not None else (None, None)
     return {f"{name}_low": low, f"{name}_high": high}
+
+
+def _option(names: Sequence[str]) -> str:
+    """--show a,b,all to copy; a list that may wrap where that is too long for one line of the narrowest screen."""
+    whole = f"--show {','.join(names)}"
+    return whole if len(whole) <= NARROWEST - len("more  ") else f"--show {', '.join(names)}"
 
 
 class Shown:

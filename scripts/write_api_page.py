@@ -22,7 +22,7 @@ SUBJECTS = {
     ),
     "Fits": (
         "fit_parametric", "fit_isoflop", "fit_envelope", "fit_law", "fit_power_law", "bootstrap", "predict_runs",
-        "evaluate_extrapolation", "compare_laws", "Fit", "Estimate", "Interval", "Prediction", "Extrapolation",
+        "evaluate_extrapolation", "compare_laws", "diagnose_fit", "Fit", "Estimate", "Interval", "Prediction", "Extrapolation",
         "LawComparison",
     ),
     "Plans": (

@@ -144,6 +144,7 @@ def calls() -> dict[str, Callable[[], Call]]:
         "fit_envelope": lambda: (s.fit_envelope, {"curves": curves(), "level": 0.95}),
         "fit_power_law": lambda: (s.fit_power_law, {
             "x": [1e18, 1e19, 1e20], "y": [2e9, 6.3e9, 2e10], "method": "ols", "weights": None, "level": 0.9}),
+        "diagnose_fit": lambda: (s.diagnose_fit, {"fit": surface(), "runs": runs()}),
         "fit_law": lambda: (s.fit_law, {
             "runs": runs(), "law": "flops_power_law", "objective": "huber", "level": 0.95, "seed": 0,
             "fixed": None}),

@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.blocks import Blocks, Fields, Shown, Text
+from scaling.errors import UsageError, shown
 from scaling.fitting.line_diagnostics import LinesDiagnostics, diagnose_lines
 from scaling.fitting.parametric.diagnostics import FTest, robust_scale
 from scaling.fitting.power_law import PowerLawFit, fit_power_law
 from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.sections import NOISE_FREE, objective_name
+from scaling.fitting.summary import FitFace
 from scaling.jsonable import fields_of
+from scaling.runs.table import require_runs
 from scaling.translation import tr
 from scaling.units import format_percent
 
@@ -54,6 +57,9 @@ def diagnose_fit(fit: Fit, runs: Runs) -> LinesDiagnostics | ResidualDiagnostics
         >>> round(found.lines[0].robust.exponent.value, 2)
         0.52
     """
+    require_runs(runs, "diagnose_fit")
+    if not isinstance(fit, FitFace):
+        raise UsageError(f"diagnose_fit takes a fit, such as fit_isoflop(runs), got {shown(fit)}.")
     if fit.method in ("isoflop", "envelope"):
         return diagnose_lines(cast("IsoflopFit | EnvelopeFit", fit))
     return diagnose_residuals(fit, runs)

@@ -141,6 +141,8 @@ def brief_loss(estimate: Estimate) -> str:
     interval = estimate.interval
     if interval is None or not interval.bounded or not interval.contains(estimate.value):
         return brief(estimate)
+    if interval.low <= 0:  # a loss is not negative: the runs say nothing of it
+        return f"{estimate.value:.2f} ({tr('open')})"
     up, down = interval.high - estimate.value, estimate.value - interval.low
     if max(up, down) > SYMMETRIC * min(up, down) and max(up, down) > LOPSIDED:
         return f"{estimate.value:.2f} +{up:.2f}-{down:.2f}"

@@ -233,7 +233,7 @@ def test_the_table_to_paste_has_the_numbers_of_the_json():
     models = json.loads(invoke("--json", "gpt-3", "llama 3 8b").stdout)["models"]
     for row, model in zip(rows[1:], models, strict=True):
         cells = dict(zip(header, row.split(","), strict=True))
-        assert cells["model"] == model["name"]
+        assert cells["name"] == model["name"]
         for name in ("n_params", "n_tokens", "flops", "loss", "size_ratio", "wasted_compute_fraction"):
             assert float(cells[name]) == model[name]
         assert float(cells["optimal_n_params_high"]) == model["optimal"]["n_params_interval"]["high"]

@@ -328,7 +328,7 @@ def test_tables_to_paste_hold_what_the_json_holds(table: Path, tmp_path: Path) -
 
     law = tmp_path / "fit.json"
     told = json.loads(call("fit", table, "--json"))
-    frame = pd.read_csv(io.StringIO(call("fit", table, "--csv", "-o", law))).set_index("name")
+    frame = pd.read_csv(io.StringIO(call("fit", table, "--csv", "-o", law))).set_index("quantity")
     assert frame["value"][["E", "alpha"]].to_dict() == pytest.approx(
         {name: told["coefficients"][name] for name in ("E", "alpha")}
     )

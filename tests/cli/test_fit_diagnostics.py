@@ -24,11 +24,14 @@ def output(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("method", ["parametric", "isoflop"])
-def test_diagnostics_stand_after_the_unchanged_fit(method):
+def test_the_screen_gives_the_verdict_of_diagnostics_and_a_section_the_numbers(method):
     plain, diagnosed = output("--method", method), output("--method", method, "--diagnostics")
-    assert diagnosed.startswith(plain.rstrip())
-    assert "\ndiagnostics: " in diagnosed[len(plain.rstrip()) :]
-    assert "diagnostics: " not in plain
+    whole = output("--method", method, "--diagnostics", "--show", "diagnostics")
+    verdict = whole.strip().splitlines()[1]
+    assert verdict in diagnosed.replace("\n            ", " ")
+    assert verdict not in plain
+    assert plain.splitlines()[:6] == diagnosed.splitlines()[:6], "the fit itself is the same"
+    assert "influence" in whole
 
 
 def test_json_holds_the_numbers_of_the_python_function():
@@ -49,7 +52,7 @@ def test_json_holds_the_numbers_of_the_python_function():
 def test_json_of_a_parametric_fit_says_that_its_diagnostics_are_of_residuals():
     said = json.loads(output("--diagnostics", "--json"))["diagnostics"]
     assert said["kind"] == "residuals"
-    assert said["influential"]["run_id"] in output("--diagnostics")
+    assert said["influential"]["run_id"] in output("--diagnostics", "--show", "diagnostics")
 
 
 def test_a_plan_reads_a_fit_written_with_diagnostics(tmp_path):
@@ -76,7 +79,7 @@ def test_by_takes_no_diagnostics_and_the_remedy_works(tmp_path):
     result = CliRunner().invoke(
         cli, ["fit", str(table), "--only", "corpus=web", "--diagnostics"], catch_exceptions=False
     )
-    assert "\ndiagnostics: " in result.stdout
+    assert "  noise" in result.stdout
 
 
 @pytest.mark.parametrize(("options", "loaded"), [([], "False"), (["--diagnostics"], "True")])

@@ -50,7 +50,7 @@ def test_a_first_screen_names_its_sections_where_they_would_stand_and_computes_n
     )
     assert render_terminal(screen(blocks)).split("\n") == [
         "Train it.",
-        "more  --show SECTION: laws, memory, all",
+        "more  --show laws,memory,all",
         "end",
     ]
 
