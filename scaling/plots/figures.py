@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scaling.blocks import Block, Figure
-from scaling.errors import UsageError
+from scaling.errors import StorageError, UsageError
 from scaling.files import whole_file
 from scaling.plots import checks, marks, optimum, planning, style, surface
 from scaling.plots.optimum import Data
@@ -318,7 +318,8 @@ def draw_figures(figures: Sequence[Figure], path: str | Path, *, size: str = "pa
         The files written.
 
     Raises:
-        UsageError: a suffix that is no picture, a file that cannot be written, no figure.
+        UsageError: a suffix that is no picture, no figure.
+        StorageError: a file that cannot be written.
     """
     path = Path(path)
     if path.suffix:
@@ -328,7 +329,7 @@ def draw_figures(figures: Sequence[Figure], path: str | Path, *, size: str = "pa
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"the folder {path} could not be made: {error.strerror}.") from error
+        raise StorageError(f"the folder {path} could not be made: {error.strerror}.") from error
     names = [figure.kind for figure in figures]
     written = []
     for i, figure in enumerate(figures):
@@ -401,7 +402,8 @@ def save_picture(figure: Drawing, path: str | Path, *, size: str = "page") -> No
     """Write the figure; the suffix (png, pdf, svg) is the format. The same figure gives the same bytes.
 
     Raises:
-        UsageError: a suffix that is no picture format, or a file that cannot be written.
+        UsageError: a suffix that is no picture format.
+        StorageError: a file that cannot be written.
     """
     check_picture(path)
     undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(path).suffix.lower())
@@ -412,4 +414,4 @@ def save_picture(figure: Drawing, path: str | Path, *, size: str = "page") -> No
         ):  # resolution and fonts are settings of saving
             figure.savefig(beside, metadata=undated)
     except OSError as error:
-        raise UsageError(f"the picture {path} could not be written: {error.strerror}.") from error
+        raise StorageError(f"the picture {path} could not be written: {error.strerror}.") from error

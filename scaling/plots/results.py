@@ -218,7 +218,8 @@ def draw_fit(fit: Any, runs: Runs, path: str | Path, *, size: str = "page") -> N
     """Write `fit_figure` to a file; its suffix (png, pdf, svg) is the format.
 
     Raises:
-        UsageError: a suffix that is no picture format, or a file that cannot be written.
+        UsageError: a suffix that is no picture format.
+        StorageError: a file that cannot be written.
     """
     from scaling.plots.figures import check_picture
 

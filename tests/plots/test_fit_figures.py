@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from scaling.errors import UsageError
+from scaling.errors import StorageError, UsageError
 from scaling.fitting.comparison import compare_laws
 from scaling.fitting.envelope.fit import fit_envelope
 from scaling.fitting.extrapolation import evaluate_extrapolation
@@ -257,7 +257,7 @@ def test_unknown_picture_format_and_folder_are_usage_errors(tmp_path: Path) -> N
     fit = fit_isoflop(runs)
     with pytest.raises(UsageError, match=r"\.png, \.pdf or \.svg file; got 'fit\.docx'"):
         draw_fit(fit, runs, tmp_path / "fit.docx")
-    with pytest.raises(UsageError, match="could not be written"):
+    with pytest.raises(StorageError, match="could not be written"):
         draw_fit(fit, runs, tmp_path / "absent" / "fit.png")
     with pytest.raises(UsageError, match="pass them"):
         plot_residuals(fit_law(runs, "kaplan_floor"))

@@ -414,7 +414,8 @@ def laws_beside(fit: Any) -> tuple[Law, ...]:
             continue
         least, most = known.fitted_range.get("flops", (0.0, math.inf))
         if least <= BEYOND * high and most >= low:
-            papers.setdefault(known.source, law)
+            _, mark, rest = known.source.partition("arXiv:")
+            papers.setdefault(rest[:10] if mark else known.source, law)
     return tuple(papers.values())
 
 
