@@ -210,12 +210,18 @@ def _height(form: style.Size, row: Sequence[Panel]) -> float:
     return max(form.heights[min(len(row), 3) - 1], *(panel.least for panel in row))
 
 
+def _cells(form: style.Size, row: Sequence[Panel]) -> list[tuple[float, float]]:
+    """Where each panel of a row begins, and its width, in inches: valleys and curves beside their lines take more."""
+    shares = [1.4 if len(row) == 3 and panel.draw in _LEADING else 1.0 for panel in row]
+    widths = [form.width * share / sum(shares) for share in shares]
+    return [(sum(widths[:i]), width) for i, width in enumerate(widths)]
+
+
 def _draw_row(drawing: Drawing, row: Sequence[Panel], form: style.Size) -> list[Axes]:
     """The panels of a row on axes of about the width they will have, and of just their height."""
-    width, whole = form.width / len(row), drawing.get_figheight()
-    made = []
-    for i, panel in enumerate(row):
-        left, wide = i * width + _MARGINS[0], width - sum(_MARGINS)
+    whole, made = drawing.get_figheight(), []
+    for panel, (begins, width) in zip(row, _cells(form, row), strict=True):
+        left, wide = begins + _MARGINS[0], width - sum(_MARGINS)
         ax = drawing.add_axes((left / form.width, 0.0, wide / form.width, _height(form, row) / whole))
         _draw(panel, ax)
         made.append(ax)
@@ -229,8 +235,9 @@ def _lay_out(
 
     One measurement of each panel: half the time of matplotlib's constrained layout, and axes that keep their height.
     """
-    margins = [[_fitted(drawing, *pair, form.width / len(row)) for pair in zip(row, made, strict=True)]
-               for row, made in zip(rows, axes, strict=True)]  # fmt: skip
+    cells = [_cells(form, row) for row in rows]
+    margins = [[_fitted(drawing, panel, ax, cell[1]) for panel, ax, cell in zip(row, made, places, strict=True)]
+               for row, made, places in zip(rows, axes, cells, strict=True)]  # fmt: skip
     tops = [max(m.top for m in row) for row in margins]
     bottoms = [max(m.bottom for m in row) for row in margins]
     heights = [_height(form, row) for row in rows]
@@ -238,14 +245,14 @@ def _lay_out(
         heights = [max(form.whole - tops[0] - bottoms[0], 1.0)]
     y = whole = sum(tops) + sum(bottoms) + sum(heights)
     drawing.set_size_inches(form.width, whole)
-    for made, row, top, bottom, height in zip(axes, margins, tops, bottoms, heights, strict=True):
+    for made, row, places, top, bottom, height in zip(
+        axes, margins, cells, tops, bottoms, heights, strict=True
+    ):
         y -= top + height
-        cell = form.width / len(made)
-        for i, (ax, margin) in enumerate(zip(made, row, strict=True)):
+        for ax, margin, (begins, cell) in zip(made, row, places, strict=True):
             wide = max(cell - margin.left - margin.right, _NARROWEST)
-            ax.set_position(
-                ((i * cell + margin.left) / form.width, y / whole, wide / form.width, height / whole)
-            )
+            left = begins + margin.left
+            ax.set_position((left / form.width, y / whole, wide / form.width, height / whole))
             marks.begin_at_left(ax, (_PAD - margin.left) / wide)
         y -= bottom
 

@@ -329,10 +329,10 @@ def _line(fit: Any, quantity: Quantity, budgets: Sequence[float]) -> Columns:
         return {quantity: values, f"{quantity}_low": low, f"{quantity}_high": high}
     found = _estimates(fit, quantity, budgets)
     columns: Columns = {quantity: [e.value for e in found]}
-    ends = [e.interval for e in found]
-    if any(end is not None for end in ends):
-        columns[f"{quantity}_low"] = [max(i.low, 0.0) if i else math.nan for i in ends]
-        columns[f"{quantity}_high"] = [i.high if i else math.nan for i in ends]
+    intervals = [e.interval for e in found]
+    if any(interval is not None for interval in intervals):
+        columns[f"{quantity}_low"] = [max(i.low, 0.0) if i else math.nan for i in intervals]
+        columns[f"{quantity}_high"] = [i.high if i else math.nan for i in intervals]
     return columns
 
 
@@ -349,8 +349,9 @@ def _ratio(n_params: Estimate, flops: float) -> Estimate:
     def of(size: float) -> float:
         return flops / (FLOPS_PER_PARAM_TOKEN * size**2) if size > 0 else math.inf
 
-    known = n_params.interval
-    ends = known and Interval(low=of(known.high), high=of(known.low), level=known.level, method=known.method)
+    known, ends = n_params.interval, None
+    if known is not None:
+        ends = Interval(low=of(known.high), high=of(known.low), level=known.level, method=known.method)
     return Estimate(value=of(n_params.value), interval=ends)
 
 
