@@ -16,8 +16,8 @@ RENDERERS |= {
     "note": lazy_call("scaling.render.terminal", "note"),
     "text": lazy_call("scaling.render.terminal", "render_terminal"),
     "plot": lazy_call("scaling.plots.figures", "plot_first_figure"),
-    "plot_comparison": lazy_call("scaling.plots.extrapolation", "plot_comparison"),
-    "plot_extrapolation": lazy_call("scaling.plots.extrapolation", "plot_extrapolation"),
+    "plot_comparison": lazy_call("scaling.plots.results", "plot_comparison"),
+    "plot_extrapolation": lazy_call("scaling.plots.results", "plot_extrapolation"),
 }
 
 if MovedModules not in sys.meta_path:

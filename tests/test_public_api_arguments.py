@@ -226,6 +226,8 @@ def calls() -> dict[str, Callable[[], Call]]:
         "plot_first_figure": lambda: (p.plot_first_figure, {"blocks": (), "ax": None}),
         "draw_figure": lambda: (p.draw_figure, {"figure": None, "ax": None}),
         "figure_svg": lambda: (p.figure_svg, {"figure": None}),
+        "compose": lambda: (p.compose, {"figures": [], "size": "page"}),
+        "draw_figures": lambda: (p.draw_figures, {"figures": [], "path": "figures.svg", "size": "page"}),
         "fit_figure": lambda: (p.fit_figure, {"fit": surface(), "runs": runs()}),
         "draw_fit": lambda: (p.draw_fit, {"fit": surface(), "runs": runs(), "path": "fit.png"}),
         "render_terminal": lambda: (s.render_terminal, {"blocks": ()}),

@@ -12,6 +12,7 @@ import click
 from scaling.cli.completers import complete_law, complete_model
 from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
+from scaling.cli.pictures import picture_options, refuse_picture, write_picture
 from scaling.errors import PlanError, UnknownNameError, UsageError, of_option
 from scaling.planning.audit import Audit, TrainedModel, audit_models, deck, from_published
 from scaling.planning.audit_table import audit_findings, audits_frame, summarise_audits
@@ -39,6 +40,7 @@ OF_MODELS = ("--params", "--total-params", "--tokens", "--law")
     "--law", default="besiroglu", show_default=True, metavar="LAW", shell_complete=complete_law,
     help="Published law or fit.json.",
 )  # fmt: skip
+@picture_options("the models over the line of the optimal size")
 @output_options("models", "sources", "doubts")
 def audit(
     models: tuple[str, ...],
@@ -46,6 +48,9 @@ def audit(
     total_params: str | None,
     tokens: str | None,
     law: str,
+    picture: Path | None,
+    size: str,
+    force: bool,
     output: Output,
 ) -> None:
     """Compare trained models with compute-optimal ones: over- or under-trained, and what it cost.
@@ -56,8 +61,13 @@ def audit(
     """
     from scaling.reference import resolve_law
 
+    refuse_picture(picture, force)
     chosen = resolve_law(law)
     audits = audit_models(_models(models, params, total_params, tokens), chosen)
+    if picture is not None:
+        from scaling.planning.figures import audit_figure
+
+        write_picture([audit_figure(audits)], picture, size)
     give(
         output,
         lambda: summarise_audits(audits, chosen, next_command=_next_command(audits, law)),

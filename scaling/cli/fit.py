@@ -29,6 +29,7 @@ from scaling.cli.fit_options import (
 )
 from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
+from scaling.cli.pictures import picture_options, refuse_picture, write_picture
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import (
     HEADINGS,
@@ -179,13 +180,7 @@ OF_THE_FIT = {
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the fit; --law reads it.",
 )
-@click.option(
-    "--plot",
-    "picture",
-    metavar="FILE.png",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the fit (png, svg, pdf).",
-)
+@picture_options("the fit and the checks asked for", force=False)
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @output_options(*SECTIONS)
 def fit(
@@ -194,6 +189,7 @@ def fit(
     law_file: Path | None,
     picture: Path | None,
     diagnostics: bool,
+    size: str,
     force: bool,
     output: Output,
     **given: Any,
@@ -209,7 +205,8 @@ def fit(
             f"--by prints one table of fits and takes no -o, --plot, --diagnostics, --holdout-above or --compare-laws. "
             f"Fit one group with them: --only {by}=VALUE."
         )
-    refuse_overwrite(force, law_file, picture)
+    refuse_overwrite(force, law_file)
+    refuse_picture(picture, force)
     with waiting_for(f"reading {options.table}"):
         inputs = () if by_default else chosen.inputs
         table = read_table(options, final=chosen.fits_final_rows, inputs=inputs)
@@ -226,7 +223,7 @@ def fit(
     if law_file:
         write_fit(found, law_file, force)
     if picture:
-        draw(found, picture)
+        draw(found, picture, size)
     written = [str(path) for path in (law_file, picture) if path]
     further = partial(next_command, found.fit, options, chosen, law_file)
     give(output, lambda: found.blocks(further(), written), found.to_dict, found.to_frame)
@@ -307,11 +304,14 @@ def write_fit(found: TableFit, path: Path, force: bool) -> None:
     write_file(path, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", force)
 
 
-def draw(found: TableFit, path: Path) -> None:
-    from scaling.plots import draw_fit
+def draw(found: TableFit, path: Path, size: str = "page") -> None:
+    """The usual figures of the fit, and those of the checks that were asked for."""
+    from scaling.plots.results import usual_figures
 
+    runs, checks = found.table.runs, {"held_out": found.held_out, "compared": found.compared}
     with waiting_for(f"drawing {path}"):
-        draw_fit(found.fit, found.table.runs, path)
+        figures = usual_figures(found.fit, runs, **checks)
+    write_picture(figures, path, size)
 
 
 def _fit(table: RunsTable, options: FitOptions, every_row: bool) -> Fit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from scaling.cli.completers import complete_law
 from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
+from scaling.cli.pictures import picture_options, refuse_picture, write_picture
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import HEADINGS, TableOptions, read_table, table_options
 
@@ -17,8 +19,11 @@ from scaling.cli.tables import HEADINGS, TableOptions, read_table, table_options
 @click.command(cls=Command, headings=HEADINGS, epilog="Example: scaling predict fit.json new_runs.csv")
 @click.argument("law_name", metavar="LAW", shell_complete=complete_law)
 @table_options
+@picture_options("predicted against measured losses")
 @output_options("runs", "doubts")
-def predict(options: TableOptions, law_name: str, output: Output) -> None:
+def predict(
+    options: TableOptions, law_name: str, picture: Path | None, size: str, force: bool, output: Output
+) -> None:
     """Predict the loss of RUNS with LAW (a published name or a fit.json).
 
     RUNS may have losses, which are then compared, or be planned and have none.
@@ -27,11 +32,16 @@ def predict(options: TableOptions, law_name: str, output: Output) -> None:
     from scaling.laws.io import law_to_dict
     from scaling.reference import resolve_law
 
+    refuse_picture(picture, force)
     law = resolve_law(law_name)
     with waiting_for(f"reading {options.table}"):
         table = read_table(options, planned=True, inputs=[i.name for i in law.family.inputs])
     runs = table.runs
     result = predict_runs(law, runs)
+    if picture is not None:
+        from scaling.fitting.figures.checks import prediction_figure
+
+        write_picture([prediction_figure(result, runs)], picture, size)
     faults = [f for f in table.findings if f.severity == "error"]
     doubts = [*prediction_doubts(law, runs), *faults]
 

@@ -1,48 +1,137 @@
-"""Figures of blocks and of a plan, on axes, as SVG or in a file.
+"""Figures of blocks on axes, as SVG, or in a file: one way to draw each kind of picture, from its data alone.
 
-A block's figure is a kind and its arrays; each kind here says which keys it reads. A value that is infinite or
-undefined leaves a gap.
+A block's figure is a kind and its columns; each kind here says which it needs and what panels it has. A value that is
+infinite or undefined leaves a gap.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from scaling.arguments import require_kind, require_path
 from scaling.blocks import Block, Figure, checked_blocks
-from scaling.errors import UsageError
+from scaling.errors import StorageError, UsageError
 from scaling.files import whole_file
-from scaling.planning.result import Plan
-from scaling.plots import style
+from scaling.plots import checks, optimum, planning, style, surface
+from scaling.plots.optimum import Data
+from scaling.plots.sheets import Panel, draw_panel, sheet
 from scaling.translation import tr
-from scaling.units import format_flops, format_params
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
-    from numpy.typing import NDArray
 
-    Values = NDArray[np.float64]
-    Data = Mapping[str, Values]
+    from scaling.plots.optimum import Draw
 
-ROOM = 8.0  # an axis ends this far beyond its values
-FEW = 20  # sizes, which are then marked: the line between them is no curve
-HIGHEST = 100.0  # per cent of extra compute; beyond that no one would go
+PICTURES = (".png", ".pdf", ".svg")
+DARK_PAPER = "#16181c"
+
+
+class Kind(NamedTuple):
+    """What a kind of figure is called, which columns it needs, and its panels."""
+
+    name: Callable[[], str]  # the title of a figure that claims nothing
+    needs: tuple[str, ...]
+    panels: Callable[[Data], Sequence[Draw]]
+    per_row: tuple[str, float] = ("", 0.0)  # a column of names down the side, and inches that each takes
+
+
+def _only(draw: Draw) -> Callable[[Data], Sequence[Draw]]:
+    return lambda _: (draw,)
+
+
+def _isoflop(data: Data) -> Sequence[Draw]:
+    return (optimum.draw_valleys, *optimum.optimum_panels(data))
+
+
+def _envelope(data: Data) -> Sequence[Draw]:
+    return (optimum.draw_envelope, *optimum.optimum_panels(data))
+
+
+_KINDS: dict[str, Kind] = {
+    "audit": Kind(lambda: tr("Models against their optimum"),
+                  ("flops", "n_params", "model", "verdict", "size_ratio", "line_flops", "line_n_params",
+                   "rule_n_params"), _only(planning.draw_audit)),
+    "coefficients": Kind(lambda: tr("Coefficients that hang together"),
+                         ("draw_alpha", "draw_beta", "draw_A", "draw_E", "fit_alpha", "fit_beta", "fit_A", "fit_E"),
+                         surface.coefficient_panels),
+    "comparison": Kind(lambda: tr("Laws and objectives"), ("law", "objective", "n_params", "target_flops"),
+                       _only(checks.draw_comparison), ("law", 0.3)),
+    "compute-optimal": Kind(lambda: tr("Optimal size"), ("flops",), optimum.optimum_panels),
+    "envelope": Kind(lambda: tr("Training curves"),
+                     ("envelope_flops", "envelope_n_params", "envelope_loss", "crossing_flops", "crossing_loss"),
+                     _envelope),
+    "exponent-drift": Kind(lambda: tr("Rolling cut"), ("cut_flops", "cut_exponent"), _only(checks.draw_drift)),
+    "hold-out": Kind(lambda: tr("Hold-out"), ("run_loss", "run_predicted", "cut_flops"), checks.hold_out_panels),
+    "influence": Kind(lambda: tr("Influence of runs"),
+                      ("run_id", "exponent_without", "exponent", "removed_exponent", "removed_error"),
+                      surface.influence_panels),
+    "isoflop": Kind(lambda: tr("IsoFLOP valleys"), ("budget", "run_budget", "run_loss", "minimum_loss", "level"),
+                    _isoflop),
+    "law-spread": Kind(lambda: tr("Published laws"), ("law", "n_params", "inside", "own_n_params"),
+                       _only(checks.draw_spread), ("law", 0.135)),
+    "loss-slices": Kind(lambda: tr("Losses at equal compute"), ("budget", "run_budget", "run_loss", "curve_loss"),
+                        _only(surface.draw_slices)),
+    "loss-surface": Kind(lambda: tr("Loss surface"),
+                         ("grid_flops", "grid_n_params", "grid_loss", "floor", "flops", "n_params", "run_flops"),
+                         _only(surface.draw_surface)),
+    "off-optimum": Kind(lambda: tr("The cost of leaving the optimum"), ("n_params", "extra_compute", "optimum"),
+                        _only(planning.draw_off_optimum)),
+    "power-law": Kind(lambda: tr("Law of one quantity"), ("quantity", "x", "loss", "fitted_x", "run_x", "run_loss"),
+                      _only(surface.draw_power_law)),
+    "prediction": Kind(lambda: tr("Predicted losses"), ("quantity", "run_x", "run_loss", "run_predicted"),
+                       _only(checks.draw_predicted)),
+    "residuals": Kind(lambda: tr("Residuals"), ("run_residual_percent", "robust_scale_percent"),
+                      surface.residual_panels),
+    "sweep": Kind(lambda: tr("Progress of the sweep"), ("flops", "n_params", "state"), _only(planning.draw_sweep)),
+}  # fmt: skip
+
+
+def panels_of(figure: Figure) -> list[Panel]:
+    """The panels of a block's figure.
+
+    Raises:
+        UsageError: a kind that is none of ours, or one without the columns it needs.
+    """
+    if figure.kind not in _KINDS:
+        raise UsageError(f"a figure is one of {', '.join(_KINDS)}; got {figure.kind!r}.")
+    kind = _KINDS[figure.kind]
+    missing = [key for key in kind.needs if key not in figure.data]
+    if missing:
+        raise UsageError(
+            f"a figure of {figure.kind} needs {', '.join(kind.needs)}; {', '.join(missing)} is missing."
+        )
+    data = {key: _column(values) for key, values in figure.data.items()}
+    draws = kind.panels(data)
+    if not draws:
+        raise UsageError(f"a figure of {figure.kind} needs n_params, n_tokens or loss; n_params is missing.")
+    titles = [*(figure.titles or (kind.name(),)), *[""] * len(draws)]
+    names, inches = kind.per_row
+    least = inches * len(data.get(names, ()))
+    return [Panel(draw, data, title, least) for draw, title in zip(draws, titles, strict=False)]
+
+
+def _column(values: Sequence[float] | Sequence[str]) -> Any:
+    names = len(values) > 0 and isinstance(values[0], str)
+    return np.asarray(values, dtype=str if names else np.float64)
 
 
 def draw_figure(figure: Figure, *, ax: Axes | None = None) -> Axes:
-    """Draw a block's figure, on `ax` or on axes of its own.
+    """Draw a block's figure, on `ax` or on axes of its own; several panels share the place of `ax` side by side.
+
+    Returns:
+        The axes of the first panel.
 
     Raises:
-        UsageError: a kind that is none of ours, or one without the arrays it needs.
+        UsageError: a kind that is none of ours, or one without the columns it needs.
+
     Example:
         >>> import scaling
         >>> figure = scaling.find_law("besiroglu").summary()[-1]
@@ -50,17 +139,24 @@ def draw_figure(figure: Figure, *, ax: Axes | None = None) -> Axes:
         'log'
     """
     require_kind("figure", figure, Figure, "Take one of the blocks of a summary().")
-    if figure.kind not in _KINDS:
-        raise UsageError(f"a figure is one of {', '.join(_KINDS)}; got {figure.kind!r}.")
-    needed, draw = _KINDS[figure.kind]
-    missing = [key for key in needed if key not in figure.data]
-    if missing:
-        raise UsageError(
-            f"a figure of {figure.kind} needs {', '.join(needed)}; {', '.join(missing)} is missing."
-        )
+    panels = panels_of(figure)
     with style.axes_or_new(ax) as ax:
-        draw(ax, {key: np.asarray(values, dtype=np.float64) for key, values in figure.data.items()})
-        return ax
+        axes = [ax] if len(panels) == 1 else _shared(ax, len(panels))
+        for panel, at in zip(panels, axes, strict=True):
+            draw_panel(panel, at)
+        return axes[0]
+
+
+def _shared(ax: Axes, n: int) -> list[Axes]:
+    """n axes in the place of one."""
+    place, drawing = ax.get_subplotspec(), ax.figure
+    if place is None:
+        raise UsageError(
+            f"this figure has {n} panels and needs axes of a grid: give it one of plt.subplots()."
+        )
+    ax.remove()
+    grid = place.subgridspec(1, n)
+    return [drawing.add_subplot(grid[i]) for i in range(n)]
 
 
 def plot_first_figure(blocks: Iterable[Block], *, ax: Axes | None = None) -> Axes:
@@ -68,6 +164,7 @@ def plot_first_figure(blocks: Iterable[Block], *, ax: Axes | None = None) -> Axe
 
     Raises:
         UsageError: there is none.
+
     Example:
         >>> import scaling
         >>> axes = scaling.plots.plot_first_figure(scaling.plan_training(1e21).summary())
@@ -81,8 +178,85 @@ def plot_first_figure(blocks: Iterable[Block], *, ax: Axes | None = None) -> Axe
     )
 
 
-def figure_svg(figure: Figure) -> str:
+# --- pages ---
+
+
+def _checked(figures: Sequence[Figure]) -> Sequence[Figure]:
+    """The figures as a tuple; raises for anything else."""
+    how = "Take those of a summary()."
+    require_kind("figures", figures, (list, tuple), how)
+    for figure in figures:
+        require_kind("each figure", figure, Figure, how)
+    return figures
+
+
+def compose(figures: Sequence[Figure], *, size: str = "page") -> Drawing:
+    """All panels of some figures on one sheet: those of one figure side by side, figures of one panel two in a row.
+
+    Args:
+        size: column (3.25 inches wide, panels one below the other), page (6.5) or slide (16:9 for one row).
+
+    Raises:
+        UsageError: an unknown size, no figure, or one that cannot be drawn.
+
+    Example:
+        >>> import scaling
+        >>> drawing = scaling.plots.compose([scaling.find_law("besiroglu").summary()[-1]], size="column")
+    """
+    figures = _checked(figures)
+    return sheet([panels_of(figure) for figure in figures], size)
+
+
+def draw_figures(figures: Sequence[Figure], path: str | Path, *, size: str = "page") -> list[Path]:
+    """Write figures: to a picture all of them on one sheet, to a folder each in an SVG file named by its kind.
+
+    Args:
+        path: a .png, .pdf or .svg file, or a folder, which is made.
+        size: column, page or slide.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: a suffix that is no picture, no figure.
+        StorageError: a file that cannot be written.
+
+    Example:
+        >>> import scaling
+        >>> [str(path) for path in scaling.plots.draw_figures([scaling.find_law("besiroglu").summary()[-1]], "law.svg")]
+        ['law.svg']
+    """
+    figures = _checked(figures)
+    require_path("a picture", path)
+    path = Path(path)
+    if path.suffix:
+        check_picture(path)
+        save_picture(compose(figures, size=size), path, size=size)
+        return [path]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the folder {path} could not be made: {error.strerror}.") from error
+    names = [figure.kind for figure in figures]
+    written = []
+    for i, figure in enumerate(figures):
+        same = names[:i].count(figure.kind)
+        file = path / f"{figure.kind}{f'-{same + 1}' if same else ''}.svg"
+        save_picture(compose([figure], size=size), file, size=size)
+        written.append(file)
+    return written
+
+
+def names_of(figures: Sequence[Figure]) -> str:
+    """What some figures show, for the line that says what was written: "IsoFLOP valleys, Hold-out"."""
+    return ", ".join(dict.fromkeys(_KINDS[figure.kind].name() for figure in figures))
+
+
+def figure_svg(figure: Figure, *, size: str = "page", dark_too: bool = False) -> str:
     """The drawing as an <svg> element for a page: the same text for the same data, and no style for the page around.
+
+    Args:
+        dark_too: on a dark page its colours are those that stand out there as the light ones do on white; for HTML.
 
     Example:
         >>> import scaling
@@ -90,14 +264,15 @@ def figure_svg(figure: Figure) -> str:
         '<svg'
     """
     require_kind("figure", figure, Figure, "Take one of the blocks of a summary().")
-    import matplotlib
+    drawing = compose([figure], size=size)
+    file = io.StringIO()
+    with style.context(size):
+        drawing.savefig(file, format="svg", metadata=_NO_METADATA)
+    svg = _for_a_page(file.getvalue())
+    return _light_and_dark(svg) if dark_too else svg
 
-    drawing = style.new_drawing()
-    with style.context(), matplotlib.rc_context({"svg.hashsalt": "scaling"}):
-        draw_figure(figure, ax=drawing.subplots())
-        file = io.StringIO()
-        drawing.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return _for_a_page(file.getvalue())
+
+_NO_METADATA: Mapping[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def _for_a_page(svg: str) -> str:
@@ -105,10 +280,41 @@ def _for_a_page(svg: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
     svg = svg.replace("<svg ", '<svg style="stroke-linejoin: round; stroke-linecap: butt" ', 1)
-    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     own = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
-    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{own}-{m[1]}"' if m[1] in used else "", svg)
-    return re.sub(r'(url\(#|href="#)', rf"\g<1>{own}-", svg).strip()
+    used = list(dict.fromkeys(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg)))
+    names = {name: f"{own}-{i}" for i, name in enumerate(used)}
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", svg)
+    svg = re.sub(r'(url\(#|href="#)([^)"]+)', lambda m: m[1] + names[m[2]], svg)
+    svg = _MARKS.sub(_one_style, svg)
+    return re.sub(r"<[^>]+>", lambda tag: _DIGITS.sub(r"\1", tag[0]), svg).strip()
+
+
+_DIGITS = re.compile(r"(\d\.\d\d)\d+")  # of coordinates: a hundredth of a point is enough
+_MARKS = re.compile(r'<g (clip-path="[^"]+")>\s*((?:<use [^>]*/>\s*)+)</g>')
+
+
+def _one_style(marks_of_a_line: re.Match[str]) -> str:
+    """The marks of a line share a style: told once, a picture of many runs is half as large."""
+    clip, uses = marks_of_a_line.groups()
+    styles = set(re.findall(r' style="([^"]*)"', uses))
+    if len(styles) != 1:
+        return marks_of_a_line[0]
+    plain = re.sub(r' style="[^"]*"', "", uses)
+    return f'<g {clip} style="{styles.pop()}">{plain}</g>'
+
+
+def _light_and_dark(svg: str) -> str:
+    """Colours as variables of the picture, each light or dark as the page is (CSS light-dark)."""
+    colours = list(dict.fromkeys(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", svg)))
+    names = {colour: f"--c{i}" for i, colour in enumerate(colours)}
+    svg = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", lambda m: f"{m[1]}: var({names[m[2]]})", svg)
+    said = "; ".join(
+        f"{names[colour]}: light-dark({colour}, {style.on_dark(colour, DARK_PAPER)})" for colour in colours
+    )
+    return svg.replace('style="', f'style="{said}; fill: var({names.get(style.INK, "--c0")}); ', 1)
+
+
+# --- files ---
 
 
 def check_picture(path: str | Path) -> None:
@@ -123,136 +329,20 @@ def check_picture(path: str | Path) -> None:
         raise UsageError(f"a picture is a .png, .pdf or .svg file; got {Path(path).name!r}.")
 
 
-def save_picture(figure: Drawing, path: str | Path) -> None:
-    """Write the figure; the suffix (png, pdf, svg) is the format.
+def save_picture(figure: Drawing, path: str | Path, *, size: str = "page") -> None:
+    """Write the figure; the suffix (png, pdf, svg) is the format. The same figure gives the same bytes.
 
     Raises:
-        UsageError: a suffix that is no picture format, or a file that cannot be written.
+        UsageError: a suffix that is no picture format.
+        StorageError: a file that cannot be written.
     """
     check_picture(path)
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(path).suffix.lower())
     try:
-        with style.context(), whole_file(Path(path)) as beside:  # resolution and fonts are settings of saving
-            figure.savefig(beside)
+        with (
+            style.context(size),
+            whole_file(Path(path)) as beside,
+        ):  # resolution and fonts are settings of saving
+            figure.savefig(beside, metadata=undated)
     except OSError as error:
-        raise UsageError(f"the picture {path} could not be written: {error.strerror}.") from error
-
-
-def _compute_optimal(ax: Axes, data: Data) -> None:
-    """N*(C) with its band; dashed beyond `fitted_flops` (the ends of the runs' compute) where that is told."""
-    flops, n_params = data["flops"], data["n_params"]  # by rising compute
-    points = data.get("point_n_params", n_params[:0])
-    low, high = (clipped(data.get(end, n_params[:0])) for end in ("n_params_low", "n_params_high"))
-    ax.set_yscale("log")
-    style.flops_axis(ax.xaxis, tr("training compute (FLOPs)"))
-    if np.isfinite(low).any() and np.isfinite(high).any():
-        level = tr("{percent:g} % band", percent=100 * data["level"][0]) if "level" in data else tr("band")
-        style.band(ax, flops, low, high, label=level)
-    last = data["fitted_flops"][-1] if "fitted_flops" in data else np.inf
-    style.known_then_beyond(ax, flops, n_params, last, label="N*")
-    if len(points):
-        style.marks(ax, data["point_flops"], points, label=tr("minima of the runs"), zorder=4)
-    known = n_params[np.isfinite(n_params)]
-    if len(known):
-        shown = np.concatenate([n_params, points, low, high])
-        shown = np.clip(shown, known.min() / ROOM, known.max() * ROOM)
-        ax.set_ylim(np.nanmin(shown) / 1.2, np.nanmax(shown) * 1.2)
-    style.params_axis(ax.yaxis, tr("optimal parameters N*"))
-    ax.set_title(tr("Optimal size"))
-    ax.legend(loc="upper left")
-
-
-def clipped(ends: Values) -> Values:
-    """Ends of a band for a log axis: one at 0 or infinity leaves the picture, an undefined one leaves a gap."""
-    return np.clip(ends, 1e-3, 1e30)
-
-
-def _off_optimum(ax: Axes, data: Data) -> None:
-    """The cost of leaving the optimum, in per cent, over model size."""
-    best = data["optimum"][:1]
-    n_params, extra = np.append(data["n_params"], best), np.append(data["extra_compute"], 0 * best)
-    order = np.argsort(n_params)
-    n_params, percent = n_params[order], 100 * extra[order]
-    ax.plot(n_params, percent, color=style.FIT)
-    if len(n_params) <= FEW:
-        style.marks(ax, n_params, percent, "o", colour=style.FIT, zorder=3)
-    for size in best:
-        mark_optimum(ax, float(size))
-    finish_costs(ax, list(n_params))
-    ax.set_ylabel(tr("extra compute at equal loss (%)"))
-    ax.set_title(tr("The cost of leaving the optimum"))
-
-
-def mark_optimum(ax: Axes, n_params: float) -> None:
-    """A line at N*, named."""
-    ax.axvline(n_params, color=style.INK, linewidth=0.8)
-    ax.annotate(
-        f" N* = {format_params(n_params)}", (n_params, 0.5), xycoords=("data", "axes fraction"), fontsize=8,
-        rotation=90, ha="right", va="center",
-    )  # fmt: skip
-
-
-def finish_costs(ax: Axes, n_params: Sequence[float]) -> None:
-    """Axes of costs over size: from nothing to twice the compute, over the sizes drawn."""
-    ax.set_ylim(0, HIGHEST)
-    if n_params:
-        ax.set_xlim(min(n_params), max(n_params))
-    style.params_axis(ax.xaxis, tr("parameters"))
-
-
-def plot_plan(plan: Plan, *, ax: Axes | None = None) -> Axes:
-    """Extra compute at equal loss, and waste at equal compute, against N.
-
-    Draws the rows of `plan.alternatives`; make the plan with `ratios=CURVE` for a smooth line. Shaded: the interval of
-    N*; ticks at the foot: N* of the other published laws at the same compute.
-    Example:
-        >>> import scaling
-        >>> axes = scaling.plots.plot_plan(scaling.plan_training(1e21, ratios=(0.25, 0.5, 1.0, 2.0)))
-    """
-    require_kind("plan", plan, Plan, "Make it by plan_training(flops).")
-    with style.axes_or_new(ax, width=6.4, height=4.0) as ax:
-        reached = [a for a in plan.alternatives if a.extra_compute is not None]
-        _extra_compute_band(ax, plan)
-        extra = [100 * (a.extra_compute or 0.0) for a in reached]
-        label = "extra compute at equal loss"
-        ax.plot([a.n_params for a in reached], extra, color=style.FIT, label=label)
-        wasted = [
-            (a.n_params, 100 * a.wasted_compute) for a in plan.alternatives if a.wasted_compute is not None
-        ]
-        if wasted and plan.inference is None:
-            x, y = zip(*wasted, strict=True)
-            ax.plot(x, y, color=style.ACCENT, linestyle="-.", label="wasted at equal compute")
-        _mark_optimum(ax, plan)
-        finish_costs(ax, [a.n_params for a in plan.alternatives])
-        ax.set_ylabel("lifetime compute (%)" if plan.inference else "training compute (%)")
-        ax.set_title(f"The cost of leaving the optimum of {format_flops(plan.optimum.flops)} FLOPs")
-        ax.legend(loc="upper center", frameon=True, framealpha=0.9, edgecolor="none")
-        return ax
-
-
-def _extra_compute_band(ax: Axes, plan: Plan) -> None:
-    """The interval of the extra compute, where the law has one."""
-    banded = [a for a in plan.alternatives if a.extra_compute is not None and a.extra_compute_interval]
-    if banded:
-        ends = [a.extra_compute_interval or (0.0, 0.0) for a in banded]
-        low, high = ([100 * min(e[i], 10.0) for e in ends] for i in (0, 1))
-        style.band(ax, [a.n_params for a in banded], low, high)
-
-
-def _mark_optimum(ax: Axes, plan: Plan) -> None:
-    best = plan.optimum.n_params
-    mark_optimum(ax, best)
-    ends = plan.intervals.n_params
-    if ends is not None and plan.is_optimum and math.isfinite(ends[1]) and ends[0] > 0:
-        level = 100 * (plan.intervals.level or 0.0)
-        ax.axvspan(
-            ends[0], ends[1], color=style.MUTED, alpha=0.25, linewidth=0, label=f"{level:g} % interval of N*"
-        )
-    others = [a.n_params for a in plan.spread.answers if abs(a.n_params / best - 1) > 1e-6]
-    ax.plot(others, [0.015] * len(others), "|", color=style.INK, transform=ax.get_xaxis_transform(),
-            label="N* of other published laws", clip_on=True)  # fmt: skip
-
-
-_KINDS: dict[str, tuple[tuple[str, ...], Callable[[Axes, Data], None]]] = {
-    "compute-optimal": (("flops", "n_params"), _compute_optimal),
-    "off-optimum": (("n_params", "extra_compute", "optimum"), _off_optimum),
-}
+        raise StorageError(f"the picture {path} could not be written: {error.strerror}.") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from scaling.blocks import (
     Block,
@@ -194,19 +193,8 @@ def _picture(block: Figure) -> str:
     except ImportError:
         return escaped(block.alt)
     from scaling.errors import UsageError
-    from scaling.plots import style
 
     try:
-        svg = figure_svg(block)
+        return figure_svg(block, dark_too=True)
     except UsageError:  # of a kind that a newer version draws, perhaps
         return escaped(block.alt)
-    colours: dict[str, Any] = {
-        style.INK: "currentColor",
-        style.GRID: "rgba(128,128,128,.25)",
-        style.FIT: "#3a82c4",
-        style.ACCENT: "#d2603b",
-        "#ffffff": "none",  # paper
-    }
-    for colour, instead in colours.items():
-        svg = svg.replace(colour, instead)
-    return svg
