@@ -1,0 +1,235 @@
+"""`scaling report`: runs, a sweep or a fit in; what to train, how sure and why, as HTML, PDF and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scaling.blocks import Fields, Text
+from scaling.cli.fit_options import METHODS, OF_A_LOSS, FitOptions
+from scaling.cli.progress import waiting_for
+from scaling.cli.report_source import Source, read_source
+from scaling.cli.tables import TableOptions, table_options
+from scaling.errors import DataError, FitError, UsageError
+from scaling.render.terminal import note, show
+from scaling.translation import tr, translated
+from scaling.units import format_flops, parse_flops
+
+if TYPE_CHECKING:
+    from scaling.findings import Finding
+    from scaling.fitting.results import Fit
+    from scaling.laws.base import Law
+    from scaling.report import Evidence, Report, Reproduction, Written
+
+RESAMPLES = 1000
+MOST_RESAMPLED = 5_000  # runs; with more a thousand refits take minutes
+FORMATS = "html,pdf,md"
+FILES = ("report.html", "report.pdf", "report.md", "report.json")
+
+_DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--target", metavar="FLOPS", help="Compute to plan for  [default: 10 times the largest run]."),
+    click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("report"),
+                 show_default=True, help="Folder to write to."),
+    click.option("--format", "formats", default=FORMATS, show_default=True, metavar="FORMAT,...",
+                 help="Of html, pdf and md; report.json is always written."),
+    click.option("--lang", "language", type=click.Choice(["en", "es"]), default="en", show_default=True,
+                 help="Language of the report."),
+    click.option("--title", help="Title of the report."),
+    click.option("--method", type=click.Choice(METHODS),
+                 help="What answers: Approach 3, 2 or 1  [default: parametric; of a sweep isoflop]."),
+    click.option("--law", metavar="FAMILY", help=f"Form of a parametric fit: {', '.join(OF_A_LOSS)}."),
+    click.option("--bootstrap", "n_resamples", type=click.IntRange(100, 100_000), metavar="N",
+                 help=f"Resamples of the runs  [default: {RESAMPLES:,}]."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of resamples and random starts."),
+    click.option("--anonymous", is_flag=True, help="Leave out paths, host and git remote."),
+    click.option("--no-run-data", "no_run_data", is_flag=True,
+                 help="Leave out tables, figures and files of single runs."),
+    click.option("--force", is_flag=True, help="Replace a report in the folder."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What the report is to be."""
+
+    target: str | None
+    output: Path
+    formats: str
+    language: str
+    title: str | None
+    method: str | None
+    law: str | None
+    n_resamples: int | None
+    seed: int
+    anonymous: bool
+    no_run_data: bool
+    force: bool
+
+    def __post_init__(self) -> None:
+        _ = self.target_flops, self.wanted  # refused before anything is read
+        there = [name for name in FILES if (self.output / name).exists()]
+        if there and not self.force:
+            raise UsageError(
+                f"{self.output / there[0]} exists; pass --force to replace the report, or another -o."
+            )
+
+    @property
+    def target_flops(self) -> float | None:
+        return None if self.target is None else parse_flops(self.target)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The formats asked for."""
+        named = tuple(dict.fromkeys(name.strip() for name in self.formats.split(",") if name.strip()))
+        if bad := [name for name in named if name not in FORMATS.split(",")]:
+            raise UsageError(f"--format takes {FORMATS}, or some of them with commas; got {bad[0]!r}.")
+        return named
+
+    def fit_options(self, source: Source) -> FitOptions:
+        """The fit that answers: of a sweep by its valleys, as `scaling sweep fit`."""
+        method = self.method or ("isoflop" if source.kind == "sweep" and self.law is None else "parametric")
+        n_runs = 0 if source.table is None else len(source.table.runs)
+        resamples = self.n_resamples
+        if method == "parametric" and self.law in (None, "chinchilla") and n_runs <= MOST_RESAMPLED:
+            resamples = resamples or RESAMPLES
+        seed = self.seed if method == "parametric" else None
+        return FitOptions(method=method, law=self.law, n_resamples=resamples, seed=seed)
+
+
+def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command its options, which `ReportOptions` takes by their names."""
+    for declare in reversed(_DECLARATIONS):
+        command = declare(command)
+    return command
+
+
+@click.command(epilog="Example: scaling report runs.csv --target 1e22 -o report")
+@table_options
+@_report_options
+def report(options: TableOptions, **given: Any) -> None:
+    """Write a report of RUNS: a table, a sweep's folder, or a fit.json.
+
+    It says first what to train for the target, how sure that is and why to believe it; then every fit, check and plan
+    that the runs allow, and the reason for each that they do not.
+    """
+    from scaling.report import compose_report, load_catalogue, write_report
+
+    asked = ReportOptions(**given)
+    with waiting_for(f"reading {options.table}"):
+        source = read_source(options)
+    if asked.anonymous:
+        source = _anonymous(source)
+    with translated(load_catalogue(asked.language)):
+        with waiting_for(tr("fitting and planning")):
+            evidence = _evidence(source, asked)
+        composed = compose_report(
+            evidence,
+            _reproduction(source, asked, options),
+            language=asked.language,
+            run_data=not asked.no_run_data,
+        )
+        with waiting_for(tr("writing {folder}", folder=asked.output)):
+            written = write_report(composed, asked.output, asked.wanted)
+    _say(composed, written, asked.output)
+
+
+def _evidence(source: Source, asked: ReportOptions) -> Evidence:
+    """The fit that answers, with its findings, and everything else that its runs allow."""
+    from scaling.report import gather_evidence
+
+    fit, findings, refused = _fit(source, asked)
+    runs = source.table.runs if source.table is not None else None
+    return gather_evidence(
+        runs,
+        title=asked.title or _title(asked, fit.law if fit is not None else source.law),
+        target_flops=asked.target_flops,
+        fit=fit,
+        law=source.law,
+        findings=findings,
+        curves=source.curves,
+        left_out=source.table.left_out if source.table is not None else (),
+        told=source.told,
+        no_fit=refused,
+        vocab_size=source.vocab_size,
+        seed=asked.seed,
+    )
+
+
+def _fit(source: Source, asked: ReportOptions) -> tuple[Fit | None, tuple[Finding, ...], str]:
+    """The fit, what is to be doubted, and why there is no fit where there is none."""
+    from scaling.cli.fit import _of_one_quantity, fit_table
+
+    if source.table is None:
+        return None, source.findings, ""
+    chosen, table = asked.fit_options(source), source.table
+    if asked.method is None and asked.law is None and table.runs.absent:
+        chosen, table = _of_one_quantity(replace(chosen, n_resamples=None), table)
+    try:
+        found = fit_table(table, chosen)
+    except (FitError, DataError) as error:
+        return None, tuple(table.findings), str(error)
+    return found.fit, tuple(found.findings), ""
+
+
+def _title(asked: ReportOptions, law: Law | None) -> str:
+    from scaling.report.evidence import default_target
+
+    flops = asked.target_flops if asked.target_flops is not None else default_target(law)
+    if flops is None:
+        return tr("A scaling law")
+    return tr("What to train with {flops} FLOPs", flops=format_flops(flops))
+
+
+def _reproduction(source: Source, asked: ReportOptions, options: TableOptions) -> Reproduction:
+    from scaling.cli.sweep_options import same_command
+    from scaling.report import describe_reproduction
+
+    command = same_command()
+    if asked.anonymous:
+        for path in (options.table, asked.output):
+            command = command.replace(str(path), path.name)
+    return describe_reproduction(
+        command,
+        source.files,
+        folder=source.folder,
+        seed=asked.seed,
+        n_resamples=asked.fit_options(source).n_resamples,
+        spec=source.spec,
+        anonymous=asked.anonymous,
+    )
+
+
+def _anonymous(source: Source) -> Source:
+    """The source without the folders in its names, before anything is told of it."""
+    if source.table is not None:
+        runs = source.table.runs
+        source = replace(
+            source, table=replace(source.table, runs=replace(runs, source=Path(runs.source).name))
+        )
+    if source.curves is not None:
+        source = replace(source, curves=replace(source.curves, source=Path(source.curves.source).name))
+    if source.law is not None and (origin := source.law.provenance) is not None:
+        name = Path(origin.name).name
+        bare = origin._replace(name=name, source=origin.source.replace(origin.name, name))
+        source = replace(source, law=replace(source.law, provenance=bare))
+    return source
+
+
+def _say(report: Report, written: Written, folder: Path) -> None:
+    """The answer and the files, and what is missing of what was asked for."""
+    from scaling.blocks import Section
+
+    lead = [b for b in report.blocks if not isinstance(b, Section)]
+    show(*lead[:4])
+    pages = [path for path in written.files if path.parent == folder]
+    show(
+        Text(""),
+        Fields([(tr("wrote"), ", ".join(str(path) for path in pages))]),
+        *([Fields([(tr("left out"), ", ".join(report.left_out))])] if report.left_out else []),
+    )
+    for name, reason in written.missing.items():
+        note(tr("no {format}: {reason}", format=name, reason=reason))
