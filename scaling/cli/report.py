@@ -17,12 +17,11 @@ from scaling.cli.tables import TableOptions, table_options
 from scaling.errors import DataError, FitError, UsageError
 from scaling.render.terminal import note, show
 from scaling.translation import tr, translated
-from scaling.units import format_flops, parse_flops
+from scaling.units import parse_flops
 
 if TYPE_CHECKING:
     from scaling.findings import Finding
     from scaling.fitting.results import Fit
-    from scaling.laws.base import Law
     from scaling.report import Evidence, Report, Reproduction, Written
 
 RESAMPLES = 1000
@@ -89,6 +88,12 @@ class ReportOptions:
             raise UsageError(f"--format takes {FORMATS}, or some of them with commas; got {bad[0]!r}.")
         return named
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the law asked for reads of a run; () where none was asked for, and one quantity will do."""
+        named = self.method is not None or self.law is not None
+        return FitOptions(method=self.method or "parametric", law=self.law).inputs if named else ()
+
     def fit_options(self, source: Source) -> FitOptions:
         """The fit that answers: of a sweep by its valleys, as `scaling sweep fit`."""
         method = self.method or ("isoflop" if source.kind == "sweep" and self.law is None else "parametric")
@@ -120,7 +125,7 @@ def report(options: TableOptions, **given: Any) -> None:
 
     asked = ReportOptions(**given)
     with waiting_for(f"reading {options.table}"):
-        source = read_source(options)
+        source = read_source(options, asked.inputs)
     if asked.anonymous:
         source = _anonymous(source)
     with translated(load_catalogue(asked.language)):
@@ -145,7 +150,7 @@ def _evidence(source: Source, asked: ReportOptions) -> Evidence:
     runs = source.table.runs if source.table is not None else None
     return gather_evidence(
         runs,
-        title=asked.title or _title(asked, fit.law if fit is not None else source.law),
+        title=asked.title or "",
         target_flops=asked.target_flops,
         fit=fit,
         law=source.law,
@@ -173,15 +178,6 @@ def _fit(source: Source, asked: ReportOptions) -> tuple[Fit | None, tuple[Findin
     except (FitError, DataError) as error:
         return None, tuple(table.findings), str(error)
     return found.fit, tuple(found.findings), ""
-
-
-def _title(asked: ReportOptions, law: Law | None) -> str:
-    from scaling.report.evidence import default_target
-
-    flops = asked.target_flops if asked.target_flops is not None else default_target(law)
-    if flops is None:
-        return tr("A scaling law")
-    return tr("What to train with {flops} FLOPs", flops=format_flops(flops))
 
 
 def _reproduction(source: Source, asked: ReportOptions, options: TableOptions) -> Reproduction:
@@ -225,11 +221,17 @@ def _say(report: Report, written: Written, folder: Path) -> None:
 
     lead = [b for b in report.blocks if not isinstance(b, Section)]
     show(*lead[:4])
-    pages = [path for path in written.files if path.parent == folder]
-    show(
-        Text(""),
-        Fields([(tr("wrote"), ", ".join(str(path) for path in pages))]),
-        *([Fields([(tr("left out"), ", ".join(report.left_out))])] if report.left_out else []),
-    )
+    names = [path.name for path in written.files if path.parent == folder]
+    rows = [(tr("wrote"), tr("{files} in {folder}", files=", ".join(names), folder=folder))]
+    if report.figures:
+        rows.append(
+            (
+                tr("figures"),
+                tr("{n}, as SVG and CSV in {folder}", n=len(report.figures), folder=folder / "figures"),
+            )
+        )
+    if report.left_out:
+        rows.append((tr("left out"), ", ".join(report.left_out)))
+    show(Text(""), Fields(rows))
     for name, reason in written.missing.items():
         note(tr("no {format}: {reason}", format=name, reason=reason))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,9 +39,11 @@ class Source:
     vocab_size: int | None = None
 
 
-def read_source(options: TableOptions) -> Source:
+def read_source(options: TableOptions, inputs: Collection[str]) -> Source:
     """The source at the path, whichever of the three it is.
 
+    Args:
+        inputs: what the law that was asked for reads of a run; () where none was.
     Raises:
         DataError: a folder that is neither a sweep nor a store, or a table that cannot be read.
     """
@@ -50,11 +52,26 @@ def read_source(options: TableOptions) -> Source:
         return _sweep(path)
     if path.suffix == ".json" and (law := _law_file(path)) is not None:
         return law
-    table = read_table(options, final=True)
-    curves = None
-    if any(f.code == "curves-reduced" for f in table.findings):
-        curves = read_table(replace(options, final=False, anyway=True)).runs
-    return Source(kind="table", folder=path.parent, files={path.name: path}, table=table, curves=curves)
+    table = read_table(options, final=True, inputs=inputs)
+    reduced = any(f.code == "curves-reduced" for f in table.findings)
+    return Source(
+        kind="table",
+        folder=path.parent,
+        files={path.name: path},
+        table=table,
+        curves=_curves(options) if reduced else None,
+    )
+
+
+def _curves(options: TableOptions) -> Runs:
+    """The table again with every row of its training curves; what is to be noted was noted when it was read first."""
+    from scaling.cli.tables import _reading
+    from scaling.runs.load import read_runs, text_headers
+    from scaling.runs.read import read_table as read_raw
+
+    reading = _reading(options, final=False, planned=False, inputs=None)
+    raw = read_raw(options.table, text_headers=text_headers(reading.columns), wide=options.wide)
+    return read_runs(raw, reading).runs
 
 
 # --- a law alone ---

@@ -33,7 +33,7 @@ INSTALL = "pip install 'isoflop[report]'"
 LONGEST_WORD = 28  # characters, a third of a line: a longer one may break anywhere
 WIDE_TABLE = 8  # columns, from which on its text is smaller
 MOST_COLUMNS = 12  # of a page; further ones go on in a second table below
-MOST_ROWS = 64  # of a table, a page: each cell of a tagged PDF takes 200 bytes
+MOST_ROWS = 40  # of a table, a page: each cell of a tagged PDF takes 200 bytes
 # fonts that are there on every machine: typst brings Libertinus and DejaVu Sans Mono, matplotlib DejaVu Sans
 _PREAMBLE = """\
 #set page(paper: "a4", margin: (x: 21mm, top: 20mm, bottom: 22mm), numbering: "1 / 1")
@@ -105,7 +105,7 @@ def render_typst(
         *(
             [
                 f"#heading(level: 1, outlined: false, {literal(tr('Contents'))})",
-                "#columns(2, gutter: 16pt, outline(title: none, depth: 1))",
+                "#outline(title: none, depth: 1)",
             ]
             if first < len(blocks)
             else []

@@ -27,8 +27,13 @@ Known = dict[str, Estimate]
 def answer_blocks(e: Evidence) -> Blocks:
     """What to train, how sure, why believe it; or why there is no answer."""
     known = optimum_at(e, e.target_flops) if e.target_flops is not None else {}
-    if not known:
-        return (*_no_answer(e), *_grounds(e), *_doubts(e))
+    if e.plan is None or not known:
+        table = (
+            (_table(known, e),)
+            if known and min(known["n_params"].value, known["n_tokens"].value) >= 1
+            else ()
+        )
+        return (*_no_answer(e), *table, *_grounds(e), *_doubts(e))
     n, d = (_value(known[name], form) for name, form in _COUNTS.items())
     flops = format_flops(e.target_flops or math.nan)
     said = tr("Train {n} parameters on {d} tokens with {flops} FLOPs.", n=n, d=d, flops=flops)
@@ -138,7 +143,7 @@ def _no_answer(e: Evidence) -> Blocks:
     elif e.target_flops is None:
         said = tr("No target was given, and the law does not say at which compute it was fitted.")
     else:
-        said = tr("This law splits no budget into parameters and tokens, so there is no answer.")
+        said = tr("There is no plan for {flops} FLOPs.", flops=format_flops(e.target_flops))
     return (Text(said, "strong"), *((Text(reason),) if reason else ()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +10,8 @@ from scaling.blocks import Blocks
 from scaling.errors import ScalingError
 from scaling.findings import Finding
 from scaling.laws.base import Law
-from scaling.translation import tr
+from scaling.translation import counted, tr
+from scaling.units import format_flops
 
 if TYPE_CHECKING:
     from scaling.fitting.comparison import LawComparison
@@ -74,7 +74,7 @@ class Evidence:
 def gather_evidence(
     runs: Runs | None,
     *,
-    title: str,
+    title: str = "",
     target_flops: float | None = None,
     fit: Fit | None = None,
     law: Law | None = None,
@@ -94,6 +94,7 @@ def gather_evidence(
         law: what answers where there is no fit (a law of a file).
         curves: the same runs with every row of their training curves.
         vocab_size: of the model to plan.
+        title: the question that the report answers, unless given.
     Example:
         >>> from scaling.laws import find_family
         >>> law = find_family("chinchilla").make(E=1.8, A=482.0, B=2085.0, alpha=0.348, beta=0.366)
@@ -101,11 +102,15 @@ def gather_evidence(
         True
     """
     missing: dict[str, str] = {} if fit is not None or not no_fit else {"fit": no_fit}
+    known: dict[str, Any] = {}
+    makers = _makers(runs, curves, fit, target_flops, seed)
+    for name, make in makers.items():
+        known[name] = _try(name, make, missing)
+    if fit is None and law is None:  # what could not be fitted as it was asked for may be in another way
+        fit = known["isoflop"] or known["envelope"] or known["parametric"]
+        findings = (*(findings or ()), *(fit.findings if fit is not None else ()))
     answering = fit.law if fit is not None else law
     target = target_flops if target_flops is not None else default_target(answering)
-    known: dict[str, Any] = {}
-    for name, make in _makers(runs, curves, fit, target, seed).items():
-        known[name] = _try(name, make, missing)
     if answering is not None and target is not None:
         plan_it = _planner(answering, target, vocab_size)
         known["plan"] = _try("plan", plan_it, missing)
@@ -114,7 +119,7 @@ def gather_evidence(
     else:
         missing["plan"] = tr("There is no law to plan with.")
     return Evidence(
-        title=title,
+        title=title or _question(target, runs),
         target_flops=target,
         law=answering,
         fit=fit,
@@ -128,6 +133,12 @@ def gather_evidence(
     )
 
 
+def _question(target: float | None, runs: Runs | None) -> str:
+    if target is not None:
+        return tr("What to train with {flops} FLOPs", flops=format_flops(target))
+    return tr("A scaling law") if runs is None else tr("What {runs} say", runs=counted(len(runs), "run"))
+
+
 def default_target(law: Law | None) -> float | None:
     """Ten times the largest compute that the law was fitted to; None where it does not say."""
     known = law.provenance.fitted_range.get("flops") if law is not None and law.provenance else None
@@ -135,8 +146,11 @@ def default_target(law: Law | None) -> float | None:
 
 
 def _try(name: str, make: Callable[[], Found], missing: dict[str, str]) -> Found | None:
+    import numpy as np
+
     try:
-        return make()
+        with np.errstate(over="ignore"):  # of starts far off, in a fit that cannot be made
+            return make()
     except ScalingError as error:
         missing[name] = str(error)
         return None
@@ -217,8 +231,7 @@ def _compared(runs: Runs, fit: Fit | None, target: float | None, seed: int) -> L
 
     _refuse_many(runs)
     own = (fit.law.family.name,) if fit is not None and fit.method == "law" else ()
-    finite = target if target is not None and math.isfinite(target) else None
-    return compare_laws(runs, tuple(dict.fromkeys((*DEFAULT_LAWS, *own))), target_flops=finite, seed=seed)
+    return compare_laws(runs, tuple(dict.fromkeys((*DEFAULT_LAWS, *own))), target_flops=target, seed=seed)
 
 
 def _refuse_many(runs: Runs) -> None:
