@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scaling.findings import Finding
     from scaling.fitting.results import Fit
     from scaling.report import Evidence, Report, Reproduction, Written
+    from scaling.runs import Runs
 
 RESAMPLES = 1000
 MOST_RESAMPLED = 5_000  # runs; with more a thousand refits take minutes
@@ -126,8 +127,8 @@ def report(options: TableOptions, **given: Any) -> None:
     asked = ReportOptions(**given)
     with waiting_for(f"reading {options.table}"):
         source = read_source(options, asked.inputs)
-    if asked.anonymous:
-        source = _anonymous(source)
+    source = _anonymous(source) if asked.anonymous else source
+    source = _without_names(source) if asked.no_run_data else source
     with translated(load_catalogue(asked.language)):
         with waiting_for(tr("fitting and planning")):
             evidence = _evidence(source, asked)
@@ -213,6 +214,27 @@ def _anonymous(source: Source) -> Source:
         bare = origin._replace(name=name, source=origin.source.replace(origin.name, name))
         source = replace(source, law=replace(source.law, provenance=bare))
     return source
+
+
+def _without_names(source: Source) -> Source:
+    """The source with its runs named by their rows: findings still say where to look, and no name leaves the table."""
+    if source.table is None:
+        return source
+    table = source.table
+    left_out = [f"run-left-out-{i}" for i, _ in enumerate(table.left_out, 1)]
+    named = replace(table, runs=_by_row(table.runs), left_out=left_out)
+    return replace(source, table=named, curves=None if source.curves is None else _by_row(source.curves))
+
+
+def _by_row(runs: Runs) -> Runs:
+    def renamed(names: tuple[str, ...]) -> tuple[str, ...]:
+        new: dict[str, str] = {}
+        return tuple(
+            new.setdefault(name, f"run-{row}") for name, row in zip(names, runs.row.tolist(), strict=True)
+        )
+
+    trunks = None if runs.trunk_id is None else renamed(runs.trunk_id)
+    return replace(runs, run_id=renamed(runs.run_id), trunk_id=trunks)
 
 
 def _say(report: Report, written: Written, folder: Path) -> None:

@@ -188,7 +188,9 @@ def _how_sure(e: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _distance(factor: float) -> str:
-    times = format_flops(factor, 2) if factor >= 1e4 else f"{factor:.3g}"
+    times = (
+        format_flops(factor, 2) if factor >= 1e5 else f"{factor:,.0f}" if factor >= 99.5 else f"{factor:.2g}"
+    )
     if factor <= 1:
         return tr(
             "none: the target lies within the compute of the runs ({times} of the largest)", times=times
