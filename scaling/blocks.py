@@ -57,15 +57,19 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A picture as data: its kind, which `scaling.plots.figures` knows how to draw, and the arrays to draw.
+    """A picture as data: its kind, which `scaling.plots.figures` knows how to draw, and the columns to draw.
 
+    Columns whose names begin alike (run_loss, run_flops) are rows of one table; those of words hold names.
     A terminal shows none; where no picture can be, `alt` says what it would show.
     """
 
     kind: str
-    data: Mapping[str, Sequence[float]]
+    data: Mapping[str, Sequence[float] | Sequence[str]]
     alt: str
     caption: str = ""
+    titles: tuple[
+        str, ...
+    ] = ()  # a panel each: its claim, and behind a line break the number to conclude from
 
 
 class Equation(NamedTuple):

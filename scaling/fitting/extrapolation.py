@@ -56,10 +56,12 @@ class CutOff:
     n_params_at_largest: float | None = None  # N* at the largest compute of the table
     held_out: NDArray[np.int64] | None = None  # positions of the held-out runs
     error: Array | None = None  # of each held-out run
+    observed: Array | None = None  # its loss
+    ends: tuple[Array, Array] | None = None  # of its prediction interval
     refused: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return fields_of(self, leave_out=("held_out", "error"))
+        return fields_of(self, leave_out=("held_out", "error", "observed", "ends"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -224,4 +226,6 @@ def evaluate_cut(runs: Runs, cut: float, settings: FitSettings) -> CutOff:
         inside_fraction=inside,
         held_out=rows,
         error=off,
+        observed=rest.loss,
+        ends=None if ends is None else (np.asarray(ends[0]), np.asarray(ends[1])),
     )

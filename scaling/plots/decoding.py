@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST_LABEL = 12  # characters of a token
 LONGEST_PROMPT = 18
+WIDTH = 5.4  # inches, at least
 ROW_INCHES = 0.17  # of a bar
 NODE_INCHES = 0.22  # of a leaf of the tree
 STEP_INCHES = 1.2  # of a step of the tree, at least
@@ -141,7 +142,7 @@ def draw_explanation(seen: Explanation, tokenizer: Any) -> Figure:
     bars_inches = n_rows * (ROW_INCHES * len(seen.next_token[0].bars) + 1.0) + 0.35
     tree_inches = NODE_INCHES * (1 + max(_rows(seen.tree).values())) + 0.85
     with style.context():
-        width = max(style.WIDTH, STEP_INCHES * (n_steps + 1))
+        width = max(WIDTH, STEP_INCHES * (n_steps + 1))
         figure = style.new_drawing(width, bars_inches + tree_inches)
         grid_spec = figure.add_gridspec(2, 1, height_ratios=(bars_inches, tree_inches))
         bars: Any = figure.add_subfigure(grid_spec[0])

@@ -1,60 +1,156 @@
-"""Figures of blocks and of a plan, on axes, as SVG or in a file.
+"""Figures of blocks on axes, as SVG, or in a file: one way to draw each kind of picture, from its data alone.
 
-A block's figure is a kind and its arrays; each kind here says which keys it reads. A value that is infinite or
-undefined leaves a gap.
+A block's figure is a kind and its columns; each kind here says which it needs and what panels it has. A value that is
+infinite or undefined leaves a gap.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from scaling.blocks import Block, Figure
 from scaling.errors import UsageError
 from scaling.files import whole_file
-from scaling.plots import style
+from scaling.plots import checks, marks, optimum, planning, style, surface
+from scaling.plots.optimum import Data
 from scaling.translation import tr
-from scaling.units import format_flops, format_params
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
-    from numpy.typing import NDArray
 
-    from scaling.planning.plan import Plan
+    from scaling.plots.optimum import Draw
 
-    Values = NDArray[np.float64]
-    Data = Mapping[str, Values]
-
-ROOM = 8.0  # an axis ends this far beyond its values
-FEW = 20  # sizes, which are then marked: the line between them is no curve
-HIGHEST = 100.0  # per cent of extra compute; beyond that no one would go
+PICTURES = (".png", ".pdf", ".svg")
+DARK_PAPER = "#16181c"
 
 
-def draw_figure(figure: Figure, *, ax: Axes | None = None) -> Axes:
-    """Draw a block's figure, on `ax` or on axes of its own.
+class Kind(NamedTuple):
+    """What a kind of figure is called, which columns it needs, and its panels."""
+
+    name: str  # of the picture, in English
+    needs: tuple[str, ...]
+    panels: Callable[[Data], Sequence[Draw]]
+    per_row: tuple[str, float] = ("", 0.0)  # a column of names down the side, and inches that each takes
+
+
+def _only(draw: Draw) -> Callable[[Data], Sequence[Draw]]:
+    return lambda _: (draw,)
+
+
+def _isoflop(data: Data) -> Sequence[Draw]:
+    return (optimum.draw_valleys, *optimum.optimum_panels(data))
+
+
+def _envelope(data: Data) -> Sequence[Draw]:
+    return (optimum.draw_envelope, *optimum.optimum_panels(data))
+
+
+_KINDS: dict[str, Kind] = {
+    "audit": Kind("audit", ("flops", "n_params", "model", "verdict", "line_flops", "line_n_params"),
+                  _only(planning.draw_audit)),
+    "coefficients": Kind("coefficients", ("draw_alpha", "draw_beta", "fit_alpha"), surface.coefficient_panels),
+    "comparison": Kind("comparison of laws", ("law", "objective", "n_params", "target_flops"),
+                       _only(checks.draw_comparison), ("law", 0.3)),
+    "compute-optimal": Kind("compute-optimal line", ("flops",), optimum.optimum_panels),
+    "envelope": Kind("training curves", ("envelope_flops", "envelope_loss", "crossing_flops"), _envelope),
+    "exponent-drift": Kind("rolling cut", ("cut_flops", "cut_exponent"), _only(checks.draw_drift)),
+    "hold-out": Kind("hold-out", ("run_loss", "run_predicted", "cut_flops"), checks.hold_out_panels),
+    "influence": Kind("influence of runs", ("run_id", "exponent_without", "exponent"), surface.influence_panels),
+    "isoflop": Kind("IsoFLOP valleys", ("budget", "run_loss", "minimum_loss"), _isoflop),
+    "law-spread": Kind("published laws", ("law", "n_params", "own_n_params"), _only(checks.draw_spread),
+                       ("law", 0.135)),
+    "loss-slices": Kind("losses at equal compute", ("budget", "run_loss", "curve_loss"),
+                        _only(surface.draw_slices)),
+    "loss-surface": Kind("loss surface", ("grid_flops", "grid_n_params", "grid_loss", "flops"),
+                         _only(surface.draw_surface)),
+    "off-optimum": Kind("cost of leaving the optimum", ("n_params", "extra_compute", "optimum"),
+                        _only(planning.draw_off_optimum)),
+    "power-law": Kind("law of one quantity", ("x", "loss", "run_x", "run_loss"), _only(surface.draw_power_law)),
+    "prediction": Kind("predicted losses", ("run_loss", "run_predicted"), _only(checks.draw_predicted)),
+    "residuals": Kind("residuals", ("run_residual_percent", "robust_scale_percent"), surface.residual_panels),
+    "sweep": Kind("progress of the sweep", ("flops", "n_params", "state"), _only(planning.draw_sweep)),
+}  # fmt: skip
+
+
+class Panel(NamedTuple):
+    """One panel of a figure: how to draw it, from what, and what it claims."""
+
+    draw: Draw
+    data: Data
+    title: str
+    least: float = 0.0  # inches of its axes' height
+
+
+def panels_of(figure: Figure) -> list[Panel]:
+    """The panels of a block's figure.
 
     Raises:
-        UsageError: a kind that is none of ours, or one without the arrays it needs.
+        UsageError: a kind that is none of ours, or one without the columns it needs.
     """
     if figure.kind not in _KINDS:
         raise UsageError(f"a figure is one of {', '.join(_KINDS)}; got {figure.kind!r}.")
-    needed, draw = _KINDS[figure.kind]
-    missing = [key for key in needed if key not in figure.data]
+    kind = _KINDS[figure.kind]
+    missing = [key for key in kind.needs if key not in figure.data]
     if missing:
         raise UsageError(
-            f"a figure of {figure.kind} needs {', '.join(needed)}; {', '.join(missing)} is missing."
+            f"a figure of {figure.kind} needs {', '.join(kind.needs)}; {', '.join(missing)} is missing."
         )
+    data = {key: _column(values) for key, values in figure.data.items()}
+    draws = kind.panels(data)
+    if not draws:
+        raise UsageError(f"a figure of {figure.kind} needs n_params, n_tokens or loss; they are missing.")
+    titles = [*figure.titles, *[""] * len(draws)]
+    names, inches = kind.per_row
+    least = inches * len(data.get(names, ()))
+    return [Panel(draw, data, title, least) for draw, title in zip(draws, titles, strict=False)]
+
+
+def _column(values: Sequence[float] | Sequence[str]) -> Any:
+    names = len(values) > 0 and isinstance(values[0], str)
+    return np.asarray(values, dtype=str if names else np.float64)
+
+
+def draw_figure(figure: Figure, *, ax: Axes | None = None) -> Axes:
+    """Draw a block's figure, on `ax` or on axes of its own; several panels share the place of `ax` side by side.
+
+    Returns:
+        The axes of the first panel.
+
+    Raises:
+        UsageError: a kind that is none of ours, or one without the columns it needs.
+    """
+    panels = panels_of(figure)
     with style.axes_or_new(ax) as ax:
-        draw(ax, {key: np.asarray(values, dtype=np.float64) for key, values in figure.data.items()})
-        return ax
+        axes = [ax] if len(panels) == 1 else _shared(ax, len(panels))
+        for panel, at in zip(panels, axes, strict=True):
+            _draw(panel, at)
+        return axes[0]
+
+
+def _shared(ax: Axes, n: int) -> list[Axes]:
+    """n axes in the place of one."""
+    place, drawing = ax.get_subplotspec(), ax.figure
+    if place is None:
+        raise UsageError(
+            f"this figure has {n} panels and needs axes of a grid: give it one of plt.subplots()."
+        )
+    ax.remove()
+    grid = place.subgridspec(1, n)
+    return [drawing.add_subplot(grid[i]) for i in range(n)]
+
+
+def _draw(panel: Panel, ax: Axes, *, margin: float = 0.0) -> None:
+    panel.draw(ax, panel.data)
+    if panel.title:
+        marks.claim(ax, panel.title, margin=margin)
 
 
 def plot_first_figure(blocks: Iterable[Block], *, ax: Axes | None = None) -> Axes:
@@ -71,16 +167,186 @@ def plot_first_figure(blocks: Iterable[Block], *, ax: Axes | None = None) -> Axe
     )
 
 
-def figure_svg(figure: Figure) -> str:
-    """The drawing as an <svg> element for a page: the same text for the same data, and no style for the page around."""
-    import matplotlib
+# --- pages ---
 
-    drawing = style.new_drawing()
-    with style.context(), matplotlib.rc_context({"svg.hashsalt": "scaling"}):
-        draw_figure(figure, ax=drawing.subplots())
-        file = io.StringIO()
-        drawing.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return _for_a_page(file.getvalue())
+
+def compose(figures: Sequence[Figure], *, size: str = "page") -> Drawing:
+    """All panels of some figures on one sheet: those of one figure side by side, figures of one panel two in a row.
+
+    Args:
+        size: column (3.25 inches wide, panels one below the other), page (6.5) or slide (16:9 for one row).
+
+    Raises:
+        UsageError: an unknown size, no figure, or one that cannot be drawn.
+    """
+    form = style.find_size(size)
+    rows = _rows([panels_of(figure) for figure in figures], form)
+    if not rows:
+        raise UsageError("there is no figure to draw.")
+    with style.context(size):
+        drawing = style.new_drawing(form.width, sum(_height(form, row) for row in rows), layout="none")
+        _lay_out(drawing, rows, [_draw_row(drawing, row, form) for row in rows], form)
+    return drawing
+
+
+_MARGINS = (0.55, 0.2)  # inches left and right of axes, before they are measured
+_PAD = 0.06  # inches around each panel
+_MUCH_NARROWER, _NARROWEST = 0.8, 0.5  # of the width taken for it; inches
+
+
+def _height(form: style.Size, row: Sequence[Panel]) -> float:
+    return max(form.heights[min(len(row), 3) - 1], *(panel.least for panel in row))
+
+
+def _draw_row(drawing: Drawing, row: Sequence[Panel], form: style.Size) -> list[Axes]:
+    """The panels of a row on axes of about the width they will have, and of just their height."""
+    width, whole = form.width / len(row), drawing.get_figheight()
+    made = []
+    for i, panel in enumerate(row):
+        left, wide = i * width + _MARGINS[0], width - sum(_MARGINS)
+        ax = drawing.add_axes((left / form.width, 0.0, wide / form.width, _height(form, row) / whole))
+        _draw(panel, ax)
+        made.append(ax)
+    return made
+
+
+def _lay_out(
+    drawing: Drawing, rows: Sequence[Sequence[Panel]], axes: Sequence[Sequence[Axes]], form: style.Size
+) -> None:
+    """Give each panel the margins that its text needs; axes of one row stand level, titles begin at the left.
+
+    One measurement of each panel: half the time of matplotlib's constrained layout, and axes that keep their height.
+    """
+    margins = [[_fitted(drawing, *pair, form.width / len(row)) for pair in zip(row, made, strict=True)]
+               for row, made in zip(rows, axes, strict=True)]  # fmt: skip
+    tops = [max(m.top for m in row) for row in margins]
+    bottoms = [max(m.bottom for m in row) for row in margins]
+    heights = [_height(form, row) for row in rows]
+    if form.whole and len(rows) == 1:
+        heights = [max(form.whole - tops[0] - bottoms[0], 1.0)]
+    y = whole = sum(tops) + sum(bottoms) + sum(heights)
+    drawing.set_size_inches(form.width, whole)
+    for made, row, top, bottom, height in zip(axes, margins, tops, bottoms, heights, strict=True):
+        y -= top + height
+        cell = form.width / len(made)
+        for i, (ax, margin) in enumerate(zip(made, row, strict=True)):
+            wide = max(cell - margin.left - margin.right, _NARROWEST)
+            ax.set_position(
+                ((i * cell + margin.left) / form.width, y / whole, wide / form.width, height / whole)
+            )
+            marks.begin_at_left(ax, (_PAD - margin.left) / wide)
+        y -= bottom
+
+
+class Margins(NamedTuple):
+    """Inches that titles, ticks, keys and labels take around axes."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+
+def _fitted(drawing: Drawing, panel: Panel, ax: Axes, cell: float) -> Margins:
+    """The margins of a panel, drawn again where its axes are much narrower than they were taken for."""
+    margins = _margins(drawing, ax)
+    wide, taken = cell - margins.left - margins.right, cell - sum(_MARGINS)
+    if wide > _MUCH_NARROWER * taken:
+        return margins
+    place = ax.get_position()
+    ax.clear()
+    ax.set_position((place.x0, place.y0, place.width * max(wide, _NARROWEST) / taken, place.height))
+    _draw(panel, ax, margin=taken - max(wide, _NARROWEST))
+    return _margins(drawing, ax)
+
+
+def _margins(drawing: Drawing, ax: Axes) -> Margins:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    # titles may be wider than the axes: they have the whole width of the panel
+    canvas: Any = FigureCanvasAgg(drawing)
+    inner: Any = ax.bbox
+    outer: Any = ax.get_tightbbox(canvas.get_renderer(), for_layout_only=True)
+    ends = (inner.x0 - outer.x0, inner.y0 - outer.y0, outer.x1 - inner.x1, outer.y1 - inner.y1)
+    left, bottom, right, top = (max(end, 0.0) / drawing.dpi + _PAD for end in ends)
+    return Margins(left, bottom, right, top)
+
+
+_LEADING = (optimum.draw_valleys, optimum.draw_envelope)  # above the lines that they lead to
+
+
+def _rows(figures: Sequence[Sequence[Panel]], form: style.Size) -> list[list[Panel]]:
+    """Panels by rows: a figure's own in one row (four in two), single ones paired with the next single one."""
+    if form.stacked:
+        return [[panel] for panels in figures for panel in panels]
+    rows: list[list[Panel]] = []
+    open_row = False
+    for panels in figures:
+        if len(panels) == 1 and open_row:
+            rows[-1].append(panels[0])
+            open_row = False
+            continue
+        open_row = len(panels) == 1
+        rest = list(panels)
+        if panels[0].draw in _LEADING and not form.whole:
+            rows.append([rest.pop(0)])
+        per_row = 2 if len(rest) == 4 else 3
+        rows += [rest[i : i + per_row] for i in range(0, len(rest), per_row)]
+    return rows
+
+
+def draw_figures(figures: Sequence[Figure], path: str | Path, *, size: str = "page") -> list[Path]:
+    """Write figures: to a picture all of them on one sheet, to a folder each in an SVG file named by its kind.
+
+    Args:
+        path: a .png, .pdf or .svg file, or a folder, which is made.
+        size: column, page or slide.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: a suffix that is no picture, a file that cannot be written, no figure.
+    """
+    path = Path(path)
+    if path.suffix:
+        check_picture(path)
+        save_picture(compose(figures, size=size), path, size=size)
+        return [path]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the folder {path} could not be made: {error.strerror}.") from error
+    names = [figure.kind for figure in figures]
+    written = []
+    for i, figure in enumerate(figures):
+        same = names[:i].count(figure.kind)
+        file = path / f"{figure.kind}{f'-{same + 1}' if same else ''}.svg"
+        save_picture(compose([figure], size=size), file, size=size)
+        written.append(file)
+    return written
+
+
+def names_of(figures: Sequence[Figure]) -> str:
+    """What some figures show, for the line that says what was written: "IsoFLOP valleys, hold-out"."""
+    return ", ".join(dict.fromkeys(tr(_KINDS[figure.kind].name) for figure in figures))
+
+
+def figure_svg(figure: Figure, *, size: str = "page", dark_too: bool = False) -> str:
+    """The drawing as an <svg> element for a page: the same text for the same data, and no style for the page around.
+
+    Args:
+        dark_too: on a dark page its colours are those that stand out there as the light ones do on white; for HTML.
+    """
+    drawing = compose([figure], size=size)
+    file = io.StringIO()
+    with style.context(size):
+        drawing.savefig(file, format="svg", metadata=_NO_METADATA)
+    svg = _for_a_page(file.getvalue())
+    return _light_and_dark(svg) if dark_too else svg
+
+
+_NO_METADATA: Mapping[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def _for_a_page(svg: str) -> str:
@@ -94,6 +360,20 @@ def _for_a_page(svg: str) -> str:
     return re.sub(r'(url\(#|href="#)', rf"\g<1>{own}-", svg).strip()
 
 
+def _light_and_dark(svg: str) -> str:
+    """Colours as variables of the picture, each light or dark as the page is (CSS light-dark)."""
+    colours = list(dict.fromkeys(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", svg)))
+    names = {colour: f"--c{i}" for i, colour in enumerate(colours)}
+    svg = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", lambda m: f"{m[1]}: var({names[m[2]]})", svg)
+    said = "; ".join(
+        f"{names[colour]}: light-dark({colour}, {style.on_dark(colour, DARK_PAPER)})" for colour in colours
+    )
+    return svg.replace('style="', f'style="{said}; fill: var({names.get(style.INK, "--c0")}); ', 1)
+
+
+# --- files ---
+
+
 def check_picture(path: str | Path) -> None:
     """Refuse a file name whose suffix is no picture format, before any work.
 
@@ -105,132 +385,19 @@ def check_picture(path: str | Path) -> None:
         raise UsageError(f"a picture is a .png, .pdf or .svg file; got {Path(path).name!r}.")
 
 
-def save_picture(figure: Drawing, path: str | Path) -> None:
-    """Write the figure; the suffix (png, pdf, svg) is the format.
+def save_picture(figure: Drawing, path: str | Path, *, size: str = "page") -> None:
+    """Write the figure; the suffix (png, pdf, svg) is the format. The same figure gives the same bytes.
 
     Raises:
         UsageError: a suffix that is no picture format, or a file that cannot be written.
     """
     check_picture(path)
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(path).suffix.lower())
     try:
-        with style.context(), whole_file(Path(path)) as beside:  # resolution and fonts are settings of saving
-            figure.savefig(beside)
+        with (
+            style.context(size),
+            whole_file(Path(path)) as beside,
+        ):  # resolution and fonts are settings of saving
+            figure.savefig(beside, metadata=undated)
     except OSError as error:
         raise UsageError(f"the picture {path} could not be written: {error.strerror}.") from error
-
-
-def _compute_optimal(ax: Axes, data: Data) -> None:
-    """N*(C) with its band; dashed beyond `fitted_flops` (the ends of the runs' compute) where that is told."""
-    flops, n_params = data["flops"], data["n_params"]  # by rising compute
-    points = data.get("point_n_params", n_params[:0])
-    low, high = (clipped(data.get(end, n_params[:0])) for end in ("n_params_low", "n_params_high"))
-    ax.set_yscale("log")
-    style.flops_axis(ax.xaxis, tr("training compute (FLOPs)"))
-    if np.isfinite(low).any() and np.isfinite(high).any():
-        level = tr("{percent:g} % band", percent=100 * data["level"][0]) if "level" in data else tr("band")
-        style.band(ax, flops, low, high, label=level)
-    last = data["fitted_flops"][-1] if "fitted_flops" in data else np.inf
-    style.known_then_beyond(ax, flops, n_params, last, label="N*")
-    if len(points):
-        style.marks(ax, data["point_flops"], points, label=tr("minima of the runs"), zorder=4)
-    known = n_params[np.isfinite(n_params)]
-    if len(known):
-        shown = np.concatenate([n_params, points, low, high])
-        shown = np.clip(shown, known.min() / ROOM, known.max() * ROOM)
-        ax.set_ylim(np.nanmin(shown) / 1.2, np.nanmax(shown) * 1.2)
-    style.params_axis(ax.yaxis, tr("optimal parameters N*"))
-    ax.set_title(tr("Optimal size"))
-    ax.legend(loc="upper left")
-
-
-def clipped(ends: Values) -> Values:
-    """Ends of a band for a log axis: one at 0 or infinity leaves the picture, an undefined one leaves a gap."""
-    return np.clip(ends, 1e-3, 1e30)
-
-
-def _off_optimum(ax: Axes, data: Data) -> None:
-    """The cost of leaving the optimum, in per cent, over model size."""
-    best = data["optimum"][:1]
-    n_params, extra = np.append(data["n_params"], best), np.append(data["extra_compute"], 0 * best)
-    order = np.argsort(n_params)
-    n_params, percent = n_params[order], 100 * extra[order]
-    ax.plot(n_params, percent, color=style.FIT)
-    if len(n_params) <= FEW:
-        style.marks(ax, n_params, percent, "o", colour=style.FIT, zorder=3)
-    for size in best:
-        mark_optimum(ax, float(size))
-    finish_costs(ax, list(n_params))
-    ax.set_ylabel(tr("extra compute at equal loss (%)"))
-    ax.set_title(tr("The cost of leaving the optimum"))
-
-
-def mark_optimum(ax: Axes, n_params: float) -> None:
-    """A line at N*, named."""
-    ax.axvline(n_params, color=style.INK, linewidth=0.8)
-    ax.annotate(
-        f" N* = {format_params(n_params)}", (n_params, 0.5), xycoords=("data", "axes fraction"), fontsize=8,
-        rotation=90, ha="right", va="center",
-    )  # fmt: skip
-
-
-def finish_costs(ax: Axes, n_params: Sequence[float]) -> None:
-    """Axes of costs over size: from nothing to twice the compute, over the sizes drawn."""
-    ax.set_ylim(0, HIGHEST)
-    if n_params:
-        ax.set_xlim(min(n_params), max(n_params))
-    style.params_axis(ax.xaxis, tr("parameters"))
-
-
-def plot_plan(plan: Plan, *, ax: Axes | None = None) -> Axes:
-    """Extra compute at equal loss, and waste at equal compute, against N.
-
-    Draws the rows of `plan.alternatives`; make the plan with `ratios=CURVE` for a smooth line. Shaded: the interval of
-    N*; ticks at the foot: N* of the other published laws at the same compute.
-    """
-    with style.axes_or_new(ax, width=6.4, height=4.0) as ax:
-        reached = [a for a in plan.alternatives if a.extra_compute is not None]
-        _extra_compute_band(ax, plan)
-        extra = [100 * (a.extra_compute or 0.0) for a in reached]
-        label = "extra compute at equal loss"
-        ax.plot([a.n_params for a in reached], extra, color=style.FIT, label=label)
-        wasted = [
-            (a.n_params, 100 * a.wasted_compute) for a in plan.alternatives if a.wasted_compute is not None
-        ]
-        if wasted and plan.inference is None:
-            x, y = zip(*wasted, strict=True)
-            ax.plot(x, y, color=style.ACCENT, linestyle="-.", label="wasted at equal compute")
-        _mark_optimum(ax, plan)
-        finish_costs(ax, [a.n_params for a in plan.alternatives])
-        ax.set_ylabel("lifetime compute (%)" if plan.inference else "training compute (%)")
-        ax.set_title(f"The cost of leaving the optimum of {format_flops(plan.optimum.flops)} FLOPs")
-        ax.legend(loc="upper center", frameon=True, framealpha=0.9, edgecolor="none")
-        return ax
-
-
-def _extra_compute_band(ax: Axes, plan: Plan) -> None:
-    """The interval of the extra compute, where the law has one."""
-    banded = [a for a in plan.alternatives if a.extra_compute is not None and a.extra_compute_interval]
-    if banded:
-        ends = [a.extra_compute_interval or (0.0, 0.0) for a in banded]
-        low, high = ([100 * min(e[i], 10.0) for e in ends] for i in (0, 1))
-        style.band(ax, [a.n_params for a in banded], low, high)
-
-
-def _mark_optimum(ax: Axes, plan: Plan) -> None:
-    best = plan.optimum.n_params
-    mark_optimum(ax, best)
-    ends = plan.intervals.n_params
-    if ends is not None and plan.is_optimum and math.isfinite(ends[1]) and ends[0] > 0:
-        level = 100 * (plan.intervals.level or 0.0)
-        ax.axvspan(
-            ends[0], ends[1], color=style.MUTED, alpha=0.25, linewidth=0, label=f"{level:g} % interval of N*"
-        )
-    others = [a.n_params for a in plan.spread.answers if abs(a.n_params / best - 1) > 1e-6]
-    ax.plot(others, [0.015] * len(others), "|", color=style.INK, transform=ax.get_xaxis_transform(),
-            label="N* of other published laws", clip_on=True)  # fmt: skip
-
-
-_KINDS: dict[str, tuple[tuple[str, ...], Callable[[Axes, Data], None]]] = {
-    "compute-optimal": (("flops", "n_params"), _compute_optimal),
-    "off-optimum": (("n_params", "extra_compute", "optimum"), _off_optimum),
-}

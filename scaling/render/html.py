@@ -12,7 +12,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from scaling.blocks import (
     Block,
@@ -93,7 +93,7 @@ footer{margin-top:3rem;border-top:1px solid var(--line);padding-top:.6rem}
 .scaling-blocks :is(dt,dd){grid-column:1}.scaling-blocks dd{margin-bottom:.4em}}
 @media screen and (prefers-color-scheme:dark){:root{--ink:#e6e8eb;--paper:#16181c;--box:#1f242b;--line:#3a414b;\
 --link:#8bbdec;--warn:#ec8a66}}
-@media print{@page{margin:16mm}body{max-width:none;padding:0;font-size:10pt;color:#000}
+@media print{:root{color-scheme:light}@page{margin:16mm}body{max-width:none;padding:0;font-size:10pt;color:#000}
 .skip{display:none}.scaling-blocks :is(figure,.callout,tr,dl>*){break-inside:avoid}h2,h3,figcaption{break-after:avoid}
 .scaling-blocks :is(.box,.long,figure>div[role=img]){max-height:none;overflow:visible}
 .scaling-blocks table{font-size:8pt}.scaling-blocks .long thead th{position:static}
@@ -276,22 +276,13 @@ def _picture(block: Figure) -> str:
     from scaling.errors import UsageError
 
     try:
-        return on_any_ground(figure_svg(block))
+        return figure_svg(block, dark_too=True)
     except UsageError:  # of a kind that a newer version draws, perhaps
         return escaped(block.alt)
 
 
 def on_any_ground(svg: str) -> str:
     """A drawing in colours that are seen on light and on dark."""
-    from scaling.plots import style
+    from scaling.plots.figures import _light_and_dark
 
-    colours: dict[str, Any] = {
-        style.INK: "currentColor",
-        style.GRID: "rgba(128,128,128,.25)",
-        style.FIT: "#3a82c4",
-        style.ACCENT: "#d2603b",
-        "#ffffff": "none",  # paper
-    }
-    for colour, instead in colours.items():
-        svg = svg.replace(colour, instead)
-    return svg
+    return _light_and_dark(svg)

@@ -1,0 +1,430 @@
+"""Approaches 1 and 2 and the compute-optimal line of any fit, as figures: what is drawn, as data.
+
+Each function returns a `Figure` block; `scaling.plots` draws it. Keys that start alike are columns of one length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling.blocks import Figure
+from scaling.compute import FLOPS_PER_PARAM_TOKEN
+from scaling.errors import FitError, LawError, UsageError
+from scaling.fitting.envelope.fit import EnvelopeFit
+from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit
+from scaling.fitting.results import Estimate, Interval
+from scaling.laws.base import Law, OptimumBand
+from scaling.runs import Runs
+from scaling.runs.table import group_index
+from scaling.translation import counted, tr
+from scaling.units import format_flops, format_params, format_tokens, round_by_error
+
+Array = NDArray[np.float64]
+Quantity = Literal["n_params", "n_tokens", "tokens_per_param", "loss"]
+Columns = dict[str, Any]
+
+CURVE_POINTS = 60
+BEYOND = 100.0  # times the largest budget of the runs: how far a line goes, unless told
+N_BUDGETS, N_BEYOND = 12, 10  # of a line with its band, where there were runs and beyond: 5 ms each
+MOST_OTHERS = 5  # published laws on one picture
+MOST_CURVES = 400
+POINTS_PER_CURVE = 200
+LETTERS = {"n_params": "N*", "n_tokens": "D*"}
+
+
+def grows(quantity: str, exponent: Estimate | None) -> str:
+    """The claim of a line: "N* grows as C^0.51 \N{PLUS-MINUS SIGN} 0.02", half of its interval behind the sign."""
+    letter = LETTERS[quantity]
+    if exponent is None:
+        return tr("{letter} over training compute", letter=letter)
+    interval = exponent.interval
+    if interval is None or not interval.bounded:
+        return tr("{letter} grows as C^{value:.3f}", letter=letter, value=exponent.value)
+    half = interval.half_width
+    value = round_by_error(exponent.value, half)
+    decimals = len(value.partition(".")[2])
+    return tr(
+        "{letter} grows as C^{value} \N{PLUS-MINUS SIGN} {half}",
+        letter=letter,
+        value=value,
+        half=f"{half:.{decimals}f}",
+    )
+
+
+def at_target(quantity: str, flops: float, estimate: Estimate) -> str:
+    """The number to conclude from: "1e22 FLOPs: N* = 8.7B (7.1B to 10.6B)"."""
+    form = format_params if quantity == "n_params" else format_tokens
+    said = tr("{flops} FLOPs: {letter} = {value}", flops=format_flops(flops), letter=LETTERS[quantity],
+              value=form(estimate.value))  # fmt: skip
+    return said + _range_text(estimate.interval, form)
+
+
+def _range_text(interval: Interval | None, form: Any) -> str:
+    if interval is None or not interval.bounded or interval.low <= 0:
+        return ""
+    low, high = form(interval.low, 2), form(interval.high, 2)
+    return tr(" ({low} to {high})", low=low, high=high)
+
+
+# --- Approach 2 ---
+
+
+def isoflop_figure(
+    fit: IsoflopFit, *, target_flops: float | None = None, others: Sequence[Law] = ()
+) -> Figure:
+    """The valleys with their minima, and N* and D* of the budgets with their lines and the projected target.
+
+    The picture of Hoffmann et al. 2022, figure 3. Budgets are FLOPs as the table counts them in the valleys, and 6ND
+    on the lines, as the law counts.
+    """
+    line = optimum_figure(fit, target_flops=target_flops, others=others)
+    data = {**valleys(fit), **line.data}
+    title = tr(
+        "{n} of {budgets} hold a minimum", n=len(fit.used), budgets=counted(len(fit.budgets), "budget")
+    )
+    title += f"\n{tr('hollow: refused, a cross at the run to add')}" if fit.refused else ""
+    alt = tr(
+        "Loss over model size at {budgets}, the minimum of each with its interval, and the lines through the minima. "
+        "{line}",
+        budgets=counted(len(fit.budgets), "budget"),
+        line=line.alt,
+    )
+    caption = tr(
+        "IsoFLOP valleys ({kind}) with their minima (diamonds, bars {level:g} % intervals), and the sizes and tokens "
+        "at the minima over compute. Solid: where there were runs; dashed: beyond.",
+        kind=fit.valley,
+        level=100 * fit.level,
+    )
+    return Figure("isoflop", data, alt, caption, (title, *line.titles))
+
+
+def valleys(fit: IsoflopFit) -> Columns:
+    """Runs, fitted curves and minima of the budgets; NaN for what a refused budget has not."""
+    runs: Columns = {"run_budget": [], "run_n_params": [], "run_n_tokens": [], "run_loss": []}
+    curves: Columns = {key: [] for key in ("curve_budget", "curve_n_params", "curve_n_tokens", "curve_loss")}
+    minima: Columns = {}
+    for i, budget in enumerate(fit.budgets):
+        n = len(budget.runs)
+        _extend(runs, [i] * n, budget.runs.n_params, budget.runs.n_tokens, budget.runs.loss)
+        at = np.linspace(*_ends_of_curve(budget), CURVE_POINTS)
+        drawn = np.asarray(budget.valley.curve(at))
+        _extend(curves, [i] * len(at), np.exp(budget.runs.ln_params(at)), np.exp(at), drawn)
+        for name, value in _minimum(budget).items():
+            minima.setdefault(name, []).append(value)
+    unit = "" if fit.convention.loss_unit == "nats/token" else fit.convention.loss_unit
+    return {**runs, **curves, **minima, "level": [fit.level], "loss_unit": [unit or "nats/token"]}
+
+
+def _extend(columns: Columns, *values: Iterable[float]) -> None:
+    for column, more in zip(columns.values(), values, strict=True):
+        column.extend(float(v) for v in more)
+
+
+def _ends_of_curve(budget: BudgetMinimum) -> tuple[float, float]:
+    """From the least to the most tokens; of a refused budget on to the run that would bracket it."""
+    low, high = float(budget.runs.x.min()), float(budget.runs.x.max())
+    next_run = budget.refused.next_run if budget.refused else None
+    if next_run is None:
+        return low, high
+    at = math.log(next_run.n_tokens)
+    return min(low, at), max(high, at)
+
+
+def _minimum(budget: BudgetMinimum) -> dict[str, float]:
+    found = {"budget": budget.flops}
+    for name in ("n_params", "n_tokens"):
+        estimate = None if budget.refused else getattr(budget, name)
+        interval = estimate.interval if estimate else None
+        found[f"minimum_{name}"] = estimate.value if estimate else math.nan
+        found[f"minimum_{name}_low"] = max(interval.low, 0.0) if interval else math.nan
+        found[f"minimum_{name}_high"] = interval.high if interval else math.nan
+    found["minimum_loss"] = budget.loss.value if budget.loss and not budget.refused else math.nan
+    next_run = budget.refused.next_run if budget.refused else None
+    found["next_n_params"] = next_run.n_params if next_run else math.nan
+    found["next_n_tokens"] = next_run.n_tokens if next_run else math.nan
+    at = math.log(next_run.n_tokens) if next_run else math.nan
+    found["next_loss"] = float(np.asarray(budget.valley.curve(np.asarray(at)))) if next_run else math.nan
+    return found
+
+
+# --- Approach 1 ---
+
+
+def envelope_figure(
+    fit: EnvelopeFit,
+    curves: Runs | None = None,
+    *,
+    target_flops: float | None = None,
+    others: Sequence[Law] = (),
+) -> Figure:
+    """Training curves with their lower envelope, and N* and D* at the places where the best size changes.
+
+    The picture of Hoffmann et al. 2022, figure 2. `curves` are thinned to 400 curves of 200 points.
+    """
+    line = optimum_figure(fit, target_flops=target_flops, others=others)
+    data = {**_envelope(fit), **(_curves(curves) if curves is not None else {}), **line.data}
+    title = tr(
+        "The best size changes {n} times\nover {curves}",
+        n=len(fit.crossing_flops),
+        curves=counted(fit.n_runs, "training curve"),
+    )
+    alt = tr(
+        "Loss over training compute of {curves} with their lower envelope. {line}",
+        curves=counted(fit.n_runs, "training curve"),
+        line=line.alt,
+    )
+    caption = tr(
+        "Training curves (thin) with their lower envelope, coloured by the size that is best there, and where the best "
+        "size changes (diamonds); the lines go through these changes."
+    )
+    return Figure("envelope", data, alt, caption, (title, *line.titles))
+
+
+def _envelope(fit: EnvelopeFit) -> Columns:
+    """The envelope thinned to what a picture shows, with every change of its size."""
+    steps = np.flatnonzero(np.diff(fit.n_params, prepend=fit.n_params[:1]))
+    even = np.linspace(0, len(fit.flops) - 1, min(len(fit.flops), 2 * POINTS_PER_CURVE)).astype(np.int64)
+    at = np.unique(np.concatenate([even, steps, np.maximum(steps - 1, 0)]))
+    return {
+        "envelope_flops": fit.flops[at].tolist(),
+        "envelope_n_params": fit.n_params[at].tolist(),
+        "envelope_loss": fit.loss[at].tolist(),
+        "crossing_flops": fit.crossing_flops.tolist(),
+        "crossing_loss": np.interp(fit.crossing_flops, fit.flops, fit.loss).tolist(),
+        "loss_unit": [fit.convention.loss_unit],
+    }
+
+
+def _curves(curves: Runs) -> Columns:
+    run = group_index(curves.run_id)
+    order = np.lexsort((curves.flops, run))
+    starts = np.flatnonzero(np.diff(run[order], prepend=-1))
+    found: Columns = {"curve_run": [], "curve_flops": [], "curve_loss": []}
+    every = max(1, -(-len(starts) // MOST_CURVES))
+    for i, rows in enumerate(np.split(order, starts[1:])[::every]):
+        thin = rows[np.linspace(0, len(rows) - 1, min(len(rows), POINTS_PER_CURVE)).astype(np.int64)]
+        _extend(found, [i] * len(thin), curves.flops[thin], curves.loss[thin])
+    return {**found, "n_curves": [float(len(starts))]}
+
+
+# --- the compute-optimal line of any fit or law ---
+
+
+def optimum_figure(
+    fit: Any,
+    *,
+    quantities: Sequence[Quantity] = ("n_params", "n_tokens"),
+    to_flops: float | None = None,
+    target_flops: float | None = None,
+    others: Sequence[Law] = (),
+    runs: Runs | None = None,
+) -> Figure:
+    """N*(C), D*(C) or L*(C) with the stated band, the optima measured, and other laws at the same budgets.
+
+    Args:
+        fit: any `Fit`, or a `Law`.
+        quantities: a panel each.
+        to_flops: right end; 100 times the largest fitted budget unless given, or twice the target.
+        target_flops: the budget that is planned for, marked.
+        others: laws to draw beside it, named by their provenance; the first five that have an optimum there.
+        runs: of which a panel of losses shows the losses.
+    Raises:
+        UsageError: the law has no compute-optimal line, or not the quantity asked for.
+    """
+    law: Law = fit if isinstance(fit, Law) else fit.law
+    low, high = law.provenance.fitted_range.get("flops", (1e18, 1e21)) if law.provenance else (1e18, 1e21)
+    end = max(BEYOND * high, 2 * (target_flops or 0.0)) if to_flops is None else to_flops
+    if not end > low:
+        raise UsageError(f"the frontier is drawn from {low:.3g} FLOPs upwards; got to_flops={end:.3g}.")
+    try:
+        law.allocate(low)
+    except (LawError, TypeError, KeyError) as error:
+        raise UsageError(f"the law {law.family.name} has no compute-optimal line to draw: {error}") from error
+    data: Columns = {"flops": _budgets(low, high, end), "fitted_flops": [low, high], "level": [_level(fit)]}
+    titles = []
+    for quantity in quantities:
+        data |= _line(fit, quantity, data["flops"])
+        titles.append(_title(fit, quantity, target_flops))
+    data |= _measured(fit)
+    if target_flops is not None:
+        data |= _target(fit, quantities, target_flops)
+    data |= _others(others, quantities, data["flops"])
+    if "loss" in quantities:
+        data |= _losses(law, runs)
+    alt = "; ".join(title.replace("\n", ", ") for title in titles) + "."
+    beyond = tr(
+        "solid where there were runs, dashed beyond; band: {level:g} % interval", level=100 * _level(fit)
+    )
+    caption = tr("The compute-optimal model over training compute: {how}.", how=beyond)
+    return Figure("compute-optimal", data, alt, caption, tuple(titles))
+
+
+def _budgets(low: float, high: float, end: float) -> list[float]:
+    known = np.geomspace(low, min(high, end), N_BUDGETS)
+    beyond = np.geomspace(high, end, N_BEYOND)[1:] if end > high else known[:0]
+    return [float(c) for c in (*known, *beyond)]
+
+
+def _level(fit: Any) -> float:
+    known = fit.uncertainty if isinstance(fit, Law) else fit
+    return float(known.level) if known is not None else 0.95
+
+
+def _title(fit: Any, quantity: Quantity, target: float | None) -> str:
+    name = {"n_params": "params_exponent", "n_tokens": "tokens_exponent"}.get(quantity, "")
+    if quantity == "tokens_per_param":
+        return _ratio_title(fit, target)
+    if quantity == "loss":
+        said = tr("Loss at the optimum")
+        if target is None:
+            return said
+        value = _estimates(fit, "loss", [target])[0]
+        known = value.interval if value.interval and value.interval.bounded else None
+        range_ = tr(" ({low:.3f} to {high:.3f})", low=known.low, high=known.high) if known else ""
+        return (
+            f"{said}\n"
+            + tr("{flops} FLOPs: {value:.3f}", flops=format_flops(target), value=value.value)
+            + range_
+        )
+    exponent = getattr(fit, name, None)
+    exponent = Estimate(value=exponent) if isinstance(exponent, float) else exponent
+    said = grows(quantity, exponent)
+    if target is None:
+        return said
+    return f"{said}\n{at_target(quantity, target, _estimates(fit, quantity, [target])[0])}"
+
+
+def _ratio_title(fit: Any, target: float | None) -> str:
+    law: Law = fit if isinstance(fit, Law) else fit.law
+    at = target or (law.provenance.fitted_range.get("flops", (0, 1e21))[1] if law.provenance else 1e21)
+    ratio = _estimates(fit, "tokens_per_param", [at])[0]
+    known = ratio.interval if ratio.interval and ratio.interval.bounded else None
+    range_ = tr(" ({low:.3g} to {high:.3g})", low=known.low, high=known.high) if known else ""
+    said = tr("{flops} FLOPs: {value:.3g} tokens a parameter", flops=format_flops(at), value=ratio.value)
+    return tr("How many tokens a parameter is worth") + f"\n{said}{range_}"
+
+
+def _line(fit: Any, quantity: Quantity, budgets: Sequence[float]) -> Columns:
+    found = _estimates(fit, quantity, budgets)
+    columns: Columns = {quantity: [e.value for e in found]}
+    ends = [e.interval for e in found]
+    if any(end is not None for end in ends):
+        columns[f"{quantity}_low"] = [max(i.low, 0.0) if i else math.nan for i in ends]
+        columns[f"{quantity}_high"] = [i.high if i else math.nan for i in ends]
+    return columns
+
+
+def _ratio(n_params: Estimate, flops: float) -> Estimate:
+    """D*/N* = C / (6 N*^2), its interval by that of N*."""
+
+    def of(size: float) -> float:
+        return flops / (FLOPS_PER_PARAM_TOKEN * size**2) if size > 0 else math.inf
+
+    known = n_params.interval
+    ends = known and Interval(low=of(known.high), high=of(known.low), level=known.level, method=known.method)
+    return Estimate(value=of(n_params.value), interval=ends)
+
+
+def _estimates(fit: Any, quantity: Quantity, budgets: Sequence[float]) -> list[Estimate]:
+    """Of a fit its own estimates; of a law, or a fit without intervals, the law's line with the law's band."""
+    if quantity == "tokens_per_param":
+        return [_ratio(e, c) for e, c in zip(_estimates(fit, "n_params", budgets), budgets, strict=True)]
+    if not isinstance(fit, Law):
+        try:
+            return [fit.estimate(quantity, flops=c) for c in budgets]
+        except FitError:  # no intervals: noise-free runs
+            fit = fit.law
+    values = [getattr(fit.allocate(c), quantity) for c in budgets]
+    if any(v is None for v in values):
+        raise UsageError(
+            "this law knows the compute-optimal split but not its loss; draw n_params or n_tokens."
+        )
+    known = fit.uncertainty
+    if known is None or known.band is None:
+        return [Estimate(value=float(v)) for v in values]
+    low, high = _law_band(known.band, quantity, np.array(budgets))
+    made = []
+    for value, a, b in zip(values, low.tolist(), high.tolist(), strict=True):
+        told = not (math.isnan(a) or math.isnan(b))
+        interval = Interval(low=min(a, b), high=max(a, b), level=known.level, method="band") if told else None
+        made.append(Estimate(value=float(value), interval=interval))
+    return made
+
+
+def _law_band(stated: OptimumBand, quantity: Quantity, flops: Array) -> tuple[Array, Array]:
+    """Ends of the band, interpolated in log C; NaN at budgets for which the law states none."""
+
+    def at(values: Iterable[float]) -> Array:
+        x = np.log10(flops)
+        return np.asarray(np.interp(x, stated.log10_flops, list(values), left=math.nan, right=math.nan))
+
+    if quantity == "loss":
+        return at(stated.loss_low), at(stated.loss_high)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.exp(at(np.log(stated.n_params_low))), np.exp(at(np.log(stated.n_params_high)))
+        if quantity == "n_params":
+            return low, high
+        return flops / (FLOPS_PER_PARAM_TOKEN * high), flops / (FLOPS_PER_PARAM_TOKEN * low)
+
+
+def _measured(fit: Any) -> Columns:
+    """The optima that the lines go through, with their intervals where a fit has them."""
+    pairs = () if isinstance(fit, Law) else fit.measured_optima
+    if not pairs:
+        return {}
+    flops, n_params = (list(column) for column in zip(*pairs, strict=True))
+    columns: Columns = {
+        "point_flops": flops,
+        "point_n_params": n_params,
+        "point_n_tokens": [c / (FLOPS_PER_PARAM_TOKEN * n) for c, n in pairs],
+    }
+    if isinstance(fit, IsoflopFit):
+        for name in ("n_params", "n_tokens"):
+            ends = [getattr(budget, name).interval for budget in fit.used]
+            columns[f"point_{name}_low"] = [max(i.low, 0.0) if i else math.nan for i in ends]
+            columns[f"point_{name}_high"] = [i.high if i else math.nan for i in ends]
+        columns["point_loss"] = [budget.loss.value if budget.loss else math.nan for budget in fit.used]
+    return columns
+
+
+def _target(fit: Any, quantities: Sequence[Quantity], flops: float) -> Columns:
+    columns: Columns = {"target_flops": [flops]}
+    for quantity in quantities:
+        columns |= {f"target_{name}": value for name, value in _line(fit, quantity, [flops]).items()}
+    return columns
+
+
+def _others(laws: Sequence[Law], quantities: Sequence[Quantity], budgets: Sequence[float]) -> Columns:
+    """Other laws' lines over the same budgets, one row a law and budget."""
+    columns: Columns = {"other_law": [], "other_flops": []}
+    columns |= {f"other_{q}": [] for q in quantities if q != "loss"}
+    drawn = 0
+    for law in laws:
+        if drawn == MOST_OTHERS:
+            break
+        try:
+            found = [law.allocate(c) for c in budgets]
+        except (LawError, TypeError, KeyError):  # no optimum, or inputs beside N and D
+            continue
+        drawn += 1
+        columns["other_law"] += [law.provenance.name if law.provenance else law.family.name] * len(found)
+        columns["other_flops"] += list(budgets)
+        for q in quantities:
+            if q == "tokens_per_param":
+                columns[f"other_{q}"] += [a.n_tokens / a.n_params for a in found]
+            elif q != "loss":
+                columns[f"other_{q}"] += [float(getattr(a, q)) for a in found]
+    return columns if drawn else {}
+
+
+def _losses(law: Law, runs: Runs | None) -> Columns:
+    unit = law.provenance.loss_unit if law.provenance else "nats/token"
+    if runs is None:
+        return {"loss_unit": [unit]}
+    flops = FLOPS_PER_PARAM_TOKEN * runs.n_params * runs.n_tokens
+    return {"loss_unit": [unit], "run_flops": flops.tolist(), "run_loss": runs.loss.tolist()}
