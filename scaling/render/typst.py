@@ -33,7 +33,7 @@ INSTALL = "pip install 'isoflop[report]'"
 LONGEST_WORD = 28  # characters, a third of a line: a longer one may break anywhere
 WIDE_TABLE = 8  # columns, from which on its text is smaller
 MOST_COLUMNS = 12  # of a page; further ones go on in a second table below
-MOST_ROWS = 40  # of a table, a page: each cell of a tagged PDF takes 200 bytes
+MOST_ROWS = 24  # of a table: each cell of a tagged PDF takes 150 bytes
 # fonts that are there on every machine: typst brings Libertinus and DejaVu Sans Mono, matplotlib DejaVu Sans
 _PREAMBLE = """\
 #set page(paper: "a4", margin: (x: 21mm, top: 20mm, bottom: 22mm), numbering: "1 / 1")
@@ -64,8 +64,9 @@ _PREAMBLE = """\
   above: 0.7em, below: 0.7em, [#text(weight: "bold", fill: colour, name) #body])
 #let fields(..pairs) = block(above: 0.7em, below: 0.9em, grid(columns: (auto, 1fr), column-gutter: 12pt,
   row-gutter: 5pt, ..pairs.pos()))
-#let cells(size, name, ..rest) = figure(text(size: size, table(..rest)), kind: table, numbering: none,
-  supplement: none, caption: name)
+// a line around the whole: one between cells is told of each of them in the tags, a tenth of the file
+#let cells(size, name, ..rest) = figure(block(stroke: (top: 0.6pt + rule, bottom: 0.6pt + rule), inset: (y: 2pt),
+  text(size: size, table(..rest))), kind: table, numbering: none, supplement: none, caption: name)
 #let drawn(file, alt, width, name) = figure(image(file, alt: alt, width: width), kind: image, numbering: none,
   supplement: none, caption: name)
 #let command(body) = block(width: 100%, fill: rgb("#f3f4f6"), inset: 6pt, radius: 2pt, raw(body, block: true))
@@ -251,7 +252,7 @@ def _cells(block: Table, columns: Sequence[int], caption: str) -> str:
     lines = [f"#cells({size}, {_caption(caption)}, columns: {len(columns)}, align: ({ends},),"]
     if any(block.headers):
         named = ", ".join(f'text(weight: "bold", {literal(block.headers[i])})' for i in columns)
-        lines.append(f"  table.header({named}, table.hline(stroke: 0.6pt + rule)),")
+        lines.append(f"  table.header({named}),")
     for row in block.rows:
         lines.append("  " + ", ".join(literal(row[i]) for i in columns) + ",")
-    return "\n".join([*lines, "  table.hline(stroke: 0.4pt + rule),", ")"])
+    return "\n".join([*lines, ")"])

@@ -51,9 +51,7 @@ def compose_report(e: Evidence, made: Reproduction, *, language: str = "en", run
             told = captioned(section(e))
         except sections.LeftOut as reason:
             left_out[name] = str(reason)
-            told = (
-                (Text(tr("Left out: {reason}", reason=str(reason)), "faint"),) if not drawn.get(name) else ()
-            )
+            told = (Text(tr("Left out: {reason}", reason=str(reason)), "faint"),)
         except ScalingError as error:
             left_out[name] = str(error)
             told = (Text(tr("Left out: {reason}", reason=str(error)), "faint"),)

@@ -35,7 +35,7 @@ class Evidence:
     """All that a report tells of. What is None has its reason in `missing`, by the name of its field.
 
     fit: what answers; isoflop, envelope, parametric: the three approaches, the one that answers among them.
-    findings: of the fit and of the table. told: what else is known of the runs (a sweep's state), as blocks.
+    findings: of the fit and of the table. told, pictures: what else is known of the runs, a sweep's state, as blocks.
     """
 
     title: str
@@ -54,6 +54,7 @@ class Evidence:
     plan: Plan | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
     told: Blocks = ()
+    pictures: Blocks = ()
 
     @property
     def approaches(self) -> dict[str, Fit]:
@@ -82,6 +83,7 @@ def gather_evidence(
     curves: Runs | None = None,
     left_out: Sequence[str] = (),
     told: Blocks = (),
+    pictures: Blocks = (),
     no_fit: str = "",
     vocab_size: int | None = None,
     seed: int = 0,
@@ -129,6 +131,7 @@ def gather_evidence(
         findings=tuple(findings if findings is not None else fit.findings if fit is not None else ()),
         missing=missing,
         told=told,
+        pictures=pictures,
         **known,
     )
 

@@ -1,23 +1,97 @@
-"""Which figure stands in which section of a report, and which of them show single runs."""
+"""Which figure stands in which section of a report; where one cannot be drawn, a line that says why."""
 
 from __future__ import annotations
 
-from scaling.blocks import Figure
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from scaling.blocks import Blocks, Figure, Text
 from scaling.errors import ScalingError
-from scaling.fitting.summary import compute_optimal_figure
+from scaling.fitting.figures.checks import comparison_figure, exponent_drift_figure, hold_out_figure
+from scaling.fitting.figures.optimum import envelope_figure, isoflop_figure, optimum_figure
+from scaling.fitting.figures.surface import (
+    coefficients_figure,
+    influence_figure,
+    power_law_figure,
+    reads_one_quantity,
+    residuals_figure,
+    slices_figure,
+    surface_figure,
+)
+from scaling.fitting.generic.result import LawFit
+from scaling.fitting.parametric.result import ParametricFit
+from scaling.planning.figures import law_spread_figure, off_optimum_figure
+from scaling.reference.published import find_law
 from scaling.report.evidence import Evidence
-from scaling.report.told import drawn
+from scaling.translation import tr
+
+if TYPE_CHECKING:
+    from scaling.laws.base import Law
+
+# beside a law of their count: laws that readers know, few enough to be told apart
+BESIDE = {"total": ("besiroglu", "hoffmann-approach-2"), "non_embedding": ("kaplan",)}
+OF_SINGLE_RUNS = ("influence",)  # kinds that name runs
+RUN_COLUMNS = ("run_", "curve_run")  # columns of a figure with a value a run
+
+Builder = Callable[[], Figure]
+Placed = Iterator[tuple[str, Builder]]
 
 
-def figures_of(e: Evidence, *, run_data: bool = True) -> dict[str, tuple[Figure, ...]]:
-    """The figures of each section, by its name."""
-    found: dict[str, tuple[Figure, ...]] = {}
-    if e.fit is not None:
+def figures_of(e: Evidence, *, run_data: bool = True) -> dict[str, Blocks]:
+    """The figures of each section, by its name, in the order to read them."""
+    found: dict[str, Blocks] = {"data": e.pictures}
+    for section, build in _placed(e):
         try:
-            optimum = compute_optimal_figure(e.fit)
-        except ScalingError:  # a law without an optimum at some budget
-            optimum = None
-        found["optimum"] = (optimum,) if optimum is not None else ()
-    if e.plan is not None:
-        found["plan"] = drawn(e.plan.summary())
+            block: Figure | Text = build()
+        except ScalingError as error:
+            block = Text(tr("A figure is left out: {reason}", reason=str(error)), "faint")
+        if isinstance(block, Figure) and block.kind in OF_SINGLE_RUNS and not run_data:
+            continue
+        found[section] = (*found.get(section, ()), block)
     return found
+
+
+def _placed(e: Evidence) -> Placed:
+    beside = published_beside(e)
+    target = e.target_flops
+    if e.envelope is not None:
+        yield "envelope", partial(envelope_figure, e.envelope, e.curves, target_flops=target, others=beside)
+    if e.isoflop is not None:
+        yield "valleys", partial(isoflop_figure, e.isoflop, target_flops=target, others=beside)
+    answers = e.fit if e.fit is not None else e.law
+    if answers is not None and (e.fit is None or not reads_one_quantity(e.fit)):
+        yield "optimum", partial(optimum_figure, answers, target_flops=target, others=beside)
+        loss = partial(optimum_figure, answers, quantities=("loss",), target_flops=target, runs=e.runs)
+        yield "optimum", loss
+    yield from _of_parametric(e, beside)
+    if e.held_out is not None:
+        exponent = e.fit.params_exponent if e.fit is not None and e.fit.method == "parametric" else None
+        yield "hold-out", partial(hold_out_figure, e.held_out)
+        yield "hold-out", partial(exponent_drift_figure, e.held_out, exponent)
+    if e.compared is not None:
+        yield "agreement", partial(comparison_figure, e.compared)
+    if e.plan is not None:
+        yield "plan", partial(off_optimum_figure, e.plan)
+        yield "plan", partial(law_spread_figure, e.plan)
+
+
+def _of_parametric(e: Evidence, beside: Sequence[Law]) -> Placed:
+    fit = e.parametric
+    if fit is None or e.runs is None:
+        return
+    if isinstance(fit, LawFit) and reads_one_quantity(fit):
+        yield "law", partial(power_law_figure, fit, e.runs)
+    elif isinstance(fit, ParametricFit):
+        yield "law", partial(slices_figure, fit)
+        yield "surface", partial(surface_figure, fit, target_flops=e.target_flops)
+        yield "coefficients", partial(coefficients_figure, fit, others=beside)
+    yield "residuals", partial(residuals_figure, fit, e.runs)
+    if isinstance(fit, ParametricFit):
+        yield "residuals", partial(influence_figure, fit)
+
+
+def published_beside(e: Evidence) -> tuple[Law, ...]:
+    """The published laws to draw beside the answer: those that count parameters as it does."""
+    count = e.law.provenance.params_convention if e.law is not None and e.law.provenance else "total"
+    return tuple(find_law(name) for name in BESIDE.get(count, BESIDE["total"]))

@@ -422,7 +422,9 @@ def predictions(e: Evidence) -> Any | None:
 
 
 def surface(e: Evidence) -> Blocks:
-    """The figure alone; what it needs is a law with a loss over N and D."""
-    if e.law is None:
-        raise LeftOut(e.missing.get("fit", ""))
-    raise LeftOut(tr("its figure is all that it tells."))
+    """The figure alone tells; what it needs is a law of Approach 3 with a loss over N and D."""
+    if e.parametric is None or e.runs is None:
+        raise LeftOut(e.missing.get("parametric") or e.missing.get("fit", ""))
+    if e.parametric.method != "parametric":
+        raise LeftOut(tr("only a Chinchilla law's surface is drawn."))
+    return ()
