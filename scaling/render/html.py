@@ -88,14 +88,16 @@ footer{margin-top:3rem;border-top:1px solid var(--line);padding-top:.6rem}
 .scaling-blocks :is(.warning,.error) b{color:var(--warn)}
 .scaling-blocks .long{max-height:32rem;overflow-y:auto}
 .scaling-blocks .long thead th{position:sticky;top:0;background:var(--paper)}
-.scaling-blocks figure>div[role=img]{overflow-x:auto}
+.scaling-blocks .picture{overflow-x:auto}
 @media (max-width:40rem){body{padding:.8rem}.scaling-blocks dl{grid-template-columns:1fr}
-.scaling-blocks :is(dt,dd){grid-column:1}.scaling-blocks dd{margin-bottom:.4em}}
-@media screen and (prefers-color-scheme:dark){:root{--ink:#e6e8eb;--paper:#16181c;--box:#1f242b;--line:#3a414b;\
+.scaling-blocks :is(dt,dd){grid-column:1}.scaling-blocks dd{margin-bottom:.4em}\
+.scaling-blocks :is(th,td){padding-right:.6em}.scaling-blocks .left.whole{white-space:normal;min-width:0}\
+.answer table{font-size:.82em}.scaling-blocks .picture svg{min-width:34rem}}
+@media screen and (prefers-color-scheme:dark){:root{--ink:#e6e8eb;--paper:#171717;--box:#1f242b;--line:#3a414b;\
 --link:#8bbdec;--warn:#ec8a66}}
 @media print{:root{color-scheme:light}@page{margin:16mm}body{max-width:none;padding:0;font-size:10pt;color:#000}
 .skip{display:none}.scaling-blocks :is(figure,.callout,tr,dl>*){break-inside:avoid}h2,h3,figcaption{break-after:avoid}
-.scaling-blocks :is(.box,.long,figure>div[role=img]){max-height:none;overflow:visible}
+.scaling-blocks :is(.box,.long,.picture){max-height:none;overflow:visible}
 .scaling-blocks table{font-size:8pt}.scaling-blocks .long thead th{position:static}
 .scaling-blocks pre{white-space:pre-wrap}.answer{border:1px solid #888;border-left-width:4px}}
 """
@@ -264,7 +266,8 @@ def _row(table: Table, cells: Sequence[str], *, n_headers: int) -> str:
 
 def _figure(block: Figure, draw: Pictures) -> Iterator[str]:
     caption = f"\n<figcaption>{escaped(block.caption)}</figcaption>" if block.caption else ""
-    yield f'<figure>\n<div role="img" aria-label="{_attribute(block.alt)}">{draw(block)}</div>{caption}\n</figure>'
+    picture = f'<div role="img" aria-label="{_attribute(block.alt)}">{draw(block)}</div>'
+    yield f'<figure>\n<div class="picture" tabindex="0">{picture}</div>{caption}\n</figure>'
 
 
 def _picture(block: Figure) -> str:
