@@ -89,7 +89,7 @@ def draw(results: list[RunResult], entropy: float, law: Law, out: Path) -> None:
     fine = np.geomspace(tokens[0] / 1.3, tokens[-1] * 1.3, 200)
     floor = law.coefficients["E"] - entropy
     with style.context():
-        figure, ax = plt.subplots(figsize=(style.WIDTH, style.HEIGHT), layout="constrained")
+        figure, ax = plt.subplots(figsize=(5.4, 3.7), layout="constrained")
         fitted = law.loss(np.full_like(fine, results[0].n_params), fine) - entropy
         exponent = f"{law.coefficients['alpha']:.2f}"
         ax.plot(fine, fitted, color=style.FIT, label=rf"floor + $(D_c / D)^{{{exponent}}}$")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from scaling.cli.pictures import picture_options, refuse_picture, write_picture
 from scaling.errors import PlanError, UnknownNameError, UsageError
 from scaling.planning.audit import TrainedModel, audit_models, deck, from_published
 from scaling.planning.audit_table import audit_findings, summarise_audits
@@ -23,6 +24,7 @@ from scaling.units import format_params, format_tokens, parse_params, parse_toke
 @click.option("--total-params", metavar="N", help="Of a mixture of experts: the parameters in all.")
 @click.option("--tokens", metavar="D", help="Training tokens of that model, or of a file's: 2T.")
 @click.option("--law", default="besiroglu", show_default=True, help="Published law or fit.json.")
+@picture_options("the models over the line of the optimal size")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, unrounded.")
 def audit(
     models: tuple[str, ...],
@@ -30,6 +32,9 @@ def audit(
     total_params: str | None,
     tokens: str | None,
     law: str,
+    picture: Path | None,
+    size: str,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Compare trained models with compute-optimal ones: over- or under-trained, and what it cost.
@@ -40,8 +45,13 @@ def audit(
     """
     from scaling.reference import resolve_law
 
+    refuse_picture(picture, force)
     chosen = resolve_law(law)
     audits = audit_models(_models(models, params, total_params, tokens), chosen)
+    if picture is not None:
+        from scaling.planning.figures import audit_figure
+
+        write_picture([audit_figure(audits)], picture, size)
     if as_json:
         about = {
             "name": law,

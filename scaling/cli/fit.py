@@ -25,6 +25,7 @@ from scaling.cli.fit_options import (
     parse_held,
     without_floor,
 )
+from scaling.cli.pictures import picture_options, refuse_picture, write_picture
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import (
     Number,
@@ -128,9 +129,7 @@ COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the fit; --law reads it."
 )
-@click.option(
-    "--plot", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the fit (png, svg, pdf)."
-)
+@picture_options("the fit and the checks asked for", force=False)
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def fit(
@@ -138,6 +137,7 @@ def fit(
     by: str | None,
     output: Path | None,
     picture: Path | None,
+    size: str,
     force: bool,
     as_json: bool,
     **given: Any,
@@ -153,7 +153,8 @@ def fit(
             f"--by prints one table of fits and takes no -o, --plot, --holdout-above or --compare-laws. Fit one group "
             f"with them: --only {by}=VALUE."
         )
-    refuse_overwrite(force, output, picture)
+    refuse_overwrite(force, output)
+    refuse_picture(picture, force)
     with waiting_for(f"reading {options.table}"):
         inputs = () if by_default else chosen.inputs
         table = read_table(options, final=chosen.fits_final_rows, inputs=inputs)
@@ -166,7 +167,7 @@ def fit(
     if output:
         write_fit(found, output, force)
     if picture:
-        draw(found, picture)
+        draw(found, picture, size)
     if as_json:
         show_json(found.to_dict())
     else:
@@ -224,11 +225,14 @@ def write_fit(found: TableFit, path: Path, force: bool) -> None:
     write_file(path, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", force)
 
 
-def draw(found: TableFit, path: Path) -> None:
-    from scaling.plots import draw_fit
+def draw(found: TableFit, path: Path, size: str = "page") -> None:
+    """The usual figures of the fit, and those of the checks that were asked for."""
+    from scaling.plots.results import usual_figures
 
+    runs, checks = found.table.runs, {"held_out": found.held_out, "compared": found.compared}
     with waiting_for(f"drawing {path}"):
-        draw_fit(found.fit, found.table.runs, path)
+        figures = usual_figures(found.fit, runs, **checks)
+    write_picture(figures, path, size)
 
 
 def _fit(table: RunsTable, options: FitOptions, every_row: bool) -> Fit:

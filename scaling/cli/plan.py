@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
+from scaling.cli.pictures import picture_options, refuse_picture, write_picture
 from scaling.errors import PlanError, UnitError, UnknownNameError, UsageError
-from scaling.render.terminal import say, show, show_json, warn
+from scaling.render.terminal import show, show_json, warn
 from scaling.units import (
     Hardware,
     parse_bytes,
@@ -29,8 +30,6 @@ from scaling.units import (
 if TYPE_CHECKING:
     from scaling.planning.cost import Budget, Cluster, Constraints
     from scaling.planning.result import Plan
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def _whole(option: str, text: str) -> int:
@@ -148,10 +147,7 @@ def _quantities(function: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--alternatives", is_flag=True, help="A longer table of smaller and larger models.")
 @click.option("--explain", is_flag=True, help="Print each formula with the numbers put in.")
-@click.option(
-    "--plot", type=click.Path(dir_okay=False), metavar="FILE", help="Draw the cost of leaving the optimum."
-)
-@click.option("--force", is_flag=True, help="Overwrite the file of --plot.")
+@picture_options("the cost of leaving the optimum, and what other laws answer")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON (docs/json.md), unrounded.")
 @click.option("--quiet", is_flag=True, help="Print the answer and its intervals only.")
 @_without_collection()
@@ -159,7 +155,8 @@ def plan(
     law: str,
     alternatives: bool,
     explain: bool,
-    plot: str | None,
+    picture: Path | None,
+    size: str,
     force: bool,
     as_json: bool,
     quiet: bool,
@@ -174,15 +171,15 @@ def plan(
     from scaling.planning.plan import plan_training
     from scaling.reference.published import DEFAULT_LAW, resolve_law
 
-    if plot is not None:
-        _refuse_picture(plot, force)
+    refuse_picture(picture, force)
     chosen = resolve_law(DEFAULT_LAW if law == "all" else law)
     budget, cluster, constraints = read_options(given)
     ratios = WIDER if alternatives else SMALLER
     result = plan_training(budget, chosen, cluster=cluster, constraints=constraints, ratios=ratios)
     command = next_command(given, law)
-    if plot is not None:
-        _draw(plan_training(budget, chosen, cluster=cluster, constraints=constraints, ratios=CURVE), plot)
+    if picture is not None:
+        dense = plan_training(budget, chosen, cluster=cluster, constraints=constraints, ratios=CURVE)
+        _draw(dense, picture, size)
     if as_json:
         show_json(result.to_dict(next_command=command))
     elif quiet:
@@ -270,28 +267,13 @@ def next_command(given: Mapping[str, str], law: str) -> str:
     return f"scaling fit RUNS.csv -o fit.json && scaling plan {options} --law fit.json"
 
 
-def _refuse_picture(path: str, force: bool) -> None:
-    """Before any work: a file in the way, a folder that is missing, a suffix that is no picture."""
-    from scaling.cli.tables import refuse_overwrite
-
-    refuse_overwrite(force, Path(path))
-    if not path.lower().endswith(PICTURES):
-        raise UsageError(
-            f"{path} does not end in a kind of picture; write plan.png (or {', '.join(PICTURES)})."
-        )
-
-
-def _draw(result: Plan, path: str) -> None:
-    """Write the picture whole or not at all."""
-    from scaling.files import whole_file
-
+def _draw(result: Plan, path: Path, size: str) -> None:
+    """The cost of leaving the optimum, and what other published laws answer."""
     if not result.alternatives:
         raise PlanError(
             "this law knows only its optimum, so there is no curve to draw: plan with --law besiroglu."
         )
-    from scaling.plots import plot_plan
+    from scaling.blocks import Figure
+    from scaling.planning.figures import plan_figures
 
-    with whole_file(Path(path)) as beside:
-        figure: Any = plot_plan(result).figure
-        figure.savefig(beside, dpi=150, bbox_inches="tight")
-    say(f"wrote {path}", error=True)
+    write_picture([block for block in plan_figures(result) if isinstance(block, Figure)], path, size)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from scaling.blocks import Block, Figure
-from scaling.errors import UsageError
+from scaling.errors import StorageError, UsageError
 from scaling.files import whole_file
 from scaling.plots import checks, marks, optimum, planning, style, surface
 from scaling.plots.optimum import Data
@@ -35,7 +35,7 @@ DARK_PAPER = "#16181c"
 class Kind(NamedTuple):
     """What a kind of figure is called, which columns it needs, and its panels."""
 
-    name: str  # of the picture, in English
+    name: Callable[[], str]  # the title of a figure that claims nothing
     needs: tuple[str, ...]
     panels: Callable[[Data], Sequence[Draw]]
     per_row: tuple[str, float] = ("", 0.0)  # a column of names down the side, and inches that each takes
@@ -54,29 +54,41 @@ def _envelope(data: Data) -> Sequence[Draw]:
 
 
 _KINDS: dict[str, Kind] = {
-    "audit": Kind("audit", ("flops", "n_params", "model", "verdict", "line_flops", "line_n_params"),
-                  _only(planning.draw_audit)),
-    "coefficients": Kind("coefficients", ("draw_alpha", "draw_beta", "fit_alpha"), surface.coefficient_panels),
-    "comparison": Kind("comparison of laws", ("law", "objective", "n_params", "target_flops"),
+    "audit": Kind(lambda: tr("Models against their optimum"),
+                  ("flops", "n_params", "model", "verdict", "size_ratio", "line_flops", "line_n_params",
+                   "rule_n_params"), _only(planning.draw_audit)),
+    "coefficients": Kind(lambda: tr("Coefficients that hang together"),
+                         ("draw_alpha", "draw_beta", "draw_A", "draw_E", "fit_alpha", "fit_beta", "fit_A", "fit_E"),
+                         surface.coefficient_panels),
+    "comparison": Kind(lambda: tr("Laws and objectives"), ("law", "objective", "n_params", "target_flops"),
                        _only(checks.draw_comparison), ("law", 0.3)),
-    "compute-optimal": Kind("compute-optimal line", ("flops",), optimum.optimum_panels),
-    "envelope": Kind("training curves", ("envelope_flops", "envelope_loss", "crossing_flops"), _envelope),
-    "exponent-drift": Kind("rolling cut", ("cut_flops", "cut_exponent"), _only(checks.draw_drift)),
-    "hold-out": Kind("hold-out", ("run_loss", "run_predicted", "cut_flops"), checks.hold_out_panels),
-    "influence": Kind("influence of runs", ("run_id", "exponent_without", "exponent"), surface.influence_panels),
-    "isoflop": Kind("IsoFLOP valleys", ("budget", "run_loss", "minimum_loss"), _isoflop),
-    "law-spread": Kind("published laws", ("law", "n_params", "own_n_params"), _only(checks.draw_spread),
-                       ("law", 0.135)),
-    "loss-slices": Kind("losses at equal compute", ("budget", "run_loss", "curve_loss"),
+    "compute-optimal": Kind(lambda: tr("Optimal size"), ("flops",), optimum.optimum_panels),
+    "envelope": Kind(lambda: tr("Training curves"),
+                     ("envelope_flops", "envelope_n_params", "envelope_loss", "crossing_flops", "crossing_loss"),
+                     _envelope),
+    "exponent-drift": Kind(lambda: tr("Rolling cut"), ("cut_flops", "cut_exponent"), _only(checks.draw_drift)),
+    "hold-out": Kind(lambda: tr("Hold-out"), ("run_loss", "run_predicted", "cut_flops"), checks.hold_out_panels),
+    "influence": Kind(lambda: tr("Influence of runs"),
+                      ("run_id", "exponent_without", "exponent", "removed_exponent", "removed_error"),
+                      surface.influence_panels),
+    "isoflop": Kind(lambda: tr("IsoFLOP valleys"), ("budget", "run_budget", "run_loss", "minimum_loss", "level"),
+                    _isoflop),
+    "law-spread": Kind(lambda: tr("Published laws"), ("law", "n_params", "inside", "own_n_params"),
+                       _only(checks.draw_spread), ("law", 0.135)),
+    "loss-slices": Kind(lambda: tr("Losses at equal compute"), ("budget", "run_budget", "run_loss", "curve_loss"),
                         _only(surface.draw_slices)),
-    "loss-surface": Kind("loss surface", ("grid_flops", "grid_n_params", "grid_loss", "flops"),
+    "loss-surface": Kind(lambda: tr("Loss surface"),
+                         ("grid_flops", "grid_n_params", "grid_loss", "floor", "flops", "n_params", "run_flops"),
                          _only(surface.draw_surface)),
-    "off-optimum": Kind("cost of leaving the optimum", ("n_params", "extra_compute", "optimum"),
+    "off-optimum": Kind(lambda: tr("The cost of leaving the optimum"), ("n_params", "extra_compute", "optimum"),
                         _only(planning.draw_off_optimum)),
-    "power-law": Kind("law of one quantity", ("x", "loss", "run_x", "run_loss"), _only(surface.draw_power_law)),
-    "prediction": Kind("predicted losses", ("run_loss", "run_predicted"), _only(checks.draw_predicted)),
-    "residuals": Kind("residuals", ("run_residual_percent", "robust_scale_percent"), surface.residual_panels),
-    "sweep": Kind("progress of the sweep", ("flops", "n_params", "state"), _only(planning.draw_sweep)),
+    "power-law": Kind(lambda: tr("Law of one quantity"), ("quantity", "x", "loss", "fitted_x", "run_x", "run_loss"),
+                      _only(surface.draw_power_law)),
+    "prediction": Kind(lambda: tr("Predicted losses"), ("quantity", "run_x", "run_loss", "run_predicted"),
+                       _only(checks.draw_predicted)),
+    "residuals": Kind(lambda: tr("Residuals"), ("run_residual_percent", "robust_scale_percent"),
+                      surface.residual_panels),
+    "sweep": Kind(lambda: tr("Progress of the sweep"), ("flops", "n_params", "state"), _only(planning.draw_sweep)),
 }  # fmt: skip
 
 
@@ -106,8 +118,8 @@ def panels_of(figure: Figure) -> list[Panel]:
     data = {key: _column(values) for key, values in figure.data.items()}
     draws = kind.panels(data)
     if not draws:
-        raise UsageError(f"a figure of {figure.kind} needs n_params, n_tokens or loss; they are missing.")
-    titles = [*figure.titles, *[""] * len(draws)]
+        raise UsageError(f"a figure of {figure.kind} needs n_params, n_tokens or loss; n_params is missing.")
+    titles = [*(figure.titles or (kind.name(),)), *[""] * len(draws)]
     names, inches = kind.per_row
     least = inches * len(data.get(names, ()))
     return [Panel(draw, data, title, least) for draw, title in zip(draws, titles, strict=False)]
@@ -306,7 +318,8 @@ def draw_figures(figures: Sequence[Figure], path: str | Path, *, size: str = "pa
         The files written.
 
     Raises:
-        UsageError: a suffix that is no picture, a file that cannot be written, no figure.
+        UsageError: a suffix that is no picture, no figure.
+        StorageError: a file that cannot be written.
     """
     path = Path(path)
     if path.suffix:
@@ -316,7 +329,7 @@ def draw_figures(figures: Sequence[Figure], path: str | Path, *, size: str = "pa
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"the folder {path} could not be made: {error.strerror}.") from error
+        raise StorageError(f"the folder {path} could not be made: {error.strerror}.") from error
     names = [figure.kind for figure in figures]
     written = []
     for i, figure in enumerate(figures):
@@ -328,8 +341,8 @@ def draw_figures(figures: Sequence[Figure], path: str | Path, *, size: str = "pa
 
 
 def names_of(figures: Sequence[Figure]) -> str:
-    """What some figures show, for the line that says what was written: "IsoFLOP valleys, hold-out"."""
-    return ", ".join(dict.fromkeys(tr(_KINDS[figure.kind].name) for figure in figures))
+    """What some figures show, for the line that says what was written: "IsoFLOP valleys, Hold-out"."""
+    return ", ".join(dict.fromkeys(_KINDS[figure.kind].name() for figure in figures))
 
 
 def figure_svg(figure: Figure, *, size: str = "page", dark_too: bool = False) -> str:
@@ -389,7 +402,8 @@ def save_picture(figure: Drawing, path: str | Path, *, size: str = "page") -> No
     """Write the figure; the suffix (png, pdf, svg) is the format. The same figure gives the same bytes.
 
     Raises:
-        UsageError: a suffix that is no picture format, or a file that cannot be written.
+        UsageError: a suffix that is no picture format.
+        StorageError: a file that cannot be written.
     """
     check_picture(path)
     undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(path).suffix.lower())
@@ -400,4 +414,4 @@ def save_picture(figure: Drawing, path: str | Path, *, size: str = "page") -> No
         ):  # resolution and fonts are settings of saving
             figure.savefig(beside, metadata=undated)
     except OSError as error:
-        raise UsageError(f"the picture {path} could not be written: {error.strerror}.") from error
+        raise StorageError(f"the picture {path} could not be written: {error.strerror}.") from error

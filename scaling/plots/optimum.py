@@ -96,7 +96,9 @@ def _curve_of_budget(ax: Axes, data: Data, i: int, colour: str, x: str) -> Label
         beyond = np.where(inside, np.nan, loss)
         ax.plot(at, beyond, color=colour, linestyle=style.EXTRAPOLATED, linewidth=1.0, zorder=2)
         cross: Any = {"markersize": 5, "markeredgewidth": 1.3, "zorder": 4}
-        ax.plot([data[f"next_{x}"][i]], [data["next_loss"][i]], "x", color=colour, **cross)
+        first = i == np.flatnonzero(np.isfinite(data["next_loss"]))[0]
+        name_once = tr("a run to add") if first else None
+        ax.plot([data[f"next_{x}"][i]], [data["next_loss"][i]], "x", color=colour, label=name_once, **cross)
     return marks.end_in_view(ax, at[inside], loss[inside], name, colour)
 
 
@@ -197,7 +199,7 @@ def draw_optimum(ax: Axes, data: Data, *, quantity: str = "n_params") -> None:
             value, data.get(f"point_{quantity}", value[:0]), low, high, data.get(f"other_{quantity}", value[:0])
         ])  # fmt: skip
         shown = np.clip(shown, known.min() / ROOM, known.max() * ROOM)
-        ax.set_ylim(np.nanmin(shown) / 1.3, np.nanmax(shown) * 1.3)
+        ax.set_ylim(np.nanmin(shown) / 1.2, np.nanmax(shown) * 1.2)
         ax.set_xlim(np.nanmin(flops) / 1.3, np.nanmax(flops))
     _target(ax, data, quantity)
     _compute_axis(ax)

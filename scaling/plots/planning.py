@@ -25,11 +25,15 @@ STATES = (("finished", "o"), ("under way", "D"), ("open", "s"), ("failed", "X"))
 def draw_off_optimum(ax: Axes, data: Data) -> None:
     """The cost of leaving the optimum, in per cent, over model size."""
     best = data["optimum"][:1]
-    n_params, extra = np.append(data["n_params"], best), np.append(data["extra_compute"], 0 * best)
+    added = best[~np.isin(best, data["n_params"])]  # where it costs nothing
+    n_params, extra = np.append(data["n_params"], added), np.append(data["extra_compute"], 0 * added)
     order = np.argsort(n_params, kind="stable")
     n_params, percent = n_params[order], 100 * extra[order]
-    _interval(ax, data, "optimum", order)
-    _interval(ax, data, "extra_compute", order)
+    _interval(ax, data)
+    if "extra_compute_low" in data:
+        ends = (np.clip(100 * np.append(data[f"extra_compute_{end}"], 0 * added)[order], 0, 10 * HIGHEST)
+                for end in ("low", "high"))  # fmt: skip
+        marks.band(ax, n_params, *ends)
     ax.plot(n_params, percent, color=style.FIT, linewidth=1.8, label=tr("at equal loss"))
     if len(n_params) <= FEW:
         marks.marks(ax, n_params, percent, "o", colour=style.FIT, zorder=3)
@@ -55,17 +59,12 @@ def draw_off_optimum(ax: Axes, data: Data) -> None:
     marks.key(ax)
 
 
-def _interval(ax: Axes, data: Data, name: str, order: Any) -> None:
-    """The interval of N*, or of the extra compute at each size."""
-    if f"{name}_low" not in data:
-        return
-    low, high = data[f"{name}_low"], data[f"{name}_high"]
-    if name == "optimum":
+def _interval(ax: Axes, data: Data) -> None:
+    """The interval of N*."""
+    if "optimum_low" in data:
         told = tr("{level:g} % interval of N*", level=100 * data["level"][0])
-        ax.axvspan(low[0], high[0], color=style.MUTED, alpha=0.22, linewidth=0, label=told)
-        return
-    ends = (np.clip(100 * np.append(end, 0.0)[order], 0.0, 10 * HIGHEST) for end in (low, high))
-    marks.band(ax, np.append(data["n_params"], data["optimum"][:1])[order], *ends)
+        ends = data["optimum_low"][0], data["optimum_high"][0]
+        ax.axvspan(*ends, color=style.MUTED, alpha=0.22, linewidth=0, label=told)
 
 
 def draw_audit(ax: Axes, data: Data) -> None:

@@ -17,7 +17,7 @@ from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.fitting.extrapolation import Extrapolation
 from scaling.fitting.figures import fit_figures
 from scaling.fitting.figures.checks import comparison_figure, exponent_drift_figure, hold_out_figure
-from scaling.fitting.figures.optimum import envelope_figure, isoflop_figure, optimum_figure
+from scaling.fitting.figures.optimum import envelope_figure, isoflop_figure, laws_beside, optimum_figure
 from scaling.fitting.figures.surface import (
     power_law_figure,
     residuals_figure,
@@ -197,7 +197,7 @@ def usual_figures(fit: Any, runs: Runs, **beside: Any) -> list[Figure]:
     """
     wanted = {*USUAL, *(("hold-out", "exponent-drift") if beside.get("held_out") else ())}
     wanted |= {"comparison"} if beside.get("compared") else set()
-    blocks = fit_figures(fit, runs, **beside)
+    blocks = fit_figures(fit, runs, **{"others": laws_beside(fit), **beside})
     found = [block for block in blocks if isinstance(block, Figure) and block.kind in wanted]
     if not found:
         raise UsageError(" ".join(block.text for block in blocks if isinstance(block, Text)))
@@ -218,7 +218,8 @@ def draw_fit(fit: Any, runs: Runs, path: str | Path, *, size: str = "page") -> N
     """Write `fit_figure` to a file; its suffix (png, pdf, svg) is the format.
 
     Raises:
-        UsageError: a suffix that is no picture format, or a file that cannot be written.
+        UsageError: a suffix that is no picture format.
+        StorageError: a file that cannot be written.
     """
     from scaling.plots.figures import check_picture
 

@@ -203,6 +203,8 @@ def on_dark(colour: str, paper: str) -> str:
     """The colour of this hue that stands out from a dark paper as much as `colour` does from a white one."""
     import colorsys
 
+    if colour == PAPER:
+        return paper
     wanted = contrast(colour, PAPER) * (luminance(paper) + 0.05) - 0.05
     hue, _, saturation = colorsys.rgb_to_hls(*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)))
     low, high, found = 0.0, 1.0, paper

@@ -28,7 +28,7 @@ def test_curve_shows_the_rows_of_the_plan() -> None:
 def test_axes_name_their_units_and_start_at_zero() -> None:
     axes = plot_plan(plan_training(1e21, ratios=CURVE))
     assert axes.get_xlabel() == "parameters"
-    assert axes.get_ylabel() == "training compute (%)"
+    assert axes.get_ylabel() == "extra training compute (%)"
     assert axes.get_ylim()[0] == 0
     assert axes.get_xscale() == "log"
     assert "95 % interval of N*" in [text.get_text() for text in axes.get_legend().get_texts()]

@@ -165,8 +165,8 @@ def test_a_whole_page_has_its_title_language_and_first_heading() -> None:
 def test_pictures_take_the_colours_of_their_page() -> None:
     svg = re.search(r"(?s)<svg.*</svg>", render_html([FIGURE]))
     assert svg is not None
-    assert "currentColor" in svg[0]
-    assert "#ffffff" not in svg[0]  # no white card on a dark page
+    assert "light-dark(#ffffff, #16181c)" in svg[0]  # no white card on a dark page
+    assert not re.search(r"(?:fill|stroke): #", svg[0])  # no colour that a dark page would not change
 
 
 def test_without_matplotlib_a_page_tells_what_the_picture_would_show(monkeypatch: pytest.MonkeyPatch) -> None:

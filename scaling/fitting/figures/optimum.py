@@ -19,6 +19,7 @@ from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import Law, OptimumBand
+from scaling.reference.published import published_laws
 from scaling.runs import Runs
 from scaling.runs.table import group_index
 from scaling.translation import counted, tr
@@ -397,6 +398,25 @@ def _target(fit: Any, quantities: Sequence[Quantity], flops: float) -> Columns:
     for quantity in quantities:
         columns |= {f"target_{name}": value for name, value in _line(fit, quantity, [flops]).items()}
     return columns
+
+
+def laws_beside(fit: Any) -> tuple[Law, ...]:
+    """Published laws to draw beside a fit: one a paper, of the same count of parameters and of compute near its own."""
+    origin = fit.law.provenance
+    if origin is None or "flops" not in origin.fitted_range:
+        return ()
+    counts = "total" if origin.params_convention == "unknown" else origin.params_convention
+    low, high = origin.fitted_range["flops"]
+    papers: dict[str, Law] = {}
+    for law in published_laws(of_size_and_data=True):
+        known = law.provenance
+        if known is None or known.params_convention != counts or known.name == origin.name:
+            continue
+        least, most = known.fitted_range.get("flops", (0.0, math.inf))
+        if least <= BEYOND * high and most >= low:
+            _, mark, rest = known.source.partition("arXiv:")
+            papers.setdefault(rest[:10] if mark else known.source, law)
+    return tuple(papers.values())
 
 
 def _others(laws: Sequence[Law], quantities: Sequence[Quantity], budgets: Sequence[float]) -> Columns:
