@@ -159,6 +159,7 @@ def _evidence(source: Source, asked: ReportOptions) -> Evidence:
         curves=source.curves,
         left_out=source.table.left_out if source.table is not None else (),
         told=source.told,
+        pictures=source.pictures,
         no_fit=refused,
         vocab_size=source.vocab_size,
         seed=asked.seed,

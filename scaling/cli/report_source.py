@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +35,7 @@ class Source:
     law: Law | None = None
     findings: tuple[Finding, ...] = ()  # of a law file
     told: Blocks = ()
+    pictures: Blocks = ()
     spec: Path | None = None
     vocab_size: int | None = None
 
@@ -157,14 +158,17 @@ def _design(spec: Path, store: Store) -> Design | None:
 
 
 def _of_store(folder: Path, spec: Path, store: Store, design: Design | None) -> Source:
+    from scaling.sweep.figures import progress_figure
     from scaling.sweep.progress import look
     from scaling.sweep.results import load_store_runs, unfinished_finding
 
     runs = load_store_runs(store, design)
     findings: tuple[Finding, ...] = ()
     told = _told(design, len(runs))
+    pictures: Blocks = ()
     if design is not None:
-        told = (*told, *look(store, design).summary())
+        status = look(store, design)
+        told, pictures = (*told, *status.summary()), (progress_figure(status, design),)
         unfinished = unfinished_finding(design, store)
         findings = (unfinished,) if unfinished is not None else ()
     return Source(
@@ -172,10 +176,57 @@ def _of_store(folder: Path, spec: Path, store: Store, design: Design | None) -> 
         folder=folder,
         files={spec.name: spec},
         table=_table(runs, findings),
+        curves=store_curves(store, runs),
         told=told,
+        pictures=pictures,
         spec=spec,
         vocab_size=None if design is None else design.vocab_size,
     )
+
+
+def store_curves(store: Store, runs: Runs) -> Runs | None:
+    """The training losses along each finished run, its trunk's first; None where the store kept none."""
+    rows: list[tuple[int, float, float, float]] = []  # position of the run, step, tokens, loss
+    trunks = runs.trunk_id or runs.run_id
+    for i, (run_id, trunk_id) in enumerate(zip(runs.run_id, trunks, strict=True)):
+        own = _training_losses(store.run_dir(run_id))
+        begun = own[0][0] if own else 0.0
+        before = [] if trunk_id == run_id else _training_losses(store.trunks.run_dir(trunk_id))
+        rows += [(i, *row) for row in (*(r for r in before if r[0] < begun), *own)]
+    if not rows:
+        return None
+    import numpy as np
+
+    at = np.array([row[0] for row in rows])
+    step, n_tokens, loss = np.array([row[1:] for row in rows], dtype=np.float64).T
+    return replace(
+        runs,
+        n_params=runs.n_params[at],
+        n_tokens=n_tokens,
+        flops=(runs.flops / runs.n_tokens)[at] * n_tokens,
+        loss=loss,
+        run_id=tuple(runs.run_id[i] for i in at),
+        trunk_id=None if runs.trunk_id is None else tuple(trunks[i] for i in at),
+        step=step,
+        budget=None,
+        n_tokens_unique=None,
+        extras={},
+        row=np.arange(1, len(rows) + 1),
+    )
+
+
+def _training_losses(folder: Path) -> list[tuple[float, float, float]]:
+    """Step, tokens and loss of each line of a run's metrics; lines that hold none, or are torn, are left out."""
+    path, found = folder / "training" / "metrics.jsonl", []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            line = json.loads(text)
+            row = float(line["step"]), float(line["n_tokens"]), float(line["loss"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        if line.get("kind") == "train" and min(row) > 0:
+            found.append(row)
+    return found
 
 
 def _store_alone(folder: Path) -> Source:

@@ -167,7 +167,7 @@ def _lead_parts(
 ) -> Iterator[str]:
     """Its headings are of level 1 too, for none of that level stands above them; the contents leave them out."""
     for block in lead:
-        if isinstance(block, Heading):
+        if isinstance(block, Heading) and block.text.strip():
             yield f"#minor({literal(block.text)})"
         else:
             yield from _parts(block, figures)
@@ -178,7 +178,7 @@ def _all_parts(
 ) -> Iterator[str]:
     for block in blocks:
         if isinstance(block, Section):
-            yield f"#heading(level: 1, {literal(block.title)})"
+            yield f"#heading(level: 1, {literal(block.title.strip() or block.name)})"
             yield from _all_parts(block.blocks(), figures)
         else:
             yield from _parts(block, figures)
@@ -186,7 +186,7 @@ def _all_parts(
 
 def _parts(block: Block, figures: Callable[[Figure], tuple[str, float]] | None) -> Iterator[str]:
     match block:
-        case Heading(text=text):  # of one level, for PDF/UA allows no gap between two
+        case Heading(text=text) if text.strip():  # of one level, for PDF/UA allows no gap between two
             yield f"#heading(level: 2, {literal(text)})"
         case Text(text=text, style=style, indent=indent) if text.strip():
             weight = "bold" if style in ("strong", "warning") else "regular"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaling.blocks import Blocks, Figure, Text
 from scaling.errors import ScalingError
@@ -23,6 +23,7 @@ from scaling.fitting.generic.result import LawFit
 from scaling.fitting.parametric.result import ParametricFit
 from scaling.planning.figures import law_spread_figure, off_optimum_figure
 from scaling.reference.published import find_law
+from scaling.render.terminal import printable
 from scaling.report.evidence import Evidence
 from scaling.translation import tr
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 BESIDE = {"total": ("besiroglu", "hoffmann-approach-2"), "non_embedding": ("kaplan",)}
 OF_SINGLE_RUNS = ("influence",)  # kinds that name runs
 RUN_COLUMNS = ("run_", "curve_run")  # columns of a figure with a value a run
+LONGEST_NAME = 32  # characters of a run's name beside an axis
+MOST_MARKS = 3000  # of a picture of valleys: more only darken it, and a page of 16 MB opens nowhere
+OF_VALLEYS = ("isoflop", "loss-slices")  # kinds whose marks are drawn budget by budget, none left out
 
 Builder = Callable[[], Figure]
 Placed = Iterator[tuple[str, Builder]]
@@ -48,8 +52,34 @@ def figures_of(e: Evidence, *, run_data: bool = True) -> dict[str, Blocks]:
             block = Text(tr("A figure is left out: {reason}", reason=str(error)), "faint")
         if isinstance(block, Figure) and block.kind in OF_SINGLE_RUNS and not run_data:
             continue
-        found[section] = (*found.get(section, ()), block)
+        shown = thinned(_with_plain_names(block)) if isinstance(block, Figure) else block
+        found[section] = (*found.get(section, ()), shown)
     return found
+
+
+def _with_plain_names(figure: Figure) -> Figure:
+    """Names as one line that any picture can hold: no control characters, which SVG forbids, and not too long."""
+
+    def plain(name: str) -> str:
+        line = " ".join(printable(name).split())
+        return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 3]}..."
+
+    data: dict[str, Any] = {
+        key: [plain(v) if isinstance(v, str) else v for v in values] for key, values in figure.data.items()
+    }
+    return figure._replace(data=data)
+
+
+def thinned(figure: Figure) -> Figure:
+    """A figure of valleys with at most `MOST_MARKS` runs, evenly along its rows; its caption says so."""
+    columns = {name: values for name, values in figure.data.items() if name.startswith("run_")}
+    n = max(map(len, columns.values()), default=0)
+    if figure.kind not in OF_VALLEYS or n <= MOST_MARKS:
+        return figure
+    step = -(-n // MOST_MARKS)
+    kept: dict[str, Any] = {name: list(values)[::step] for name, values in columns.items()}
+    said = tr("Of {n:,} runs every {step}th is drawn.", n=n, step=step)
+    return figure._replace(data={**figure.data, **kept}, caption=f"{figure.caption} {said}".strip())
 
 
 def _placed(e: Evidence) -> Placed:
