@@ -46,6 +46,7 @@ def draw_predicted(ax: Axes, data: Data) -> None:
     marks.runs(ax, seen[within], predicted[within], colour=style.ACCENT, size=3.6, zorder=3, label=tr("run"))
     ax.set_xlabel(tr("measured {loss}", loss=loss_label(data)))
     ax.set_ylabel(tr("predicted {loss}", loss=loss_label(data)))
+    marks.told_thinned(ax, int(within.sum()))
     if n := int((~within).sum()):
         marks.remark(ax, tr("{n} of {total} runs beyond the picture", n=n, total=len(seen)))
     marks.key(ax)
@@ -66,6 +67,7 @@ def draw_planned(ax: Axes, data: Data) -> None:
              "flops": tr("training compute (FLOPs)")}  # fmt: skip
     style.quantity_axis(ax.xaxis, name, names[name])
     ax.set_ylabel(tr("predicted {loss}", loss=loss_label(data)))
+    marks.told_thinned(ax, len(x))
     marks.key(ax)
 
 

@@ -367,10 +367,27 @@ def _for_a_page(svg: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
     svg = svg.replace("<svg ", '<svg style="stroke-linejoin: round; stroke-linecap: butt" ', 1)
-    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     own = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
-    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{own}-{m[1]}"' if m[1] in used else "", svg)
-    return re.sub(r'(url\(#|href="#)', rf"\g<1>{own}-", svg).strip()
+    used = list(dict.fromkeys(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg)))
+    names = {name: f"{own}-{i}" for i, name in enumerate(used)}
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", svg)
+    svg = re.sub(r'(url\(#|href="#)([^)"]+)', lambda m: m[1] + names[m[2]], svg)
+    svg = _MARKS.sub(_one_style, svg)
+    return re.sub(r"<[^>]+>", lambda tag: _DIGITS.sub(r"\1", tag[0]), svg).strip()
+
+
+_DIGITS = re.compile(r"(\d\.\d\d)\d+")  # of coordinates: a hundredth of a point is enough
+_MARKS = re.compile(r'<g (clip-path="[^"]+")>\s*((?:<use [^>]*/>\s*)+)</g>')
+
+
+def _one_style(marks_of_a_line: re.Match[str]) -> str:
+    """The marks of a line share a style: told once, a picture of many runs is half as large."""
+    clip, uses = marks_of_a_line.groups()
+    styles = set(re.findall(r' style="([^"]*)"', uses))
+    if len(styles) != 1:
+        return marks_of_a_line[0]
+    plain = re.sub(r' style="[^"]*"', "", uses)
+    return f'<g {clip} style="{styles.pop()}">{plain}</g>'
 
 
 def _light_and_dark(svg: str) -> str:

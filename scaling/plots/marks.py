@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float64]
 
-MOST_MARKS = 2000  # of a panel: more only darken it, and make the file large
+MOST_MARKS = 1000  # of a panel: more only darken it, and make the file large
 FENCE = (
     3.0  # times the distance of the quartiles beyond them: further off is an outlier (Tukey 1977, "far out")
 )
@@ -43,13 +43,16 @@ def marks(
 
 
 def runs(ax: Axes, x: Values, y: Values, *, colour: str = style.INK, size: float = 2.6, **look: Any) -> None:
-    """The marks of runs, thinned where there are more than anyone can see; what was left out is said."""
+    """The marks of runs, thinned where there are more than anyone can see; `told_thinned` says so."""
     shown = thinned(x, y)
     rim = 0.3 if len(shown) < MOST_MARKS / 4 else 0.0
     marks(ax, x[shown], y[shown], "o", colour=colour, edge=rim, markersize=size, **look)
-    if len(shown) < len(x):
-        said = tr("{n:,} of {total:,} runs drawn", n=len(shown), total=len(x))
-        remark(ax, said)
+
+
+def told_thinned(ax: Axes, n: int) -> None:
+    """Below the x label, where not all of n runs are drawn: how many are."""
+    if n > MOST_MARKS:
+        remark(ax, tr("{n:,} of {total:,} runs drawn", n=MOST_MARKS, total=n))
 
 
 def thinned(x: Values, y: Values, most: int = MOST_MARKS) -> NDArray[np.int64]:

@@ -317,5 +317,6 @@ def draw_optimal_loss(ax: Axes, data: Data) -> None:
     _compute_axis(ax)
     if len(seen):
         marks.arrows(ax, data["run_flops"], seen, ends)
+        marks.told_thinned(ax, len(seen))
     style.loss_axis(ax.yaxis, loss_label(data))
     marks.key(ax)

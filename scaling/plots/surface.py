@@ -25,7 +25,7 @@ TALLEST = 8.0  # robust deviations that a panel of residuals shows
 DOWN_WEIGHTED = 0.5  # Huber weight below which a run is hollow
 QUANTILES_95 = 5.991  # of chi-squared with 2 degrees of freedom: Gaussian contour of 95 %
 QUANTILES_50 = 1.386
-MOST_DRAWS = 1000
+MOST_DRAWS = 400
 LONGEST_ID = 18
 SIGNS = ("X", "P", "s", "v", "^")  # of published laws
 
@@ -58,6 +58,7 @@ def draw_surface(ax: Axes, data: Data) -> None:
     style.params_axis(ax.yaxis, tr("parameters"))
     ax.grid(visible=False)
     _name_contours(ax, drawn, levels, colours)
+    marks.told_thinned(ax, len(data["run_flops"]))
     marks.remark(ax, tr("on the right: {loss}", loss=loss_label(data)))
     marks.key(ax)
 
@@ -91,14 +92,15 @@ def draw_slices(ax: Axes, data: Data) -> None:
     low, high = marks.fences(loss, log=True)
     room = 0.06 * (high - low) or 0.01 * high
     ax.set_ylim(low - room, high + room)
-    labels = []
-    for i, colour in enumerate(style.budget_colours(len(data["budget"]))):
-        rows, curve = data["run_budget"] == i, data["curve_budget"] == i
+    labels, n_budgets, names = [], len(data["budget"]), _budget_names(data["budget"])
+    drawn = marks.thinned(data["run_n_params"], loss)
+    kept = np.isin(np.arange(len(loss)), drawn)
+    for i, colour in enumerate(style.budget_colours(n_budgets)):
+        rows, curve = kept & (data["run_budget"] == i), data["curve_budget"] == i
         marks.runs(ax, data["run_n_params"][rows], loss[rows], colour=colour, size=3.4, zorder=3)
         x, y = data["curve_n_params"][curve], data["curve_loss"][curve]
         ax.plot(x, y, color=colour, linewidth=1.2)
-        name = style.power_of_ten(float(f"{data['budget'][i]:.1g}"))
-        labels.append(marks.end_in_view(ax, x, y, name, colour))
+        labels.append(marks.end_in_view(ax, x, y, names[i], colour))
     told = tr("optimum of the law")
     marks.marks(ax, data["best_n_params"], data["best_loss"], markersize=5.2, edge=0.9, zorder=5, label=told)
     shown = np.concatenate([data["run_n_params"], data["best_n_params"]])
@@ -106,8 +108,18 @@ def draw_slices(ax: Axes, data: Data) -> None:
     style.params_axis(ax.xaxis, tr("parameters"))
     ax.set_ylabel(loss_label(data))
     marks.arrows(ax, data["run_n_params"], loss, (low - room, high + room))
+    marks.told_thinned(ax, len(loss))
     marks.label_ends(ax, labels)
     marks.key(ax)
+
+
+def _budget_names(budgets: Values) -> list[str]:
+    """With one digit, or with two where one does not tell them apart."""
+    for digits in (1, 2):
+        names = [style.power_of_ten(float(f"{c:.{digits}g}")) for c in budgets]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def draw_power_law(ax: Axes, data: Data) -> None:
@@ -131,6 +143,7 @@ def draw_power_law(ax: Axes, data: Data) -> None:
     style.quantity_axis(ax.xaxis, name, names[name])
     style.loss_axis(ax.yaxis, loss_label(data))
     marks.arrows(ax, data["run_x"], seen, ends)
+    marks.told_thinned(ax, len(seen))
     marks.key(ax)
 
 
@@ -155,11 +168,13 @@ def draw_residuals(ax: Axes, data: Data, *, quantity: str) -> None:
     ax.axhspan(-wide, wide, color=style.FIT, alpha=style.BAND_ALPHA, linewidth=0)
     ax.axhline(0, color=style.FIT, linewidth=1.0)
     weight = data.get("run_weight", np.ones_like(percent))
-    inside, light = np.abs(percent) <= most, weight < DOWN_WEIGHTED
-    marks.runs(ax, x[inside & ~light], percent[inside & ~light], size=3.0, zorder=3)
-    if (inside & light).any():
-        look: Any = {"markerfacecolor": "none", "markeredgewidth": 0.7, "markersize": 3.0}
-        ax.plot(x[inside & light], percent[inside & light], "o", color=style.INK, zorder=3, **look)
+    inside = np.flatnonzero(np.abs(percent) <= most)
+    shown = inside[marks.thinned(x[inside], percent[inside])]
+    light = weight[shown] < DOWN_WEIGHTED
+    full, hollow = shown[~light], shown[light]
+    marks.runs(ax, x[full], percent[full], size=3.0, zorder=3)
+    look: Any = {"markerfacecolor": "none", "markeredgewidth": 0.7, "markersize": 3.0}
+    ax.plot(x[hollow], percent[hollow], "o", color=style.INK, zorder=3, **look)
     _running_median(ax, x, percent)
     ax.set_xlim(x.min() / 1.2, x.max() * 1.2)
     names = {"n_params": tr("parameters"), "n_tokens": tr("training tokens"),
@@ -167,6 +182,7 @@ def draw_residuals(ax: Axes, data: Data, *, quantity: str) -> None:
     style.quantity_axis(ax.xaxis, quantity, names[quantity])
     ax.set_ylabel(tr("measured / fitted − 1 (%)"))
     marks.arrows(ax, x, percent, (-most, most), " %")
+    marks.told_thinned(ax, len(inside))
 
 
 def _running_median(ax: Axes, x: Values, y: Values) -> None:

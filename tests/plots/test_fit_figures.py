@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -123,9 +124,7 @@ def test_budget_colours_darken_with_compute() -> None:
 def test_frontier_is_solid_over_the_runs_and_dashed_beyond(method: str, quantity: str) -> None:
     fit = fit_isoflop(planted()) if method == "isoflop" else fit_parametric(planted())
     ax = plot_frontier(fit, quantity=quantity)  # type: ignore[arg-type]
-    solid = next(
-        line for line in ax.get_lines() if line.get_linestyle() == "-" and len(line.get_xdata()) > 8
-    )
+    solid = next(line for line in ax.get_lines() if line.get_linestyle() == "-" and len(line.get_xdata()) > 8)
     dashed = next(
         line for line in ax.get_lines() if line.get_linestyle() == "--" and len(line.get_xdata()) > 8
     )
@@ -314,7 +313,7 @@ def test_no_label_of_a_contour_stands_over_the_map_or_another_label() -> None:
     boxes = [matplotlib.text.Text.get_window_extent(label, renderer) for label in labels]  # without its line
     assert all(box.x0 > ax.bbox.x1 for box in boxes)
     heights = sorted((box.y0, box.y1) for box in boxes)
-    assert all(above[0] >= below[1] - 1 for below, above in zip(heights, heights[1:]))
+    assert all(above[0] >= below[1] - 1 for below, above in pairwise(heights))
 
 
 @pytest.mark.parametrize("name", ["n_params", "n_tokens", "flops"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,21 @@ LINE = Figure(
 )
 # Machado, Oliveira and Fernandes 2009: how a dichromat sees linear RGB (severity 1)
 DICHROMATS = {
-    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    "protan": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deutan": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritan": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
 }
 
 
@@ -160,7 +173,7 @@ def test_fences_leave_out_few_far_values_but_not_a_tenth_of_them() -> None:
 
 def test_labels_are_moved_apart_and_keep_their_order() -> None:
     moved = spread([0.5, 0.51, 0.52, 0.9], 0.1)
-    assert all(b - a >= 0.1 - 1e-12 for a, b in zip(moved, moved[1:]))
+    assert all(b - a >= 0.1 - 1e-12 for a, b in pairwise(moved))
     crowded = spread([0.93, 0.95, 0.96], 0.05)
     assert max(crowded) <= 0.97
-    assert all(b - a >= 0.05 - 1e-12 for a, b in zip(crowded, crowded[1:]))
+    assert all(b - a >= 0.05 - 1e-12 for a, b in pairwise(crowded))

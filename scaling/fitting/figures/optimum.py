@@ -31,7 +31,8 @@ Columns = dict[str, Any]
 
 CURVE_POINTS = 60
 BEYOND = 100.0  # times the largest budget of the runs: how far a line goes, unless told
-N_BUDGETS, N_BEYOND = 12, 10  # of a line with its band, where there were runs and beyond: 5 ms each
+N_BUDGETS, N_BEYOND = 13, 10  # of a line with its band, where there were runs and beyond
+ASKED_EVERY = 3  # budget: a fit is asked for its interval there, 5 ms each
 MOST_OTHERS = 5  # published laws on one picture
 MOST_CURVES = 400
 POINTS_PER_CURVE = 200
@@ -311,6 +312,21 @@ def _ratio_title(fit: Any, target: float | None) -> str:
 
 
 def _line(fit: Any, quantity: Quantity, budgets: Sequence[float]) -> Columns:
+    """The values at the budgets, and the ends of their intervals: asked for at every third, between them in log-log."""
+    asked = sorted({*range(0, len(budgets), ASKED_EVERY), len(budgets) - 1})
+    some = _estimates(fit, quantity, [budgets[i] for i in asked])
+    ends = [end for e in some if e.interval for end in (e.interval.low, e.interval.high)]
+    smooth = len(ends) == 2 * len(some) and all(0 < end < math.inf for end in ends)
+    if len(asked) < len(budgets) and smooth:
+        law: Law = fit if isinstance(fit, Law) else fit.law
+        values = [_of_law(law, quantity, c) for c in budgets]
+        low, high = (
+            np.exp(
+                np.interp(np.log(budgets), np.log([budgets[i] for i in asked]), np.log(ends[side::2]))
+            ).tolist()
+            for side in (0, 1)
+        )
+        return {quantity: values, f"{quantity}_low": low, f"{quantity}_high": high}
     found = _estimates(fit, quantity, budgets)
     columns: Columns = {quantity: [e.value for e in found]}
     ends = [e.interval for e in found]
@@ -318,6 +334,13 @@ def _line(fit: Any, quantity: Quantity, budgets: Sequence[float]) -> Columns:
         columns[f"{quantity}_low"] = [max(i.low, 0.0) if i else math.nan for i in ends]
         columns[f"{quantity}_high"] = [i.high if i else math.nan for i in ends]
     return columns
+
+
+def _of_law(law: Law, quantity: Quantity, flops: float) -> float:
+    best = law.allocate(flops)
+    if quantity == "tokens_per_param":
+        return best.n_tokens / best.n_params
+    return float(getattr(best, quantity))
 
 
 def _ratio(n_params: Estimate, flops: float) -> Estimate:
