@@ -1,13 +1,15 @@
-"""List the sentences that a report asks for and its catalogue lacks: python scripts/untranslated.py [es] [SOURCE]
+"""List the sentences that a report asks for and its catalogue lacks: python scripts/untranslated.py [es] [SOURCE ...]
 
 As JSON, each sentence with an empty translation: fill in and merge into scaling/translations/LANGUAGE.json.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,10 +23,8 @@ SOURCES = (ROOT / "sweeps" / "quickstart", ROOT / "scaling" / "reference" / "exa
 def untranslated(language: str, source: Path) -> dict[str, str]:
     """The sentences of a report of the source that are not in the catalogue."""
     catalogue = languages.load_catalogue(language)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        patch.object(languages, "load_catalogue", lambda _: catalogue),
-    ):
+    asked = patch.object(languages, "load_catalogue", lambda _: catalogue)
+    with tempfile.TemporaryDirectory() as folder, asked, redirect_stdout(io.StringIO()):
         run(["report", str(source), "--lang", language, "--format", "html", "-o", folder, "--force"])
     return dict.fromkeys(catalogue.untranslated, "")
 

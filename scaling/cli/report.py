@@ -125,11 +125,11 @@ def report(options: TableOptions, **given: Any) -> None:
     from scaling.report import compose_report, load_catalogue, write_report
 
     asked = ReportOptions(**given)
-    with waiting_for(f"reading {options.table}"):
-        source = read_source(options, asked.inputs)
-    source = _anonymous(source) if asked.anonymous else source
-    source = _without_names(source) if asked.no_run_data else source
     with translated(load_catalogue(asked.language)):
+        with waiting_for(tr("reading {table}", table=options.table)):
+            source = read_source(options, asked.inputs)
+        source = _anonymous(source) if asked.anonymous else source
+        source = _without_names(source) if asked.no_run_data else source
         with waiting_for(tr("fitting and planning")):
             evidence = _evidence(source, asked)
         composed = compose_report(

@@ -211,6 +211,12 @@ def store_curves(store: Store, runs: Runs) -> Runs | None:
         budget=None,
         n_tokens_unique=None,
         extras={},
+        notes=(
+            tr(
+                "The curves are losses of single training batches, most of them before the learning rate "
+                "decayed: they lie above what a run that ended there would reach."
+            ),
+        ),
         row=np.arange(1, len(rows) + 1),
     )
 

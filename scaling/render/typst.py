@@ -31,6 +31,7 @@ from scaling.translation import tr
 
 INSTALL = "pip install 'isoflop[report]'"
 LONGEST_WORD = 28  # characters, a third of a line: a longer one may break anywhere
+WHOLE_TABLE = 12  # rows, up to which a table stays on one page
 WIDE_TABLE = 8  # columns, from which on its text is smaller
 MOST_COLUMNS = 12  # of a page; further ones go on in a second table below
 MOST_ROWS = 24  # of a table: each cell of a tagged PDF takes 150 bytes
@@ -65,8 +66,9 @@ _PREAMBLE = """\
 #let fields(..pairs) = block(above: 0.7em, below: 0.9em, grid(columns: (auto, 1fr), column-gutter: 12pt,
   row-gutter: 5pt, ..pairs.pos()))
 // a line around the whole: one between cells is told of each of them in the tags, a tenth of the file
-#let cells(size, name, ..rest) = figure(block(stroke: (top: 0.6pt + rule, bottom: 0.6pt + rule), inset: (y: 2pt),
-  text(size: size, table(..rest))), kind: table, numbering: none, supplement: none, caption: name)
+#let cells(size, name, whole, ..rest) = { show figure: set block(breakable: not whole)
+  figure(block(stroke: (top: 0.6pt + rule, bottom: 0.6pt + rule), inset: (y: 2pt), text(size: size, table(..rest))),
+  kind: table, numbering: none, supplement: none, caption: name) }
 #let drawn(file, alt, width, name) = figure(image(file, alt: alt, width: width), kind: image, numbering: none,
   supplement: none, caption: name)
 #let command(body) = block(width: 100%, fill: rgb("#f3f4f6"), inset: 6pt, radius: 2pt, raw(body, block: true))
@@ -249,7 +251,8 @@ def _table(block: Table) -> Iterator[str]:
 def _cells(block: Table, columns: Sequence[int], caption: str) -> str:
     ends = ", ".join("left" if is_text(block, i) else "right" for i in columns)
     size = "7.2pt" if len(columns) > WIDE_TABLE else "8.2pt"
-    lines = [f"#cells({size}, {_caption(caption)}, columns: {len(columns)}, align: ({ends},),"]
+    whole = "true" if len(block.rows) <= WHOLE_TABLE else "false"
+    lines = [f"#cells({size}, {_caption(caption)}, {whole}, columns: {len(columns)}, align: ({ends},),"]
     if any(block.headers):
         named = ", ".join(f'text(weight: "bold", {literal(block.headers[i])})' for i in columns)
         lines.append(f"  table.header({named}),")

@@ -52,7 +52,7 @@ def describe_reproduction(
     command: str,
     files: Mapping[str, Path],
     *,
-    folder: Path,
+    folder: Path | str,
     seed: int = 0,
     n_resamples: int | None = None,
     spec: Path | None = None,
@@ -108,19 +108,19 @@ def _version(name: str) -> str:
         return ""
 
 
-def _commit(folder: Path) -> tuple[str | None, bool | None]:
+def _commit(folder: Path | str) -> tuple[str | None, bool | None]:
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return None, None
     return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
 
 
-def _remote(folder: Path) -> str | None:
+def _remote(folder: Path | str) -> str | None:
     address = _git(folder, "remote", "get-url", "origin")
     return _LOGIN.sub("", address) if address else None
 
 
-def _git(folder: Path, *words: str) -> str:
+def _git(folder: Path | str, *words: str) -> str:
     """What git says of the folder; nothing where there is no git or no repository."""
     try:
         done = subprocess.run(

@@ -145,7 +145,8 @@ def of_approach(name: str) -> Callable[[Evidence], Blocks]:
         fit = getattr(e, name)
         if fit is None:
             raise LeftOut(e.missing.get(name) or e.missing.get("fit", ""))
-        return told(fit.summary())
+        notes = e.curves.notes if name == "envelope" and e.curves is not None else ()
+        return (*told(fit.summary()), *(Text(note, "faint") for note in notes))
 
     return section
 
