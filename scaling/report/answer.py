@@ -26,13 +26,9 @@ Known = dict[str, Estimate]
 
 def answer_blocks(e: Evidence) -> Blocks:
     """What to train, how sure, why believe it; or why there is no answer."""
-    known = optimum_at(e, e.target_flops) if e.target_flops is not None else {}
+    known = optimum_at(e, e.target_flops) if optimum_is_a_model(e) else {}
     if e.plan is None or not known:
-        table = (
-            (_table(known, e),)
-            if known and min(known["n_params"].value, known["n_tokens"].value) >= 1
-            else ()
-        )
+        table = (_table(known, e),) if known else ()
         return (*_no_answer(e), *table, *_grounds(e), *_doubts(e))
     n, d = (_value(known[name], form) for name, form in _COUNTS.items())
     flops = format_flops(e.target_flops or math.nan)
@@ -60,6 +56,14 @@ def optimum_at(e: Evidence, flops: float | None) -> Known:
     if e.fit is not None and e.fit.has_optimum:
         return estimates_of(e.fit.estimate, e.fit.law, flops)
     return {} if e.law is None else estimates_of(None, e.law, flops)
+
+
+def optimum_is_a_model(e: Evidence) -> bool:
+    """Whether the law's optimum at the target has a parameter and a token at least: a runaway fit asks for 1e-39."""
+    if e.law is None or e.target_flops is None:
+        return False
+    known = estimates_of(None, e.law, e.target_flops)
+    return bool(known) and min(known["n_params"].value, known["n_tokens"].value) >= 1
 
 
 def estimates_of(ask: Callable[..., Estimate] | None, law: Law, flops: float) -> Known:

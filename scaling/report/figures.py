@@ -24,6 +24,7 @@ from scaling.fitting.parametric.result import ParametricFit
 from scaling.planning.figures import law_spread_figure, off_optimum_figure
 from scaling.reference.published import find_law
 from scaling.render.terminal import printable
+from scaling.report.answer import optimum_is_a_model
 from scaling.report.evidence import Evidence
 from scaling.translation import tr
 
@@ -90,7 +91,7 @@ def _placed(e: Evidence) -> Placed:
     if e.isoflop is not None:
         yield "valleys", partial(isoflop_figure, e.isoflop, target_flops=target, others=beside)
     answers = e.fit if e.fit is not None else e.law
-    if answers is not None and (e.fit is None or not reads_one_quantity(e.fit)):
+    if answers is not None and optimum_is_a_model(e):
         yield "optimum", partial(optimum_figure, answers, target_flops=target, others=beside)
         loss = partial(optimum_figure, answers, quantities=("loss",), target_flops=target, runs=e.runs)
         yield "optimum", loss

@@ -14,7 +14,15 @@ from scaling.findings import gravest_first
 from scaling.fitting.results import Estimate, Fit
 from scaling.fitting.summary import ends, interval_text, rounded
 from scaling.planning.uncertainty import thinned_rows
-from scaling.report.answer import approach_name, cells, estimates_of, optimum_at, quantity_names, ratio_text
+from scaling.report.answer import (
+    approach_name,
+    cells,
+    estimates_of,
+    optimum_at,
+    optimum_is_a_model,
+    quantity_names,
+    ratio_text,
+)
 from scaling.report.evidence import Evidence
 from scaling.report.told import told
 from scaling.runs import Runs, assign_budgets
@@ -196,6 +204,8 @@ def optimum(e: Evidence) -> Blocks:
     """N*, D* and loss where the runs end and beyond, and at the target."""
     if e.law is None:
         raise LeftOut(e.missing.get("fit", ""))
+    if not optimum_is_a_model(e):
+        raise LeftOut(e.missing.get("plan") or tr("this law splits no budget into parameters and tokens."))
     largest, budgets = e.largest_flops, set() if e.target_flops is None else {e.target_flops}
     budgets |= {float(f"{largest * factor:.2g}") for factor in BEYOND} if largest else set()
     rows = []
