@@ -18,8 +18,9 @@ import numpy as np
 from scaling.blocks import Block, Figure
 from scaling.errors import StorageError, UsageError
 from scaling.files import whole_file
-from scaling.plots import checks, marks, optimum, planning, style, surface
+from scaling.plots import checks, optimum, planning, style, surface
 from scaling.plots.optimum import Data
+from scaling.plots.sheets import Panel, draw_panel, sheet
 from scaling.translation import tr
 
 if TYPE_CHECKING:
@@ -92,15 +93,6 @@ _KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
-class Panel(NamedTuple):
-    """One panel of a figure: how to draw it, from what, and what it claims."""
-
-    draw: Draw
-    data: Data
-    title: str
-    least: float = 0.0  # inches of its axes' height
-
-
 def panels_of(figure: Figure) -> list[Panel]:
     """The panels of a block's figure.
 
@@ -143,7 +135,7 @@ def draw_figure(figure: Figure, *, ax: Axes | None = None) -> Axes:
     with style.axes_or_new(ax) as ax:
         axes = [ax] if len(panels) == 1 else _shared(ax, len(panels))
         for panel, at in zip(panels, axes, strict=True):
-            _draw(panel, at)
+            draw_panel(panel, at)
         return axes[0]
 
 
@@ -157,12 +149,6 @@ def _shared(ax: Axes, n: int) -> list[Axes]:
     ax.remove()
     grid = place.subgridspec(1, n)
     return [drawing.add_subplot(grid[i]) for i in range(n)]
-
-
-def _draw(panel: Panel, ax: Axes, *, margin: float = 0.0) -> None:
-    panel.draw(ax, panel.data)
-    if panel.title:
-        marks.claim(ax, panel.title, margin=margin)
 
 
 def plot_first_figure(blocks: Iterable[Block], *, ax: Axes | None = None) -> Axes:
@@ -191,120 +177,7 @@ def compose(figures: Sequence[Figure], *, size: str = "page") -> Drawing:
     Raises:
         UsageError: an unknown size, no figure, or one that cannot be drawn.
     """
-    form = style.find_size(size)
-    rows = _rows([panels_of(figure) for figure in figures], form)
-    if not rows:
-        raise UsageError("there is no figure to draw.")
-    with style.context(size):
-        drawing = style.new_drawing(form.width, sum(_height(form, row) for row in rows), layout="none")
-        _lay_out(drawing, rows, [_draw_row(drawing, row, form) for row in rows], form)
-    return drawing
-
-
-_MARGINS = (0.55, 0.2)  # inches left and right of axes, before they are measured
-_PAD = 0.06  # inches around each panel
-_MUCH_NARROWER, _NARROWEST = 0.8, 0.5  # of the width taken for it; inches
-
-
-def _height(form: style.Size, row: Sequence[Panel]) -> float:
-    return max(form.heights[min(len(row), 3) - 1], *(panel.least for panel in row))
-
-
-def _draw_row(drawing: Drawing, row: Sequence[Panel], form: style.Size) -> list[Axes]:
-    """The panels of a row on axes of about the width they will have, and of just their height."""
-    width, whole = form.width / len(row), drawing.get_figheight()
-    made = []
-    for i, panel in enumerate(row):
-        left, wide = i * width + _MARGINS[0], width - sum(_MARGINS)
-        ax = drawing.add_axes((left / form.width, 0.0, wide / form.width, _height(form, row) / whole))
-        _draw(panel, ax)
-        made.append(ax)
-    return made
-
-
-def _lay_out(
-    drawing: Drawing, rows: Sequence[Sequence[Panel]], axes: Sequence[Sequence[Axes]], form: style.Size
-) -> None:
-    """Give each panel the margins that its text needs; axes of one row stand level, titles begin at the left.
-
-    One measurement of each panel: half the time of matplotlib's constrained layout, and axes that keep their height.
-    """
-    margins = [[_fitted(drawing, *pair, form.width / len(row)) for pair in zip(row, made, strict=True)]
-               for row, made in zip(rows, axes, strict=True)]  # fmt: skip
-    tops = [max(m.top for m in row) for row in margins]
-    bottoms = [max(m.bottom for m in row) for row in margins]
-    heights = [_height(form, row) for row in rows]
-    if form.whole and len(rows) == 1:
-        heights = [max(form.whole - tops[0] - bottoms[0], 1.0)]
-    y = whole = sum(tops) + sum(bottoms) + sum(heights)
-    drawing.set_size_inches(form.width, whole)
-    for made, row, top, bottom, height in zip(axes, margins, tops, bottoms, heights, strict=True):
-        y -= top + height
-        cell = form.width / len(made)
-        for i, (ax, margin) in enumerate(zip(made, row, strict=True)):
-            wide = max(cell - margin.left - margin.right, _NARROWEST)
-            ax.set_position(
-                ((i * cell + margin.left) / form.width, y / whole, wide / form.width, height / whole)
-            )
-            marks.begin_at_left(ax, (_PAD - margin.left) / wide)
-        y -= bottom
-
-
-class Margins(NamedTuple):
-    """Inches that titles, ticks, keys and labels take around axes."""
-
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-
-def _fitted(drawing: Drawing, panel: Panel, ax: Axes, cell: float) -> Margins:
-    """The margins of a panel, drawn again where its axes are much narrower than they were taken for."""
-    margins = _margins(drawing, ax)
-    wide, taken = cell - margins.left - margins.right, cell - sum(_MARGINS)
-    if wide > _MUCH_NARROWER * taken:
-        return margins
-    place = ax.get_position()
-    ax.clear()
-    ax.set_position((place.x0, place.y0, place.width * max(wide, _NARROWEST) / taken, place.height))
-    _draw(panel, ax, margin=taken - max(wide, _NARROWEST))
-    return _margins(drawing, ax)
-
-
-def _margins(drawing: Drawing, ax: Axes) -> Margins:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    # titles may be wider than the axes: they have the whole width of the panel
-    canvas: Any = FigureCanvasAgg(drawing)
-    inner: Any = ax.bbox
-    outer: Any = ax.get_tightbbox(canvas.get_renderer(), for_layout_only=True)
-    ends = (inner.x0 - outer.x0, inner.y0 - outer.y0, outer.x1 - inner.x1, outer.y1 - inner.y1)
-    left, bottom, right, top = (max(end, 0.0) / drawing.dpi + _PAD for end in ends)
-    return Margins(left, bottom, right, top)
-
-
-_LEADING = (optimum.draw_valleys, optimum.draw_envelope)  # above the lines that they lead to
-
-
-def _rows(figures: Sequence[Sequence[Panel]], form: style.Size) -> list[list[Panel]]:
-    """Panels by rows: a figure's own in one row (four in two), single ones paired with the next single one."""
-    if form.stacked:
-        return [[panel] for panels in figures for panel in panels]
-    rows: list[list[Panel]] = []
-    open_row = False
-    for panels in figures:
-        if len(panels) == 1 and open_row:
-            rows[-1].append(panels[0])
-            open_row = False
-            continue
-        open_row = len(panels) == 1
-        rest = list(panels)
-        if panels[0].draw in _LEADING and not form.whole:
-            rows.append([rest.pop(0)])
-        per_row = 2 if len(rest) == 4 else 3
-        rows += [rest[i : i + per_row] for i in range(0, len(rest), per_row)]
-    return rows
+    return sheet([panels_of(figure) for figure in figures], size)
 
 
 def draw_figures(figures: Sequence[Figure], path: str | Path, *, size: str = "page") -> list[Path]:

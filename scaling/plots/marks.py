@@ -143,6 +143,8 @@ def begin_at_left(ax: Axes, x: float) -> None:
     for text in ax.texts:
         if text.get_gid() == NUMBER:
             text.xy = (x, 1)  # type: ignore[attr-defined]
+    if legend := ax.get_legend():
+        legend.set_bbox_to_anchor((x, 0), transform=_below(ax))
 
 
 def _letters(ax: Axes, letter: float = LETTER, margin: float = 0.0) -> int:
@@ -158,17 +160,21 @@ def remark(ax: Axes, text: str) -> None:
 
 def key(ax: Axes) -> None:
     """The legend, below the axes: never over data."""
-    from matplotlib.transforms import ScaledTranslation
-
     handles, names = ax.get_legend_handles_labels()
     if not handles:
         return
     room = _letters(ax) - 6
     wide = max(1, min(len(names), room // (max(map(len, names)) + 6)))
-    down = -(style.small() * (3.4 + 1.2 * ax.get_xlabel().count("\n")) + 4) / 72
-    below = ax.transAxes + ScaledTranslation(0, down, ax.figure.dpi_scale_trans)
-    ax.legend(handles, names, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=wide,
+    ax.legend(handles, names, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=_below(ax), ncols=wide,
               borderaxespad=0.0)  # fmt: skip
+
+
+def _below(ax: Axes) -> Any:
+    """Axes coordinates moved below the x label."""
+    from matplotlib.transforms import ScaledTranslation
+
+    down = -(style.small() * (3.4 + 1.2 * ax.get_xlabel().count("\n")) + 4) / 72
+    return ax.transAxes + ScaledTranslation(0, down, ax.figure.dpi_scale_trans)
 
 
 class Label(NamedTuple):

@@ -16,8 +16,9 @@ from scaling.fitting.comparison import LawComparison
 from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.fitting.extrapolation import Extrapolation
 from scaling.fitting.figures import fit_figures
+from scaling.fitting.figures.approaches import envelope_figure, isoflop_figure
 from scaling.fitting.figures.checks import comparison_figure, exponent_drift_figure, hold_out_figure
-from scaling.fitting.figures.optimum import envelope_figure, isoflop_figure, laws_beside, optimum_figure
+from scaling.fitting.figures.optimum import laws_beside, optimum_figure
 from scaling.fitting.figures.surface import (
     power_law_figure,
     residuals_figure,

@@ -13,8 +13,9 @@ from scaling.blocks import Figure, Text
 from scaling.errors import UsageError
 from scaling.fitting.extrapolation import evaluate_extrapolation
 from scaling.fitting.figures import fit_figures
+from scaling.fitting.figures.approaches import isoflop_figure
 from scaling.fitting.figures.checks import exponent_drift_figure, hold_out_figure, prediction_figure
-from scaling.fitting.figures.optimum import isoflop_figure, laws_beside, optimum_figure
+from scaling.fitting.figures.optimum import laws_beside, optimum_figure
 from scaling.fitting.figures.surface import coefficients_figure, influence_figure, residuals_figure
 from scaling.fitting.generic.fit import fit_law
 from scaling.fitting.isoflop.fit import fit_isoflop

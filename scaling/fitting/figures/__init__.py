@@ -11,8 +11,9 @@ from scaling.errors import ScalingError
 from scaling.fitting.comparison import LawComparison
 from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.fitting.extrapolation import Extrapolation
+from scaling.fitting.figures.approaches import envelope_figure, isoflop_figure
 from scaling.fitting.figures.checks import comparison_figure, exponent_drift_figure, hold_out_figure
-from scaling.fitting.figures.optimum import envelope_figure, isoflop_figure, optimum_figure
+from scaling.fitting.figures.optimum import optimum_figure
 from scaling.fitting.figures.surface import (
     coefficients_figure,
     influence_figure,
