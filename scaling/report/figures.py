@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.blocks import Blocks, Figure, Text
 from scaling.errors import ScalingError
+from scaling.fitting.figures.approaches import envelope_figure, isoflop_figure
 from scaling.fitting.figures.checks import comparison_figure, exponent_drift_figure, hold_out_figure
-from scaling.fitting.figures.optimum import envelope_figure, isoflop_figure, optimum_figure
+from scaling.fitting.figures.optimum import optimum_figure
 from scaling.fitting.figures.surface import (
     coefficients_figure,
     influence_figure,
