@@ -99,7 +99,8 @@ footer{margin-top:3rem;border-top:1px solid var(--line);padding-top:.6rem}
 .skip{display:none}.scaling-blocks :is(figure,.callout,tr,dl>*){break-inside:avoid}h2,h3,figcaption{break-after:avoid}
 .scaling-blocks :is(.box,.long,.picture){max-height:none;overflow:visible}
 .scaling-blocks table{font-size:8pt}.scaling-blocks .long thead th{position:static}
-.scaling-blocks pre{white-space:pre-wrap}.answer{border:1px solid #888;border-left-width:4px}}
+.scaling-blocks pre{white-space:pre-wrap}.scaling-blocks .picture svg{max-height:10.5cm;width:auto}\
+nav.contents{break-inside:avoid}main>section{margin-top:1.4rem}.answer{border:1px solid #888;border-left-width:4px}}
 """
 _LONG_TABLE = 30  # rows, from which on a table scrolls in a box of its own
 
