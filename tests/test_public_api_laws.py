@@ -21,8 +21,8 @@ TAKERS: dict[str, Callable[[Any], Any]] = {
     "audit_model": lambda law: scaling.audit_model(model(), law).optimum,
     "predict_runs": lambda law: scaling.predict_runs(law, scaling.example_runs()).loss.tolist(),
     "fit_isoflop": lambda law: scaling.fit_isoflop(scaling.example_runs(), surface=law).params_exponent,
-    "plot_frontier": lambda law: line(scaling.plots.plot_frontier(law)),
-    "plot_frontier, others": lambda law: line(scaling.plots.plot_frontier("hoffmann", others=[law]), -1),
+    "plot_frontier": lambda law: lines(scaling.plots.plot_frontier(law)),
+    "plot_frontier, others": lambda law: lines(scaling.plots.plot_frontier("hoffmann", others=[law])),
 }
 
 
@@ -30,10 +30,10 @@ def model() -> scaling.TrainedModel:
     return scaling.TrainedModel(name="m", n_params=7e9, n_tokens=1e12)
 
 
-def line(axes: Any, which: int = 0) -> list[float]:
+def lines(axes: Any) -> list[list[float]]:
     import matplotlib.pyplot as plt
 
-    values: list[float] = axes.lines[which].get_ydata().tolist()
+    values = [list(map(float, drawn.get_ydata())) for drawn in axes.lines]
     plt.close("all")
     return values
 

@@ -211,7 +211,7 @@ def fit(
         inputs = () if by_default else chosen.inputs
         table = read_table(options, final=chosen.fits_final_rows, inputs=inputs)
     if by_default and table.runs.absent:
-        chosen, table = _of_one_quantity(chosen, table)
+        chosen, table = fit_of_one_quantity(chosen, table)
     if by is not None:
         groups = _fit_groups(table, chosen, by)
         command = _command(options, chosen)
@@ -337,7 +337,7 @@ def _fit(table: RunsTable, options: FitOptions, every_row: bool) -> Fit:
     return replace(fit, law=replace(fit.law, provenance=provenance._replace(loss_unit="in doubt")))
 
 
-def _of_one_quantity(options: FitOptions, table: RunsTable) -> tuple[FitOptions, RunsTable]:
+def fit_of_one_quantity(options: FitOptions, table: RunsTable) -> tuple[FitOptions, RunsTable]:
     """The options and the table where the table holds one quantity beside the loss: that one's power law with floor."""
     from scaling.findings import Finding
     from scaling.runs.columns import near_columns

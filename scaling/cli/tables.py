@@ -165,7 +165,7 @@ def read_table(
 
     _refuse_other_files(options.table)
     final = final if options.final is None else options.final
-    reading = _reading(options, final=final, planned=planned, inputs=inputs)
+    reading = table_reading(options, final=final, planned=planned, inputs=inputs)
     raw = read_raw(options.table, text_headers=text_headers(reading.columns), wide=options.wide)
     loaded = read_runs(raw, reading)
     runs = loaded.runs
@@ -202,7 +202,9 @@ def _refuse_other_files(path: Path) -> None:
                 )
 
 
-def _reading(options: TableOptions, *, final: bool, planned: bool, inputs: Collection[str] | None) -> Reading:
+def table_reading(
+    options: TableOptions, *, final: bool, planned: bool, inputs: Collection[str] | None
+) -> Reading:
     from scaling.runs.raw_table import Reading
 
     own = {"columns", "tokens_per_step", "final"}

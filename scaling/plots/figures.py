@@ -269,7 +269,7 @@ def figure_svg(figure: Figure, *, size: str = "page", dark_too: bool = False) ->
     with style.context(size):
         drawing.savefig(file, format="svg", metadata=_NO_METADATA)
     svg = _for_a_page(file.getvalue())
-    return _light_and_dark(svg) if dark_too else svg
+    return light_and_dark(svg) if dark_too else svg
 
 
 _NO_METADATA: Mapping[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -303,7 +303,7 @@ def _one_style(marks_of_a_line: re.Match[str]) -> str:
     return f'<g {clip} style="{styles.pop()}">{plain}</g>'
 
 
-def _light_and_dark(svg: str) -> str:
+def light_and_dark(svg: str) -> str:
     """Colours as variables of the picture, each light or dark as the page is (CSS light-dark)."""
     colours = list(dict.fromkeys(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", svg)))
     names = {colour: f"--c{i}" for i, colour in enumerate(colours)}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from scaling.arguments import require_kind
+from scaling.arguments import is_one_of, require_kind
 from scaling.errors import UsageError
 from scaling.units import format_params, format_tokens
 
@@ -74,7 +74,7 @@ def find_size(name: str) -> Size:
     Raises:
         UsageError: another name.
     """
-    if name not in SIZES:
+    if not is_one_of(name, SIZES):
         raise UsageError(f"a figure has the size {', '.join(get_args(SizeName))}; got {name!r}.")
     return SIZES[name]
 

@@ -1,4 +1,7 @@
-"""Blocks as HTML: a fragment for a notebook or a whole page, without scripts.
+"""Blocks as HTML: a fragment for a notebook, or a page that needs nothing but itself: no script, font or address.
+
+A page with sections has landmarks: what stands before the first section is its answer, then its contents, then the
+sections, one under the other.
 
 Everything that is text goes through `escaped`. The style stays inside its class and takes the colour of the text around
 it, so that a dark notebook needs no second set; nothing a notebook typesets (formulas between dollar signs) is typeset.
@@ -7,7 +10,9 @@ it, so that a dark notebook needs no second set; nothing a notebook typesets (fo
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from scaling.blocks import (
     Block,
@@ -25,6 +30,9 @@ from scaling.blocks import (
 )
 from scaling.render.markdown import severity_word
 from scaling.render.terminal import printable
+from scaling.translation import tr
+
+Pictures: TypeAlias = Callable[[Figure], str]  # the <svg> of a figure that is drawn already
 
 # the second and third class are those by which MathJax is told to leave a part alone
 _CLASSES = "scaling-blocks tex2jax_ignore mathjax_ignore"
@@ -60,20 +68,58 @@ white-space:pre;overflow-wrap:normal}
 .scaling-blocks svg{display:block;max-width:100%;height:auto}
 """
 _PAGE_STYLE = """\
-:root{color-scheme:light dark}
-body{margin:0 auto;max-width:60rem;padding:1.2rem;font:16px/1.45 system-ui,sans-serif;color:#22252a;background:#fff}
-@media (prefers-color-scheme:dark){body{color:#e6e8eb;background:#16181c}}
+:root{color-scheme:light dark;--ink:#22252a;--paper:#fff;--box:#f1f5f9;--line:#d5dae1;--link:#1f4e79;--warn:#b3451f}
+body{margin:0 auto;max-width:60rem;padding:1.2rem;font:16px/1.5 system-ui,sans-serif;color:var(--ink);\
+background:var(--paper)}
+a{color:var(--link)}
+:focus-visible{outline:3px solid var(--link);outline-offset:2px}
+h1{font-size:1.75rem}
+h2{font-size:1.3rem;border-bottom:1px solid var(--line);padding-bottom:.2em;scroll-margin-top:.5em}
+main>section{margin:2.6rem 0 0}
+.answer{background:var(--box);border-left:4px solid var(--link);border-radius:4px;padding:.6rem 1.1rem .8rem}
+main>.answer{margin-top:1rem}
+.answer h2{font-size:1.05rem;border:0;margin:1em 0 .2em}
+.answer>p:first-child{font-size:1.25rem}
+nav.contents{margin:1.4rem 0}
+nav.contents ol{columns:16rem;margin:.3em 0;padding-left:1.6em}
+nav.contents li{break-inside:avoid;padding:.12em 0}
+.skip{position:absolute;left:-99rem}
+.skip:focus{position:static}
+footer{margin-top:3rem;border-top:1px solid var(--line);padding-top:.6rem}
+.scaling-blocks :is(.warning,.error) b{color:var(--warn)}
+.scaling-blocks .long{max-height:32rem;overflow-y:auto}
+.scaling-blocks .long thead th{position:sticky;top:0;background:var(--paper)}
+.scaling-blocks .picture{overflow-x:auto}
+@media (max-width:40rem){body{padding:.8rem}.scaling-blocks dl{grid-template-columns:1fr}
+.scaling-blocks :is(dt,dd){grid-column:1}.scaling-blocks dd{margin-bottom:.4em}\
+.scaling-blocks :is(th,td){padding-right:.6em}.scaling-blocks .left.whole{white-space:normal;min-width:0}\
+.answer table{font-size:.82em}.scaling-blocks .picture svg{min-width:34rem}}
+@media screen and (prefers-color-scheme:dark){:root{--ink:#e6e8eb;--paper:#171717;--box:#1f242b;--line:#3a414b;\
+--link:#8bbdec;--warn:#ec8a66}}
+@media print{:root{color-scheme:light}@page{margin:16mm}body{max-width:none;padding:0;font-size:10pt;color:#000}
+.skip{display:none}.scaling-blocks :is(figure,.callout,tr,dl>*){break-inside:avoid}h2,h3,figcaption{break-after:avoid}
+.scaling-blocks :is(.box,.long,.picture){max-height:none;overflow:visible}
+.scaling-blocks table{font-size:8pt}.scaling-blocks .long thead th{position:static}
+.scaling-blocks pre{white-space:pre-wrap}.scaling-blocks .picture svg{max-height:10.5cm;width:auto}\
+nav.contents{break-inside:avoid}main>section{margin-top:1.4rem}.answer{border:1px solid #888;border-left-width:4px}}
 """
+_LONG_TABLE = 30  # rows, from which on a table scrolls in a box of its own
 
 
 def render_html(
-    blocks: Iterable[Block], *, whole_page: bool = False, title: str = "", language: str = "en"
+    blocks: Iterable[Block],
+    *,
+    whole_page: bool = False,
+    title: str = "",
+    language: str = "en",
+    pictures: Pictures | None = None,
 ) -> str:
     """The HTML of blocks: a `div` with its style, or with `whole_page` a document of its own.
 
     Args:
         title: of the page, in the browser's tab.
         language: of the text, as a tag such as "en" or "es"; only a whole page states it.
+        pictures: the <svg> of a figure that is drawn already; without it each is drawn here.
     Example:
         >>> import scaling
         >>> html = scaling.render_html(scaling.plan_training(1e21).summary(), whole_page=True)
@@ -81,16 +127,60 @@ def render_html(
         '<!DOCTYPE html>'
     """
     blocks = checked_blocks(blocks)
-    first_level = 1 if whole_page else 3  # below the headings of a notebook
-    body = "\n".join(part for block in blocks for part in _parts(block, first_level - 1))
-    fragment = f'<div class="{_CLASSES}" dir="ltr">\n<style>\n{_STYLE}</style>\n{body}\n</div>\n'
-    if not whole_page:
-        return fragment
+    draw = _picture if pictures is None else pictures
+    if not whole_page:  # below the headings of a notebook
+        body = "\n".join(part for block in blocks for part in _parts(block, 2, draw))
+        return f'<div class="{_CLASSES}" dir="ltr">\n<style>\n{_STYLE}</style>\n{body}\n</div>\n'
+    body = "\n".join(_page(list(blocks), draw))
     return (
         f'<!DOCTYPE html>\n<html lang="{_attribute(language)}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_attribute(title)}</title>\n<style>\n{_PAGE_STYLE}</style>\n</head>\n<body>\n{fragment}</body>\n</html>\n"
+        f"<title>{_attribute(title)}</title>\n<style>\n{_STYLE}{_PAGE_STYLE}</style>\n</head>\n"
+        f'<body>\n<div class="{_CLASSES}" dir="ltr">\n{body}\n</div>\n</body>\n</html>\n'
     )
+
+
+def _page(blocks: Sequence[Block], draw: Pictures) -> Iterator[str]:
+    """Title, answer, contents and sections of a page, each in its landmark."""
+    sections = [b for b in blocks if isinstance(b, Section)]
+    first = next((i for i, b in enumerate(blocks) if isinstance(b, Section)), len(blocks))
+    n_titled = len(titled_part(blocks[:first]))
+    titled = [part for block in blocks[:n_titled] for part in _parts(block, 0, draw)]
+    answer = [part for block in blocks[n_titled:first] for part in _parts(block, 0, draw)]
+    if not sections:
+        yield from (*titled, "<main>", *answer, "</main>")
+        return
+    yield f'<a class="skip" href="#{_anchor(sections[0])}">{escaped(tr("Skip to the first section"))}</a>'
+    yield from ("<header>", *titled, "</header>", "<main>")
+    if answer:
+        yield from (
+            f'<section class="answer" aria-label="{_attribute(tr("The answer"))}">',
+            *answer,
+            "</section>",
+        )
+    contents = escaped(tr("Contents"))
+    yield f'<nav class="contents" aria-label="{contents}">\n<b>{contents}</b>\n<ol>'
+    yield from (f'<li><a href="#{_anchor(s)}">{escaped(s.title)}</a></li>' for s in sections)
+    yield "</ol>\n</nav>"
+    for block in blocks[first:]:
+        yield from _parts(block, 0, draw)
+    yield "</main>"
+
+
+def titled_part(blocks: Sequence[Block]) -> Sequence[Block]:
+    """Of what stands first, the title and the faint lines right under it: by whom, of what."""
+    n = 0
+    while n < len(blocks) and (
+        (isinstance(block := blocks[n], Heading) and block.level == 1)
+        or (n > 0 and isinstance(block, Text) and block.style == "faint")
+    ):
+        n += 1
+    return blocks[:n]
+
+
+def _anchor(section: Section) -> str:
+    """The section's name as an id that an address can hold."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", section.name) or "section"
 
 
 def escaped(text: str) -> str:
@@ -102,7 +192,7 @@ def _attribute(text: str) -> str:
     return html.escape(" ".join(printable(text).split()))
 
 
-def _parts(block: Block, levels_above: int) -> Iterator[str]:
+def _parts(block: Block, levels_above: int, draw: Pictures) -> Iterator[str]:
     match block:
         case Heading(text=text, level=level):
             tag = f"h{min(level + levels_above, 6)}"
@@ -114,7 +204,7 @@ def _parts(block: Block, levels_above: int) -> Iterator[str]:
         case Table():
             yield from _table(block)
         case Figure():
-            yield from _figure(block)
+            yield from _figure(block, draw)
         case Equation(text=text):
             yield f'<p class="indented"><code>{escaped(text)}</code></p>'
         case Callout(text=text, severity=severity, code=code, source=source):
@@ -127,11 +217,11 @@ def _parts(block: Block, levels_above: int) -> Iterator[str]:
                 yield f'<p class="faint">{escaped(label)}</p>'
             yield f'<pre tabindex="0"><code>{html.escape(printable(text))}</code></pre>'
         case Section(title=title, blocks=inside):
-            parts = "\n".join(part for b in inside() for part in _parts(b, levels_above + 1))
+            parts = "\n".join(part for b in inside() for part in _parts(b, levels_above + 1, draw))
             if levels_above:  # a notebook: the answer first, the rest where it is looked for
                 yield f"<details>\n<summary>{escaped(title)}</summary>\n{parts}\n</details>"
             else:
-                yield f"<section>\n<h2>{escaped(title)}</h2>\n{parts}\n</section>"
+                yield f'<section id="{_anchor(block)}">\n<h2>{escaped(title)}</h2>\n{parts}\n</section>'
 
 
 def _text(block: Text) -> Iterator[str]:
@@ -157,7 +247,8 @@ def _table(block: Table) -> Iterator[str]:
     named = f' role="region" aria-label="{_attribute(block.caption)}"' if block.caption else ""
     if block.caption:
         yield f"<figure>\n<figcaption>{escaped(block.caption)}</figcaption>"
-    yield f'<div class="box" tabindex="0"{named}>\n<table>'
+    box = "box long" if len(block.rows) >= _LONG_TABLE else "box"
+    yield f'<div class="{box}" tabindex="0"{named}>\n<table>'
     if any(block.headers):
         yield f"<thead>{_row(block, block.headers, n_headers=len(block.headers))}</thead>"
     yield "<tbody>"
@@ -181,13 +272,14 @@ def _row(table: Table, cells: Sequence[str], *, n_headers: int) -> str:
     return f"<tr>{''.join(parts)}</tr>"
 
 
-def _figure(block: Figure) -> Iterator[str]:
+def _figure(block: Figure, draw: Pictures) -> Iterator[str]:
     caption = f"\n<figcaption>{escaped(block.caption)}</figcaption>" if block.caption else ""
-    yield f'<figure>\n<div role="img" aria-label="{_attribute(block.alt)}">{_picture(block)}</div>{caption}\n</figure>'
+    picture = f'<div role="img" aria-label="{_attribute(block.alt)}">{draw(block)}</div>'
+    yield f'<figure>\n<div class="picture" tabindex="0">{picture}</div>{caption}\n</figure>'
 
 
 def _picture(block: Figure) -> str:
-    """The drawing in colours that are seen on light and on dark; its description where matplotlib is missing."""
+    """The drawing; its description where matplotlib is missing."""
     try:
         from scaling.plots.figures import figure_svg
     except ImportError:
@@ -198,3 +290,10 @@ def _picture(block: Figure) -> str:
         return figure_svg(block, dark_too=True)
     except UsageError:  # of a kind that a newer version draws, perhaps
         return escaped(block.alt)
+
+
+def on_any_ground(svg: str) -> str:
+    """A drawing in colours that are seen on light and on dark."""
+    from scaling.plots.figures import light_and_dark
+
+    return light_and_dark(svg)

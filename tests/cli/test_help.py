@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import click
 import pytest
 
-from scaling.cli import COMMANDS, SECTIONS, cli, run
+from scaling.cli import COMMANDS, HEADINGS, cli, run
 from scaling.cli.help import Command, Group
 
 # what click writes of a type when nobody has said what the value is
@@ -54,10 +54,10 @@ def test_help_fits_the_screen_and_is_cut_nowhere(
 
 
 def test_the_commands_stand_in_groups_each_once(shown: Callable[..., str]) -> None:
-    listed = [name for members in SECTIONS.values() for name in members]
+    listed = [name for members in HEADINGS.values() for name in members]
     assert sorted(listed) == sorted(COMMANDS)
     text = shown((), 80)
-    assert all(f"\n{heading}:\n" in text for heading in SECTIONS)
+    assert all(f"\n{heading}:\n" in text for heading in HEADINGS)
     assert text.index("From runs to a law:") < text.index("\n  fit ") < text.index("From a law to a plan:")
 
 
@@ -82,8 +82,8 @@ def test_headings_name_options_and_commands_that_there_are(
     ctx = click.Context(command)
     there = {opt for p in command.get_params(ctx) for opt in p.opts}
     there |= {*command.list_commands(ctx)} if isinstance(command, click.Group) else set()
-    assert {name for members in command.sections.values() for name in members} <= there
-    if command.sections:  # and every one of them stands under one
+    assert {name for members in command.headings.values() for name in members} <= there
+    if command.headings:  # and every one of them stands under one
         assert "\nOther:\n" not in shown(words, 80)
 
 

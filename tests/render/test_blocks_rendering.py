@@ -91,7 +91,7 @@ CASES: dict[str, tuple[Block, str, str, str]] = {  # block, terminal, Markdown, 
         FIGURE,
         "",
         "*the cost*\n\nStay near.",
-        '<figure>\n<div role="img" aria-label="the cost"><svg></svg></div>\n<figcaption>Stay near.</figcaption>\n</figure>',
+        '<figure>\n<div class="picture" tabindex="0"><div role="img" aria-label="the cost"><svg></svg></div></div>\n<figcaption>Stay near.</figcaption>\n</figure>',
     ),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))

@@ -67,7 +67,9 @@ def test_a_section_named_is_shown_alone_and_all_shows_the_whole() -> None:
 def test_pages_hold_every_section() -> None:
     assert "## Memory\n\n58 GB" in render_markdown(SUMMARY)
     assert "<details>\n<summary>Memory</summary>\n<p>58 GB</p>\n</details>" in render_html(SUMMARY)
-    assert "<section>\n<h2>Memory</h2>\n<p>58 GB</p>\n</section>" in render_html(SUMMARY, whole_page=True)
+    assert '<section id="memory">\n<h2>Memory</h2>\n<p>58 GB</p>\n</section>' in render_html(
+        SUMMARY, whole_page=True
+    )
 
 
 @pytest.mark.parametrize("width", WIDTHS)

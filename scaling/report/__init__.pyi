@@ -1,0 +1,11 @@
+from scaling.report.compose import Report as Report
+from scaling.report.compose import compose_report as compose_report
+from scaling.report.evidence import Evidence as Evidence
+from scaling.report.evidence import gather_evidence as gather_evidence
+from scaling.report.language import LANGUAGES as LANGUAGES
+from scaling.report.language import load_catalogue as load_catalogue
+from scaling.report.reproduction import Reproduction as Reproduction
+from scaling.report.reproduction import describe_reproduction as describe_reproduction
+from scaling.report.write import FORMATS as FORMATS
+from scaling.report.write import Written as Written
+from scaling.report.write import write_report as write_report
