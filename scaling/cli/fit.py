@@ -83,7 +83,7 @@ OF_THE_FIT = {
     "Law and method": (
         "--method", "--law", "--fix", "--objective", "--huber-delta", "--valley", "--min-runs-per-budget", "--by",
     ),
-    "Intervals and checks": ("--bootstrap", "--level", "--seed", "--holdout-above", "--compare-laws"),
+    "Intervals and checks": ("--bootstrap", "--level", "--seed", "--holdout-above", "--compare-laws", "--diagnostics"),
 }  # fmt: skip
 
 
@@ -223,7 +223,7 @@ def fit(
     if law_file:
         write_fit(found, law_file, force)
     if picture:
-        draw(found, picture, size)
+        draw(found, picture, size, silent=output.is_screen)  # a screen names what was written
     written = [str(path) for path in (law_file, picture) if path]
     further = partial(next_command, found.fit, options, chosen, law_file)
     give(output, lambda: found.blocks(further(), written), found.to_dict, found.to_frame)
@@ -304,14 +304,14 @@ def write_fit(found: TableFit, path: Path, force: bool) -> None:
     write_file(path, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", force)
 
 
-def draw(found: TableFit, path: Path, size: str = "page") -> None:
+def draw(found: TableFit, path: Path, size: str = "page", *, silent: bool = False) -> None:
     """The usual figures of the fit, and those of the checks that were asked for."""
     from scaling.plots.results import usual_figures
 
     runs, checks = found.table.runs, {"held_out": found.held_out, "compared": found.compared}
     with waiting_for(f"drawing {path}"):
         figures = usual_figures(found.fit, runs, **checks)
-    write_picture(figures, path, size)
+    write_picture(figures, path, size, silent=silent)
 
 
 def _fit(table: RunsTable, options: FitOptions, every_row: bool) -> Fit:

@@ -52,11 +52,12 @@ def refuse_picture(path: Path | None, force: bool) -> None:
         )
 
 
-def write_picture(figures: Sequence[Figure], path: Path, size: str) -> None:
-    """Write figures whole or not at all, and say on standard error what was written."""
+def write_picture(figures: Sequence[Figure], path: Path, size: str, *, silent: bool = False) -> None:
+    """Write figures whole or not at all, and unless `silent` say on standard error what was written."""
     from scaling.cli.progress import waiting_for
     from scaling.plots.figures import draw_figures, names_of
 
     with waiting_for(f"drawing {path}"):
         draw_figures(figures, path, size=size)
-    say(f"wrote {path}: {names_of(figures)}", error=True)
+    if not silent:
+        say(f"wrote {path}: {names_of(figures)}", error=True)

@@ -33,7 +33,7 @@ FILES = ("report.html", "report.pdf", "report.md", "report.json")
 
 _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--target", metavar="FLOPS", help="Compute to plan for  [default: 10 times the largest run]."),
-    click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("report"),
+    click.option("-o", "--output", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False), default=Path("report"),
                  show_default=True, help="Folder to write to."),
     click.option("--format", "formats", default=FORMATS, show_default=True, metavar="FORMAT,...",
                  help="Of html, pdf and md; report.json is always written."),

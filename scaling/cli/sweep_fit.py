@@ -104,7 +104,7 @@ def _fit_table(runs: Runs, method: Literal["isoflop", "parametric"], folder: Pat
     reading, chosen = TableOptions(table=table, anyway=True), FitOptions(method=method)
     found = fit_table(read_table(reading, final=True, inputs=chosen.inputs), chosen)
     write_fit(found, law, force=True)
-    draw(found, picture)
+    draw(found, picture, silent=True)
     return found
 
 

@@ -158,10 +158,6 @@ def decode(ids: tuple[int, ...], path: str) -> None:
     metavar="N",
     help="Entries of the tokenizer that is trained.",
 )
-@click.option(
-    "--text-file", metavar="FILE", type=click.Path(path_type=Path), help="Train on this file instead."
-)
-@click.option("--vocab-size", type=int, default=280, show_default=True)
 @output_options("merges", "steps")
 def explain(text: str, path: str | None, text_file: Path | None, vocab_size: int, output: Output) -> None:
     """Show how TEXT becomes tokens: the merges that are learnt, and then each word from its bytes to its tokens."""

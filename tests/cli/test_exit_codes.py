@@ -13,6 +13,7 @@ from scaling.errors import DataError, Exit, FitError, LawError, PlanError, Scali
 
 DONE = """
 plan --flops 1e21 --quiet
+report law.json --target 1e21 --format md
 fit runs.csv
 predict besiroglu runs.csv
 audit gpt3
@@ -34,6 +35,7 @@ sweep init new.toml
 """
 MISSING = """
 plan --flops 1e21 --law none.json
+report none.csv
 fit none.csv
 predict none.json runs.csv
 predict besiroglu none.csv
@@ -79,6 +81,7 @@ sweep import nanochat empty -o x.csv --sizes none.csv
 """
 DAMAGED = """
 plan --flops 1e21 --law bad.json
+report bad.csv
 fit bad.csv
 fit headers.csv
 fit bad.json
@@ -108,6 +111,7 @@ plan --flops 7B
 fit runs.csv --huber-delta x
 fit runs.csv --column nonsense
 predict besiroglu
+report runs.csv --format docx
 audit --params 7B
 count
 count gpt2 --n-layers 1.5
@@ -127,6 +131,7 @@ paln
 plan --flops 1e21 --law besirogl
 plan --hardware 8xQ100 --time 3d
 fit runs.csv --law chinchila
+report runs.csv --law chinchila
 predict besirogl runs.csv
 audit gtp3
 count gtp2

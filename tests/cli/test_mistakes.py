@@ -131,8 +131,11 @@ fit notes.txt                                | 3 | no column for loss ; --column
 fit runs.csv other.csv                       | 2 | (other.csv)                                      |
 predict runs.csv fit.json                    | 3 | runs.csv holds no law                            | scaling fit runs.csv -o fit.json
 plan --flops 1e21 --law runs.csv             | 3 | runs.csv holds no law                            | scaling fit runs.csv -o fit.json
+report missing.csv                           | 1 | missing.csv                                      |
+report runs.csv --format docx                | 2 | --format ; html,pdf,md ; docx                    |
+report runs.csv --target 7B                  | 3 | 7B ; FLOPs                                       |
 plan --flops 1e21 --law paper.pdf            | 3 | paper.pdf holds no law ; a published name        |
-plan --flops 1e21 --plot out.txt             | 2 | out.txt ; plan.png                               |
+plan --flops 1e21 --plot out.txt             | 2 | out.txt ; out.png                                |
 plan runs.csv                                | 2 | A table of runs is fitted first                  | scaling fit runs.csv -o fit.json
 plan fit.json                                | 2 | A law has a name                                 | scaling plan --flops 1e21 --law fit.json
 laws show runs.csv                           | 3 | runs.csv holds no law                            | scaling fit runs.csv -o fit.json
