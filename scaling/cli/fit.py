@@ -223,8 +223,8 @@ def fit(
     if law_file:
         write_fit(found, law_file, force)
     if picture:
-        draw(found, picture, size, silent=output.is_screen)  # a screen names what was written
-    written = [str(path) for path in (law_file, picture) if path]
+        draw(found, picture, size)
+    written = [str(law_file)] if law_file else []  # the picture has been told, with what it shows
     further = partial(next_command, found.fit, options, chosen, law_file)
     give(output, lambda: found.blocks(further(), written), found.to_dict, found.to_frame)
 

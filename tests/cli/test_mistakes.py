@@ -133,7 +133,7 @@ predict runs.csv fit.json                    | 3 | runs.csv holds no law        
 plan --flops 1e21 --law runs.csv             | 3 | runs.csv holds no law                            | scaling fit runs.csv -o fit.json
 report missing.csv                           | 1 | missing.csv                                      |
 report runs.csv --format docx                | 2 | --format ; html,pdf,md ; docx                    |
-report runs.csv --target 7B                  | 3 | 7B ; FLOPs                                       |
+report runs.csv --target 7B                  | 2 | 7B ; FLOPs                                       |
 plan --flops 1e21 --law paper.pdf            | 3 | paper.pdf holds no law ; a published name        |
 plan --flops 1e21 --plot out.txt             | 2 | out.txt ; out.png                                |
 plan runs.csv                                | 2 | A table of runs is fitted first                  | scaling fit runs.csv -o fit.json
