@@ -22,8 +22,8 @@ SUBJECTS = {
     ),
     "Fits": (
         "fit_parametric", "fit_isoflop", "fit_envelope", "fit_law", "fit_power_law", "bootstrap", "predict_runs",
-        "evaluate_extrapolation", "compare_laws", "diagnose_fit", "Fit", "Estimate", "Interval", "Prediction", "Extrapolation",
-        "LawComparison",
+        "evaluate_extrapolation", "compare_laws", "diagnose_fit", "Fit", "Estimate", "Interval", "Prediction",
+        "Extrapolation", "LawComparison",
     ),
     "Plans": (
         "plan_training", "allocate_compute", "audit_model", "choose_architecture", "Budget", "Constraints",

@@ -116,6 +116,7 @@ class ModelCost(Shown):
             {
                 "name": self.name,
                 "n_params": self.params.total,
+                "n_params_active": self.params.active,
                 "n_params_non_embedding": self.params.non_embedding,
                 "n_tokens": self.n_tokens,
                 "context_length": self.context_length,

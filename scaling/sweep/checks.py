@@ -87,8 +87,10 @@ class DesignReview(Shown):
         }
 
     def records(self) -> list[Record]:
-        """A row a run that is to be trained: budget and FLOPs in FLOPs, sizes, steps, learning rate, seed."""
-        return planned_records(self.design.runs)
+        """A row a run: budget and FLOPs in FLOPs, sizes, steps, learning rate, seed; its seconds here, alone."""
+        alone = [None if self.rate is None else self.rate.run_seconds(run) for run in self.design.runs]
+        rows = zip(planned_records(self.design.runs), alone, strict=True)
+        return [{**row, "seconds_alone": seconds} for row, seconds in rows]
 
     def summary(self) -> Blocks:
         """The grid by budget, what it costs, what to doubt; every run as a section."""

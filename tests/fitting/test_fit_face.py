@@ -174,7 +174,7 @@ def test_a_written_fit_is_read_as_its_law(method: str, approach: int, tmp_path: 
 @each_fit
 def test_frame_has_a_row_a_coefficient_and_exponent(method: str, approach: int) -> None:
     fit = fit_of(method)
-    frame = fit.to_frame()
+    frame = fit.to_frame().reset_index()
     assert list(frame.columns) == ["quantity", "value", "standard_error", "low", "high", "level"]
     assert list(frame["quantity"]) == [*fit.estimates, "params_exponent", "tokens_exponent"]
     assert frame.set_index("quantity").loc["params_exponent", "value"] == fit.params_exponent.value  # type: ignore[union-attr]

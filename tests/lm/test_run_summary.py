@@ -21,7 +21,7 @@ DONE = RunResult(
 def test_a_run_says_its_loss_with_its_error_and_what_to_do_with_the_model(width: int) -> None:
     lines = render_terminal(DONE.summary("runs/my tiny"), width=width).splitlines()
     assert lines[1].startswith("loss     5.059 ± 0.069 nats/token")
-    assert lines[-1] == "next     scaling generate 'runs/my tiny'"
+    assert lines[-1] == "next  scaling generate 'runs/my tiny'"
     assert max(map(len, lines)) <= width
 
 
