@@ -30,6 +30,7 @@ from scaling.blocks import (
 from scaling.errors import LawError, UsageError
 from scaling.findings import Finding, warning
 from scaling.laws.base import Law, LawFamily
+from scaling.laws.methods import method_in_words
 from scaling.reference.published import LawLike, resolve_law
 from scaling.runs import Runs
 from scaling.runs.checks import quantities_read
@@ -139,7 +140,7 @@ class Prediction(Shown):
 
     def interval_of(self) -> str:
         """What the intervals are of, and how they were made."""
-        where = f"{100 * self.level:g} %, {self.method}"
+        where = f"{100 * self.level:g} %, {method_in_words(self.method)}"
         if self.confidence is None:
             return tr("none published for this law")
         if self.prediction is None:

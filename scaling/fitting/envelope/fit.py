@@ -127,7 +127,7 @@ class EnvelopeFit(LinesFace):
         ]
         return (
             Fields([(tr("through"), places), (tr("staircase"), staircase)]),
-            Table(("FLOPs", "N*"), rows),
+            Table((tr("FLOPs"), "N*"), rows),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from scaling.fitting.parametric.diagnostics import (
 )
 from scaling.fitting.parametric.intervals import Spread
 from scaling.fitting.parametric.surface import COORDINATES, LOWER, UPPER
+from scaling.laws.methods import method_in_words
 from scaling.translation import tr
 from scaling.units import round_by_error
 
@@ -314,11 +315,14 @@ def _about_intervals(a: Analysis) -> Iterator[Finding]:
             "profile intervals under-cover (57-93 %), so the {main} is used",
             delta=a.optimum.penalty.delta,
             robust_scale=a.residuals.robust_scale,
-            main=a.spread.main,
+            main=method_in_words(a.spread.main),
         )
         yield note(
             code="fixed-delta",
-            short=tr("the Huber threshold is far below the noise: {main} intervals", main=a.spread.main),
+            short=tr(
+                "the Huber threshold is far below the noise: {main} intervals",
+                main=method_in_words(a.spread.main),
+            ),
             message=message,
         )
     if a.optimum.name == "asymmetric":
@@ -354,7 +358,7 @@ def _about_intervals(a: Analysis) -> Iterator[Finding]:
             message = tr(
                 "{unconverged_fraction:.0f} % of the refits of the {kind} did not settle",
                 unconverged_fraction=100 * refits.unconverged_fraction,
-                kind=refits.kind,
+                kind=method_in_words(refits.kind),
             )
             yield warning(code="unconverged-refits", message=message)
 
