@@ -238,7 +238,7 @@ def frontier_law(
         **loss,
         provenance=Provenance(
             name=runs.source,
-            source=f"{approach} on {runs.source}",
+            source=tr("{approach} on {source}", approach=approach, source=runs.source),
             params_convention=runs.convention.params,
             flops_convention=runs.convention.flops,
             flops_over_6nd=(ratios[0], ratios[1]),

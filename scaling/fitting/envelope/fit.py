@@ -204,7 +204,7 @@ def _through_crossings(
     loss_frontier = _loss_frontier(envelope, found)
     law = frontier_law(
         curves,
-        "Approach 1 (envelope)",
+        tr("Approach 1 (envelope)"),
         params_line,
         tokens_line,
         loss_frontier,

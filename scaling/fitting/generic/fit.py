@@ -225,7 +225,12 @@ def _law(
                 runs,
                 flops,
                 name=runs.source,
-                source=f"{family.name} law fitted to {len(runs)} runs of {runs.source}",
+                source=tr(
+                    "{name} law fitted to {n} runs of {source}",
+                    name=family.name,
+                    n=len(runs),
+                    source=runs.source,
+                ),
                 note=condition_text(problem.fixed),
                 status="fitted",
             ),

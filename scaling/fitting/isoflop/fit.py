@@ -36,7 +36,7 @@ from scaling.fitting.isoflop.findings import (
     trunk_finding,
 )
 from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit, NextRun, RefusedBudget
-from scaling.fitting.isoflop.valley import FARTHEST, Valley
+from scaling.fitting.isoflop.valley import FARTHEST, Valley, valley_kind
 from scaling.fitting.parametric.diagnostics import lies_on_law, noise_free_finding, robust_scale
 from scaling.fitting.parametric.groups import trunks
 from scaling.fitting.parametric.resample import jackknife_error
@@ -146,7 +146,7 @@ def _through_minima(
         bias = estimate_grid_bias(surface, [b.runs for b in used], valley, params_line)
     law = frontier_law(
         runs,
-        f"Approach 2 ({valley})",
+        tr("Approach 2 ({valley})", valley=valley_kind(valley)),
         params_line,
         tokens_line,
         loss_frontier,
