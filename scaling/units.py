@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from scaling.errors import UnitError
+from scaling.translation import tr
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 WEEK, MONTH, YEAR = 7 * DAY, 365.25 / 12 * DAY, 365.25 * DAY
@@ -362,8 +363,9 @@ def format_duration(seconds: float, digits: int = 3) -> str:
         return _odd(seconds)
     for most, unit, name in ((90, 1.0, "s"), (90, MINUTE, "min"), (48, HOUR, "h"), (730, DAY, "days")):
         if seconds < most * unit:
-            return f"{_plain(seconds / unit, digits)} {name}"
-    return f"{_format_scaled(seconds / YEAR, _COUNT, digits)} years"
+            shown = _plain(seconds / unit, digits)
+            return tr("{n} days", n=shown) if name == "days" else f"{shown} {name}"
+    return tr("{n} years", n=_format_scaled(seconds / YEAR, _COUNT, digits))
 
 
 def format_percent(fraction: float, digits: int = 2) -> str:

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "translation": set(),
     "arguments": {"errors"},
     "files": {"errors"},
-    "units": {"errors"},
+    "units": {"errors", "translation"},
     "findings": {"jsonable"},
     "blocks": {"arguments", "errors", "findings", "lazy", "translation"},
 }

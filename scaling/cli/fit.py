@@ -349,18 +349,26 @@ def fit_of_one_quantity(options: FitOptions, table: RunsTable) -> tuple[FitOptio
     near = [f"{name}={header}" for name in missing for header in near_columns(name, table.runs.extras)]
     column = shlex.quote(near[0]) if near else f"{missing[0]}=COLUMN"
     question = (
-        f"Is one of them {near[0].partition('=')[2]}? Then say"
+        tr("Is one of them {header}? Then say", header=near[0].partition("=")[2])
         if near
-        else "If another column holds one, say"
+        else tr("If another column holds one, say")
     )
     has_steps = "n_tokens" in missing and table.runs.step is not None
-    of_steps = "; the table has steps: --tokens-per-step NUMBER makes tokens of them" if has_steps else ""
+    of_steps = tr("; the table has steps: --tokens-per-step NUMBER makes tokens of them") if has_steps else ""
     chosen = Finding(
         code="one-quantity",
-        short=f"the table holds {present} alone: fitted by its power law with a floor",
+        short=tr("the table holds {present} alone: fitted by its power law with a floor", present=present),
         severity="warning" if near else "note",
-        message=f"the table holds {present} and the loss, and no {' and no '.join(missing)}: fitted by the power law "
-        f"of {present} with a floor (--law {law}). {question} --column {column}{of_steps}.",
+        message=tr(
+            "the table holds {present} and the loss, and no {missing}: fitted by the power law of {present} with a "
+            "floor (--law {law}). {question} --column {column}{of_steps}.",
+            present=present,
+            missing=tr(" and no ").join(missing),
+            law=law,
+            question=question,
+            column=column,
+            of_steps=of_steps,
+        ),
         remedies=tuple(f"--column {shlex.quote(pair)}" for pair in near),
     )
     return replace(options, law=law), replace(table, findings=(chosen, *table.findings))

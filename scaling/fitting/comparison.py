@@ -130,6 +130,7 @@ class LawComparison(Shown):
         for name in names:
             if name in self._known:
                 letter, form = _SPREAD[name]
+                letter = tr("loss") if name == "loss" else letter
                 low, high = (form(end) for end in self.spread(name))
                 told.append(tr("{letter} {low} to {high}", letter=letter, low=low, high=high))
         return ", ".join(told)
@@ -205,10 +206,16 @@ _SPREAD: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
+def _objective_in_words(name: str) -> str:
+    """The name of an objective, which is data and stays English, for a reader."""
+    told = {"log_least_squares": tr("log least squares"), "least_squares": tr("least squares")}
+    return told.get(name, name.replace("_", " "))
+
+
 def _cells(row: LawRow, least_aicc: float) -> tuple[str, ...]:
     return (
         row.law,
-        row.objective.replace("_", " ") + ("" if row.certified else tr(" (uncertain)")),
+        _objective_in_words(row.objective) + ("" if row.certified else tr(" (uncertain)")),
         signed_percent(row.held_out_mean_error, ""),
         signed_percent(row.residual_rms, ""),
         "" if row.aicc is None else f"{row.aicc - least_aicc:+.0f}",

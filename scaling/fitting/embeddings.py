@@ -19,6 +19,7 @@ from scaling.fitting.parametric.fit import fit_parametric
 from scaling.runs import Runs
 from scaling.runs.names import fold
 from scaling.runs.rows import extra_numbers
+from scaling.translation import tr
 
 Array = NDArray[np.float64]
 
@@ -52,21 +53,33 @@ def embedding_finding(runs: Runs) -> Finding | None:
     if not (math.isfinite(first) and math.isfinite(second)):
         return None
     if counted is None:
-        message = (
-            "the table does not say whether n_params counts embeddings, and its models are small. If it does, "
-            f"leaving them out would move the exponent of N* from {first:.2f} to {second:.2f} (with 32k tokens)."
+        message = tr(
+            "the table does not say whether n_params counts embeddings, and its models are small. If it "
+            "does, leaving them out would move the exponent of N* from {first:.2f} to {second:.2f} (with 32k "
+            "tokens).",
+            first=first,
+            second=second,
         )
     else:
-        message = (
-            "the table counts parameters with embeddings and without, and its models are small: leaving them out, as "
-            f"n_params_nonemb does, moves the exponent of N* from {first:.2f} to {second:.2f}."
+        message = tr(
+            "the table counts parameters with embeddings and without, and its models are small: leaving them "
+            "out, as n_params_nonemb does, moves the exponent of N* from {first:.2f} to {second:.2f}.",
+            first=first,
+            second=second,
         )
     return Finding(
         code="embedding-count",
-        short=f"does N count embeddings? Without, the exponent is {second:.2f}, not {first:.2f}",
+        short=tr(
+            "does N count embeddings? Without, the exponent is {second:.2f}, not {first:.2f}",
+            second=second,
+            first=first,
+        ),
         severity="note",
-        message=f"{message} Say which it is: --params-convention total or non_embedding (in Python "
-        "params_convention=).",
+        message=tr(
+            "{message} Say which it is: --params-convention total or non_embedding (in Python "
+            "params_convention=).",
+            message=message,
+        ),
         source="Pearce and Song 2024, arXiv:2406.12907, eq. 4",
         remedies=("--params-convention total", "--params-convention non_embedding"),
     )

@@ -269,7 +269,13 @@ def evaluate_cut(runs: Runs, cut: float, settings: FitSettings) -> CutOff:
     bare = CutOff(flops=cut, n_fitted=n_fitted, n_held_out=len(rows))
     if n_fitted < MIN_FITTED:
         return replace(
-            bare, refused=f"{n_fitted} runs at or below {cut:.3g} FLOPs; a fit needs {MIN_FITTED}."
+            bare,
+            refused=tr(
+                "{n} runs at or below {cut:.3g} FLOPs; a fit needs {least}.",
+                n=n_fitted,
+                cut=cut,
+                least=MIN_FITTED,
+            ),
         )
     try:
         fit = fit_named_law(runs.select(keep), settings)

@@ -11,6 +11,7 @@ from scaling.errors import UnknownNameError, UsageError
 from scaling.findings import Finding
 from scaling.laws.base import LawFamily
 from scaling.runs import Runs
+from scaling.translation import tr
 
 FLOOR = "E"  # of every family that has one: the loss that no model reaches
 
@@ -50,7 +51,11 @@ def check_fixed(family: LawFamily, fixed: Mapping[str, float] | None, runs: Runs
 
 def condition_text(fixed: Mapping[str, float]) -> str:
     """'given E = 1.6', or nothing: what the intervals of the other coefficients are conditional on."""
-    return f"given {', '.join(f'{name} = {value:g}' for name, value in fixed.items())}" if fixed else ""
+    return (
+        tr("given {names}", names=", ".join(f"{name} = {value:g}" for name, value in fixed.items()))
+        if fixed
+        else ""
+    )
 
 
 def law_without_floor(family_name: str) -> str | None:
@@ -66,14 +71,19 @@ def no_floor(family_name: str) -> Finding:
     bare = law_without_floor(family_name)
     option = f"--law {bare}" if bare else f"--fix {FLOOR}=0"
     how = (
-        f"{option} (in Python fit_law(runs, {bare!r}))"
+        tr("{option} (in Python fit_law(runs, {bare!r}))", option=option, bare=bare)
         if bare
-        else f'{option} (in Python fixed={{"{FLOOR}": 0}})'
+        else tr('{option} (in Python fixed={{"{floor}": 0}})', option=option, floor=FLOOR)
     )
     return Finding(
         code="at-bound",
-        short=f"the runs show no floor: fit the law without it ({option})",
+        short=tr("the runs show no floor: fit the law without it ({option})", option=option),
         severity="warning",
-        message=f"{FLOOR} ended at zero, which is the minimum: the runs show no floor. Fit the law without it: {how}.",
+        message=tr(
+            "{floor} ended at zero, which is the minimum: the runs show no floor. Fit the law without it: "
+            "{how}.",
+            floor=FLOOR,
+            how=how,
+        ),
         remedies=(option,),
     )

@@ -22,6 +22,7 @@ from scaling.fitting.summary import FitFace, growth
 from scaling.jsonable import fields_of
 from scaling.laws.base import SAME_FLOPS, Allocation, OptimumBand, Provenance, Uncertainty
 from scaling.laws.frontier import FrontierLaw
+from scaling.laws.methods import method_in_words
 from scaling.runs import Convention, Runs
 from scaling.translation import tr
 
@@ -177,7 +178,7 @@ class LinesFace(FitFace):
         rows = [
             ("N*", f"{power(self.params_coefficient, a)}{ends(a)}"),
             ("D*", f"{power(self.tokens_coefficient, b)}{ends(b)}"),
-            (tr("interval"), self.interval_method),
+            (tr("interval"), method_in_words(self.interval_method)),
         ]
         return (Fields(rows),)
 
@@ -237,7 +238,7 @@ def frontier_law(
         **loss,
         provenance=Provenance(
             name=runs.source,
-            source=f"{approach} on {runs.source}",
+            source=tr("{approach} on {source}", approach=approach, source=runs.source),
             params_convention=runs.convention.params,
             flops_convention=runs.convention.flops,
             flops_over_6nd=(ratios[0], ratios[1]),

@@ -30,6 +30,7 @@ from scaling.blocks import (
 from scaling.errors import LawError, UsageError
 from scaling.findings import Finding, warning
 from scaling.laws.base import Law, LawFamily
+from scaling.laws.methods import method_in_words
 from scaling.reference.published import LawLike, resolve_law
 from scaling.runs import Runs
 from scaling.runs.checks import quantities_read
@@ -139,7 +140,7 @@ class Prediction(Shown):
 
     def interval_of(self) -> str:
         """What the intervals are of, and how they were made."""
-        where = f"{100 * self.level:g} %, {self.method}"
+        where = f"{100 * self.level:g} %, {method_in_words(self.method)}"
         if self.confidence is None:
             return tr("none published for this law")
         if self.prediction is None:
@@ -227,7 +228,7 @@ def _runs_table(prediction: Prediction, runs: Runs, most: int, *, briefly: bool 
             *(form(float(getattr(runs, name)[i])) for name, (_, form) in shown.items()),
             f"{runs.loss[i]:.4f}" if runs.measured[i] else "",
             f"{prediction.loss[i]:.4f}",
-            "" if band is None else f"{band[i, 0]:.4f} to {band[i, 1]:.4f}",
+            "" if band is None else tr("{low:.4f} to {high:.4f}", low=band[i, 0], high=band[i, 1]),
             f"{100 * errors[i]:+.2f} %" if runs.measured[i] else "",
         )
         for i in order[:most]
@@ -250,17 +251,30 @@ def prediction_doubts(law: Law, runs: Runs) -> list[Finding]:
     reads = quantities_read(runs, [i.name for i in law.family.inputs])
     conventions = {provenance.params_convention, runs.convention.params}
     if len(conventions) > 1 and "unknown" not in conventions and "n_params" in reads:
-        message = f"the law counts {provenance.params_convention} parameters, the table {runs.convention.params} ones"
+        message = tr(
+            "the law counts {params_convention} parameters, the table {params} ones",
+            params_convention=provenance.params_convention,
+            params=runs.convention.params,
+        )
         found.append(warning(code="other-count", message=message))
     if provenance.loss_unit != runs.convention.loss_unit:
-        message = f"the law predicts {provenance.loss_unit}, the table holds {runs.convention.loss_unit}"
+        message = tr(
+            "the law predicts {loss_unit}, the table holds {table_unit}",
+            loss_unit=provenance.loss_unit,
+            table_unit=runs.convention.loss_unit,
+        )
         found.append(warning(code="other-unit", message=message))
     for name, (low, high) in provenance.fitted_range.items():
         values = getattr(runs, name) if name in reads else None
         if values is None:
             continue
         if n := int(((values < low * OUTSIDE[0]) | (values > high * OUTSIDE[1])).sum()):
-            message = f"{n} of {len(runs)} runs lie outside the law's fitted range of {name}"
+            message = tr(
+                "{n} of {n_runs} runs lie outside the law's fitted range of {name}",
+                n=n,
+                n_runs=len(runs),
+                name=name,
+            )
             found.append(warning(code="outside-range", message=message))
     return found
 

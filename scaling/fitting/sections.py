@@ -34,7 +34,7 @@ def optimum_table(fit: Fit) -> Blocks:
     level = percent(fit)
     return (
         Heading(tr("compute-optimal, where the runs end and beyond")),
-        Table(("FLOPs (6ND)", "N*", level, "D*", level, tr("loss"), level), rows),
+        Table((tr("FLOPs (6ND)"), "N*", level, "D*", level, tr("loss"), level), rows),
     )
 
 

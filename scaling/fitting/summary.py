@@ -247,7 +247,7 @@ def optimum_in_short(fit: Fit) -> Blocks:
         told = brief_loss(loss) if loss else ""
         at = f"{format_flops(flops)} {factor:g}x" if factor > 1 else format_flops(flops)
         rows.append((at, brief_count(n), brief_count(d), told))
-    headers = ("FLOPs", "N*", "D*", tr("loss"))
+    headers = (tr("FLOPs"), "N*", "D*", tr("loss"))
     return (Table(headers, rows, left=len(headers)),)
 
 

@@ -26,6 +26,7 @@ from scaling.laws.base import (
     yardstick,
 )
 from scaling.laws.form import checked_exp, ln, named_gradient, require_above, require_positive
+from scaling.translation import tr
 
 
 def power_law(x: Any, x_c: Any, alpha: Any) -> Any:
@@ -86,11 +87,11 @@ class _OneInputLaw(Law):
 
     def allocate(self, flops: float, **inputs: Any) -> Allocation:
         """Always LawError: one input leaves nothing to balance."""
-        self._refuse("split a budget between parameters and tokens")
+        self._refuse(tr("split a budget between parameters and tokens"))
 
     def flops_for_loss(self, loss: float, **inputs: Any) -> Allocation:
         """Always LawError: the budget needs a split; `input_for_loss` inverts the law itself."""
-        self._refuse("say which parameters and tokens reach a loss")
+        self._refuse(tr("say which parameters and tokens reach a loss"))
 
     def tokens_for_loss(self, n_params: float, loss: float, **inputs: Any) -> float:
         """For L(D) the inverse; otherwise LawError."""
@@ -103,19 +104,22 @@ class _OneInputLaw(Law):
     def _inverse(self, name: str, noun: str, loss: float, inputs: dict[str, Any]) -> float:
         self._check(inputs)
         if self.input_name != name:
-            self._refuse(f"say how many {noun} reach a loss")
+            self._refuse(tr("say how many {noun} reach a loss", noun=noun))
         return self.input_for_loss(loss)
 
     def _pick(self, n_params: Any, n_tokens: Any) -> Any:
         if self.input_name == "flops":
-            self._refuse("give the loss of a model and its tokens")
+            self._refuse(tr("give the loss of a model and its tokens"))
         return n_params if self.input_name == "n_params" else n_tokens
 
     def _refuse(self, what: str) -> NoReturn:
         raise LawError(
-            f"a law of {self.input_name} alone cannot {what}. "
-            "Predict losses with it (scaling predict LAW RUNS.csv), or use a law L(N, D): besiroglu, hoffmann, or your "
-            "own parametric fit."
+            tr(
+                "a law of {name} alone cannot {what}. Predict losses with it (scaling predict LAW RUNS.csv), or use a "
+                "law L(N, D): besiroglu, hoffmann, or your own parametric fit.",
+                name=self.input_name,
+                what=what,
+            )
         )
 
 

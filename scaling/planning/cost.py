@@ -17,6 +17,7 @@ from scaling.errors import PlanError, UsageError, shown
 from scaling.findings import Finding
 from scaling.planning.shape import DEFAULT_CONTEXT
 from scaling.reference.hardware import Accelerator, find_accelerator
+from scaling.translation import tr
 from scaling.units import format_dollars, format_duration, format_flops, format_percent
 
 # Llama 3 (Grattafiori et al. 2024, sec. 3.3.4) reports over 90 % effective training time
@@ -232,11 +233,14 @@ def _peak_findings(a: Accelerator | None, given: float | None) -> tuple[Finding,
         return ()
     ratio = given / a.peak_flops_per_s
     if 1.9 < ratio < 2.1:
-        said = (
-            f"{given / 1e12:g} TFLOP/s is twice the dense bf16 peak of {a.name} ({a.peak_flops_per_s / 1e12:g}): "
-            "it looks like the figure with sparsity (or fp8), which dense bf16 training cannot reach"
+        said = tr(
+            "{given:g} TFLOP/s is twice the dense bf16 peak of {name} ({peak_flops_per_s:g}): it looks like "
+            "the figure with sparsity (or fp8), which dense bf16 training cannot reach",
+            given=given / 1e12,
+            name=a.name,
+            peak_flops_per_s=a.peak_flops_per_s / 1e12,
         )
-        short = f"{given / 1e12:g} TFLOP/s looks like the sparse peak, twice the dense one"
+        short = tr("{given:g} TFLOP/s looks like the sparse peak, twice the dense one", given=given / 1e12)
         return (Finding(code="peak-with-sparsity", severity="warning", message=said, short=short),)
     return ()
 
@@ -277,18 +281,37 @@ def buy_compute(budget: Budget, cluster: Cluster) -> Compute | None:
     """FLOPs of the budget on the cluster; None where the budget is not an amount of compute."""
     if budget.flops is not None:
         return Compute(flops=budget.flops, low=budget.flops, high=budget.flops, how="given")
-    rate = f"{cluster.peak_flops_per_s / 1e12:g} TFLOP/s dense x {format_percent(cluster.mfu_mid)} MFU x "
-    rate += f"{format_percent(cluster.goodput)} goodput"
+    rate = tr(
+        "{peak_flops_per_s:g} TFLOP/s dense x {mfu_mid} MFU x ",
+        peak_flops_per_s=cluster.peak_flops_per_s / 1e12,
+        mfu_mid=format_percent(cluster.mfu_mid),
+    )
+    rate += tr("{goodput} goodput", goodput=format_percent(cluster.goodput))
     if budget.seconds is not None:
         flops = flops_from_time(cluster, budget.seconds)
         low, high = (flops * mfu / cluster.mfu_mid for mfu in (cluster.mfu_low, cluster.mfu_high))
         used = f"{cluster.n_accelerators or 1} x {cluster.name} x {rate} x {format_duration(budget.seconds)}"
-        return Compute(flops=flops, low=low, high=high, how=f"{used} = {format_flops(flops)} FLOPs")
+        return Compute(
+            flops=flops,
+            low=low,
+            high=high,
+            how=tr("{used} = {flops} FLOPs", used=used, flops=format_flops(flops)),
+        )
     if budget.dollars is not None:
         hours = hours_from_dollars(cluster, budget.dollars)
         low, mid, high = (flops_from_hours(cluster, h) for h in hours)
-        spent = f"{_dollars_an_hour(cluster, budget.dollars)} = {hours[1]:,.0f} hours of {cluster.name}"
-        return Compute(flops=mid, low=low, high=high, how=f"{spent} x {rate} = {format_flops(mid)} FLOPs")
+        spent = tr(
+            "{cluster} = {hours:,.0f} hours of {name}",
+            cluster=_dollars_an_hour(cluster, budget.dollars),
+            hours=hours[1],
+            name=cluster.name,
+        )
+        return Compute(
+            flops=mid,
+            low=low,
+            high=high,
+            how=tr("{spent} x {rate} = {mid} FLOPs", spent=spent, rate=rate, mid=format_flops(mid)),
+        )
     return None
 
 
@@ -296,8 +319,13 @@ def _dollars_an_hour(cluster: Cluster, dollars: float) -> str:
     low, high = cluster.price_usd_per_hour_low or 0.0, cluster.price_usd_per_hour_high or 0.0
     price = f"${math.sqrt(low * high):.2f}"
     if low != high:
-        price += f" (${low:.2f} to ${high:.2f}, {price_date_text(cluster.price_date)})"
-    return f"{format_dollars(dollars)} at {price} an hour"
+        price += tr(
+            " (${low:.2f} to ${high:.2f}, {price_date})",
+            low=low,
+            high=high,
+            price_date=price_date_text(cluster.price_date),
+        )
+    return tr("{dollars} at {price} an hour", dollars=format_dollars(dollars), price=price)
 
 
 def choose_count(cluster: Cluster, flops: float, least: int = 1) -> int:
@@ -345,8 +373,8 @@ def _three(values: Iterable[float]) -> tuple[float, float, float]:
 def price_date_text(date: str) -> str:
     """'prices of 2026-05', 'price given', 'prices without a date'."""
     if date == "given":
-        return "price given"
-    return "prices without a date" if date in ("", "undated") else f"prices of {date}"
+        return tr("price given")
+    return tr("prices without a date") if date in ("", "undated") else tr("prices of {date}", date=date)
 
 
 def estimate_energy_kwh(tdp_w: float, accelerator_hours: float) -> float:

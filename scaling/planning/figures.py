@@ -50,7 +50,7 @@ def off_optimum_figure(plan: Plan) -> Figure:
         sizes = alternatives(plan.law, plan.optimum, plan.reference, CURVE)
     if not sizes:
         raise UsageError(
-            "this law knows only its optimum, so there is no curve to draw: plan with --law besiroglu."
+            tr("this law knows only its optimum, so there is no curve to draw: plan with --law besiroglu.")
         )
     reached = [a for a in sizes if a.extra_compute is not None]
     data: Columns = {

@@ -11,6 +11,7 @@ from scaling.architecture import Architecture
 from scaling.errors import PlanError, UsageError
 from scaling.jsonable import fields_of
 from scaling.planning.shape import choose_architecture
+from scaling.translation import tr
 from scaling.units import format_bytes
 
 TIGHT = 0.9  # of the memory: allocators fragment 5 to 20 %
@@ -145,17 +146,31 @@ def _hint(rows: list[Sharding], memory_bytes: float | None, n_devices: int, leas
     chosen = next((row for row in rows if row.fits), None)
     if chosen is None:
         if least is None:
-            return "no sharding of this kind fits: split layers into pipeline stages as well"
-        return f"does not fit on {n_devices}: at least {least.n_devices} are needed ({least.label})"
-    tight = ", tight" if chosen.memory.total_bytes > TIGHT * memory_bytes else ""
+            return tr("no sharding of this kind fits: split layers into pipeline stages as well")
+        return tr(
+            "does not fit on {n_devices}: at least {least} are needed ({label})",
+            n_devices=n_devices,
+            least=least.n_devices,
+            label=least.label,
+        )
+    tight = tr(", tight") if chosen.memory.total_bytes > TIGHT * memory_bytes else ""
     reason = {
-        "ddp": "a whole replica fits on each",
-        "zero1": "shard the optimizer",
-        "zero2": "shard optimizer and gradients",
-        "fsdp": "shard everything",
+        "ddp": tr("a whole replica fits on each"),
+        "zero1": tr("shard the optimizer"),
+        "zero2": tr("shard optimizer and gradients"),
+        "fsdp": tr("shard everything"),
     }[chosen.strategy]
     if chosen.recomputation == "full":
-        reason += ", recompute activations (a third more FLOPs, which MFU does not count: say --mfu for what it leaves)"
+        reason += tr(
+            ", recompute activations (a third more FLOPs, which MFU does not count: say --mfu for what it leaves)"
+        )
     if chosen.tensor_parallel > 1:
-        reason += f", split layers over {chosen.tensor_parallel} in a host"
-    return f"{chosen.label}: {reason}; {format_bytes(chosen.memory.total_bytes)} of {format_bytes(memory_bytes)}{tight}"
+        reason += tr(", split layers over {n} in a host", n=chosen.tensor_parallel)
+    return tr(
+        "{label}: {reason}; {used} of {memory}{tight}",
+        label=chosen.label,
+        reason=reason,
+        used=format_bytes(chosen.memory.total_bytes),
+        memory=format_bytes(memory_bytes),
+        tight=tight,
+    )

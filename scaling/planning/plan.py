@@ -34,6 +34,7 @@ from scaling.planning.shape import Count, Shape, choose_architecture, choose_sch
 from scaling.planning.uncertainty import Solved, intervals, solve_draws
 from scaling.reference.hardware import find_accelerator
 from scaling.reference.published import DEFAULT_LAW, LawLike, resolve_law
+from scaling.translation import tr
 from scaling.units import format_bytes, format_params
 
 __all__ = ["DEFAULT_ACCELERATOR", "Plan", "plan_training"]
@@ -183,7 +184,10 @@ def _shape(law: Law, point: Allocation, constraints: Constraints) -> tuple[Shape
     try:
         shape = _architecture(point.n_params, constraints, "non_embedding" if without_vocabulary else "total")
     except PlanError as error:
-        said, short = f"no shape: {error}", "no shape of this size exists, so none of its memory is known"
+        said, short = (
+            tr("no shape: {error}", error=error),
+            tr("no shape of this size exists, so none of its memory is known"),
+        )
         return None, (Finding(code="no-shape", severity="warning", message=said, short=short),)
     return shape, tuple(checks.shape_findings(shape, without_vocabulary=without_vocabulary))
 
@@ -211,9 +215,11 @@ def _with_memory(cluster: Cluster, memory_bytes: float, *, given: bool) -> Clust
     """The cluster with this memory on each accelerator, which its name then says."""
     if memory_bytes == cluster.memory_bytes:
         return cluster
-    name = f"{cluster.name} at {format_bytes(memory_bytes)}"
-    said = f"hardware: not named, so time and money are those of {name}; name yours with --hardware"
-    short = f"time and money assume {cluster.name}: name yours with --hardware"
+    name = tr("{name} at {memory_bytes}", name=cluster.name, memory_bytes=format_bytes(memory_bytes))
+    said = tr(
+        "hardware: not named, so time and money are those of {name}; name yours with --hardware", name=name
+    )
+    short = tr("time and money assume {name}: name yours with --hardware", name=cluster.name)
     finding = Finding(code="hardware-not-named", severity="warning", message=said, short=short)
     return cluster._replace(
         name=name,
@@ -235,15 +241,23 @@ def _cap_by_memory(
             return problem, ()
         count = choose_count(cluster, wanted.flops)
     memory = format_bytes(cluster.memory_bytes)
-    on_each = f"{memory} on one accelerator" if count == 1 else f"{memory} on each of {count:,} accelerators"
+    on_each = (
+        tr("{memory} on one accelerator", memory=memory)
+        if count == 1
+        else tr("{memory} on each of {count:,} accelerators", memory=memory, count=count)
+    )
     largest = largest_params(cluster.memory_bytes, count, context, vocab)
     if largest < checks.LEAST_PARAMS:
         raise PlanError(f"{on_each} hold no model worth training; give more.")
-    said = (
-        f"memory: {on_each} hold at most "
-        f"{format_params(largest)} parameters in training (fully sharded, activations recomputed)"
+    said = tr(
+        "memory: {on_each} hold at most {largest} parameters in training (fully sharded, activations "
+        "recomputed)",
+        on_each=on_each,
+        largest=format_params(largest),
     )
-    short = f"{on_each} train at most {format_params(largest)} parameters"
+    short = tr(
+        "{on_each} train at most {largest} parameters", on_each=on_each, largest=format_params(largest)
+    )
     finding = Finding(code="capped-by-memory", severity="warning", message=said, short=short)
     capped = problem._replace(max_params=min(problem.max_params, largest))
     return capped, (finding,) if wanted.n_params > largest else ()

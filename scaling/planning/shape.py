@@ -28,6 +28,7 @@ from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import PlanError, UsageError, shown
 from scaling.jsonable import fields_of
 from scaling.reference.batch_laws import DEEPSEEK, STEP_LAW, deepseek_settings, step_law_settings
+from scaling.translation import tr
 from scaling.units import format_params
 
 DEFAULT_VOCAB = 32_000  # of the runs behind the default law (Hoffmann et al. 2022: SentencePiece, 32,000)
@@ -241,7 +242,6 @@ def _describe(a: Architecture, wanted: float, vocab: int, given: bool, count: Co
 
 KAPLAN = "Kaplan et al. 2020, arXiv:2001.08361, eq. 1.4"
 WARM_UP_SOURCE = "Porian et al. 2024, arXiv:2406.19146: N tokens; ours: at most 10 % of D"
-DECAY = "decay to a tenth by the last step (Hoffmann et al. 2022, app. B: a schedule longer than the run costs loss)"
 WARM_UP_MOST = 0.1
 
 
@@ -277,19 +277,19 @@ def step_law(n_params_without_vocabulary: float, n_tokens: float) -> Advice:
     """From N without the vocabulary, and D."""
     n, d = n_params_without_vocabulary, n_tokens
     inside = 6e7 <= n <= 1.1e9 and 2e9 <= d <= 1e11
-    fitted_on = "N 60M to 1B, D 2B to 100B tokens, context 2048"
+    fitted_on = tr("N 60M to 1B, D 2B to 100B tokens, context 2048")
     return Advice("Step Law", STEP_LAW, fitted_on, inside, *step_law_settings(n, d))
 
 
 def deepseek_law(flops: float) -> Advice:
     """From C = M D without the vocabulary, near 6 N D."""
     inside = 1e17 <= flops <= 2e19
-    return Advice("DeepSeek", DEEPSEEK, "C 1e17 to 2e19 FLOPs", inside, *deepseek_settings(flops))
+    return Advice("DeepSeek", DEEPSEEK, tr("C 1e17 to 2e19 FLOPs"), inside, *deepseek_settings(flops))
 
 
 def critical_batch(loss: float) -> Advice:
     """B_crit = 2.1e8 / L^(1/0.21) tokens: above it, more data per step saves little time."""
-    fitted_on, inside = "losses 2.2 to 5 nats/token on WebText2", 2.2 <= loss <= 5
+    fitted_on, inside = tr("losses 2.2 to 5 nats/token on WebText2"), 2.2 <= loss <= 5
     return Advice("critical batch", KAPLAN, fitted_on, inside, None, 2.1e8 * loss ** (-1 / 0.21))
 
 
@@ -325,7 +325,10 @@ def choose_schedule(
         warm_up_steps=max(1, round(warm_up / batch)),
         warm_up_tokens=warm_up,
         warm_up_source=WARM_UP_SOURCE,
-        decay=DECAY,
+        decay=tr(
+            "decay to a tenth by the last step (Hoffmann et al. 2022, app. B: a schedule longer than the run costs "
+            "loss)"
+        ),
         chosen=chosen.name,
         n_params_without_vocabulary=body,
         advice=(chosen, *others),

@@ -191,7 +191,9 @@ def _answer(
         n_tokens=best.n_tokens,
         loss=best.loss if origin.loss_unit == "nats/token" else None,
         paper=_paper(law),
-        conversion=f"non-embedding N + a vocabulary of {vocab_size:,}" if converts else "",
+        conversion=tr("non-embedding N + a vocabulary of {vocab_size:,}", vocab_size=vocab_size)
+        if converts
+        else "",
         inside=low <= best.flops <= high,
     )
 

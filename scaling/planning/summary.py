@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from scaling.blocks import Blocks, Fields, Figure, Table
 from scaling.laws.base import Allocation, Law
+from scaling.laws.methods import method_in_words
 from scaling.planning.allocation import Repetition, origin_of
 from scaling.planning.alternatives import Inference, NearOptimum, OtherSize
 from scaling.planning.cost import Budget, Compute, Constraints, Cost, price_date_text
@@ -84,8 +85,10 @@ def law_text(law: Law) -> str:
 def method_text(ends: Intervals) -> str:
     """Level and method of the intervals, and what they assume."""
     if ends.level is None:
-        return ends.method
-    return f"{100 * ends.level:g} %, {ends.method}" + (f"; {ends.statement}" if ends.statement else "")
+        return method_in_words(ends.method)
+    return f"{100 * ends.level:g} %, {method_in_words(ends.method)}" + (
+        f"; {ends.statement}" if ends.statement else ""
+    )
 
 
 def other_laws(spread: LawSpread, law: Law, budget: Budget, constraints: Constraints) -> Blocks:

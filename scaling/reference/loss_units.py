@@ -15,6 +15,7 @@ from scaling.findings import Finding
 from scaling.reference.published import find_law
 from scaling.runs import Runs
 from scaling.runs.rows import some_rows
+from scaling.translation import tr
 
 LAW = "besiroglu-printed"  # Chinchilla's runs; the coefficients as printed, which need no file of draws
 BITS = 1 / math.log(2)  # per nat
@@ -39,17 +40,21 @@ def check_loss_unit(runs: Runs) -> Finding | None:
     ratio = runs.loss[rows] / np.asarray(find_law(LAW).loss(runs.n_params[rows], runs.n_tokens[rows]))
     low, middle, high = np.percentile(ratio, [5, 50, 95])
     if abs(middle / BITS - 1) < BITS_WITHIN and max(high / middle, middle / low) < 1 + AGREE_WITHIN:
-        reading = "as a loss in bits per token is (1.44 = 1 / ln 2)"
+        reading = tr("as a loss in bits per token is (1.44 = 1 / ln 2)")
         return _finding(middle, reading, ["--loss-unit bits/token"])
     logs = np.log(np.maximum(runs.loss[rows], 1.0)) / (runs.loss[rows] / ratio)
     if middle > ABOVE_ANY_CORPUS and BELOW_LOGS <= np.median(logs) <= ABOVE_LOGS and _agree(logs):
         return Finding(
             code="loss-unit",
-            short=f"losses {middle:.2g} times Chinchilla's: perplexities? See --loss-unit",
+            short=tr("losses {middle:.2g} times Chinchilla's: perplexities? See --loss-unit", middle=middle),
             severity="error",
-            message=f"the losses are about {middle:.2g} times those of Chinchilla's runs at equal n_params and "
-            f"n_tokens, and their logarithms {np.median(logs):.2f} times: perplexities? If so, say --loss-unit "
-            "perplexity (in Python loss_unit=); if they are nats per token, say --loss-unit nats/token.",
+            message=tr(
+                "the losses are about {middle:.2g} times those of Chinchilla's runs at equal n_params and "
+                "n_tokens, and their logarithms {of_logs:.2f} times: perplexities? If so, say --loss-unit "
+                "perplexity (in Python loss_unit=); if they are nats per token, say --loss-unit nats/token.",
+                middle=middle,
+                of_logs=np.median(logs),
+            ),
             source="Besiroglu et al. 2024, arXiv:2404.10102",
             remedies=("--loss-unit perplexity", "--loss-unit nats/token"),
         )
@@ -58,9 +63,11 @@ def check_loss_unit(runs: Runs) -> Finding | None:
         bytes_a_token = {"nats/byte": 1 / middle, "bits/byte": BITS / middle}
         likely = {unit: n for unit, n in bytes_a_token.items() if least <= n <= most}
         if likely:
-            said = ", ".join(f"{n:.2g} bytes a token if in {unit}" for unit, n in likely.items())
+            said = ", ".join(
+                tr("{n:.2g} bytes a token if in {unit}", n=n, unit=unit) for unit, n in likely.items()
+            )
             ways = [f"--loss-unit {unit} --bytes-per-token NUMBER" for unit in likely]
-            return _finding(middle, f"as a loss per byte is ({said})", ways)
+            return _finding(middle, tr("as a loss per byte is ({said})", said=said), ways)
     return None
 
 
@@ -74,11 +81,16 @@ def _finding(middle: float, reading: str, ways: list[str]) -> Finding:
     ready = [way for way in ways if "NUMBER" not in way]
     return Finding(
         code="loss-unit",
-        short=f"losses {middle:.2f} times Chinchilla's: another unit? See --loss-unit",
+        short=tr("losses {middle:.2f} times Chinchilla's: another unit? See --loss-unit", middle=middle),
         severity="warning",
-        message=f"the losses are about {middle:.2f} times those of Chinchilla's runs at equal n_params and n_tokens, "
-        f"{reading}. If so, say {' or '.join(ways)} (in Python loss_unit=); if they are nats per token, say "
-        "--loss-unit nats/token. Exponents hold either way; E, A, B and every predicted loss do not.",
+        message=tr(
+            "the losses are about {middle:.2f} times those of Chinchilla's runs at equal n_params and "
+            "n_tokens, {reading}. If so, say {ways} (in Python loss_unit=); if they are nats per token, say "
+            "--loss-unit nats/token. Exponents hold either way; E, A, B and every predicted loss do not.",
+            middle=middle,
+            reading=reading,
+            ways=tr(" or ").join(ways),
+        ),
         source="Besiroglu et al. 2024, arXiv:2404.10102",
         remedies=(*ready, "--loss-unit nats/token"),
     )

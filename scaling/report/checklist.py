@@ -12,6 +12,7 @@ from typing import Any
 from scaling.blocks import Blocks, Code, Fields, Table
 from scaling.fitting.results import Fit
 from scaling.fitting.sections import objective_name
+from scaling.laws.methods import method_in_words
 from scaling.report.evidence import Evidence
 from scaling.report.reproduction import Reproduction
 from scaling.translation import counted, tr
@@ -104,7 +105,7 @@ def _of_fit(fit: Fit) -> Iterator[tuple[str, str]]:
         yield tr("Coefficients held?"), ", ".join(f"{name} = {value:g}" for name, value in fit.fixed.items())
     if fit.at_bound:
         yield tr("Coefficients on a bound?"), ", ".join(fit.at_bound)
-    yield tr("How are the intervals made?"), fit.interval_method
+    yield tr("How are the intervals made?"), method_in_words(fit.interval_method)
 
 
 def _columns(known: set[str], words: tuple[str, ...]) -> str:

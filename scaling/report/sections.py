@@ -13,6 +13,7 @@ from scaling.errors import ScalingError
 from scaling.findings import gravest_first
 from scaling.fitting.digits import ends, interval_text, rounded
 from scaling.fitting.results import Estimate, Fit
+from scaling.laws.methods import method_in_words
 from scaling.planning.uncertainty import thinned_rows
 from scaling.report.answer import (
     approach_name,
@@ -177,7 +178,7 @@ def _methods_table(fit: Fit) -> Blocks:
     own = {**fit.estimates, "params_exponent": fit.params_exponent}
     headers = (
         tr("coefficient"),
-        fit.interval_method,
+        method_in_words(fit.interval_method),
         *(_method(name, known) for name, known in beside.items()),
     )
     rows = [
@@ -197,7 +198,7 @@ def _methods_table(fit: Fit) -> Blocks:
 
 
 def _method(name: str, known: Mapping[str, Estimate]) -> str:
-    return next((e.interval.method for e in known.values() if e.interval), name)
+    return method_in_words(next((e.interval.method for e in known.values() if e.interval), name))
 
 
 def optimum(e: Evidence) -> Blocks:

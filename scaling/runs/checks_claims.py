@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.findings import Finding, error, warning
-from scaling.runs.checks_training import CERTAIN, EXPLAINED, SLIPS
+from scaling.runs.checks_training import CERTAIN, EXPLAINED, slips
 from scaling.runs.names import ALIAS, EXPERTS, fold, fold_tail, meaning_of
 from scaling.runs.rows import extent, extra_column, extra_numbers, name_rows, plain, rows_where
 from scaling.runs.table import Runs
-from scaling.translation import counted
+from scaling.translation import counted, tr
 
 Array = NDArray[np.float64]
 
@@ -74,18 +74,35 @@ def _loss_too_high(final: Runs) -> Iterator[Finding]:
     length = extra_numbers(final, "seq_len", "sequence_length", "context_length", "block_size", "n_ctx")
     summed = ""
     if length is not None and 1 < middle / float(np.median(length)) < limit:
-        summed = f" (by the length of a sequence it is {plain(middle / float(np.median(length)))})"
-    say_sum = f"it is a sum over tokens{summed}, divide it, or say --loss-unit other for exponents only"
-    advice, remedies = f"If {say_sum} (in Python loss_unit=).", ["--loss-unit other"]
+        summed = tr(
+            " (by the length of a sequence it is {middle})", middle=plain(middle / float(np.median(length)))
+        )
+    say_sum = tr(
+        "it is a sum over tokens{summed}, divide it, or say --loss-unit other for exponents only",
+        summed=summed,
+    )
+    advice, remedies = tr("If {say_sum} (in Python loss_unit=).", say_sum=say_sum), ["--loss-unit other"]
     if _may_be_perplexity(final.loss):
-        advice = f"If it is a perplexity, say --loss-unit perplexity (in Python loss_unit=); if {say_sum}."
+        advice = tr(
+            "If it is a perplexity, say --loss-unit perplexity (in Python loss_unit=); if {say_sum}.",
+            say_sum=say_sum,
+        )
         remedies.insert(0, "--loss-unit perplexity")
-    whose = " of the table's vocabulary" if vocabulary != LARGEST_VOCABULARY else ""
+    whose = tr(" of the table's vocabulary") if vocabulary != LARGEST_VOCABULARY else ""
     yield error(
         code="loss-unit",
-        short=f"half of the losses are above {plain(middle)}: no loss per token; see --loss-unit",
-        message=f"half of the losses are above {plain(middle)}, and guessing among {vocabulary:,} tokens{whose} costs "
-        f"{limit:.3g} nats: this is no loss per token. {advice}",
+        short=tr(
+            "half of the losses are above {middle}: no loss per token; see --loss-unit", middle=plain(middle)
+        ),
+        message=tr(
+            "half of the losses are above {middle}, and guessing among {vocabulary:,} tokens{whose} costs "
+            "{limit:.3g} nats: this is no loss per token. {advice}",
+            middle=plain(middle),
+            vocabulary=vocabulary,
+            whose=whose,
+            limit=limit,
+            advice=advice,
+        ),
         remedies=tuple(remedies),
     )
 
@@ -120,20 +137,36 @@ def _budgets(final: Runs) -> Iterator[Finding]:
     chosen = "n_params_active" in final.extras  # of two counts the caller has named one
     grows = _moves_with(final.n_params[off], ratio[off])
     if max(middle, 1 / middle) > CERTAIN:
-        why = " Is the budget in another unit? Say it in the header, budget (EFLOP), or leave the column out:"
+        why = tr(
+            " Is the budget in another unit? Say it in the header, budget (EFLOP), or leave the column out:"
+        )
         why += f" {WITHOUT_BUDGET}"
     elif better:
         argument = "columns" if better.startswith("--column") else "params_convention"
-        why = f" Another count meets them: {better} (in Python {argument}=)."
+        why = tr(
+            " Another count meets them: {better} (in Python {argument}=).", better=better, argument=argument
+        )
     else:
-        why = " n_params or n_tokens counts something else than the budgets do (all experts of a mixture? embeddings?)"
-        why += f": mend it, or leave the budgets out: {WITHOUT_BUDGET}"
+        why = tr(
+            " n_params or n_tokens counts something else than the budgets do (all experts of a mixture? "
+            "embeddings?)"
+        )
+        why += tr(": mend it, or leave the budgets out: {without_budget}", without_budget=WITHOUT_BUDGET)
     yield Finding(
         code="budgets-disagree",
-        short=f"6 N D is {extent(ratio[off], 2)} times the stated budget in {counted(len(rows), 'row')}",
+        short=tr(
+            "6 N D is {ratio} times the stated budget in {rows}",
+            ratio=extent(ratio[off], 2),
+            rows=counted(len(rows), "row"),
+        ),
         severity="error" if many and not chosen and not low <= middle <= high else "warning",
-        message=f"6 n_params n_tokens is {extent(ratio[off], 2)} times the stated budget in {name_rows(rows)}"
-        f"{', by size' if grows else ''}.{why}",
+        message=tr(
+            "6 n_params n_tokens is {ratio} times the stated budget in {where}{by_size}.{why}",
+            ratio=extent(ratio[off], 2),
+            where=name_rows(rows),
+            by_size=tr(", by size") if grows else "",
+            why=why,
+        ),
         rows=rows,
         remedies=(better,) if better else ("--column budget=",),
     )
@@ -173,14 +206,24 @@ def _two_counts(final: Runs) -> Iterator[Finding]:
     few = log_ratio > order[gap] if len(high) <= len(low) else log_ratio <= order[gap]
     rows = rows_where(final, few)
     values = [math.exp(float(np.median(part))) for part in (low, high)]
-    slips = (f", {why}" for factor, why in SLIPS for v in values if abs(v / factor - 1) < ONE_COUNT_WITHIN)
-    slip = next(slips, "")
+    found = (f", {why}" for factor, why in slips() for v in values if abs(v / factor - 1) < ONE_COUNT_WITHIN)
+    slip = next(found, "")
     yield warning(
         code="two-flops-counts",
-        short=f"FLOPs are {plain(values[0])} times 6 N D in some rows, {plain(values[1])} in others",
-        message=f"FLOPs are {plain(values[0])} times 6 n_params n_tokens in some rows and {plain(values[1])} times in "
-        f"others ({name_rows(rows)}{slip}): two ways of counting in one table. Bring all rows to one, or leave the "
-        "column out for 6ND: --column flops= (in Python columns={'flops': None}).",
+        short=tr(
+            "FLOPs are {some} times 6 N D in some rows, {others} in others",
+            some=plain(values[0]),
+            others=plain(values[1]),
+        ),
+        message=tr(
+            "FLOPs are {some} times 6 n_params n_tokens in some rows and {others} times in others "
+            "({where}{slip}): two ways of counting in one table. Bring all rows to one, or leave the column "
+            "out for 6ND: --column flops= (in Python columns={{'flops': None}}).",
+            some=plain(values[0]),
+            others=plain(values[1]),
+            where=name_rows(rows),
+            slip=slip,
+        ),
         source="Porian et al. 2024, arXiv:2406.19146",
         rows=rows,
         remedies=("--column flops=",),
@@ -199,16 +242,23 @@ def _embeddings(final: Runs) -> Iterator[Finding]:
         if layers is not None:
             bare = np.abs(final.n_params / (CUBE_OF_A_TRANSFORMER * layers * width**2) - 1) < ONE_COUNT_WITHIN
     if too_small.mean() > 0.5:
-        rows, why = rows_where(final, too_small), "is less than its embedding alone, vocabulary times width,"
+        rows, why = (
+            rows_where(final, too_small),
+            tr("is less than its embedding alone, vocabulary times width,"),
+        )
     elif bare.all():
-        rows, why = rows_where(final, bare), "is 12 layers width^2, the weights without any embedding,"
+        rows, why = rows_where(final, bare), tr("is 12 layers width^2, the weights without any embedding,")
     else:
         return
     yield warning(
         code="not-total",
-        short="N cannot count embeddings: say --params-convention non_embedding",
-        message=f"n_params {why} in {name_rows(rows)}: it cannot count embeddings. Say --params-convention "
-        "non_embedding (in Python params_convention=).",
+        short=tr("N cannot count embeddings: say --params-convention non_embedding"),
+        message=tr(
+            "n_params {why} in {where}: it cannot count embeddings. Say --params-convention non_embedding "
+            "(in Python params_convention=).",
+            why=why,
+            where=name_rows(rows),
+        ),
         source="Kaplan et al. 2020, arXiv:2001.08361, table 1; Pearce and Song 2024, arXiv:2406.12907",
         rows=rows,
         remedies=("--params-convention non_embedding",),
@@ -235,22 +285,35 @@ def _perplexity(final: Runs) -> Iterator[Finding]:
         if np.all(np.abs(ratio / math.log(2) - 1) < SAME_LOSS / 2):
             yield error(
                 code="perplexity-disagrees",
-                short=f"{header} is 2 to the loss: the loss is in bits per token",
-                message=f"{header} is 2 to the power of the loss, not e: the loss is in bits per token. Say "
-                "--loss-unit bits/token (in Python loss_unit=).",
+                short=tr("{header} is 2 to the loss: the loss is in bits per token", header=header),
+                message=tr(
+                    "{header} is 2 to the power of the loss, not e: the loss is in bits per token. Say --loss-unit "
+                    "bits/token (in Python loss_unit=).",
+                    header=header,
+                ),
                 remedies=("--loss-unit bits/token",),
             )
             return
         if meaning.rank <= ALIAS and not {"train", "training", "test"} & set(fold(header).split("_")):
             one = ratio.max() < (1 + SAME_LOSS) * ratio.min()
-            factor = f"{extent(ratio, 2)} times" if one else f"{extent(ratio, 2)} times, by row,"
+            factor = (
+                tr("{ratio} times", ratio=extent(ratio, 2))
+                if one
+                else tr("{ratio} times, by row,", ratio=extent(ratio, 2))
+            )
             found.append(
                 warning(
                     code="perplexity-disagrees",
-                    short=f"the logarithm of {header} is {factor} the loss",
-                    message=f"the logarithm of {header} is {factor} the loss: of other text, in another unit, or one "
-                    "of them is wrong. If it is the one to fit: --column loss="
-                    f"{shlex.quote(header)} --loss-unit perplexity (in Python columns=, loss_unit=).",
+                    short=tr("the logarithm of {header} is {factor} the loss", header=header, factor=factor),
+                    message=tr(
+                        "the logarithm of {header} is {factor} the loss: of other text, in another unit, or one of "
+                        "them "
+                        "is wrong. If it is the one to fit: --column loss={quoted} --loss-unit perplexity (in Python "
+                        "columns=, loss_unit=).",
+                        header=header,
+                        factor=factor,
+                        quoted=shlex.quote(header),
+                    ),
                     remedies=(f"--column {shlex.quote(f'loss={header}')} --loss-unit perplexity",),
                 )
             )
@@ -272,10 +335,15 @@ def _epochs(final: Runs) -> Iterator[Finding]:
         if rows := rows_where(final, off):
             yield warning(
                 code="epochs-disagree",
-                short=f"n_tokens contradicts {name} in {counted(len(rows), 'row')}",
-                message=f"n_tokens is {extent(passes[off], 2)} times the unique tokens and {name} is "
-                f"{extent(epochs[off], 2)} in {name_rows(rows)}: n_tokens counts all tokens seen, repeats included; "
-                "mend the one that is wrong.",
+                short=tr("n_tokens contradicts {name} in {rows}", name=name, rows=counted(len(rows), "row")),
+                message=tr(
+                    "n_tokens is {passes} times the unique tokens and {name} is {epochs} in {where}: n_tokens counts "
+                    "all tokens seen, repeats included; mend the one that is wrong.",
+                    passes=extent(passes[off], 2),
+                    name=name,
+                    epochs=extent(epochs[off], 2),
+                    where=name_rows(rows),
+                ),
                 rows=rows,
             )
         return
@@ -283,13 +351,19 @@ def _epochs(final: Runs) -> Iterator[Finding]:
     if not DATASET & set(fold(header).split("_")) or (own_compute and final.convention.flops == "6ND"):
         return  # 6 N D of the tokens seen is what the table's compute says
     exchange = f"--column n_tokens= --column {shlex.quote(f'n_tokens_unique={header}')}"
-    way = f" (here it follows from the compute: {exchange})" if own_compute else ""
+    way = tr(" (here it follows from the compute: {exchange})", exchange=exchange) if own_compute else ""
     yield warning(
         code="epochs-beside-dataset",
-        short=f"{name} is above 1: is {header} the tokens seen, or the dataset?",
-        message=f"{name} is above 1 in {name_rows(rows)} and {header} is read as the tokens seen; if it counts the "
-        f"dataset once, tokens seen are {name} times that: give them in a column n_tokens{way}, and read {header} as "
-        "n_tokens_unique.",
+        short=tr("{name} is above 1: is {header} the tokens seen, or the dataset?", name=name, header=header),
+        message=tr(
+            "{name} is above 1 in {where} and {header} is read as the tokens seen; if it counts the dataset "
+            "once, tokens seen are {name} times that: give them in a column n_tokens{way}, and read {header} "
+            "as n_tokens_unique.",
+            name=name,
+            where=name_rows(rows),
+            header=header,
+            way=way,
+        ),
         rows=rows,
         remedies=(exchange,) if own_compute else (),
     )
@@ -308,14 +382,19 @@ def _mixture(final: Runs) -> Iterator[Finding]:
     _, met = _by_last_words(final, EXPERTS_MET)
     if met is not None and np.all(met[experts > 1] >= experts[experts > 1]):
         return
-    counts = "counts all parameters" if convention.params == "total" else "may count all parameters"
+    counts = tr("counts all parameters") if convention.params == "total" else tr("may count all parameters")
     yield warning(
         code="mixture-of-experts",
-        short=f"mixtures of experts, and N {counts}: compute is of active ones",
-        message=f"the table is of mixtures of experts (column {name}) and N (column {header or 'n_params'}) {counts}: "
-        "training compute is 6 N D of the active ones. Give them: --column n_params_active=COLUMN "
-        "--params-convention active, or say what N is: --params-convention total or active (in Python "
-        "params_convention=).",
+        short=tr("mixtures of experts, and N {counts}: compute is of active ones", counts=counts),
+        message=tr(
+            "the table is of mixtures of experts (column {name}) and N (column {counted_as}) {counts}: training "
+            "compute is 6 N D of the active ones. Give them: --column n_params_active=COLUMN "
+            "--params-convention active, or say what N is: --params-convention total or active (in Python "
+            "params_convention=).",
+            name=name,
+            counted_as=header or "n_params",
+            counts=counts,
+        ),
         remedies=("--params-convention total", "--params-convention active"),
     )
 

@@ -17,7 +17,7 @@ from scaling.runs.budgets import assign_budgets
 from scaling.runs.names import GROUPS, fold
 from scaling.runs.rows import MOST_NAMED, distinct, extra_column, group_of, name_rows, plain, rows_where
 from scaling.runs.table import Runs
-from scaling.translation import counted
+from scaling.translation import counted, tr
 from scaling.units import format_flops, format_params
 
 LAW_COEFFICIENTS = 5  # E, A, B, alpha, beta
@@ -38,11 +38,13 @@ def check_design(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Fin
     yield from _mixtures(final, reads)
 
 
-_COUNTED = (  # what a law reads → how its values are counted, the finding where they are few, what spans a range
-    ("n_params", "size", "few-sizes", "the parameters span"),
-    ("n_tokens", "token count", "few-token-counts", "the tokens span"),
-    ("flops", "budget", "few-budgets", "compute spans"),
-)
+def _counted() -> tuple[tuple[str, str, str, str], ...]:
+    """What a law reads: how its values are counted, the finding where they are few, what spans a range."""
+    return (
+        ("n_params", "size", "few-sizes", tr("the parameters span")),
+        ("n_tokens", "token count", "few-token-counts", tr("the tokens span")),
+        ("flops", "budget", "few-budgets", tr("compute spans")),
+    )
 
 
 def _counts(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
@@ -50,28 +52,55 @@ def _counts(runs: Runs, final: Runs, reads: frozenset[str]) -> Iterator[Finding]
     if both and len(final) <= LAW_COEFFICIENTS:
         yield warning(
             code="few-runs",
-            short=f"{counted(len(final), 'run')} cannot determine {LAW_COEFFICIENTS} coefficients; 30 or more do",
-            message=f"{counted(len(final), 'run')} cannot determine the {LAW_COEFFICIENTS} coefficients of a law of N "
-            f"and D; add runs (30 or more make an interval worth having).",
+            short=tr(
+                "{runs} cannot determine {law_coefficients} coefficients; 30 or more do",
+                runs=counted(len(final), "run"),
+                law_coefficients=LAW_COEFFICIENTS,
+            ),
+            message=tr(
+                "{runs} cannot determine the {law_coefficients} coefficients of a law of N and D; add runs (30 "
+                "or more make an interval worth having).",
+                runs=counted(len(final), "run"),
+                law_coefficients=LAW_COEFFICIENTS,
+            ),
         )
-    for quantity, name, code, spans in _COUNTED:
+    for quantity, name, code, spans in _counted():
         if quantity not in reads:
             continue
         if (not both or quantity != "flops") and (n := distinct(getattr(runs, quantity))) < SIZES_ENOUGH:
             yield warning(
                 code=code,
-                short=f"the runs have {counted(n, name)}; an exponent needs {SIZES_LEAST}, a check {SIZES_ENOUGH}",
-                message=f"the runs have {counted(n, name)}; {SIZES_LEAST} are the least for an exponent, "
-                f"{SIZES_ENOUGH} or more for a check of the form.",
+                short=tr(
+                    "the runs have {count}; an exponent needs {sizes_least}, a check {sizes_enough}",
+                    count=counted(n, name),
+                    sizes_least=SIZES_LEAST,
+                    sizes_enough=SIZES_ENOUGH,
+                ),
+                message=tr(
+                    "the runs have {count}; {sizes_least} are the least for an exponent, {sizes_enough} or more for "
+                    "a check of the form.",
+                    count=counted(n, name),
+                    sizes_least=SIZES_LEAST,
+                    sizes_enough=SIZES_ENOUGH,
+                ),
             )
         values = getattr(final, quantity)
         spread = float(values.max() / values.min())
         if (not both or quantity == "flops") and spread < NARROW and len(final) > 1:
             yield warning(
                 code="narrow-range",
-                short=f"{spans} a factor of {plain(spread)} only: every plan goes far beyond",
-                message=f"{spans} a factor of {plain(spread)} only; every {'plan' if both else 'prediction'} from "
-                "this table extrapolates far. Two decades or more tie the exponents down.",
+                short=tr(
+                    "{spans} a factor of {spread} only: every plan goes far beyond",
+                    spans=spans,
+                    spread=plain(spread),
+                ),
+                message=tr(
+                    "{spans} a factor of {spread} only; {use} from this table extrapolates far. Two decades "
+                    "or more tie the exponents down.",
+                    spans=spans,
+                    spread=plain(spread),
+                    use=tr("every plan") if both else tr("every prediction"),
+                ),
             )
 
 
@@ -81,15 +110,22 @@ def _ratio(runs: Runs) -> Iterator[Finding]:
         return
     x, y = np.log(runs.n_params), np.log(runs.n_tokens)
     if float(np.std(y - x)) < ONE_RATIO:
-        why = f"every run has about {plain(np.exp(np.median(y - x)))} tokens per parameter; the effects of N and D "
-        why += "cannot be separated. Add runs at a third and at three times that ratio."
-        short = (
-            f"every run has about {plain(np.exp(np.median(y - x)))} tokens per parameter: N and D go together"
+        why = tr(
+            "every run has about {middle} tokens per parameter; the effects of N and D cannot be "
+            "separated. Add runs at a third and at three times that ratio.",
+            middle=plain(np.exp(np.median(y - x))),
+        )
+        short = tr(
+            "every run has about {middle} tokens per parameter: N and D go together",
+            middle=plain(np.exp(np.median(y - x))),
         )
     elif x.std() > 0 and y.std() > 0 and (r := float(np.corrcoef(x, y)[0, 1])) > 0.98:
-        why = f"ln N and ln D are correlated {r:.3f}: their effects are hardly separable. Add runs off the line, at "
-        why += "other tokens per parameter."
-        short = "ln N and ln D go together: their effects are hardly separable"
+        why = tr(
+            "ln N and ln D are correlated {r:.3f}: their effects are hardly separable. Add runs off the "
+            "line, at other tokens per parameter.",
+            r=r,
+        )
+        short = tr("ln N and ln D go together: their effects are hardly separable")
     else:
         return
     yield warning(code="single-ratio", short=short, message=why, source="(Mis)Fitting, arXiv:2502.18969")
@@ -107,9 +143,12 @@ def _valleys(final: Runs) -> Iterator[Finding]:
     if len(budgets) == 1 and len(final) > 2:
         yield warning(
             code="one-budget",
-            short="all runs have one budget: growth with compute cannot be seen",
-            message=f"all runs have one budget, about {format_flops(float(budgets.flops[0]))} FLOPs; how N* and D* "
-            "grow with compute needs two, and four to show a line.",
+            short=tr("all runs have one budget: growth with compute cannot be seen"),
+            message=tr(
+                "all runs have one budget, about {flops} FLOPs; how N* and D* grow with compute needs two, and "
+                "four to show a line.",
+                flops=format_flops(float(budgets.flops[0])),
+            ),
         )
     if n_in_full < 0.5 * len(final):
         return  # not an IsoFLOP table
@@ -117,17 +156,35 @@ def _valleys(final: Runs) -> Iterator[Finding]:
     if 1 < n_budgets < BUDGETS_ENOUGH:
         yield warning(
             code="few-budgets",
-            short=f"only {n_budgets} budgets have {VALLEY_SIZES} sizes or more; {BUDGETS_ENOUGH} show a line",
-            message=f"{n_budgets} budgets have {VALLEY_SIZES} sizes or more; a line over compute wants "
-            f"{BUDGETS_ENOUGH} or more.",
+            short=tr(
+                "only {n_budgets} budgets have {valley_sizes} sizes or more; {budgets_enough} show a line",
+                n_budgets=n_budgets,
+                valley_sizes=VALLEY_SIZES,
+                budgets_enough=BUDGETS_ENOUGH,
+            ),
+            message=tr(
+                "{n_budgets} budgets have {valley_sizes} sizes or more; a line over compute wants "
+                "{budgets_enough} or more.",
+                n_budgets=n_budgets,
+                valley_sizes=VALLEY_SIZES,
+                budgets_enough=BUDGETS_ENOUGH,
+            ),
         )
     thin = [v for v in valleys if 2 <= distinct(final.n_params[v]) < VALLEY_SIZES]
     if thin:
         listed = ", ".join(format_flops(float(budgets.flops[budgets.labels[v[0]]])) for v in thin[:6])
         yield warning(
             code="few-sizes-in-budget",
-            short=f"{counted(len(thin), 'budget')} with fewer than {VALLEY_SIZES} sizes: no valley to fit",
-            message=f"budgets {listed} have fewer than {VALLEY_SIZES} sizes; their valley cannot be fitted.",
+            short=tr(
+                "{budgets} with fewer than {valley_sizes} sizes: no valley to fit",
+                budgets=counted(len(thin), "budget"),
+                valley_sizes=VALLEY_SIZES,
+            ),
+            message=tr(
+                "budgets {listed} have fewer than {valley_sizes} sizes; their valley cannot be fitted.",
+                listed=listed,
+                valley_sizes=VALLEY_SIZES,
+            ),
             rows=tuple(r for v in thin for r in rows_where(final, v)),
         )
     edges = [(v, edge) for v in full if (edge := _edge(final, v))]
@@ -136,11 +193,22 @@ def _valleys(final: Runs) -> Iterator[Finding]:
         best = v[np.argmin(final.loss[v])]
         yield warning(
             code="edge-minimum",
-            short=f"{format_flops(float(budgets.flops[budgets.labels[v[0]]]))} FLOPs{where}: lowest loss at "
-            f"the {side} size; try {format_params(proposed)}",
-            message=f"budget {format_flops(float(budgets.flops[budgets.labels[v[0]]]))}{where}: the lowest loss is at "
-            f"its {side} size ({format_params(float(final.n_params[best]))}), so the minimum is not bracketed; add a "
-            f"run near {format_params(proposed)} parameters.",
+            short=tr(
+                "{flops} FLOPs{where}: lowest loss at the {side} size; try {proposed}",
+                flops=format_flops(float(budgets.flops[budgets.labels[v[0]]])),
+                where=where,
+                side=side,
+                proposed=format_params(proposed),
+            ),
+            message=tr(
+                "budget {flops}{where}: the lowest loss is at its {side} size ({n_params}), so the minimum is "
+                "not bracketed; add a run near {proposed} parameters.",
+                flops=format_flops(float(budgets.flops[budgets.labels[v[0]]])),
+                where=where,
+                side=side,
+                n_params=format_params(float(final.n_params[best])),
+                proposed=format_params(proposed),
+            ),
             source="Hoffmann et al. 2022, arXiv:2203.15556, section 3.2",
             rows=rows_where(final, np.array([best])),
         )
@@ -153,9 +221,9 @@ def _edge(final: Runs, v: NDArray[np.int64]) -> tuple[str, float] | None:
     # digitised tables have ties: an inner size among them brackets
     lowest = np.unique(n_params[loss == loss.min()])
     if lowest.tolist() == [sizes[0]]:
-        return "smallest", float(sizes[0] / min(sizes[1] / sizes[0], LONGEST_STEP))
+        return tr("smallest"), float(sizes[0] / min(sizes[1] / sizes[0], LONGEST_STEP))
     if lowest.tolist() == [sizes[-1]]:
-        return "largest", float(sizes[-1] * min(sizes[-1] / sizes[-2], LONGEST_STEP))
+        return tr("largest"), float(sizes[-1] * min(sizes[-1] / sizes[-2], LONGEST_STEP))
     return None
 
 
@@ -173,9 +241,18 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         ways = _only_each(header, names)
         yield warning(
             code="mixed-corpora",
-            short=f"the table mixes {len(names)} data sets: fit each on its own (--by {header})",
-            message=f"the table mixes {len(names)} data sets or experiments ({', '.join(names[:5])}); their losses do "
-            f"not lie on one surface: fit each on its own, {ways[0]} (in Python only=).",
+            short=tr(
+                "the table mixes {n_names} data sets: fit each on its own (--by {header})",
+                n_names=len(names),
+                header=header,
+            ),
+            message=tr(
+                "the table mixes {n_names} data sets or experiments ({names}); their losses do not lie on one "
+                "surface: fit each on its own, {ways} (in Python only=).",
+                n_names=len(names),
+                names=", ".join(names[:5]),
+                ways=ways[0],
+            ),
             remedies=ways,
         )
     family = extra_column(final, "family", "model_family")
@@ -185,10 +262,19 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         more = " ..." if len(families) > MOST_NAMED else ""
         yield warning(
             code="mixed-families",
-            short=f"the table mixes {len(families)} model families: fit one alone (--by {header})",
-            message=f"the table mixes {len(families)} model families ({', '.join(families[:MOST_NAMED])}{more}); "
-            f"recipes and tokenizers differ, so the spread is no noise about one law. Fit one alone: {ways[0]} "
-            "(in Python only=).",
+            short=tr(
+                "the table mixes {n_families} model families: fit one alone (--by {header})",
+                n_families=len(families),
+                header=header,
+            ),
+            message=tr(
+                "the table mixes {n_families} model families ({names}{more}); recipes and tokenizers differ, so "
+                "the spread is no noise about one law. Fit one alone: {ways} (in Python only=).",
+                n_families=len(families),
+                names=", ".join(families[:MOST_NAMED]),
+                more=more,
+                ways=ways[0],
+            ),
             remedies=ways,
         )
     if final.n_tokens_unique is None or "n_tokens" not in reads:
@@ -196,10 +282,14 @@ def _mixtures(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if rows := rows_where(final, final.n_tokens_unique < 0.99 * final.n_tokens):
         yield warning(
             code="repeated-data",
-            short=f"{len(rows)} runs repeat their data: see --law data_constrained",
-            message=f"{len(rows)} runs see their data more than once ({name_rows(rows)}); a law of N and D takes "
-            "repeated tokens for fresh ones. Fit the law that tells them apart, --method parametric --law "
-            "data_constrained (in Python fit_law(runs, 'data_constrained')), or single-epoch runs only.",
+            short=tr("{n_rows} runs repeat their data: see --law data_constrained", n_rows=len(rows)),
+            message=tr(
+                "{n_rows} runs see their data more than once ({where}); a law of N and D takes repeated tokens "
+                "for fresh ones. Fit the law that tells them apart, --method parametric --law data_constrained "
+                "(in Python fit_law(runs, 'data_constrained')), or single-epoch runs only.",
+                n_rows=len(rows),
+                where=name_rows(rows),
+            ),
             remedies=("--method parametric --law data_constrained",),
             source="Muennighoff et al. 2023, arXiv:2305.16264",
             rows=rows,

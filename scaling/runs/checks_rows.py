@@ -22,7 +22,7 @@ from scaling.runs.rows import (
     some_rows,
 )
 from scaling.runs.table import Runs
-from scaling.translation import counted
+from scaling.translation import counted, tr
 from scaling.units import format_params
 
 Array = NDArray[np.float64]
@@ -55,9 +55,18 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
         if rows := rows_where(runs, seen_before(runs.run_index, runs.position)):
             yield warning(
                 code="repeated-checkpoints",
-                short=f"{counted(len(rows), 'row')} {repeats(rows)} a step of their run: leave one of each out",
-                message=f"{name_rows(rows)} {repeats(rows)} a step of their run, as a resumed run logs it twice. "
-                f"Leave one of each out{''.join(f': {way}' for way in _by_line(rows))}.",
+                short=tr(
+                    "{rows} {repeat} a step of their run: leave one of each out",
+                    rows=counted(len(rows), "row"),
+                    repeat=repeats(rows),
+                ),
+                message=tr(
+                    "{where} {repeat} a step of their run, as a resumed run logs it twice. Leave one of each "
+                    "out{ways}.",
+                    where=name_rows(rows),
+                    repeat=repeats(rows),
+                    ways="".join(f": {way}" for way in _by_line(rows)),
+                ),
                 rows=rows,
                 remedies=_by_line(rows),
             )
@@ -68,24 +77,38 @@ def _repeated_rows(runs: Runs) -> Iterator[Finding]:
     if rows := rows_where(runs, copies):
         yield warning(
             code="duplicates",
-            short=f"{counted(len(rows), 'row')} {repeats(rows)} an earlier row and would count twice",
-            message=f"{name_rows(rows)} {repeats(rows)} an earlier row (same {', '.join(cell)}, loss), which counts "
-            f"twice. Leave the copies out{''.join(f': {way}' for way in _by_line(rows))}.",
+            short=tr(
+                "{rows} {repeat} an earlier row and would count twice",
+                rows=counted(len(rows), "row"),
+                repeat=repeats(rows),
+            ),
+            message=tr(
+                "{where} {repeat} an earlier row (same {names}, loss), which counts twice. Leave the copies "
+                "out{ways}.",
+                where=name_rows(rows),
+                repeat=repeats(rows),
+                names=", ".join(cell),
+                ways="".join(f": {way}" for way in _by_line(rows)),
+            ),
             rows=rows,
             remedies=_by_line(rows),
         )
     if rows := rows_where(runs, seen_before(runs.run_index) & ~copies):
         yield warning(
             code="duplicate-run-id",
-            short=f"{counted(len(rows), 'row')} with the run_id of another run",
-            message=f"{name_rows(rows)} {'has' if len(rows) == 1 else 'have'} the run_id of another run; give each run "
-            "its own, or the intervals treat them as one.",
+            short=tr("{rows} with the run_id of another run", rows=counted(len(rows), "row")),
+            message=tr(
+                "{where} {have} the run_id of another run; give each run its own, or the intervals treat them as "
+                "one.",
+                where=name_rows(rows),
+                have=tr("has") if len(rows) == 1 else tr("have"),
+            ),
             rows=rows,
         )
 
 
 def repeats(rows: tuple[int, ...]) -> str:
-    return "repeats" if len(rows) == 1 else "repeat"
+    return tr("repeats") if len(rows) == 1 else tr("repeat")
 
 
 def _by_line(rows: tuple[int, ...]) -> tuple[str, ...]:
@@ -99,17 +122,28 @@ def _checkpoints(runs: Runs) -> Iterator[Finding]:
     n_runs = int(runs.run_index.max()) + 1
     yield warning(
         code="checkpoints",
-        short=f"{len(runs)} rows are checkpoints of {counted(n_runs, 'run')}, not independent: --final",
-        message=f"{len(runs)} rows are checkpoints of {counted(n_runs, 'run')} and not independent; fit the last row "
-        "of each run: --final (in Python runs.final()).",
+        short=tr(
+            "{n_runs} rows are checkpoints of {runs}, not independent: --final",
+            n_runs=len(runs),
+            runs=counted(n_runs, "run"),
+        ),
+        message=tr(
+            "{n_runs} rows are checkpoints of {runs} and not independent; fit the last row of each run: "
+            "--final (in Python runs.final()).",
+            n_runs=len(runs),
+            runs=counted(n_runs, "run"),
+        ),
         remedies=("--final",),
         source="Choshen et al. 2024, arXiv:2410.11840",
     )
     yield warning(
         code="unfinished-decay",
-        short="rows before the end of a run have too high a loss: --final",
-        message="rows before the last of a run were taken before its learning rate had decayed: their loss is too "
-        "high for their tokens; use finished runs (--final), or an envelope of the curves (--method envelope).",
+        short=tr("rows before the end of a run have too high a loss: --final"),
+        message=tr(
+            "rows before the last of a run were taken before its learning rate had decayed: their loss is "
+            "too high for their tokens; use finished runs (--final), or an envelope of the curves (--method "
+            "envelope)."
+        ),
         source="Hoffmann et al. 2022, arXiv:2203.15556, appendix B; Haegele et al. 2024, arXiv:2405.18392",
     )
 
@@ -118,9 +152,17 @@ def _shared_trunks(final: Runs) -> Iterator[Finding]:
     if final.trunk_id is not None and (n_trunks := len(set(final.trunk_id))) < len(final):
         yield note(
             code="shared-trunk",
-            short=f"{len(final)} runs are branches of {counted(n_trunks, 'trunk')}: not independent",
-            message=f"{len(final)} runs are branches of {counted(n_trunks, 'trunk')} and share most of their training; "
-            "resample trunks, not runs.",
+            short=tr(
+                "{n_final} runs are branches of {trunks}: not independent",
+                n_final=len(final),
+                trunks=counted(n_trunks, "trunk"),
+            ),
+            message=tr(
+                "{n_final} runs are branches of {trunks} and share most of their training; resample trunks, not "
+                "runs.",
+                n_final=len(final),
+                trunks=counted(n_trunks, "trunk"),
+            ),
             source="Haegele et al. 2024, arXiv:2405.18392",
         )
 
@@ -141,10 +183,18 @@ def _replicates(final: Runs) -> Iterator[Finding]:
     if any(c is not None and _varies_within(c, cells) for c in (lr, batch)):
         yield warning(
             code="hyperparameter-grid",
-            short=f"several learning rates or batch sizes in {counted(n_cells, 'cell')}: --best-of-cell",
-            message=f"{counted(n_cells, 'cell')} (same {same}) with runs at several learning rates or "
-            f"batch sizes; a law{'' if final.absent else ' of N and D'} wants the tuned run of each cell: "
-            "--best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each.",
+            short=tr(
+                "several learning rates or batch sizes in {cells}: --best-of-cell",
+                cells=counted(n_cells, "cell"),
+            ),
+            message=tr(
+                "{cells} (same {same}) with runs at several learning rates or batch sizes; a law{of_what} wants the "
+                "tuned run of each cell: --best-of-cell (in Python best_of_cell=True) keeps the lowest loss of "
+                "each.",
+                cells=counted(n_cells, "cell"),
+                same=same,
+                of_what="" if final.absent else tr(" of N and D"),
+            ),
             remedies=("--best-of-cell",),
             source="Porian et al. 2024, arXiv:2406.19146; Step Law, arXiv:2503.04715",
             rows=rows,
@@ -157,18 +207,33 @@ def _replicates(final: Runs) -> Iterator[Finding]:
     if final.absent and spread > SIZES_MIXED:
         yield warning(
             code="replicated-cells",
-            short=f"runs of one {same} differ by {100 * spread:.2g} %: several sizes?",
-            message=f"runs of one {same} differ by {100 * spread:.2g} % of their loss, as models of several sizes do: "
-            "--best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each, or give the sizes.",
+            short=tr(
+                "runs of one {same} differ by {spread:.2g} %: several sizes?", same=same, spread=100 * spread
+            ),
+            message=tr(
+                "runs of one {same} differ by {spread:.2g} % of their loss, as models of several sizes do: "
+                "--best-of-cell (in Python best_of_cell=True) keeps the lowest loss of each, or give the sizes.",
+                same=same,
+                spread=100 * spread,
+            ),
             rows=rows,
             remedies=("--best-of-cell",),
         )
     elif spread > 0:
         yield note(
             code="replicated-cells",
-            short=f"repeats of {counted(n_cells, 'cell')} differ by {100 * spread:.2g} % of the loss",
-            message=f"{counted(n_cells, 'replicated cell')} (same {same}): pure error {100 * spread:.2g} % "
-            f"of the loss, {counted(freedom, 'degree')} of freedom.",
+            short=tr(
+                "repeats of {cells} differ by {spread:.2g} % of the loss",
+                cells=counted(n_cells, "cell"),
+                spread=100 * spread,
+            ),
+            message=tr(
+                "{replicated_cells} (same {same}): pure error {spread:.2g} % of the loss, {degrees} of freedom.",
+                replicated_cells=counted(n_cells, "replicated cell"),
+                same=same,
+                spread=100 * spread,
+                degrees=counted(freedom, "degree"),
+            ),
             rows=rows,
         )
 
@@ -183,28 +248,41 @@ def _losses(final: Runs) -> Iterator[Finding]:
     if n > 1 and loss.max() == loss.min():
         yield error(
             code="equal-losses",
-            short=f"all {n} runs have one loss, {loss[0]:g}: nothing can be fitted",
-            message=f"all {n} runs have one loss, {loss[0]:g}; nothing can be fitted. If another column holds the "
-            "loss, say --column loss=NAME (in Python columns=).",
+            short=tr("all {n} runs have one loss, {loss:g}: nothing can be fitted", n=n, loss=loss[0]),
+            message=tr(
+                "all {n} runs have one loss, {loss:g}; nothing can be fitted. If another column holds the loss, "
+                "say --column loss=NAME (in Python columns=).",
+                n=n,
+                loss=loss[0],
+            ),
         )
         return
     if final.convention.loss_unit == "nats/token" and np.median(loss) < NATS_PER_TOKEN_LEAST:
         yield warning(
             code="loss-unit",
-            short=f"half of the losses are below {np.median(loss):.3g}: nats/token? See --loss-unit",
-            message=f"half of the losses are below {np.median(loss):.3g}, low for nats/token; if they are per byte "
-            "or normalised, say --loss-unit other (in Python loss_unit=): exponents hold, predicted losses do not "
-            "compare.",
+            short=tr(
+                "half of the losses are below {middle:.3g}: nats/token? See --loss-unit",
+                middle=np.median(loss),
+            ),
+            message=tr(
+                "half of the losses are below {middle:.3g}, low for nats/token; if they are per byte or "
+                "normalised, say --loss-unit other (in Python loss_unit=): exponents hold, predicted losses do "
+                "not compare.",
+                middle=np.median(loss),
+            ),
             remedies=("--loss-unit other",),
         )
     grows = "flops" if "flops" not in final.absent else cell_names(final)[0]
     if n >= 8 and _rank_correlation(getattr(final, grows), loss) > 0.3:
-        what = {"flops": "compute", "n_params": "parameters", "n_tokens": "tokens"}[grows]
+        what = {"flops": tr("compute"), "n_params": tr("parameters"), "n_tokens": tr("tokens")}[grows]
         yield warning(
             code="loss-rises",
-            short=f"the loss rises with {what}: is it a loss, of one corpus?",
-            message=f"the loss rises with {what} over this table; is it a loss, and do all runs share data and "
-            "tokenizer?",
+            short=tr("the loss rises with {what}: is it a loss, of one corpus?", what=what),
+            message=tr(
+                "the loss rises with {what} over this table; is it a loss, and do all runs share data and "
+                "tokenizer?",
+                what=what,
+            ),
         )
 
 
@@ -227,14 +305,25 @@ def _outliers(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     whose = f" ({read[0]} {plain(getattr(final, read[0])[worst])})"
     if both:
         ratio = final.n_tokens / final.n_params
-        whose = f" ({format_params(float(final.n_params[worst]))}, {plain(ratio[worst], 2)} tokens per parameter, "
-        whose += f"median {plain(np.median(ratio), 2)})"
+        whose = tr(
+            " ({n_params}, {ratio} tokens per parameter, median {middle})",
+            n_params=format_params(float(final.n_params[worst])),
+            ratio=plain(ratio[worst], 2),
+            middle=plain(np.median(ratio), 2),
+        )
     yield warning(
         code="outliers",
-        short=f"{counted(len(rows), 'run')} far off the others: fit with and without",
-        message=f"{name_rows(rows)}: more than {OUTLIER_SD:g} robust sd from a smooth "
-        f"{'surface' if both else 'curve'} through the others; the farthest, row {final.row[worst]}{whose}, by "
-        f"{100 * np.expm1(residual[worst]):+.2g} % of its loss. Fit with and without them.",
+        short=tr("{runs} far off the others: fit with and without", runs=counted(len(rows), "run")),
+        message=tr(
+            "{where}: more than {outlier_sd:g} robust sd from a smooth {form} through the others; the "
+            "farthest, row {row}{whose}, by {residual:+.2g} % of its loss. Fit with and without them.",
+            where=name_rows(rows),
+            outlier_sd=OUTLIER_SD,
+            form=tr("surface") if both else tr("curve"),
+            row=final.row[worst],
+            whose=whose,
+            residual=100 * np.expm1(residual[worst]),
+        ),
         source="Besiroglu et al. 2024, arXiv:2404.10102",
         rows=rows,
     )

@@ -24,7 +24,7 @@ from scaling.runs.rows import (
     rows_where,
 )
 from scaling.runs.table import Runs
-from scaling.translation import counted
+from scaling.translation import counted, tr
 from scaling.units import format_params, format_percent, format_tokens
 
 SAME_6ND = 0.01
@@ -32,22 +32,6 @@ SAME_6ND = 0.01
 # V = 50k. Total N: the embedding is no matmul (down to .3 for small models), attention adds up to about 2.5.
 EXPLAINED = {"non_embedding": (0.95, 6.5), "total": (0.3, 2.6)}
 ALL_EXPERTS = 0.3  # of 6 N D, below which N counts parameters that a token does not meet
-SLIPS = (  # ratio C / (6 N D) → the usual slip
-    (1 / 3, "forward pass only (2 N D)"),
-    (2 / 3, "backward pass only (4 N D)"),
-    (4 / 3, "activation recomputation counted (8 N D)"),
-    (1 / 6, "N D without the 6"),
-    (1 / 2, "multiply-adds counted as one"),
-    (1 / 8.64e19, "petaflop/s-days, not FLOPs"),
-    (1e-12, "TFLOPs, not FLOPs"),
-    (1e-15, "PFLOPs, not FLOPs"),
-    (1e-18, "EFLOPs, not FLOPs"),
-    (1e-21, "ZFLOPs, not FLOPs"),
-)
-MAY_BE_EXPERTS = (
-    " Are these mixtures of experts, whose compute is 6 N D of the active parameters? Then give those: "
-    "--column n_params_active=COLUMN --params-convention active (in Python columns=, params_convention=)."
-)
 RATIO_MOST = 1e5  # tokens per parameter; no study trains ten times past 1e4
 CERTAIN = 100.0  # no count of parameters or FLOPs differs by that much from another; a unit does
 N_LEAST, D_LEAST = 1e4, 1e5  # fewer parameters or tokens than the smallest study of language models used
@@ -62,6 +46,29 @@ COOLDOWN_LEAST = 0.1  # Haegele et al.: a cool-down of 10-20 % of the steps matc
 WARMUP_MOST = 0.2
 WIDE_TOKENS = 10.0
 FINISHED_WORDS = {"done", "completed", "complete", "finished", "success", "succeeded", "ok", "true", "1", ""}
+
+
+def slips() -> tuple[tuple[float, str], ...]:
+    """The usual slips, each by the ratio C / (6 N D) that it leaves."""
+    return (
+        (1 / 3, tr("forward pass only (2 N D)")),
+        (2 / 3, tr("backward pass only (4 N D)")),
+        (4 / 3, tr("activation recomputation counted (8 N D)")),
+        (1 / 6, tr("N D without the 6")),
+        (1 / 2, tr("multiply-adds counted as one")),
+        (1 / 8.64e19, tr("petaflop/s-days, not FLOPs")),
+        (1e-12, tr("TFLOPs, not FLOPs")),
+        (1e-15, tr("PFLOPs, not FLOPs")),
+        (1e-18, tr("EFLOPs, not FLOPs")),
+        (1e-21, tr("ZFLOPs, not FLOPs")),
+    )
+
+
+def _may_be_experts() -> str:
+    return tr(
+        " Are these mixtures of experts, whose compute is 6 N D of the active parameters? Then give those: "
+        "--column n_params_active=COLUMN --params-convention active (in Python columns=, params_convention=)."
+    )
 
 
 def check_training(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
@@ -88,14 +95,25 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     certain = len(low) == 2 or ratio > RATIO_MOST or ratio < 1 / CERTAIN
     for name, middle in low.items():
         header = final.read_from.get(name, name)
-        derived = f" (from {header})" if header == final.read_from.get("flops") else ""
+        derived = tr(" (from {header})", header=header) if header == final.read_from.get("flops") else ""
         unit = f"{header} (EFLOP), {header} (PF-days)" if derived else f"{header} (M), {header} (B)"
         yield Finding(
             code="unit-slip",
-            short=f"half of the runs have {name} of {plain(middle)} or fewer: in millions or billions?",
+            short=tr(
+                "half of the runs have {name} of {middle} or fewer: in millions or billions?",
+                name=name,
+                middle=plain(middle),
+            ),
             severity="error" if certain else "warning",
-            message=f"half of the runs have {name}{derived} of {plain(middle)} or fewer; if the table counts in "
-            f"{'a multiple of FLOPs' if derived else 'millions or billions'}, say so in the header: {unit}.",
+            message=tr(
+                "half of the runs have {name}{derived} of {middle} or fewer; if the table counts in {unit_meant}, say "
+                "so in the header: {unit}.",
+                name=name,
+                derived=derived,
+                middle=plain(middle),
+                unit_meant=tr("a multiple of FLOPs") if derived else tr("millions or billions"),
+                unit=unit,
+            ),
         )
     high = () if low else tuple(_too_many(final, reads))
     yield from high
@@ -103,14 +121,23 @@ def _units(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         return
     if ratio > RATIO_DOUBTFUL and not high:
         header = final.read_from.get("n_tokens", "n_tokens")
-        unit = f"; if the cells of {header} are whole counts already, take the unit out of that header"
+        unit = tr(
+            "; if the cells of {header} are whole counts already, take the unit out of that header",
+            header=header,
+        )
         yield Finding(
             code="unit-slip",
-            short=f"half of the runs have {plain(ratio)} tokens per parameter: n_params in another unit?",
+            short=tr(
+                "half of the runs have {ratio} tokens per parameter: n_params in another unit?",
+                ratio=plain(ratio),
+            ),
             severity="error" if ratio > RATIO_MOST else "warning",
-            message=f"half of the runs have {plain(ratio)} tokens per parameter or more; if n_params counts in "
-            "thousands, millions or billions, say so in the header: n_params (k), n_params (M), n_params (B)"
-            f"{unit if scale_of(header) > 1 else ''}.",
+            message=tr(
+                "half of the runs have {ratio} tokens per parameter or more; if n_params counts in thousands, "
+                "millions or billions, say so in the header: n_params (k), n_params (M), n_params (B){or_unit}.",
+                ratio=plain(ratio),
+                or_unit=unit if scale_of(header) > 1 else "",
+            ),
         )
     yield from _exchange(final)
 
@@ -120,16 +147,31 @@ def _exchange(final: Runs) -> Iterator[Finding]:
     if len(rows) > 0.5 * len(final):
         # An image, a clip or a document is hundreds of tokens: fewer of them than parameters is usual.
         text = final.convention.data_unit == "tokens" and final.convention.loss_unit == "nats/token"
-        rest = "" if text else " If n_tokens counts images or other samples, that is usual."
+        rest = "" if text else tr(" If n_tokens counts images or other samples, that is usual.")
         exchange = _exchanged(final)
-        rest = f" If so, say {exchange} (in Python columns=).{rest}" if exchange else rest
+        rest = (
+            tr(" If so, say {exchange} (in Python columns=).{rest}", exchange=exchange, rest=rest)
+            if exchange
+            else rest
+        )
         yield Finding(
             code="swapped-columns",
-            short=f"{len(rows)} of {len(final)} runs have fewer tokens than parameters: swapped?",
+            short=tr(
+                "{n_rows} of {n_final} runs have fewer tokens than parameters: swapped?",
+                n_rows=len(rows),
+                n_final=len(final),
+            ),
             severity="error" if text else "warning",
-            message=f"{len(rows)} of {len(final)} runs have fewer {final.convention.data_unit} than parameters "
-            f"({format_params(float(np.median(final.n_params)))} parameters on "
-            f"{format_tokens(float(np.median(final.n_tokens)))} in the middle): are the columns swapped?{rest}",
+            message=tr(
+                "{n_rows} of {n_final} runs have fewer {data_unit} than parameters ({middle} parameters on "
+                "{middle_2} in the middle): are the columns swapped?{rest}",
+                n_rows=len(rows),
+                n_final=len(final),
+                data_unit=final.convention.data_unit,
+                middle=format_params(float(np.median(final.n_params))),
+                middle_2=format_tokens(float(np.median(final.n_tokens))),
+                rest=rest,
+            ),
             rows=rows,
             remedies=(exchange,) if exchange else (),
         )
@@ -146,14 +188,26 @@ def _too_many(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
             high.setdefault(final.read_from.get(name, name), (name, middle, middle / most))
     certain = len(high) > 1 or any(beyond > FAR_BEYOND for *_, beyond in high.values())
     for header, (name, middle, _) in high.items():
-        mend = f"does {header} count in {'FLOPs' if name == 'flops' else 'ones'}? Mend the column"
+        mend = tr(
+            "does {header} count in {ones}? Mend the column",
+            header=header,
+            ones="FLOPs" if name == "flops" else tr("ones"),
+        )
         if scale_of(header) > 1:
-            mend = f"the cells of {header} seem to be whole counts already: take the unit out of that header"
+            mend = tr(
+                "the cells of {header} seem to be whole counts already: take the unit out of that header",
+                header=header,
+            )
         yield Finding(
             code="unit-slip",
-            short=f"half of the runs have {name} above any run's: in another unit?",
+            short=tr("half of the runs have {name} above any run's: in another unit?", name=name),
             severity="error" if certain else "warning",
-            message=f"half of the runs have {name} of {plain(middle)} or more, beyond any run; {mend}.",
+            message=tr(
+                "half of the runs have {name} of {middle} or more, beyond any run; {mend}.",
+                name=name,
+                middle=plain(middle),
+                mend=mend,
+            ),
         )
 
 
@@ -183,9 +237,14 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if mixed := [n for n, v in counts if v == "mixed" and n in reads]:
         yield warning(
             code="mixed-conventions",
-            short=f"rows count {' and '.join(mixed)} in different ways: one law mixes them",
-            message=f"rows count {' and '.join(mixed)} in different ways; one law through them mixes the counts. Bring "
-            "all rows to one convention.",
+            short=tr(
+                "rows count {names} in different ways: one law mixes them", names=tr(" and ").join(mixed)
+            ),
+            message=tr(
+                "rows count {names} in different ways; one law through them mixes the counts. Bring all rows to "
+                "one convention.",
+                names=tr(" and ").join(mixed),
+            ),
             source="Porian et al. 2024, arXiv:2406.19146; Pearce and Song 2024, arXiv:2406.12907",
         )
     if "n_params" not in reads:
@@ -193,10 +252,12 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if convention.params == "unknown":
         yield warning(
             code="unknown-convention",
-            short="say what N counts, it moves the exponent: --params-convention",
-            message="the table does not say whether n_params counts embeddings; by the count one set of runs gives an "
-            "N exponent of .37, .54 or .70. Say which: --params-convention total or non_embedding (in Python "
-            "params_convention=).",
+            short=tr("say what N counts, it moves the exponent: --params-convention"),
+            message=tr(
+                "the table does not say whether n_params counts embeddings; by the count one set of runs gives "
+                "an N exponent of .37, .54 or .70. Say which: --params-convention total or non_embedding (in "
+                "Python params_convention=)."
+            ),
             remedies=("--params-convention total", "--params-convention non_embedding"),
             source="Porian et al. 2024, arXiv:2406.19146; Pearce and Song 2024, arXiv:2406.12907",
         )
@@ -206,10 +267,18 @@ def _conventions(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     if rows := rows_where(final, 1 - nonemb / final.n_params > EMBEDDING_HEAVY):
         yield note(
             code="embedding-heavy",
-            short=f"embeddings are over {100 * EMBEDDING_HEAVY:g} % of N in {counted(len(rows), 'row')}",
-            message=f"embeddings are over {100 * EMBEDDING_HEAVY:g} % of n_params in {name_rows(rows)}; the exponents "
-            "depend on the count there. Fit the other too: --params-convention non_embedding (in Python "
-            "params_convention=).",
+            short=tr(
+                "embeddings are over {embedding_heavy:g} % of N in {rows}",
+                embedding_heavy=100 * EMBEDDING_HEAVY,
+                rows=counted(len(rows), "row"),
+            ),
+            message=tr(
+                "embeddings are over {embedding_heavy:g} % of n_params in {where}; the exponents depend on the "
+                "count there. Fit the other too: --params-convention non_embedding (in Python "
+                "params_convention=).",
+                embedding_heavy=100 * EMBEDDING_HEAVY,
+                where=name_rows(rows),
+            ),
             source="Pearce and Song 2024, arXiv:2406.12907",
             rows=rows,
         )
@@ -231,17 +300,35 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
         middle = float(np.median(ratio[off]))
         as_budget = final.budget is not None and np.array_equal(final.flops, final.budget)
         column = "budget" if as_budget else "flops"
-        slip = next((f" ({why}?)" for factor, why in SLIPS if abs(middle / factor - 1) < 0.03), "")
+        slip = next((f" ({why}?)" for factor, why in slips() if abs(middle / factor - 1) < 0.03), "")
         least = ALL_EXPERTS if mixture else low
-        rule = f"what {final.convention.params} parameters explain ({least:g} to {high:g} times)"
+        rule = tr(
+            "what {params} parameters explain ({least:g} to {high:g} times)",
+            params=final.convention.params,
+            least=least,
+            high=high,
+        )
         certain = max(middle, 1 / middle) > CERTAIN and 2 * len(rows) > len(final)
         yield Finding(
             code="flops-disagree",
-            short=f"FLOPs of {counted(len(rows), 'row')} are {plain(middle)} times 6 N D{slip}",
+            short=tr(
+                "FLOPs of {rows} are {middle} times 6 N D{slip}",
+                rows=counted(len(rows), "row"),
+                middle=plain(middle),
+                slip=slip,
+            ),
             severity="error" if certain else "warning",
-            message=f"FLOPs of {name_rows(rows)} are {plain(middle)} times 6 n_params n_tokens{slip}, beyond "
-            f"{'6ND' if claimed else rule}; check the unit and what was counted, or leave the column out: --column "
-            f"{column}= (in Python columns={{{column!r}: None}}).{MAY_BE_EXPERTS if mixture else ''}",
+            message=tr(
+                "FLOPs of {where} are {middle} times 6 n_params n_tokens{slip}, beyond {rule}; check the unit "
+                "and what was counted, or leave the column out: --column {column}= (in Python "
+                "columns={{{column!r}: None}}).{experts}",
+                where=name_rows(rows),
+                middle=plain(middle),
+                slip=slip,
+                rule="6ND" if claimed else rule,
+                column=column,
+                experts=_may_be_experts() if mixture else "",
+            ),
             remedies=(f"--column {column}=",),
             source="Porian et al. 2024, arXiv:2406.19146",
             rows=rows,
@@ -249,9 +336,12 @@ def _flops(final: Runs, reads: frozenset[str]) -> Iterator[Finding]:
     elif "n_params" in reads and not claimed and (ratio.max() > 1 + SAME_6ND or ratio.min() < 1 - SAME_6ND):
         yield note(
             code="own-flops",
-            short=f"the table counts {extent(ratio)} times 6 N D; budgets here are 6 N D",
-            message=f"FLOPs are the table's own count, {extent(ratio)} times 6 n_params n_tokens; the budgets of a "
-            "law fitted to N and D are 6ND.",
+            short=tr("the table counts {ratio} times 6 N D; budgets here are 6 N D", ratio=extent(ratio)),
+            message=tr(
+                "FLOPs are the table's own count, {ratio} times 6 n_params n_tokens; the budgets of a law fitted "
+                "to N and D are 6ND.",
+                ratio=extent(ratio),
+            ),
             source="Porian et al. 2024, arXiv:2406.19146",
         )
 
@@ -262,25 +352,36 @@ def _unfinished(final: Runs) -> Iterator[Finding]:
     if status is not None:
         words = np.array([str(s).strip().lower() for s in status.tolist()])
         if not np.all(words == "nan"):
-            reasons.append(("are marked as not finished", ~np.isin(words, list(FINISHED_WORDS))))
+            reasons.append((tr("are marked as not finished"), ~np.isin(words, list(FINISHED_WORDS))))
     planned = extra_numbers(final, "max_steps", "total_steps", "planned_steps", "n_steps")
     if planned is not None and final.step is not None:
-        reasons.append(("stopped before the last step planned", final.step < 0.99 * planned))
+        reasons.append((tr("stopped before the last step planned"), final.step < 0.99 * planned))
     peak = extra_numbers(final, *LEARNING_RATES)
     last = extra_numbers(final, "final_lr", "lr_final", "end_lr", "last_lr", "lr_end")
     if peak is not None and last is not None:
-        reasons.append((f"ended above {DECAYED_TO:g} of the peak learning rate", last > DECAYED_TO * peak))
+        reasons.append(
+            (
+                tr("ended above {decayed_to:g} of the peak learning rate", decayed_to=DECAYED_TO),
+                last > DECAYED_TO * peak,
+            )
+        )
     for why, rows_mask in reasons:
         if rows := rows_where(final, rows_mask):
             options, verb = leave_out(final, rows_mask), why
-            rest = "their loss is too high for their tokens. Leave them out"
+            rest = tr("their loss is too high for their tokens. Leave them out")
             if len(rows) == 1:
-                verb = why.replace("are marked", "is marked")
-                rest = "its loss is too high for its tokens. Leave it out"
+                verb = why.replace(tr("are marked"), tr("is marked"))
+                rest = tr("its loss is too high for its tokens. Leave it out")
             yield warning(
                 code="unfinished-decay",
-                short=f"{counted(len(rows), 'run')} {verb}: loss too high",
-                message=f"{name_rows(rows)} {verb}: {rest}{f': {options} (in Python exclude=)' if options else ''}.",
+                short=tr("{runs} {verb}: loss too high", runs=counted(len(rows), "run"), verb=verb),
+                message=tr(
+                    "{rows} {verb}: {rest}{remedy}.",
+                    rows=name_rows(rows),
+                    verb=verb,
+                    rest=rest,
+                    remedy=tr(": {options} (in Python exclude=)", options=options) if options else "",
+                ),
                 remedies=(options,) if options else (),
                 source="Hoffmann et al. 2022, arXiv:2203.15556, appendix B; Haegele et al. 2024, arXiv:2405.18392",
                 rows=rows,
@@ -289,9 +390,18 @@ def _unfinished(final: Runs) -> Iterator[Finding]:
     if share is not None and (rows := rows_where(final, (share > 0) & (share < COOLDOWN_LEAST))):
         yield warning(
             code="short-cooldown",
-            short=f"{counted(len(rows), 'run')} with too short a cool-down (under {100 * COOLDOWN_LEAST:g} %)",
-            message=f"{name_rows(rows)} {'cools' if len(rows) == 1 else 'cool'} down over less than "
-            f"{100 * COOLDOWN_LEAST:g} % of the steps, too short to match a full decay.",
+            short=tr(
+                "{runs} with too short a cool-down (under {cooldown_least:g} %)",
+                runs=counted(len(rows), "run"),
+                cooldown_least=100 * COOLDOWN_LEAST,
+            ),
+            message=tr(
+                "{where} {cool} down over less than {cooldown_least:g} % of the steps, too short to match a full "
+                "decay.",
+                where=name_rows(rows),
+                cool=tr("cools") if len(rows) == 1 else tr("cool"),
+                cooldown_least=100 * COOLDOWN_LEAST,
+            ),
             source="Haegele et al. 2024, arXiv:2405.18392",
             rows=rows,
         )
@@ -325,9 +435,15 @@ def _batch(final: Runs) -> Iterator[Finding]:
     if batch.max() <= 1.01 * batch.min() and spread >= WIDE_TOKENS:
         yield warning(
             code="constant-batch",
-            short=f"one batch size over a factor of {plain(spread)} in tokens bends the exponents",
-            message=f"one batch size ({plain(batch[0])}) over a factor of {plain(spread)} in tokens is off-optimal "
-            "at both ends (the best batch grows about as D^.4 to D^.6), which bends the exponents.",
+            short=tr(
+                "one batch size over a factor of {spread} in tokens bends the exponents", spread=plain(spread)
+            ),
+            message=tr(
+                "one batch size ({batch}) over a factor of {spread} in tokens is off-optimal at both ends (the "
+                "best batch grows about as D^.4 to D^.6), which bends the exponents.",
+                batch=plain(batch[0]),
+                spread=plain(spread),
+            ),
             source="Step Law, arXiv:2503.04715; Porian et al. 2024, arXiv:2406.19146",
         )
 
@@ -337,10 +453,18 @@ def _warmup(final: Runs) -> Iterator[Finding]:
     if share is not None and (rows := rows_where(final, share > WARMUP_MOST)):
         yield warning(
             code="long-warmup",
-            short=f"{counted(len(rows), 'run')} with up to {format_percent(float(np.nanmax(share)))} of warm-up",
-            message=f"{name_rows(rows)} {'spends' if len(rows) == 1 else 'spend'} up to "
-            f"{format_percent(float(np.nanmax(share)))} of the tokens on warm-up, which raises the loss of "
-            "the short runs and with it the N exponent.",
+            short=tr(
+                "{runs} with up to {share} of warm-up",
+                runs=counted(len(rows), "run"),
+                share=format_percent(float(np.nanmax(share))),
+            ),
+            message=tr(
+                "{where} {spend} up to {share} of the tokens on warm-up, which raises the loss of the short runs "
+                "and with it the N exponent.",
+                where=name_rows(rows),
+                spend=tr("spends") if len(rows) == 1 else tr("spend"),
+                share=format_percent(float(np.nanmax(share))),
+            ),
             source="Porian et al. 2024, arXiv:2406.19146",
             rows=rows,
         )

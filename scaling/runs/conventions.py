@@ -20,6 +20,7 @@ from scaling.runs.columns import Match, Matches, column_values
 from scaling.runs.names import fold
 from scaling.runs.raw_table import RawTable, Reading
 from scaling.runs.table import PARAMS_CONVENTIONS, is_6nd
+from scaling.translation import tr
 
 Array = NDArray[np.float64]
 
@@ -136,8 +137,10 @@ def convention_notes(asked: str | None, stated: str | None, chosen: Match, param
         return (f"{chosen.header} is N: {meets}",)
     if fold(chosen.header) == "n_params" and params == "total":
         return (
-            "n_params is read as total parameters, embedding included; if it is not, say so: --params-convention "
-            "non_embedding (in Python params_convention=)",
+            tr(
+                "n_params is read as total parameters, embedding included; if it is not, say so: "
+                "--params-convention non_embedding (in Python params_convention=)"
+            ),
         )
     return ()
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from scaling.runs.names import GROUPS, fold
 from scaling.runs.table import QUANTITIES, Runs
+from scaling.translation import tr
 from scaling.units import format_params
 
 SAMPLE_ROWS = 50_000  # a rank correlation or six coefficients need no more
@@ -28,9 +29,13 @@ def rows_where(runs: Runs, mask: NDArray[Any]) -> tuple[int, ...]:
 def name_rows(rows: Iterable[int], limit: int = 6) -> str:
     """'row 4', 'rows 4, 9 and 3 more'."""
     listed = [str(r) for r in rows]
-    shown = listed if len(listed) <= limit + 1 else [*listed[:limit], f"{len(listed) - limit} more"]
-    head = "row " if len(listed) == 1 else "rows "
-    return head + (" and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown))
+    shown = (
+        listed
+        if len(listed) <= limit + 1
+        else [*listed[:limit], tr("{limit} more", limit=len(listed) - limit)]
+    )
+    head = tr("row ") if len(listed) == 1 else tr("rows ")
+    return head + (tr(" and ").join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown))
 
 
 def plain(value: float, digits: int = 3) -> str:
@@ -41,7 +46,7 @@ def plain(value: float, digits: int = 3) -> str:
 def extent(values: NDArray[np.float64], digits: int = 3) -> str:
     """'1.5', or '1.1 to 1.4'."""
     low, high = plain(float(values.min()), digits), plain(float(values.max()), digits)
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else tr("{low} to {high}", low=low, high=high)
 
 
 def leave_out(runs: Runs, mask: NDArray[Any]) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import string
 from pathlib import Path
 
 import pytest
 from report_inputs import planted, write_table
 
+from scaling.cli import run
 from scaling.errors import UnknownNameError
-from scaling.report import compose_report, describe_reproduction, gather_evidence, load_catalogue
+from scaling.report import compose_report, describe_reproduction, gather_evidence, language, load_catalogue
 from scaling.runs import load_runs
 from scaling.translation import tr, translated
 
@@ -80,6 +83,40 @@ def test_a_spanish_report_uses_no_untranslated_sentence_of_its_own(tmp_path: Pat
         report = compose_report(evidence, made, language="es")
     assert report.title.startswith("Qué entrenar con")
     assert own_sentences() & catalogue.untranslated.keys() == set()
+
+
+def small_table(tmp_path: Path, kind: str) -> Path:
+    rows = planted((1e18, 1e19, 1e20), (0.3, 0.6, 1.0, 1.7, 3.0), noise=0.004)
+    rows[2] = (*rows[2][:4], 1.3 * float(str(rows[2][4])))  # far off the law, for a finding that names it
+    if kind == "one quantity":
+        alone = [(f"r{i}", 10 ** (18 + i / 4), 1.7 + 3.0 * 10 ** (-i / 25)) for i in range(12)]
+        return write_table(tmp_path / "runs.csv", alone, ("run_id", "flops", "loss"))
+    return write_table(tmp_path / "runs.csv", rows)
+
+
+@pytest.mark.parametrize("kind", ["law", "valleys", "one quantity"])
+def test_a_spanish_report_and_its_figures_leave_no_sentence_in_english(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = load_catalogue("es")
+    monkeypatch.setattr(language, "load_catalogue", lambda _: catalogue)
+    how = ["--method", "isoflop"] if kind == "valleys" else []
+    out = tmp_path / "report"
+    table = str(small_table(tmp_path, kind))
+    assert run(["report", table, *how, "--lang", "es", "--format", "html", "-o", str(out)]) == 0
+    assert list(catalogue.untranslated) == []
+    page = re.sub(r"<[^>]+>", " ", (out / "report.html").read_text(encoding="utf-8"))
+    assert not re.search(r"\b(the|runs|with|without|intervals?) (of|law|runs|are|is)\b", page)
+
+
+def test_what_programs_read_stays_english_in_a_spanish_report(tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    table = str(small_table(tmp_path, "law"))
+    assert run(["report", table, "--lang", "es", "--format", "md", "-o", str(out)]) == 0
+    told = (out / "report.json").read_text(encoding="utf-8")
+    codes = set(re.findall(r'"code": "([^"]+)"', told))
+    assert codes >= {"far-off-runs"}
+    assert json.loads(told)
 
 
 def test_an_unknown_language_is_refused() -> None:

@@ -127,7 +127,7 @@ class EnvelopeFit(LinesFace):
         ]
         return (
             Fields([(tr("through"), places), (tr("staircase"), staircase)]),
-            Table(("FLOPs", "N*"), rows),
+            Table((tr("FLOPs"), "N*"), rows),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def _through_crossings(
     loss_frontier = _loss_frontier(envelope, found)
     law = frontier_law(
         curves,
-        "Approach 1 (envelope)",
+        tr("Approach 1 (envelope)"),
         params_line,
         tokens_line,
         loss_frontier,
@@ -213,7 +213,7 @@ def _through_crossings(
             "n_params": (float(sizes.min()), float(sizes.max())),
             "n_tokens": (float(curves.n_tokens.min()), float(curves.n_tokens.max())),
         },
-        statement="statistical only: scatter of the crossings about a straight line",
+        statement=tr("statistical only: scatter of the crossings about a straight line"),
     )
     return EnvelopeFit(
         level=level,
@@ -274,34 +274,51 @@ def _findings(found: Crossings, factor: float) -> list[Finding]:
     findings = [
         Finding(
             code="unfinished-decay",
-            short="points inside a curve lie above what a finished run reaches",
+            short=tr("points inside a curve lie above what a finished run reaches"),
             severity="note",
-            message="points inside a curve carry a learning rate that is not yet decayed: their loss is above what a "
-            "run planned for that length reaches, and the exponents may be off by more than their intervals say.",
+            message=tr(
+                "points inside a curve carry a learning rate that is not yet decayed: their loss is above what a "
+                "run planned for that length reaches, and the exponents may be off by more than their intervals "
+                "say."
+            ),
             source=HOFFMANN,
         )
     ]
     n = len(found.ln_flops) + found.at_end + found.unclear
     if found.at_end:
-        message = (
-            f"{found.at_end} of {n} pairs of sizes cross within a factor 1.5 of compute of where one of the two curves "
-            "begins or ends, or not at all, and are left out."
+        message = tr(
+            "{at_end} of {n} pairs of sizes cross within a factor 1.5 of compute of where one of the two "
+            "curves begins or ends, or not at all, and are left out.",
+            at_end=found.at_end,
+            n=n,
         )
         findings.append(
             Finding(
                 code="crossing-at-curve-end",
-                short=f"{found.at_end} of {n} pairs of sizes cross at the end of a curve: left out",
+                short=tr(
+                    "{at_end} of {n} pairs of sizes cross at the end of a curve: left out",
+                    at_end=found.at_end,
+                    n=n,
+                ),
                 severity="warning",
                 message=message,
                 source=HOFFMANN,
             )
         )
     if found.unclear:
-        message = f"in {found.unclear} of {n} pairs of sizes noise hides which is better: left out. Smooth the curves."
+        message = tr(
+            "in {unclear} of {n} pairs of sizes noise hides which is better: left out. Smooth the curves.",
+            unclear=found.unclear,
+            n=n,
+        )
         findings.append(
             Finding(
                 code="crossing-unclear",
-                short=f"in {found.unclear} of {n} pairs of sizes noise hides which is better",
+                short=tr(
+                    "in {unclear} of {n} pairs of sizes noise hides which is better",
+                    unclear=found.unclear,
+                    n=n,
+                ),
                 severity="warning",
                 message=message,
                 source=HOFFMANN,
@@ -309,14 +326,15 @@ def _findings(found: Crossings, factor: float) -> list[Finding]:
         )
     ratio = factor / FLOPS_PER_PARAM_TOKEN
     if abs(math.log(ratio)) > SIX_ND_TOLERANCE:
-        message = (
-            f"these FLOPs are {ratio:.2f} times 6 N D. The lines follow the table's counting; the law that "
-            "`scaling plan` takes is the same optimum with C = 6 N D."
+        message = tr(
+            "these FLOPs are {ratio:.2f} times 6 N D. The lines follow the table's counting; the law that "
+            "`scaling plan` takes is the same optimum with C = 6 N D.",
+            ratio=ratio,
         )
         findings.append(
             Finding(
                 code="flops-not-6nd",
-                short=f"these FLOPs are {ratio:.2f} times 6 N D, which plans count in",
+                short=tr("these FLOPs are {ratio:.2f} times 6 N D, which plans count in", ratio=ratio),
                 severity="warning",
                 message=message,
                 source=HOFFMANN,

@@ -11,6 +11,7 @@ from scaling.blocks import Figure
 from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.fitting.figures.optimum import Columns, optimum_figure
 from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit
+from scaling.fitting.isoflop.valley import valley_kind
 from scaling.laws.base import Law
 from scaling.runs import Runs
 from scaling.runs.table import group_index
@@ -47,7 +48,7 @@ def isoflop_figure(
     caption = tr(
         "IsoFLOP valleys ({kind}) with their minima (diamonds, bars {level:g} % intervals), and the sizes and tokens "
         "at the minima over compute. Solid: where there were runs; dashed: beyond.",
-        kind=fit.valley,
+        kind=valley_kind(fit.valley),
         level=100 * fit.level,
     )
     return Figure("isoflop", data, alt, caption, (title, *line.titles))

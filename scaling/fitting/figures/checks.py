@@ -115,8 +115,12 @@ def exponent_drift_figure(result: Extrapolation, exponent: Estimate | None = Non
     known = [c for c in result.usable if c.params_exponent is not None]
     everything = result.all_runs.params_exponent
     if not known or everything is None:
-        lacks = f"the {result.law} law has no single exponent of N*"
-        raise UsageError(f"{lacks}; draw plot_extrapolation instead.")
+        raise UsageError(
+            tr(
+                "the {law} law has no single exponent of N*; draw plot_extrapolation instead.",
+                law=result.law,
+            )
+        )
     data: dict[str, Any] = {
         "cut_flops": [*(c.flops for c in known), result.all_runs.flops],
         "cut_exponent": [*(c.params_exponent for c in known), everything],

@@ -52,7 +52,7 @@ from scaling.laws.base import Law, LawFamily, Uncertainty
 from scaling.runs import Runs
 from scaling.runs.rows import cell_names
 from scaling.runs.table import QUANTITIES, require_runs
-from scaling.translation import counted
+from scaling.translation import counted, tr
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -164,7 +164,7 @@ def _result(runs: Runs, problem: Problem, found: Found, *, objective: str, level
     noisy = residuals.robust_scale > NOISE_FREE
     on_law = lies_on_law(runs.loss, residuals.robust_scale, residuals.largest)
     test = _lack_of_fit_test(problem, theta, held, runs) if noisy and not on_law else None
-    assumed = statement("equal independent noise", problem.fixed, test)
+    assumed = statement(tr("equal independent noise"), problem.fixed, test)
     delta = None if math.isinf(problem.delta) else problem.delta
     return LawFit(
         law=_law(runs, problem, theta, held, level=level, seed=seed, noisy=noisy, assumed=assumed),
@@ -225,7 +225,12 @@ def _law(
                 runs,
                 flops,
                 name=runs.source,
-                source=f"{family.name} law fitted to {len(runs)} runs of {runs.source}",
+                source=tr(
+                    "{name} law fitted to {n} runs of {source}",
+                    name=family.name,
+                    n=len(runs),
+                    source=runs.source,
+                ),
                 note=condition_text(problem.fixed),
                 status="fitted",
             ),
@@ -356,34 +361,40 @@ def _findings(
     if on_law or residuals.robust_scale < NOISE_FREE:
         yield noise_free_finding(residuals.robust_scale)
     if not on_law and (not found.converged or found.n_agreeing < 2):
-        message = (
-            f"{found.n_agreeing} of {found.n_starts} starts reached the best minimum"
-            f"{'' if found.converged else ', which is not stationary'}: another one may be better. Try another seed "
-            "(--seed)."
+        message = tr(
+            "{n_agreeing} of {n_starts} starts reached the best minimum{stationary}: another one may be better. "
+            "Try another seed (--seed).",
+            n_agreeing=found.n_agreeing,
+            n_starts=found.n_starts,
+            stationary="" if found.converged else tr(", which is not stationary"),
         )
         yield Finding(
             code="optimum-uncertain",
-            short=f"{found.n_agreeing} of {found.n_starts} starts reached the best minimum: try another --seed",
+            short=tr(
+                "{n_agreeing} of {n_starts} starts reached the best minimum: try another --seed",
+                n_agreeing=found.n_agreeing,
+                n_starts=found.n_starts,
+            ),
             severity="warning",
             message=message,
         )
     if condition > ILL_CONDITIONED:
-        message = (
+        message = tr(
             "these runs leave a direction of the coefficients open: near the runs predictions still hold."
         )
         yield Finding(
             code="ill-conditioned",
-            short="the runs hardly tell some of the coefficients apart",
+            short=tr("the runs hardly tell some of the coefficients apart"),
             severity="warning",
             message=message,
         )
     if FLOOR in at_bound:
         yield no_floor(law)
     if others := [name for name in at_bound if name != FLOOR]:
-        message = f"{', '.join(others)} ended at a bound of its range and has no interval."
+        message = tr("{names} ended at a bound of its range and has no interval.", names=", ".join(others))
         yield Finding(
             code="at-bound",
-            short=f"{', '.join(others)} ended at a bound of its range, without interval",
+            short=tr("{names} ended at a bound of its range, without interval", names=", ".join(others)),
             severity="warning",
             message=message,
         )
@@ -400,10 +411,14 @@ def _findings(
     if message := pure_error_message(residuals):
         yield Finding(code="pure-error", severity="warning", message=message + ".")
     if len(runs) < FEW_RUNS:
-        message = f"{len(runs)} runs: with fewer than {FEW_RUNS} the tests have little power: a pass is not evidence."
+        message = tr(
+            "{n_runs} runs: with fewer than {few_runs} the tests have little power: a pass is not evidence.",
+            n_runs=len(runs),
+            few_runs=FEW_RUNS,
+        )
         yield Finding(
             code="few-runs",
-            short=f"{len(runs)} runs are few: that the law passes its tests proves little",
+            short=tr("{n_runs} runs are few: that the law passes its tests proves little", n_runs=len(runs)),
             severity="note",
             message=message,
         )
@@ -414,16 +429,32 @@ def _far_off(runs: Runs, residual: Array, scale: float) -> Iterator[Finding]:
     if not far.size:
         return
     worst = far[np.argsort(-np.abs(residual[far]), kind="stable")][:NAMED]
-    listed = ", ".join(f"{runs.run_id[i]} (row {runs.row[i]})" for i in worst.tolist())
-    lie = "lies" if far.size == 1 else "lie"
+    listed = ", ".join(
+        tr("{run_id} (row {row})", run_id=runs.run_id[i], row=runs.row[i]) for i in worst.tolist()
+    )
+    lie = tr("lies") if far.size == 1 else tr("lie")
     without = " ".join(f"--exclude {shlex.quote(runs.run_id[i])}" for i in worst.tolist())
     yield Finding(
         code="far-off-runs",
-        short=f"{far.size} of {len(runs)} runs {lie} far off the law: fit without, too (--exclude)",
+        short=tr(
+            "{size} of {n_runs} runs {lie} far off the law: fit without, too (--exclude)",
+            size=far.size,
+            n_runs=len(runs),
+            lie=lie,
+        ),
         severity="warning",
-        message=f"{far.size} of {len(runs)} runs {lie} more than {FAR_OFF:g} robust standard deviations off the law: "
-        f"{listed}{' ...' if far.size > NAMED else ''}. Fit without {'it' if far.size == 1 else 'them'} too: {without} "
-        "(in Python exclude=); none was dropped.",
+        message=tr(
+            "{size} of {n_runs} runs {lie} more than {far_off:g} robust standard deviations off the law: "
+            "{listed}{more}. Fit without {them} too: {without} (in Python exclude=); none was dropped.",
+            size=far.size,
+            n_runs=len(runs),
+            lie=lie,
+            far_off=FAR_OFF,
+            listed=listed,
+            more=" ..." if far.size > NAMED else "",
+            them=tr("it") if far.size == 1 else tr("them"),
+            without=without,
+        ),
         source="Besiroglu et al. 2024, arXiv:2404.10102",
         rows=tuple(int(runs.row[i]) for i in worst.tolist()),
     )

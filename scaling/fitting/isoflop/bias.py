@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from scaling.fitting.isoflop.budgets import BudgetRuns, ValleyKind, fit_budget_valley
+from scaling.fitting.isoflop.valley import valley_kind
 from scaling.fitting.power_law import Line, PowerLawFit, fit_line
 from scaling.jsonable import fields_of, jsonable
 from scaling.laws.base import Law
+from scaling.translation import tr
 from scaling.units import format_flops
 
 TOLERATED = 0.25  # of the half-width; a nominal 95 % Gaussian interval off by this much covers 92 %
@@ -63,15 +65,21 @@ class GridBias:
     @property
     def statement(self) -> str:
         largest = self.at[0]
-        found = (
-            f"on this grid the {self.valley} moves the exponent of N* by {self.params_exponent:+.4f} and N* at "
-            f"{format_flops(largest.flops)} FLOPs by {100 * largest.n_params:+.2g} %, up to {self.worst_share:.2g} of "
-            "an interval's half-width"
+        found = tr(
+            "on this grid the {valley} moves the exponent of N* by {params_exponent:+.4f} and N* at {flops} "
+            "FLOPs by {n_params:+.2g} %, up to {worst_share:.2g} of an interval's half-width",
+            valley=valley_kind(self.valley),
+            params_exponent=self.params_exponent,
+            flops=format_flops(largest.flops),
+            n_params=100 * largest.n_params,
+            worst_share=self.worst_share,
         )
         if self.holds:
-            return f"{found}: the intervals hold, as far as the fitted surface is right"
-        ways = "--valley quartic (in Python valley=), or fit Approach 3: --method parametric (in Python fit_parametric)"
-        return f"{found}: the intervals do not hold. Take another valley, {ways}"
+            return tr("{found}: the intervals hold, as far as the fitted surface is right", found=found)
+        ways = tr(
+            "--valley quartic (in Python valley=), or fit Approach 3: --method parametric (in Python fit_parametric)"
+        )
+        return tr("{found}: the intervals do not hold. Take another valley, {ways}", found=found, ways=ways)
 
     def to_dict(self) -> dict[str, Any]:
         at = [{"flops": b.flops, "bias": b.n_params, "share_of_half_width": b.share} for b in self.at]

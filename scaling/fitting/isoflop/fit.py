@@ -29,14 +29,14 @@ from scaling.fitting.isoflop.budgets import (
     fit_budget_valley,
 )
 from scaling.fitting.isoflop.findings import (
-    SHAPE_TRUSTED,
     curves_reduced,
     isoflop_findings,
     no_minima_message,
+    shape_trusted,
     trunk_finding,
 )
 from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit, NextRun, RefusedBudget
-from scaling.fitting.isoflop.valley import FARTHEST, Valley
+from scaling.fitting.isoflop.valley import FARTHEST, Valley, valley_kind
 from scaling.fitting.parametric.diagnostics import lies_on_law, noise_free_finding, robust_scale
 from scaling.fitting.parametric.groups import trunks
 from scaling.fitting.parametric.resample import jackknife_error
@@ -48,6 +48,7 @@ from scaling.reference.published import LawLike, resolve_law
 from scaling.runs import Runs, assign_budgets
 from scaling.runs.budgets import DEFAULT_TOLERANCE
 from scaling.runs.table import require_runs
+from scaling.translation import tr
 
 VALLEYS: tuple[ValleyKind, ...] = ("parabola", "quartic", "surface")
 MIN_RUNS: dict[ValleyKind, int] = {"parabola": 4, "quartic": 6, "surface": 3}
@@ -145,7 +146,7 @@ def _through_minima(
         bias = estimate_grid_bias(surface, [b.runs for b in used], valley, params_line)
     law = frontier_law(
         runs,
-        f"Approach 2 ({valley})",
+        tr("Approach 2 ({valley})", valley=valley_kind(valley)),
         params_line,
         tokens_line,
         loss_frontier,
@@ -290,7 +291,7 @@ def _range(used: list[BudgetMinimum], name: str) -> tuple[float, float]:
 
 
 def _statement(valley: ValleyKind, bias: GridBias | None) -> str:
-    lead = "statistical only: scatter of the minima about a straight line"
+    lead = tr("statistical only: scatter of the minima about a straight line")
     if valley == "surface":
-        return f"{lead}; {SHAPE_TRUSTED}"
+        return f"{lead}; {shape_trusted()}"
     return lead if bias is None else f"{lead}; {bias.statement}"

@@ -10,7 +10,7 @@ from scaling.errors import LawError
 from scaling.fitting.frontier_law import LinesFace
 from scaling.fitting.isoflop.bias import GridBias
 from scaling.fitting.isoflop.budgets import BudgetRuns, ValleyKind
-from scaling.fitting.isoflop.valley import RefusalCode, Valley
+from scaling.fitting.isoflop.valley import RefusalCode, Valley, valley_kind
 from scaling.fitting.results import Estimate, FitMethod, fit_to_dict
 from scaling.fitting.sections import optimum_cells, optimum_table, percent, refusals
 from scaling.jsonable import fields_of, jsonable
@@ -126,7 +126,7 @@ class IsoflopFit(LinesFace):
             said.append(
                 tr(
                     "a {kind} on these sizes is off by {share:.2g} of an interval, which {holds}",
-                    kind=self.valley,
+                    kind=valley_kind(self.valley),
                     share=self.bias.worst_share,
                     holds=tr("holds") if self.bias.holds else tr("is too narrow"),
                 )
@@ -151,9 +151,13 @@ class IsoflopFit(LinesFace):
         )
 
     def _valleys(self) -> Blocks:
-        title = tr("valleys ({kind}), minima with {level} intervals", kind=self.valley, level=percent(self))
+        title = tr(
+            "valleys ({kind}), minima with {level} intervals",
+            kind=valley_kind(self.valley),
+            level=percent(self),
+        )
         interval = tr("interval")
-        headers = ("FLOPs", tr("runs"), "N*", interval, "D*", interval, tr("loss"), interval)
+        headers = (tr("FLOPs"), tr("runs"), "N*", interval, "D*", interval, tr("loss"), interval)
         reasons = [(format_flops(b.flops), b.refused.reason) for b in self.budgets if b.refused]
         return Heading(title), Table(headers, [_row(b) for b in self.budgets]), *refusals(reasons)
 

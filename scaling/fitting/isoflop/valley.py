@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from scaling.fitting.one_dimension import first_crossing, minimum_between
 from scaling.fitting.power_law import half_width_factor
+from scaling.translation import tr, tr_n
 
 Array = NDArray[np.float64]
 Shape = Callable[[Array], Array]  # loss of a surface along the budget, as a function of ln(tokens)
@@ -148,7 +149,7 @@ def fit_surface_valley(
     row = (shape(x - shift - step) - shape(x - shift + step)) / (2 * step)  # d prediction / d shift
     information = float(np.sum((row - row.mean()) ** 2))
     if not information > (ROUNDING * float(np.abs(loss).max())) ** 2:
-        reason = "the fitted surface has no valley at this budget"
+        reason = tr("the fitted surface has no valley at this budget")
         flat = Refusal(code="flat", reason=reason, next_x=float(x.max() + math.log(2)))
         return Valley(kind="surface", refused=flat)
 
@@ -176,10 +177,15 @@ def fit_surface_valley(
     )
 
 
+def valley_kind(kind: str) -> str:
+    """The name of a form of valley, for a sentence."""
+    return {"parabola": tr("parabola"), "quartic": tr("quartic"), "surface": tr("surface")}.get(kind, kind)
+
+
 def _unbounded_refusal(low: float, high: float, x: Array) -> Refusal | None:
     if not (math.isinf(low) and math.isinf(high)):
         return None
-    reason = "the runs do not bound the minimum on either side"
+    reason = tr("the runs do not bound the minimum on either side")
     return Refusal(code="flat", reason=reason, next_x=float(x.max() + math.log(2)))
 
 
@@ -187,13 +193,25 @@ def _too_few(x: Array, loss: Array, *, kind: str, min_runs: int, min_sizes: int)
     n_sizes = len(np.unique(np.round(x, 9)))
     widest = float(x.max() + math.log(2)) if len(x) else None
     if len(x) < min_runs:
-        reason = f"{len(x)} run{'s' * (len(x) != 1)}; a {kind} valley needs {min_runs}"
+        reason = tr_n(
+            "{n} run; a {kind} valley needs {min_runs}",
+            "{n} runs; a {kind} valley needs {min_runs}",
+            len(x),
+            kind=valley_kind(kind),
+            min_runs=min_runs,
+        )
         return Refusal(code="too-few-runs", reason=reason, next_x=widest)
     if n_sizes < min_sizes:
-        reason = f"{n_sizes} distinct size{'s' * (n_sizes != 1)}; a {kind} valley needs {min_sizes}"
+        reason = tr_n(
+            "{n} distinct size; a {kind} valley needs {min_sizes}",
+            "{n} distinct sizes; a {kind} valley needs {min_sizes}",
+            n_sizes,
+            kind=valley_kind(kind),
+            min_sizes=min_sizes,
+        )
         return Refusal(code="too-few-sizes", reason=reason, next_x=widest)
     if np.ptp(loss) <= ROUNDING * float(np.abs(loss).max()):
-        return Refusal(code="flat", reason="all losses are equal: there is no valley", next_x=None)
+        return Refusal(code="flat", reason=tr("all losses are equal: there is no valley"), next_x=None)
     return None
 
 
@@ -220,14 +238,14 @@ def _judge_polynomial(c: Array, vertex: float | None, z: Array, loss: Array) -> 
     """Refusal in the scaled coordinate z, or None for a bracketed minimum of a curve that bends up beyond noise."""
     if vertex is None:
         side = 1.0 if float(polynomial.polyval(1.0, c)) < float(polynomial.polyval(-1.0, c)) else -1.0
-        reason = (
+        reason = tr(
             "the losses curve downwards: the sampled sizes lie on one side of the minimum, or are too noisy"
         )
         return Refusal(code="wrong-curvature", reason=reason, next_x=2.0 * side)
     if abs(vertex) >= 1:
         return _not_bracketed(vertex)
     if _is_flat(z, loss):
-        reason = f"the valley is flat within its noise (losses span {np.ptp(loss):.2g})"
+        reason = tr("the valley is flat within its noise (losses span {loss:.2g})", loss=np.ptp(loss))
         return Refusal(code="flat", reason=reason, next_x=2.0 if vertex > 0 else -2.0)
     return None
 
@@ -252,7 +270,10 @@ def _edge_refusal(minimum: float, x: Array) -> Refusal | None:
 
 def _not_bracketed(vertex: float) -> Refusal:
     side = math.copysign(1.0, vertex)
-    reason = f"the minimum lies at {'more' if side > 0 else 'fewer'} tokens than any run here was trained on"
+    reason = tr(
+        "the minimum lies at {more} tokens than any run here was trained on",
+        more=tr("more") if side > 0 else tr("fewer"),
+    )
     # mirror the edge in the vertex, but go no further than one more range: far vertices are extrapolated guesses
     return Refusal(code="not-bracketed", reason=reason, next_x=float(np.clip(2 * vertex - side, -3.0, 3.0)))
 

@@ -19,6 +19,7 @@ from scaling.fitting.parametric.groups import Groups
 from scaling.fitting.parametric.sandwich import Linearisation
 from scaling.fitting.parametric.surface import N_COEFFICIENTS, Array, blocks, jacobian
 from scaling.runs import Runs
+from scaling.translation import tr
 
 MAD_TO_SIGMA = 1.4826  # of a Gaussian
 LAW_REJECTED = 0.01  # p of the lack-of-fit test below which the law is called wrong for these runs
@@ -95,10 +96,13 @@ def noise_free_finding(robust_scale: float) -> Finding:
     """Note that the runs look computed, not trained."""
     return Finding(
         code="noise-free",
-        short="the losses lie on the law exactly: made from a formula?",
+        short=tr("the losses lie on the law exactly: made from a formula?"),
         severity="note",
-        message=f"the losses lie on the law to {max(robust_scale, 1e-16):.0e} of their size, as closely as they are "
-        "printed: made from a formula? The intervals say nothing about real runs.",
+        message=tr(
+            "the losses lie on the law to {most:.0e} of their size, as closely as they are printed: made "
+            "from a formula? The intervals say nothing about real runs.",
+            most=max(robust_scale, 1e-16),
+        ),
     )
 
 
@@ -175,23 +179,27 @@ def rejected(test: FTest | None) -> bool:
 def statement(assumed: str, fixed: Mapping[str, float], lack_of_fit: FTest | None) -> str:
     """One sentence: what the intervals assume, given what was held, and whether these runs contradict it."""
     said = ", ".join(
-        filter(None, (f"statistical only, assuming the law and {assumed}", condition_text(fixed)))
+        filter(
+            None,
+            (tr("statistical only, assuming the law and {assumed}", assumed=assumed), condition_text(fixed)),
+        )
     )
     if rejected(lack_of_fit):
-        return f"{said}; these runs reject the law, so the truth may lie outside"
+        return tr("{said}; these runs reject the law, so the truth may lie outside", said=said)
     return said
 
 
 def lack_of_fit_message(test: FTest) -> str:
-    return (
-        f"the law does not fit these runs (lack-of-fit test p = {test.p_value:.1g}): intervals are statistical only, "
-        "assuming the law. See the hold-out error: --holdout-above rolling (in Python evaluate_extrapolation) and the "
-        "spread between laws: --compare-laws (in Python compare_laws)"
+    return tr(
+        "the law does not fit these runs (lack-of-fit test p = {p_value:.1g}): intervals are statistical "
+        "only, assuming the law. See the hold-out error: --holdout-above rolling (in Python "
+        "evaluate_extrapolation) and the spread between laws: --compare-laws (in Python compare_laws)",
+        p_value=test.p_value,
     )
 
 
 def lack_of_fit_short(test: FTest) -> str:
-    return f"the runs reject this form of law (p = {test.p_value:.1g}): --compare-laws"
+    return tr("the runs reject this form of law (p = {p_value:.1g}): --compare-laws", p_value=test.p_value)
 
 
 def pure_error_message(residuals: ResidualSummary) -> str:
@@ -199,9 +207,11 @@ def pure_error_message(residuals: ResidualSummary) -> str:
     pure = residuals.pure_error
     if pure is None or not rejected(pure.test):
         return ""
-    return (
-        f"replicates scatter by {100 * pure.standard_deviation:.2g} %, runs about the law by "
-        f"{100 * residuals.standard_deviation:.2g} %: the law misses more than noise"
+    return tr(
+        "replicates scatter by {standard_deviation:.2g} %, runs about the law by "
+        "{about_law:.2g} %: the law misses more than noise",
+        standard_deviation=100 * pure.standard_deviation,
+        about_law=100 * residuals.standard_deviation,
     )
 
 

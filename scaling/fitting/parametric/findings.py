@@ -22,6 +22,8 @@ from scaling.fitting.parametric.diagnostics import (
 )
 from scaling.fitting.parametric.intervals import Spread
 from scaling.fitting.parametric.surface import COORDINATES, LOWER, UPPER
+from scaling.laws.methods import method_in_words
+from scaling.translation import tr
 from scaling.units import round_by_error
 
 SURE = 0.01  # p below which a test is worded as a fact
@@ -44,11 +46,17 @@ def collect_findings(analysis: Analysis) -> list[Finding]:
 def assumption(a: Analysis) -> str:
     """One sentence: what the intervals assume."""
     if a.noise_free:
-        return "no interval: the runs lie on the law to rounding, so there is no noise to measure"
+        return tr("no interval: the runs lie on the law to rounding, so there is no noise to measure")
     if a.spread is None:
-        return "no interval was asked for"
-    together = f"{a.groups.kind}s" if a.spread.main == "jackknife" and a.groups else "runs"
-    return statement(f"independent {together}", a.fixed, a.lack_of_fit)
+        return tr("no interval was asked for")
+    by_group = a.groups.kind if a.spread.main == "jackknife" and a.groups else ""
+    return statement(_independent(by_group), a.fixed, a.lack_of_fit)
+
+
+def _independent(by_group: str) -> str:
+    if by_group == "budget":
+        return tr("independent budgets")
+    return tr("independent trunks") if by_group else tr("independent runs")
 
 
 def coordinates_at_bound(analysis: Analysis) -> tuple[str, ...]:
@@ -65,28 +73,41 @@ def _about_optimum(a: Analysis) -> Iterator[Finding]:
     if not optimum.converged:
         yield error(
             code="not-converged",
-            short="the search did not settle on a minimum: do not use this law",
-            message="the search did not settle on a minimum; do not use this law",
+            short=tr("the search did not settle on a minimum: do not use this law"),
+            message=tr("the search did not settle on a minimum; do not use this law"),
         )
     elif optimum.n_starts > 1 and optimum.n_agreeing < 2:
-        message = f"only {optimum.n_agreeing} of {optimum.n_starts} starts reached the minimum; another may be lower"
+        message = tr(
+            "only {n_agreeing} of {n_starts} starts reached the minimum; another may be lower",
+            n_agreeing=optimum.n_agreeing,
+            n_starts=optimum.n_starts,
+        )
         yield warning(code="starts-disagree", message=message)
     for name in coordinates_at_bound(a):
         if name == FLOOR:
             yield no_floor("chinchilla")
             continue
         value = dict(zip(COORDINATES, optimum.theta, strict=True)).get(name)
-        shown = "its limit" if value is None else f"{value:g}, its limit"
+        shown = tr("its limit") if value is None else tr("{value:g}, its limit", value=value)
         yield warning(
             code="at-bound",
-            short=f"{name} ended at {shown}: the runs do not determine it",
-            message=f"{name} ended at {shown}: the runs do not determine it. {_TO_ADD}",
+            short=tr("{name} ended at {shown}: the runs do not determine it", name=name, shown=shown),
+            message=tr(
+                "{name} ended at {shown}: the runs do not determine it. {to_add}",
+                name=name,
+                shown=shown,
+                to_add=_to_add(),
+            ),
         )
     if a.linear.condition > FAR_CONDITION:
-        message = f"a combination of coefficients is hardly determined (condition {a.linear.condition:.1g}). {_TO_ADD}"
+        message = tr(
+            "a combination of coefficients is hardly determined (condition {condition:.1g}). {to_add}",
+            condition=a.linear.condition,
+            to_add=_to_add(),
+        )
         yield warning(
             code="ill-conditioned",
-            short="the runs hardly tell some of the coefficients apart",
+            short=tr("the runs hardly tell some of the coefficients apart"),
             message=message,
         )
     if a.noise_free or a.on_law:
@@ -100,34 +121,39 @@ def _about_runs(a: Analysis) -> Iterator[Finding]:
     worst = int(np.argmax(a.linear.leverage))
     if a.linear.leverage[worst] > HIGH_LEVERAGE:
         row = int(a.runs.row[worst])
-        message = (
-            f"run {a.runs.run_id[worst]} (row {row}) has leverage {a.linear.leverage[worst]:.2f}: the law passes "
-            "through it whatever its loss. Repeat it or add runs nearby"
+        message = tr(
+            "run {run_id} (row {row}) has leverage {leverage:.2f}: the law passes through it whatever its "
+            "loss. Repeat it or add runs nearby",
+            run_id=a.runs.run_id[worst],
+            row=row,
+            leverage=a.linear.leverage[worst],
         )
         yield warning(
             code="high-leverage",
-            short=f"the law passes through run {a.runs.run_id[worst]} whatever its loss",
+            short=tr("the law passes through run {run_id} whatever its loss", run_id=a.runs.run_id[worst]),
             message=message,
             rows=(row,),
         )
     if a.groups is not None and a.groups.kind == "trunk" and a.runs.is_curves:
-        message = (
-            "the table holds training curves; checkpoints before the end of decay are not final losses. "
-            "Fit the last row of each run (--final (in Python runs.final())) if those differ in tokens per parameter"
+        message = tr(
+            "the table holds training curves; checkpoints before the end of decay are not final losses. Fit "
+            "the last row of each run (--final (in Python runs.final())) if those differ in tokens per "
+            "parameter"
         )
         yield warning(
             code="curves",
-            short="checkpoints of training curves are no final losses: see --final",
+            short=tr("checkpoints of training curves are no final losses: see --final"),
             message=message,
             source="Hoffmann et al. 2022, app. B",
         )
     if a.groups is not None and a.groups.kind == "trunk":
-        message = (
-            f"rows of one trunk are not independent: intervals leave out one of {a.groups.n_groups} trunks"
+        message = tr(
+            "rows of one trunk are not independent: intervals leave out one of {n_groups} trunks",
+            n_groups=a.groups.n_groups,
         )
         yield note(
             code="dependent-rows",
-            short=f"rows of one trunk are not independent: {a.groups.n_groups} trunks",
+            short=tr("rows of one trunk are not independent: {n_groups} trunks", n_groups=a.groups.n_groups),
             message=message,
             source="Choshen et al. 2024, arXiv:2410.11840",
         )
@@ -139,33 +165,54 @@ def _far_off(a: Analysis) -> Finding:
     path = a.influence.far_off
     named = path[:NAMED]
     before, after = a.influence.params_exponent, named[-1].params_exponent
-    listed = ", ".join(f"{r.run_id} (row {r.row})" for r in named)
+    listed = ", ".join(tr("{run_id} (row {row})", run_id=r.run_id, row=r.row) for r in named)
     sizes = sorted((abs(r.residual) for r in named), reverse=True)
     half = _half_width(a)
-    lie, them = ("lies", "it") if len(named) == 1 else ("lie", "them")
-    far = f"{sizes[0]:.0f}" if len(named) == 1 else f"{sizes[-1]:.0f} to {sizes[0]:.0f}"
-    message = (
-        f"{len(named)} of {len(a.runs)} runs {lie} {far} robust standard deviations off the law: {listed}. Without "
-        f"{them} the exponent of N* moves from {before:.3f} to {after:.3f}"
+    lie, them = (tr("lies"), tr("it")) if len(named) == 1 else (tr("lie"), tr("them"))
+    far = (
+        f"{sizes[0]:.0f}" if len(named) == 1 else tr("{low:.0f} to {high:.0f}", low=sizes[-1], high=sizes[0])
+    )
+    message = tr(
+        "{n_named} of {n_runs} runs {lie} {far} robust standard deviations off the law: {listed}. "
+        "Without {them} the exponent of N* moves from {before:.3f} to {after:.3f}",
+        n_named=len(named),
+        n_runs=len(a.runs),
+        lie=lie,
+        far=far,
+        listed=listed,
+        them=them,
+        before=before,
+        after=after,
     )
     error, error_after = a.influence.params_exponent_error, named[-1].params_exponent_error
     widens = error is not None and error > WIDENED * error_after
     if error is not None and widens:
-        message += (
-            f" and its standard error from {round_by_error(error, error)} to "
-            f"{round_by_error(error_after, error_after)}"
+        message += tr(
+            " and its standard error from {error} to {error_after}",
+            error=round_by_error(error, error),
+            error_after=round_by_error(error_after, error_after),
         )
     if len(path) > NAMED:
-        message += (
-            f"; {len(path) - NAMED} more lie beyond {FAR_OFF:.0f}, and without all {len(path)} it is "
-            f"{path[-1].params_exponent:.3f}"
+        message += tr(
+            "; {named} more lie beyond {far_off:.0f}, and without all {n_path} it is {params_exponent:.3f}",
+            named=len(path) - NAMED,
+            far_off=FAR_OFF,
+            n_path=len(path),
+            params_exponent=path[-1].params_exponent,
         )
     moves = max(abs(r.params_exponent - before) for r in path) > 0.25 * half
     gross = sizes[0] * a.residuals.robust_scale > GROSS
     severity: Severity = "warning" if moves or widens or gross else "note"
-    message += ". Check these runs; none was dropped"
-    exponent = f"N* grows as C^{path[-1].params_exponent:.3f}"
-    short = f"{len(path)} of {len(a.runs)} runs {lie} far off: without {them} {exponent}"
+    message += tr(". Check these runs; none was dropped")
+    exponent = tr("N* grows as C^{params_exponent:.3f}", params_exponent=path[-1].params_exponent)
+    short = tr(
+        "{n_path} of {n_runs} runs {lie} far off: without {them} {exponent}",
+        n_path=len(path),
+        n_runs=len(a.runs),
+        lie=lie,
+        them=them,
+        exponent=exponent,
+    )
     return Finding(
         code="far-off-runs",
         short=short,
@@ -185,35 +232,41 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
         )
     if a.budget_effects is not None and a.budget_effects.p_value < BUDGETS_DIFFER:
         p = a.budget_effects.p_value
-        verb = "lie off the law together" if p < SURE else "may lie off the law together"
-        lead = f"runs of one budget {verb}, not one by one (F test p = {p:.1g})"
-        message = f"{lead}: intervals leave out one budget at a time and are wider"
+        verb = tr("lie off the law together") if p < SURE else tr("may lie off the law together")
+        lead = tr("runs of one budget {verb}, not one by one (F test p = {p:.1g})", verb=verb, p=p)
+        message = tr("{lead}: intervals leave out one budget at a time and are wider", lead=lead)
         if a.spread is not None and a.spread.main != "jackknife":
-            message = (
-                f"{lead}, which these intervals ignore; four budgets or more would be left out one at a time"
+            message = tr(
+                "{lead}, which these intervals ignore; four budgets or more would be left out one at a time",
+                lead=lead,
             )
         yield warning(
-            code="budget-effects", short=f"runs of one budget {verb} (p = {p:.1g})", message=message
+            code="budget-effects",
+            short=tr("runs of one budget {verb} (p = {p:.1g})", verb=verb, p=p),
+            message=message,
         )
     if a.kappa is not None and a.kappa > UNEQUAL_NOISE:
-        message = (
-            f"noise is unequal between runs, or the law misfits (HC2 errors are {a.kappa:.2g} x the classical ones; "
-            "the intervals use HC2)"
+        message = tr(
+            "noise is unequal between runs, or the law misfits (HC2 errors are {kappa:.2g} x the classical "
+            "ones; the intervals use HC2)",
+            kappa=a.kappa,
         )
         yield note(
             code="unequal-noise",
-            short=f"unequal noise: errors {a.kappa:.2f} times the usual ones (used here)",
+            short=tr("unequal noise: errors {kappa:.2f} times the usual ones (used here)", kappa=a.kappa),
             message=message,
         )
     if message := pure_error_message(a.residuals):
         yield warning(code="pure-error", message=message)
     if a.spread is not None and (n := len(a.runs)) < FEW_RUNS:
-        message = (
-            f"{n} runs: with fewer than {FEW_RUNS} runs the tests have little power: a pass is not evidence"
+        message = tr(
+            "{n} runs: with fewer than {few_runs} runs the tests have little power: a pass is not evidence",
+            n=n,
+            few_runs=FEW_RUNS,
         )
         yield note(
             code="few-runs",
-            short=f"{n} runs are few: that the law passes its tests proves little",
+            short=tr("{n} runs are few: that the law passes its tests proves little", n=n),
             message=message + _shared_noise_note(a.spread),
         )
     yield from _objective_spread(a)
@@ -223,7 +276,7 @@ def _shared_noise_note(spread: Spread) -> str:
     """What the main interval would miss and these tests cannot see (simulated in benchmarks/coverage.py)."""
     if spread.main == "jackknife" or spread.jackknife is None:
         return ""
-    return (
+    return tr(
         ". If runs of a budget share some of their noise, a 95 % interval of the loss held in 87 % of simulated "
         "tables of 20 runs, and the jackknife beside it in 94 %"
     )
@@ -235,13 +288,20 @@ def _objective_spread(a: Analysis) -> Iterator[Finding]:
     exponents = [float(o.theta[4] / (o.theta[3] + o.theta[4])) for o in a.alternatives]
     half = _half_width(a)
     if max(exponents) - min(exponents) > half and math.isfinite(half):
-        message = (
-            f"the usual objectives give exponents of N* from {min(exponents):.3f} to {max(exponents):.3f} on these "
-            f"runs, further apart than the half-width of the profile interval, {round_by_error(half, half)}"
+        message = tr(
+            "the usual objectives give exponents of N* from {least:.3f} to {most:.3f} on these runs, further "
+            "apart than the half-width of the profile interval, {half}",
+            least=min(exponents),
+            most=max(exponents),
+            half=round_by_error(half, half),
         )
         yield note(
             code="objective-spread",
-            short=f"other objectives give exponents {min(exponents):.3f} to {max(exponents):.3f}",
+            short=tr(
+                "other objectives give exponents {least:.3f} to {most:.3f}",
+                least=min(exponents),
+                most=max(exponents),
+            ),
             message=message,
         )
 
@@ -250,20 +310,29 @@ def _about_intervals(a: Analysis) -> Iterator[Finding]:
     if a.spread is None:
         return
     if a.delta_below_noise:
-        message = (
-            f"the Huber threshold {a.optimum.penalty.delta:g} is far below the scatter of the runs "
-            f"({a.residuals.robust_scale:.2g}): profile intervals under-cover (57-93 %), so the {a.spread.main} is used"
+        message = tr(
+            "the Huber threshold {delta:g} is far below the scatter of the runs ({robust_scale:.2g}): "
+            "profile intervals under-cover (57-93 %), so the {main} is used",
+            delta=a.optimum.penalty.delta,
+            robust_scale=a.residuals.robust_scale,
+            main=method_in_words(a.spread.main),
         )
         yield note(
             code="fixed-delta",
-            short=f"the Huber threshold is far below the noise: {a.spread.main} intervals",
+            short=tr(
+                "the Huber threshold is far below the noise: {main} intervals",
+                main=method_in_words(a.spread.main),
+            ),
             message=message,
         )
     if a.optimum.name == "asymmetric":
-        message = "over-prediction costs ten times as much: this is the lower edge of the runs, not their expected loss"
+        message = tr(
+            "over-prediction costs ten times as much: this is the lower edge of the runs, not their expected "
+            "loss"
+        )
         yield warning(
             code="asymmetric",
-            short="this is the lower edge of the runs, not their expected loss",
+            short=tr("this is the lower edge of the runs, not their expected loss"),
             message=message,
         )
     for name, estimate in a.estimates[a.spread.main].items():
@@ -272,20 +341,30 @@ def _about_intervals(a: Analysis) -> Iterator[Finding]:
             continue
         whole = name == "params_exponent" and (interval.low <= 0 or interval.high >= 1)
         if whole or not interval.bounded:
-            side = "above" if interval.low > 0 else "on either side"
-            message = f"the runs do not bound {name} {side}: its interval is infinite. {_TO_ADD}"
+            side = tr("above") if interval.low > 0 else tr("on either side")
+            message = tr(
+                "the runs do not bound {name} {side}: its interval is infinite. {to_add}",
+                name=name,
+                side=side,
+                to_add=_to_add(),
+            )
             yield warning(
-                code="unbounded-interval", short=f"the runs do not bound {name} {side}", message=message
+                code="unbounded-interval",
+                short=tr("the runs do not bound {name} {side}", name=name, side=side),
+                message=message,
             )
     for refits in (a.spread.jackknife, a.spread.bootstrap):
         if refits is not None and refits.unconverged_fraction > 0.01:
-            message = (
-                f"{100 * refits.unconverged_fraction:.0f} % of the refits of the {refits.kind} did not settle"
+            message = tr(
+                "{unconverged_fraction:.0f} % of the refits of the {kind} did not settle",
+                unconverged_fraction=100 * refits.unconverged_fraction,
+                kind=method_in_words(refits.kind),
             )
             yield warning(code="unconverged-refits", message=message)
 
 
-_TO_ADD = "Add runs at smaller and larger n_params and n_tokens"
+def _to_add() -> str:
+    return tr("Add runs at smaller and larger n_params and n_tokens")
 
 
 def _half_width(a: Analysis) -> float:

@@ -42,7 +42,7 @@ from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
 from scaling.runs.rows import plain
 from scaling.runs.table import require_runs
-from scaling.translation import counted
+from scaling.translation import counted, tr
 from scaling.units import format_flops, format_params, format_tokens
 
 __all__ = ["Bootstrap", "ParametricFit", "bootstrap", "fit_parametric", "law_uncertainty", "with_uncertainty"]
@@ -235,8 +235,10 @@ def _assemble(analysis: Analysis) -> ParametricFit:
             provenance=provenance_of(
                 runs,
                 FLOPS_PER_PARAM_TOKEN * runs.n_params * runs.n_tokens,
-                name=f"fit of {runs.source}",
-                source=f"{len(runs)} runs of {runs.source}, Approach 3",
+                name=tr("fit of {source}", source=runs.source),
+                source=tr(
+                    "{runs} of {source}, Approach 3", runs=tr("{n} runs", n=len(runs)), source=runs.source
+                ),
                 note=condition_text(analysis.fixed),
                 status="fitted here",
             ),

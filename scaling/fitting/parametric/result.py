@@ -46,6 +46,7 @@ from scaling.fitting.sections import (
 from scaling.fitting.summary import FitFace, growth
 from scaling.jsonable import fields_of
 from scaling.laws.chinchilla import ChinchillaLaw
+from scaling.laws.methods import method_in_words
 from scaling.translation import counted, tr
 
 QUANTITIES = (*COEFFICIENTS, "params_exponent", "tokens_exponent", "n_params", "n_tokens", "loss")
@@ -230,7 +231,11 @@ class ParametricFit(FitFace):
             if method == "jackknife" and (a := estimates.get("params_exponent")) and a.interval:
                 ends = interval_text(a.interval, a.value)
                 what = a.interval.method.rpartition(" ")[2]  # "jackknife by budget"
-                said.append(tr("exponent {ends} leaving out one {what} at a time", what=what, ends=ends))
+                said.append(
+                    tr("exponent {ends} leaving out one budget at a time", ends=ends)
+                    if what == "budget"
+                    else tr("exponent {ends} leaving out one trunk at a time", ends=ends)
+                )
         exponents = [other.params_exponent for other in self.alternatives]
         if exponents:
             low, high = f"{min(exponents):.3f}", f"{max(exponents):.3f}"
@@ -288,11 +293,15 @@ class ParametricFit(FitFace):
 
     def _intervals_said(self) -> list[tuple[str, str]]:
         """The main method with what it assumes, and the exponent by the methods beside it."""
-        fields = [(tr("interval"), "; ".join(filter(None, (self.interval_method, self.statement))))]
+        fields = [
+            (tr("interval"), "; ".join(filter(None, (method_in_words(self.interval_method), self.statement))))
+        ]
         for method, estimates in self.beside.items():
             if e := estimates.get("params_exponent"):
                 named = e.interval.method if e.interval else method
-                fields.append((tr("beside"), f"{named}: a {interval_text(e.interval, e.value)}"))
+                fields.append(
+                    (tr("beside"), f"{method_in_words(named)}: a {interval_text(e.interval, e.value)}")
+                )
         return fields
 
     def _alternatives_table(self) -> Blocks:
