@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
 
 BEYOND = (1.0, 10.0, 100.0)  # times the largest budget of the runs: where the law is asked
+OPTIMUM = "FLOPs (6ND)"  # the first header of an optimum table
 NOISE_FREE = 1e-10  # of the loss: residuals below are rounding, and leave no error to print digits by
 FEW_RUNS = 36  # below, a test that passes says little
 
@@ -34,7 +35,7 @@ def optimum_table(fit: Fit) -> Blocks:
     level = percent(fit)
     return (
         Heading(tr("compute-optimal, where the runs end and beyond")),
-        Table(("FLOPs (6ND)", "N*", level, "D*", level, tr("loss"), level), rows),
+        Table((OPTIMUM, "N*", level, "D*", level, tr("loss"), level), rows),
     )
 
 

@@ -35,7 +35,8 @@ LONGEST_WORD = 28  # characters, a third of a line: a longer one may break anywh
 WHOLE_TABLE = 12  # rows, up to which a table stays on one page
 WIDE_TABLE = 8  # columns, from which on its text is smaller
 MOST_COLUMNS = 12  # of a page; further ones go on in a second table below
-MOST_ROWS = 24  # of a table: each cell of a tagged PDF takes 150 bytes
+MOST_ROWS = 24  # of a table shown whole: each cell of a tagged PDF takes 170 bytes
+SELECTED = 12  # rows at most of a longer one, whose all are in the page and in a file
 # fonts that are there on every machine: typst brings Libertinus and DejaVu Sans Mono, matplotlib DejaVu Sans
 _PREAMBLE = """\
 #set page(paper: "a4", margin: (x: 21mm, top: 20mm, bottom: 22mm), numbering: "1 / 1")
@@ -237,8 +238,8 @@ def _caption(text: str) -> str:
 def _table(block: Table) -> Iterator[str]:
     """Its columns a page holds; further ones go on below, behind the first column. Of many rows an even selection."""
     n = len(block.headers)
-    step = -(-len(block.rows) // MOST_ROWS)
-    if step > 1:
+    if len(block.rows) > MOST_ROWS:
+        step = -(-len(block.rows) // SELECTED)
         said = tr("Here every {step}th row of {n}; the page in HTML has more.", step=step, n=len(block.rows))
         block = block._replace(rows=block.rows[::step], caption=f"{block.caption} {said}".strip())
     if n <= MOST_COLUMNS:
