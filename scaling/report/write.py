@@ -55,7 +55,7 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] = FORMATS)
         if name not in FORMATS:
             raise UsageError(f"a report is written as {', '.join(FORMATS)}; got {name!r}.")
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    svgs = {name: _compact(figure_svg(figure)) for name, figure in report.figures.items()}
+    svgs = {name: compact_svg(figure_svg(figure)) for name, figure in report.figures.items()}
     names = {id(figure): name for name, figure in report.figures.items()}
     _remove_older(folder)
     written = [*_write_figures(report, svgs, folder), *_write_runs(report, folder)]
@@ -91,7 +91,7 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _compact(svg: str) -> str:
+def compact_svg(svg: str) -> str:
     """A drawing to a tenth of a point, without what only a reader of its source needs: half the bytes."""
     bare = re.sub(r"\s*<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     bare = re.sub(r"font-family: ('DejaVu Sans')[^;\"]*sans-serif", r"font-family: \1, sans-serif", bare)
