@@ -18,7 +18,7 @@ from scaling.runs.public_tables import cache_folder, find_table
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "reports"
 TOLERANCE = 0.02  # of a number: sums differ from processor to processor, and resamples with them
-NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+NUMBER = re.compile(r"(?<![\w.])(?![0-9a-f]{32})[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")  # no hash
 REMEDY = "run `python reports/build.py` and commit what it changes"
 MOST_BYTES = 1_000_000
 
