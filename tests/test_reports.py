@@ -42,7 +42,8 @@ def differs(one: str, other: str) -> bool:
         return True
     pairs = zip(NUMBER.findall(one), NUMBER.findall(other), strict=True)
     return any(
-        not is_near(*(float(v.replace(",", "")) for v in pair), unit=max(map(unit_of, pair)))
+        pair[0] != pair[1]
+        and not is_near(*(float(v.replace(",", "")) for v in pair), unit=max(map(unit_of, pair)))
         for pair in pairs
     )
 

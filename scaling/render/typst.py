@@ -27,6 +27,7 @@ from scaling.blocks import (
 from scaling.errors import ScalingError
 from scaling.render.html import titled_part
 from scaling.render.markdown import severity_word
+from scaling.render.pdf import packed
 from scaling.render.terminal import printable
 from scaling.translation import tr
 
@@ -35,8 +36,7 @@ LONGEST_WORD = 28  # characters, a third of a line: a longer one may break anywh
 WHOLE_TABLE = 12  # rows, up to which a table stays on one page
 WIDE_TABLE = 8  # columns, from which on its text is smaller
 MOST_COLUMNS = 12  # of a page; further ones go on in a second table below
-MOST_ROWS = 24  # of a table shown whole: each cell of a tagged PDF takes 170 bytes
-SELECTED = 12  # rows at most of a longer one, whose all are in the page and in a file
+MOST_ROWS = 40  # of a table: less than a page; all are in the page of HTML
 # fonts that are there on every machine: typst brings Libertinus and DejaVu Sans Mono, matplotlib DejaVu Sans
 _PREAMBLE = """\
 #set page(paper: "a4", margin: (x: 21mm, top: 20mm, bottom: 22mm), numbering: "1 / 1")
@@ -150,7 +150,7 @@ def write_pdf(document: str, path: Path, *, root: Path, fonts: Path, seconds: in
             f"typst cannot set the PDF: {error}. Leave pdf out of --format, and report it."
         ) from error
     with whole_file(path) as beside:
-        beside.write_bytes(pdf)
+        beside.write_bytes(packed(pdf))
 
 
 def literal(text: str) -> str:
@@ -238,8 +238,8 @@ def _caption(text: str) -> str:
 def _table(block: Table) -> Iterator[str]:
     """Its columns a page holds; further ones go on below, behind the first column. Of many rows an even selection."""
     n = len(block.headers)
-    if len(block.rows) > MOST_ROWS:
-        step = -(-len(block.rows) // SELECTED)
+    step = -(-len(block.rows) // MOST_ROWS)
+    if step > 1:
         said = tr("Here every {step}th row of {n}; the page in HTML has more.", step=step, n=len(block.rows))
         block = block._replace(rows=block.rows[::step], caption=f"{block.caption} {said}".strip())
     if n <= MOST_COLUMNS:
