@@ -73,7 +73,17 @@ def captioned(blocks: Iterable[Block]) -> Blocks:
             done[-1] = block._replace(caption=_sentence(above.text))
         else:
             done.append(block)
-    return tuple(done)
+    return tuple(_without_gaps(done))
+
+
+def _without_gaps(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Headings of a section from level 2 on, none further below the one above it than one level."""
+    above = 1
+    for block in blocks:
+        if isinstance(block, Heading):
+            above = min(block.level, above + 1)
+            block = block._replace(level=above)
+        yield block
 
 
 def _sentence(text: str) -> str:
