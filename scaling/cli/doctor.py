@@ -33,6 +33,7 @@ PACKAGES = {
     "pooch": ("scaling data get", "data"),
     "pyarrow": ("Parquet files", "data"),
     "openpyxl": ("Excel files", "xlsx"),
+    "typst": ("reports as PDF", "report"),
     "torch": ("training", "train"),
     "safetensors": ("training", "train"),
     "tokenizers": ("training", "train"),

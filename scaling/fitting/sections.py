@@ -24,6 +24,11 @@ def refusals(refused: Iterable[tuple[str, str]]) -> Blocks:
     return tuple(Text(f"! {name}: {reason}", indent=2) for name, reason in refused)
 
 
+def optimum_header() -> str:
+    """The first header of `optimum_table`, by which a report knows it."""
+    return tr("FLOPs (6ND)")
+
+
 def optimum_table(fit: Fit) -> Blocks:
     """N*, D* and loss where the runs end and beyond, with every digit that their errors leave."""
     rows = []
@@ -34,7 +39,7 @@ def optimum_table(fit: Fit) -> Blocks:
     level = percent(fit)
     return (
         Heading(tr("compute-optimal, where the runs end and beyond")),
-        Table((tr("FLOPs (6ND)"), "N*", level, "D*", level, tr("loss"), level), rows),
+        Table((optimum_header(), "N*", level, "D*", level, tr("loss"), level), rows),
     )
 
 

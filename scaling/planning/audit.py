@@ -330,8 +330,8 @@ class Audit(Shown):
     def _verdict_text(self) -> str:
         ratio, times = plain(self.tokens_per_param), plain(self.tokens_per_param_ratio)
         per_param = tr(
-            "{a.verdict}: {ratio} tokens per parameter, {times} times the optimum",
-            a=self,
+            "{verdict}: {ratio} tokens per parameter, {times} times the optimum",
+            verdict=verdict_name(self.verdict),
             ratio=ratio,
             times=times,
         )
@@ -445,6 +445,15 @@ def audit_model(model: TrainedModel, law: LawLike = DEFAULT_LAW) -> Audit:
     )
 
 
+def verdict_name(verdict: Verdict) -> str:
+    """The verdict in the language in use."""
+    return {
+        "under-trained": tr("under-trained"),
+        "near-optimal": tr("near-optimal"),
+        "over-trained": tr("over-trained"),
+    }[verdict]
+
+
 def describe_reading(audit: Audit, reading: FigureVerdict) -> tuple[str, str]:
     """What the other figure is, and the verdict it leads to: "with 432B tokens (...)", "5.9x under-trained"."""
     figure, ratio = reading.figure, reading.tokens_per_param_ratio
@@ -452,7 +461,7 @@ def describe_reading(audit: Audit, reading: FigureVerdict) -> tuple[str, str]:
     if figure.n_tokens == audit.model.n_tokens:
         what = tr("with {n} parameters a token", n=format_params(figure.n_params))
     times = "" if reading.verdict == "near-optimal" else f"{1 / ratio if ratio < 1 else ratio:.2g}x "
-    return f"{what} ({figure.why})", f"{times}{reading.verdict}"
+    return f"{what} ({figure.why})", f"{times}{verdict_name(reading.verdict)}"
 
 
 def _read_figure(law: Law, figure: OtherFigure, extra: dict[str, float]) -> FigureVerdict:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from scaling.blocks import Blocks, Heading, Section, Table, Text, doubts_section, first_doubts, next_step
 from scaling.findings import Finding
 from scaling.laws.base import Law
-from scaling.planning.audit import RULE_OF_THUMB, Audit, assumptions, plain
+from scaling.planning.audit import RULE_OF_THUMB, Audit, assumptions, plain, verdict_name
 from scaling.planning.checks import extrapolation
 from scaling.translation import counted, tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
@@ -44,7 +44,7 @@ def summarise_audits(audits: Sequence[Audit], law: Law, *, next_command: str = "
 def _headline(audits: Sequence[Audit]) -> str:
     """'6 models: 5 under-trained, 1 near-optimal.'"""
     counts = Counter(a.verdict for a in audits).most_common()
-    verdicts = ", ".join(f"{n} {verdict}" for verdict, n in counts)
+    verdicts = ", ".join(f"{n} {verdict_name(verdict)}" for verdict, n in counts)
     return tr("{n} models: {verdicts}.", n=len(audits), verdicts=verdicts)
 
 

@@ -25,7 +25,7 @@ TALLEST = 8.0  # robust deviations that a panel of residuals shows
 DOWN_WEIGHTED = 0.5  # Huber weight below which a run is hollow
 QUANTILES_95 = 5.991  # of chi-squared with 2 degrees of freedom: Gaussian contour of 95 %
 QUANTILES_50 = 1.386
-MOST_DRAWS = 400
+MOST_DRAWS = 200  # more hide each other, and each is 60 bytes of a page
 LONGEST_ID = 18
 SIGNS = ("X", "P", "s", "v", "^")  # of published laws
 

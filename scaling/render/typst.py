@@ -27,6 +27,7 @@ from scaling.blocks import (
 from scaling.errors import ScalingError
 from scaling.render.html import titled_part
 from scaling.render.markdown import severity_word
+from scaling.render.pdf import packed
 from scaling.render.terminal import printable
 from scaling.translation import tr
 
@@ -35,7 +36,7 @@ LONGEST_WORD = 28  # characters, a third of a line: a longer one may break anywh
 WHOLE_TABLE = 12  # rows, up to which a table stays on one page
 WIDE_TABLE = 8  # columns, from which on its text is smaller
 MOST_COLUMNS = 12  # of a page; further ones go on in a second table below
-MOST_ROWS = 24  # of a table: each cell of a tagged PDF takes 150 bytes
+MOST_ROWS = 40  # of a table: less than a page; all are in the page of HTML
 # fonts that are there on every machine: typst brings Libertinus and DejaVu Sans Mono, matplotlib DejaVu Sans
 _PREAMBLE = """\
 #set page(paper: "a4", margin: (x: 21mm, top: 20mm, bottom: 22mm), numbering: "1 / 1")
@@ -149,7 +150,7 @@ def write_pdf(document: str, path: Path, *, root: Path, fonts: Path, seconds: in
             f"typst cannot set the PDF: {error}. Leave pdf out of --format, and report it."
         ) from error
     with whole_file(path) as beside:
-        beside.write_bytes(pdf)
+        beside.write_bytes(packed(pdf))
 
 
 def literal(text: str) -> str:

@@ -168,14 +168,14 @@ def _how_sure(e: Evidence) -> Iterator[tuple[str, str]]:
     at_target = {
         method: estimates_of(None, fit.law, e.target_flops)
         for method, fit in e.approaches.items()
-        if e.target_flops is not None
+        if e.target_flops is not None and fit is not e.fit
     }
     said = [
         tr("{n} by {approach}", n=format_params(known["n_params"].value), approach=approach_name(method))
         for method, known in at_target.items()
         if known
     ]
-    if len(said) > 1:
+    if said:
         yield tr("other approaches"), tr("N* is {values}", values=", ".join(said))
     if e.compared is not None and any(r.n_params is not None for r in e.compared.rows):
         low, high = e.compared.spread("n_params")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from scaling.errors import ScalingError
 from scaling.findings import gravest_first
 from scaling.fitting.digits import ends, interval_text, rounded
 from scaling.fitting.results import Estimate, Fit
+from scaling.fitting.sections import optimum_header
 from scaling.laws.methods import method_in_words
 from scaling.planning.uncertainty import thinned_rows
 from scaling.report.answer import (
@@ -25,13 +26,10 @@ from scaling.report.answer import (
     ratio_text,
 )
 from scaling.report.evidence import Evidence
-from scaling.report.told import told
+from scaling.report.told import captioned, opened, sections_of, told
 from scaling.runs import Runs, assign_budgets
 from scaling.translation import counted, tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
-
-if TYPE_CHECKING:
-    from scaling.fitting.parametric.influence import Influence
 
 MOST_BUDGETS = 16  # rows of a table of budgets; a table of runs that are in no budgets has no rows of them
 MOST_NAMED = 20  # runs left out
@@ -155,9 +153,25 @@ def of_approach(name: str) -> Callable[[Evidence], Blocks]:
         if fit is None:
             raise LeftOut(e.missing.get(name) or e.missing.get("fit", ""))
         notes = e.curves.notes if name == "envelope" and e.curves is not None else ()
-        return (*told(fit.summary()), *(Text(note, "faint") for note in notes))
+        return (*_told_once(fit, e), *(Text(note, "faint") for note in notes))
 
     return section
+
+
+def _told_once(fit: Fit, e: Evidence) -> Blocks:
+    """A fit without what stands in a place of its own: its optimum where it answers, its other intervals."""
+    blocks: Blocks = told(fit.summary())
+    if fit is e.fit and optimum_is_a_model(e):
+        blocks = tuple(
+            b for b in captioned(blocks) if not (isinstance(b, Table) and b.headers[0] == optimum_header())
+        )
+    if getattr(fit, "beside", {}):
+        blocks = tuple(_without_row(b, tr("beside")) if isinstance(b, Fields) else b for b in blocks)
+    return blocks
+
+
+def _without_row(fields: Fields, name: str) -> Fields:
+    return fields._replace(rows=[row for row in fields.rows if row[0] != name])
 
 
 def parametric(e: Evidence) -> Blocks:
@@ -230,28 +244,10 @@ def residuals(e: Evidence) -> Blocks:
     """How far the runs lie from the law, and which of them decide it."""
     if e.parametric is None:
         raise LeftOut(e.missing.get("parametric") or e.missing.get("fit", ""))
-    found = getattr(e.parametric, "residuals", None)
-    if found is None:
+    blocks = opened(b for s in sections_of(e.parametric.summary(), "residuals") for b in s.blocks())
+    if not blocks:
         raise LeftOut(tr("this fit has no residuals."))
-    rows = [
-        (tr("robust scatter"), format_percent(found.robust_scale)),
-        (tr("standard deviation"), format_percent(found.standard_deviation)),
-        (tr("largest"), format_percent(abs(found.largest))),
-    ]
-    if found.pure_error is not None:
-        rows.append((tr("between repeats"), format_percent(found.pure_error.standard_deviation)))
-    return (Fields(rows), *_influence(getattr(e.parametric, "influence", None)))
-
-
-def _influence(influence: Influence | None) -> Blocks:
-    if influence is None or not influence.runs:
-        return ()
-    rows = [
-        (r.run_id, f"{r.params_exponent_shift:+.4f}", f"{r.leverage:.3f}", f"{r.residual:+.1f}")
-        for r in influence.runs
-    ]
-    headers = (tr("run"), tr("moves a by"), tr("leverage"), tr("residual (robust sd)"))
-    return (Table(headers, rows, caption=tr("What leaving one run out does to the exponent of N*.")),)
+    return blocks
 
 
 def held_out(e: Evidence) -> Blocks:
@@ -325,7 +321,8 @@ def _at_target(fit: Fit, e: Evidence) -> tuple[str, str, str, str]:
 def plan(e: Evidence) -> Blocks:
     if e.plan is None:
         raise LeftOut(e.missing.get("plan", ""))
-    return (*told(e.plan.summary()), *(_plan_findings(e)))
+    # its first screen is the answer, and short forms of what its sections tell
+    return (*opened(sections_of(e.plan.summary())), *(_plan_findings(e)))
 
 
 def _plan_findings(e: Evidence) -> Blocks:

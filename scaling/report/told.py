@@ -18,20 +18,37 @@ from scaling.blocks import (
     all_blocks,
 )
 
-ELSEWHERE = ("doubts",)  # sections of a summary that the report tells in a place of their own
+ELSEWHERE = ("doubts", "residuals")  # sections of a summary that the report tells in a place of their own
 
 
 def told(summary: Iterable[Block]) -> Blocks:
-    """A summary as a part of a report: no figures, findings or next commands, which have their own places."""
-    open_ = [b for b in summary if not (isinstance(b, Section) and b.name in ELSEWHERE)]
-    kept = [b for b in all_blocks(open_) if not isinstance(b, (Figure, Callout, Code)) and not _is_aside(b)]
+    """A summary as a part of a report: no figures, findings or next commands, which have their own places.
+
+    Where a summary has sections, a table before them is the short form of one in them.
+    """
+    blocks = tuple(summary)
+    short = any(isinstance(b, Section) for b in blocks)
+    once = [b for b in blocks if not (short and isinstance(b, Table))]
+    return opened(b for b in once if not (isinstance(b, Section) and b.name in ELSEWHERE))
+
+
+def opened(blocks: Iterable[Block]) -> Blocks:
+    """What is to be read of blocks whose sections stand open."""
+    kept = [b for b in all_blocks(blocks) if not isinstance(b, (Figure, Callout, Code)) and not _is_aside(b)]
     return tuple(_without_empty_headings(kept))
+
+
+def sections_of(summary: Iterable[Block], *names: str) -> tuple[Section, ...]:
+    """The sections of a summary, those with the names where any are given; never those told elsewhere."""
+    found = (b for b in summary if isinstance(b, Section))
+    return tuple(b for b in found if (b.name in names if names else b.name not in ELSEWHERE))
 
 
 def _is_aside(block: Block) -> bool:
     """A line that parts blocks, or one that points to findings or tells them."""
     if isinstance(block, Text):
-        return not block.text.strip() or block.style == "warning"
+        points = block.style == "faint" and block.indent > 0  # to what an option of the command would show
+        return not block.text.strip() or block.style == "warning" or points
     return isinstance(block, Fields) and block.style == "warning"
 
 
@@ -56,7 +73,17 @@ def captioned(blocks: Iterable[Block]) -> Blocks:
             done[-1] = block._replace(caption=_sentence(above.text))
         else:
             done.append(block)
-    return tuple(done)
+    return tuple(_without_gaps(done))
+
+
+def _without_gaps(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Headings of a section from level 2 on, none further below the one above it than one level."""
+    above = 1
+    for block in blocks:
+        if isinstance(block, Heading):
+            above = min(block.level, above + 1)
+            block = block._replace(level=above)
+        yield block
 
 
 def _sentence(text: str) -> str:

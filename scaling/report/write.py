@@ -30,6 +30,7 @@ from scaling.report.reproduction import epoch_seconds
 FORMATS = ("html", "pdf", "md")
 FOLDER = "figures"
 POINTS_PER_INCH = 72.0
+PLACE = 10.0  # points, from which on a number of a drawing is a place in it and no shape or width
 _OURS = re.compile(r"figure-\d\d-[a-z0-9-]+\.(svg|csv)")
 RUN_ROWS = ("influence", "excluded", "cut_offs", "far_off")  # keys of JSON whose values tell of single runs
 
@@ -54,7 +55,7 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] = FORMATS)
         if name not in FORMATS:
             raise UsageError(f"a report is written as {', '.join(FORMATS)}; got {name!r}.")
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    svgs = {name: _compact(figure_svg(figure)) for name, figure in report.figures.items()}
+    svgs = {name: compact_svg(figure_svg(figure)) for name, figure in report.figures.items()}
     names = {id(figure): name for name, figure in report.figures.items()}
     _remove_older(folder)
     written = [*_write_figures(report, svgs, folder), *_write_runs(report, folder)]
@@ -90,12 +91,20 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _compact(svg: str) -> str:
-    """A drawing to a hundredth of a point, without what only a reader of its source needs: half the bytes."""
+def compact_svg(svg: str) -> str:
+    """A drawing to a tenth of a point, without what only a reader of its source needs: half the bytes."""
     bare = re.sub(r"\s*<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     bare = re.sub(r"font-family: ('DejaVu Sans')[^;\"]*sans-serif", r"font-family: \1, sans-serif", bare)
-    shorter = re.sub(r"(\d\.\d\d)\d+", r"\1", bare)
+    upright = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", bare)
+    # in tags alone: what the picture says keeps its digits
+    shorter = re.sub(r"<[^>]+>", lambda tag: re.sub(r"\d+\.\d+", _shorter, tag[0]), upright)
     return re.sub(r"\n\s*", "\n", shorter)
+
+
+def _shorter(number: re.Match[str]) -> str:
+    """A place to a tenth of a point; a small number, as of a mark's shape or a width, to a hundredth."""
+    value = float(number[0])
+    return f"{value:.{1 if value >= PLACE else 2}f}".rstrip("0").rstrip(".")
 
 
 def _remove_older(folder: Path) -> None:

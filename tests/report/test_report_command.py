@@ -24,6 +24,10 @@ from report_inputs import (
 )
 
 from scaling.cli import cli, run
+from scaling.cli.report_source import read_source
+from scaling.cli.tables import TableOptions
+from scaling.report import describe_reproduction
+from scaling.translation import tr
 
 ROOT = Path(__file__).resolve().parents[2]
 BUDGETS = (1e18, 1e19, 1e20, 1e21)
@@ -55,6 +59,26 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report")
     report(table, out, "--target", "1e22", "--format", "html,md")
+    return out
+
+
+@pytest.fixture(scope="module")
+def undemanding(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What the screen says, and the folder, of a report without a target over an earlier one, at a stated date."""
+    out = tmp_path_factory.mktemp("undemanding")
+    (out / "figures").mkdir()
+    (out / "figures" / "figure-99-isoflop.svg").write_text("<svg/>")
+    (out / "figures" / "notes.txt").write_text("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        return report(table, out, "--format", "md").output, out
+
+
+@pytest.fixture(scope="module")
+def spanish(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recorded quick start in Spanish."""
+    out = tmp_path_factory.mktemp("spanish")
+    report(ROOT / "sweeps" / "quickstart", out, "--lang", "es", "--format", "html,md")
     return out
 
 
@@ -104,9 +128,8 @@ def test_the_distance_of_the_target_is_said(folder: Path, table: Path, tmp_path:
     assert "very far: 1,000 times the compute of the largest run" in (tmp_path / "report.md").read_text()
 
 
-def test_without_a_target_it_is_ten_times_the_largest_run(table: Path, tmp_path: Path) -> None:
-    report(table, tmp_path, "--format", "md")
-    assert told(tmp_path)["target_flops"] == pytest.approx(1e22)
+def test_without_a_target_it_is_ten_times_the_largest_run(undemanding: tuple[str, Path]) -> None:
+    assert told(undemanding[1])["target_flops"] == pytest.approx(1e22)
 
 
 def test_every_section_is_there_and_none_is_empty(folder: Path) -> None:
@@ -124,10 +147,10 @@ def test_a_section_that_is_left_out_says_why(folder: Path) -> None:
     assert all(reason.strip() for reason in reasons.values())
 
 
-def test_the_screen_says_the_answer_and_what_was_written(table: Path, tmp_path: Path) -> None:
-    shown = report(table, tmp_path, "--target", "1e22", "--format", "html").output
+def test_the_screen_says_the_answer_and_what_was_written(undemanding: tuple[str, Path]) -> None:
+    shown = undemanding[0]
     assert "Train " in shown
-    assert "report.html" in shown
+    assert "report.md" in shown
     assert len(shown.splitlines()) <= 20
 
 
@@ -219,25 +242,17 @@ def test_figures_and_tables_are_numbered_without_a_gap(folder: Path) -> None:
         assert numbers
 
 
-def test_an_earlier_reports_figures_go(table: Path, tmp_path: Path) -> None:
-    (tmp_path / "figures").mkdir()
-    old, mine = tmp_path / "figures" / "figure-99-isoflop.svg", tmp_path / "figures" / "notes.txt"
-    old.write_text("<svg/>")
-    mine.write_text("kept")
-    report(table, tmp_path, "--format", "md")
-    assert not old.exists()
-    assert mine.read_text() == "kept"
+def test_an_earlier_reports_figures_go(undemanding: tuple[str, Path]) -> None:
+    figures = undemanding[1] / "figures"
+    assert not (figures / "figure-99-isoflop.svg").exists()
+    assert (figures / "notes.txt").read_text() == "kept"
 
 
 # --- the same bytes ---
 
 
-def test_the_date_is_that_of_the_environment(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    report(table, tmp_path, "--format", "md")
-    assert "2023-11-14 22:13 UTC" in (tmp_path / "report.md").read_text()
+def test_the_date_is_that_of_the_environment(undemanding: tuple[str, Path]) -> None:
+    assert "2023-11-14 22:13 UTC" in (undemanding[1] / "report.md").read_text()
 
 
 # --- degenerate inputs ---
@@ -316,16 +331,22 @@ def test_a_law_file_makes_a_report_without_runs(table: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out" / "runs.csv").exists()
 
 
-@pytest.mark.parametrize("sweep", ["quickstart", "cpu-stdlib"])
-def test_a_recorded_sweep_is_reported_by_its_valleys(sweep: str, tmp_path: Path) -> None:
-    report(ROOT / "sweeps" / sweep, tmp_path, "--format", "html,md")
-    found = told(tmp_path)
+def test_a_recorded_sweep_is_reported_by_its_valleys(spanish: Path) -> None:
+    found = told(spanish)
     fit, made = found["fit"], found["reproduction"]
     assert isinstance(fit, dict)
     assert isinstance(made, dict)
     assert fit["method"] == "isoflop"
     assert set(made["inputs"]) == {"sweep.toml", "runs.csv"}
     assert len(made["spec_hash"]) == 64
+
+
+def test_a_sweep_on_a_corpus_is_read_as_one_too() -> None:
+    source = read_source(TableOptions(table=ROOT / "sweeps" / "cpu-stdlib"), ())
+    assert source.kind == "sweep"
+    assert set(source.files) == {"sweep.toml", "runs.csv"}
+    assert source.table is not None
+    assert len(source.table.runs) > 30
 
 
 def test_a_folder_that_is_no_sweep_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -374,17 +395,13 @@ def test_an_anonymous_report_names_no_path_host_or_remote(table: Path, tmp_path:
 
 def test_a_report_names_its_repository_without_the_token(table: Path, tmp_path: Path) -> None:
     source = _repository(tmp_path / "lab", table)
-    report(source, tmp_path / "out", "--format", "md")
-    made = told(tmp_path / "out")["reproduction"]
-    assert isinstance(made, dict)
-    assert made["remote"] == "https://example.org/lab/private.git"
-    assert len(made["commit"]) == 40
-    assert made["dirty"] is False
+    made = describe_reproduction("scaling report", {"runs.csv": source}, folder=source.parent)
+    assert made.remote == "https://example.org/lab/private.git"
+    assert len(made.commit or "") == 40
+    assert made.dirty is False
     source.write_text(source.read_text() + "\n")
-    report(source, tmp_path / "out", "--format", "md", "--force")
-    again = told(tmp_path / "out")["reproduction"]
-    assert isinstance(again, dict)
-    assert again["dirty"] is True
+    again = describe_reproduction("scaling report", {"runs.csv": source}, folder=source.parent)
+    assert again.dirty is True
 
 
 def test_no_run_data_leaves_no_run_in_any_file(tmp_path: Path) -> None:
@@ -394,16 +411,20 @@ def test_no_run_data_leaves_no_run_in_any_file(tmp_path: Path) -> None:
     report(source, tmp_path / "out", "--no-run-data", "--format", "html,md")
     named = [name for name, text in _texts(tmp_path / "out").items() if "secret-run" in text]
     assert named == []
-    report(source, tmp_path / "full", "--format", "md")
-    assert "secret-run-3" in (tmp_path / "full" / "report.md").read_text()
+
+
+def test_a_report_with_run_data_names_its_runs(folder: Path) -> None:
+    assert re.search(r"(?m)^\| r3 \|", (folder / "report.md").read_text())
+    assert "r3," in (folder / "runs.csv").read_text()
 
 
 # --- hostile text ---
 
 
 def test_no_name_becomes_markup(tmp_path: Path) -> None:
-    rows = [(f"{HOSTILE[i % len(HOSTILE)]}{i}", *row[1:]) for i, row in enumerate(planted(BUDGETS, FEW))]
-    plain = [(f"r{i}", *row[1:]) for i, row in enumerate(planted(BUDGETS, FEW))]
+    runs = planted(BUDGETS[:3], FEW)
+    rows = [(f"{HOSTILE[i % len(HOSTILE)]}{i}", *row[1:]) for i, row in enumerate(runs)]
+    plain = [(f"r{i}", *row[1:]) for i, row in enumerate(runs)]
     pages = []
     for name, table in (("hostile", rows), ("plain", plain)):
         source = write_table(tmp_path / f"{name}.csv", table)
@@ -415,18 +436,15 @@ def test_no_name_becomes_markup(tmp_path: Path) -> None:
 # --- languages ---
 
 
-def test_a_spanish_report_says_its_language_and_its_own_sentences(tmp_path: Path) -> None:
-    report(ROOT / "sweeps" / "quickstart", tmp_path, "--lang", "es", "--format", "html,md")
-    page = (tmp_path / "report.html").read_text()
+def test_a_spanish_report_says_its_language_and_its_own_sentences(spanish: Path) -> None:
+    page = (spanish / "report.html").read_text()
     assert '<html lang="es">' in page
     assert "Entrene" in page
     assert "<h2>Cómo rehacer este informe</h2>" in page
 
 
-def test_after_a_spanish_report_text_is_english_again(tmp_path: Path) -> None:
-    from scaling.translation import tr
-
-    report(ROOT / "sweeps" / "quickstart", tmp_path, "--lang", "es", "--format", "md")
+def test_after_a_spanish_report_text_is_english_again(spanish: Path) -> None:
+    assert told(spanish)["language"] == "es"
     assert tr("Contents") == "Contents"
 
 

@@ -1,0 +1,164 @@
+"""Rebuild the reports of this folder: python reports/build.py [NAME ...] [--output FOLDER]
+
+Each is built by the commands that its README names, in a folder of its own; what differs from machine to machine
+(versions, host, commit) is left out, so that a report changes only where its runs, its numbers or its words do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from scaling.blocks import Block, Figure, Heading, Section, Text
+from scaling.files import write_text
+from scaling.planning.audit import Audit, TrainedModel, audit_models, from_published
+from scaling.planning.audit_table import summarise_audits
+from scaling.planning.figures import audit_figure
+from scaling.plots import figure_svg
+from scaling.reference import find_law, find_model
+from scaling.render.markdown import render_markdown
+from scaling.report import load_catalogue
+from scaling.report.write import compact_svg
+from scaling.runs.public_tables import cache_folder
+from scaling.translation import tr, translated
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+TABLE = "epoch-chinchilla"
+LAW = "besiroglu"
+# of the models that papers name, a few of each kind: those of Hoffmann et al. 2022 and what came after them
+MODELS = (
+    "GPT-3", "Gopher", "MT-NLG", "Jurassic-1", "LaMDA", "Chinchilla", "PaLM", "Llama 65B", "Llama 2 70B",
+    "Llama 3 8B", "Llama 3.1 405B", "DeepSeek-V3", "Pythia 12B",
+)  # fmt: skip
+OF_A_MACHINE = re.compile(r"- \*\*(git commit|git remote|versions|machine|written)\*\*: ")
+
+
+def build_chinchilla(folder: Path) -> None:
+    """Fetch the digitised runs of Hoffmann et al. 2022, figure 4, and report on Chinchilla's budget.
+
+    The source of the table states no licence: its rows, and figures' tables with a row a run, stay out of the folder.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        here = Path(name)
+        _scaling(here, "data", "get", TABLE, "-o", f"{TABLE}.csv")
+        _scaling(here, "report", f"{TABLE}.csv", "--target", "5.76e23", "-o", "chinchilla", "--no-run-data",
+                 "--anonymous", "--format", "md")  # fmt: skip
+        _keep(here / "chinchilla", folder)
+
+
+def build_quickstart(folder: Path) -> None:
+    """Report on the recorded sweep of the quick start."""
+    with tempfile.TemporaryDirectory() as name:
+        here = Path(name)
+        sweep = here / "sweeps" / "quickstart"
+        sweep.mkdir(parents=True)
+        for file in ("sweep.toml", "runs.csv"):
+            shutil.copy(ROOT / "sweeps" / "quickstart" / file, sweep)
+        _scaling(here, "report", "sweeps/quickstart", "-o", "quickstart", "--anonymous", "--format", "md")
+        _keep(here / "quickstart", folder)
+
+
+def build_audit(folder: Path) -> None:
+    """Audit published models, in Spanish: what `scaling audit` says of them, its figure first."""
+    with translated(load_catalogue("es")):
+        audits = audit_models(_models(), LAW)
+        figure = audit_figure(audits)
+        said = _audit_blocks(audits, figure)
+        write_text(folder / "report.md", render_markdown(said, figures=lambda _: "figures/audit.svg"))
+        write_text(folder / "figures" / "audit.svg", compact_svg(figure_svg(figure)) + "\n")
+    write_text(folder / "audit.json", _as_json([a.to_dict() for a in audits]))
+
+
+def _models() -> list[TrainedModel]:
+    return [from_published(find_model(name)) for name in MODELS]
+
+
+def _audit_blocks(audits: Sequence[Audit], figure: Figure) -> Iterable[Block]:
+    summary = summarise_audits(audits, find_law(LAW))
+    lead = next(i for i, block in enumerate(summary) if isinstance(block, Section))
+    return (
+        Heading("¿Se entrenaron los modelos publicados según su cómputo?", 1),
+        Text(tr("By the law {name}.", name=LAW), "faint"),
+        *summary[:lead],
+        figure,
+        *summary[lead:],
+    )
+
+
+REPORTS: dict[str, Callable[[Path], None]] = {
+    "chinchilla": build_chinchilla,
+    "quickstart": build_quickstart,
+    "auditoria": build_audit,
+}
+
+
+def _scaling(here: Path, *words: str) -> None:
+    cache = str(cache_folder(ROOT, os.environ))
+    environment = {**os.environ, "SCALING_CACHE": cache, "COLUMNS": "100"}
+    environment.pop("SOURCE_DATE_EPOCH", None)
+    done = subprocess.run([sys.executable, "-m", "scaling", *words], cwd=here, env=environment)
+    if done.returncode:
+        raise SystemExit(f"scaling {' '.join(words)} ended with {done.returncode}: see above.")
+
+
+def _keep(written: Path, folder: Path) -> None:
+    """The text, the drawings and the coefficients of a report that was written."""
+    lines = (written / "report.md").read_text(encoding="utf-8").splitlines(keepends=True)
+    write_text(folder / "report.md", "".join(line for line in lines if not OF_A_MACHINE.match(line)))
+    for drawing in sorted((written / "figures").glob("*.svg")):
+        write_text(folder / "figures" / drawing.name, drawing.read_text(encoding="utf-8"))
+    told = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    write_text(folder / "coefficients.json", _as_json(_coefficients(told)))
+
+
+def _coefficients(told: dict[str, Any]) -> dict[str, Any]:
+    """Of report.json what was fitted and planned; no run, and no draw."""
+    named = (
+        "method",
+        "n_runs",
+        "coefficients",
+        "standard_errors",
+        "intervals",
+        "params_exponent",
+        "tokens_exponent",
+    )
+    fits = {m: {k: v for k, v in fit.items() if k in named} for m, fit in told["approaches"].items()}
+    planned = ("flops", "n_params", "n_tokens", "loss", "intervals")
+    return {
+        "target_flops": told["target_flops"],
+        "inputs": told["reproduction"]["inputs"],
+        "approaches": fits,
+        "plan": {k: v for k, v in (told["plan"] or {}).items() if k in planned},
+    }
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def main() -> None:
+    about = argparse.ArgumentParser(description="Rebuild the reports of this folder.")
+    about.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(REPORTS)}  [default: all]")
+    about.add_argument("--output", type=Path, default=HERE, help="folder to write to  [default: this one]")
+    asked = about.parse_args()
+    if unknown := [name for name in asked.names if name not in REPORTS]:
+        about.error(f"{unknown[0]} is no report: {', '.join(REPORTS)}")
+    for name in asked.names or REPORTS:
+        folder = asked.output / name
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "figures").mkdir(parents=True)
+        REPORTS[name](folder)
+
+
+if __name__ == "__main__":
+    main()
