@@ -188,7 +188,7 @@ def test_a_paper_has_one_vote_and_all_laws_stay_listed() -> None:
     for name in ("besiroglu-printed", "hoffmann-approach-1", "sardana-le100", "muennighoff-base"):
         assert f" {name} " in listed
         assert name in {law["name"] for law in said["other_laws"]}
-    assert listed == _invoke("--flops 1e21 --show laws").stdout
+    assert listed.endswith(_invoke("--flops 1e21 --show laws").stdout)
     assert "sardana-le" not in next(text for text in listed.splitlines() if text.startswith("other laws"))
 
 
