@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Blocks, Section, Table, Text, next_step
-from scaling.cli.completers import complete_column
+from scaling.cli.completers import complete_column, complete_family
 from scaling.cli.fit_options import (
     DEFAULT_LEVEL,
     METHODS,
@@ -71,6 +71,14 @@ SECTIONS = (
     "doubts",
     "groups",
 )
+FILLED_BY = {
+    "comparison": "--compare-laws",
+    "holdout": "--holdout-above FLOPS",
+    "diagnostics": "--diagnostics",
+    "valleys": "--method isoflop",
+    "curves": "--method envelope",
+    "groups": "--by COLUMN",
+}
 MOST_GROUPS = 100  # a column with more different values tells runs apart, not groups of them
 NOT_NAMED = "(none)"
 SHOWN_GROUPS = 9  # on a first screen, of 20 lines
@@ -101,6 +109,7 @@ OF_THE_FIT = {
 @click.option(
     "--law",
     metavar="FAMILY",
+    shell_complete=complete_family,
     help=f"Form of a parametric fit: {', '.join(OF_A_LOSS)}.  [default: chinchilla; of a table with one of parameters, "
     "tokens and FLOPs that one's power law with floor]",
 )
@@ -182,7 +191,7 @@ OF_THE_FIT = {
 )
 @picture_options("the fit and the checks asked for", force=False)
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-@output_options(*SECTIONS)
+@output_options(*SECTIONS, filled_by=FILLED_BY)
 def fit(
     options: TableOptions,
     by: str | None,
@@ -195,6 +204,7 @@ def fit(
     **given: Any,
 ) -> None:
     """Fit a scaling law to RUNS: a table (CSV, JSON, xlsx, Parquet ...; - is standard input) of runs."""
+    diagnostics |= "diagnostics" in output.show
     by_default = given["method"] is None and given["law"] is None
     given |= {"method": given["method"] or "parametric", "fixed": parse_held(given["fixed"])}
     chosen = FitOptions(**given)

@@ -189,6 +189,16 @@ def test_a_plan_as_a_table_is_one_row_of_the_json() -> None:
     assert cells["flops_low"] == ""  # given
 
 
+@pytest.mark.parametrize("form", ["markdown", "latex", "html"])
+def test_a_plan_to_paste_is_a_row_a_quantity(form: str) -> None:
+    said = _screen("--flops 1e21 --table", form)
+    tidy = " ".join(said.replace("\\_", "_").split())
+    row = {"markdown": "| n_layers | 24 |", "latex": "n_layers & 24", "html": ">n_layers</th>"}[form]
+    assert row in tidy
+    if form != "html":
+        assert max(map(len, said.splitlines())) <= 80
+
+
 def test_every_law_as_a_table_is_a_row_a_law() -> None:
     header, *rows = csv.reader(_screen("--flops 1e21 --law all --table csv").splitlines())
     said = {law["name"]: law["n_params"] for law in json.loads(_screen("--flops 1e21 --json"))["other_laws"]}
