@@ -170,11 +170,14 @@ def all_blocks(blocks: Iterable[Block]) -> Iterator[Block]:
             yield block
 
 
-def screen(blocks: Sequence[Block], show: Sequence[str] = ()) -> Iterator[Block]:
+def screen(
+    blocks: Sequence[Block], show: Sequence[str] = (), filled_by: Mapping[str, str] | None = None
+) -> Iterator[Block]:
     """What a terminal shows of a summary: its first screen and the names of its sections, or the sections named.
 
     Args:
         show: names of sections; "all" is the first screen and every section after it.
+        filled_by: the option that gives a result the section of this name, said where it is missing.
     """
     sections = {b.name: b for b in blocks if isinstance(b, Section)}
     if not show:
@@ -184,11 +187,19 @@ def screen(blocks: Sequence[Block], show: Sequence[str] = ()) -> Iterator[Block]
                 yield block
             elif not told:
                 told = True
-                yield Fields(((tr("more"), _option((*sections, "all"))),), indent=0)
+                options = _options((*sections, "all"))
+                yield Fields(
+                    [(tr("more") if i == 0 else "", said) for i, said in enumerate(options)], indent=0
+                )
         return
     for name in show:
         if name not in sections and name != "all":  # of another result it would be there
-            yield Text(tr("nothing to show of: {name}", name=name))
+            option = (filled_by or {}).get(name)
+            yield Text(
+                tr("nothing to show of: {name}; it needs {option}", name=name, option=option)
+                if option
+                else tr("nothing to show of: {name}", name=name)
+            )
     if "all" in show:
         yield from (b for b in blocks if not isinstance(b, Section))
     named = sections if "all" in show else [name for name in show if name in sections]
@@ -204,10 +215,15 @@ def low_high(name: str, ends: Sequence[float] | None) -> Record:
     return {f"{name}_low": low, f"{name}_high": high}
 
 
-def _option(names: Sequence[str]) -> str:
-    """--show a,b,all to copy; a list that may wrap where that is too long for one line of the narrowest screen."""
-    whole = f"--show {','.join(names)}"
-    return whole if len(whole) <= NARROWEST - len("more  ") else f"--show {', '.join(names)}"
+def _options(names: Sequence[str]) -> list[str]:
+    """--show a,b,all to copy; several, each to copy, where that is too long for one line of the narrowest screen."""
+    lines: list[str] = []
+    for name in names:
+        if lines and len(lines[-1]) + 1 + len(name) <= NARROWEST - len("more  "):
+            lines[-1] += f",{name}"
+        else:
+            lines.append(f"--show {name}")
+    return lines
 
 
 class Shown:

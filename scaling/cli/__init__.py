@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import shlex
 import sys
@@ -176,11 +175,11 @@ def run(args: list[str]) -> int:
 
 
 def _show_usage(error: click.ClickException, args: list[str]) -> None:
-    """What click says of a wrong command, and what it leaves out."""
-    from scaling.cli.usage import advice, with_near_names
-    from scaling.render.terminal import one_line
+    """What click says of a wrong command, in the voice of every other error; its help where that was asked for."""
+    from scaling.cli.usage import told
 
-    text = io.StringIO()
-    with_near_names(error).show(file=text)
-    for line in [*text.getvalue().splitlines(), *advice(error, args)]:
-        say(one_line(line), error=True)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    message, commands = told(error, args)
+    show_error(message, try_=commands)

@@ -90,11 +90,10 @@ def _payload(audits: Sequence[Audit], law: str, chosen: Law) -> dict[str, Any]:
 
 
 def _next_command(audits: Sequence[Audit], law: str) -> str:
-    """Of one model: what its compute should have trained."""
-    if len(audits) != 1:
-        return ""
+    """What the compute of the model that wasted most of it should have trained."""
+    most = max(audits, key=lambda audit: audit.flops * (audit.wasted_compute_fraction or 0.0))
     chosen = "" if law == "besiroglu" else f" --law {shlex.quote(law)}"
-    return f"scaling plan --flops {audits[0].flops:.4g}{chosen}"
+    return f"scaling plan --flops {most.flops:.4g}{chosen}"
 
 
 def _models(

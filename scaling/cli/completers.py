@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,23 @@ def complete_law(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
     every = ("all",) if ctx.command.name == "plan" else ()
     return _starting((*law_names(), *every), incomplete) + _files(incomplete, ".json")
+
+
+def complete_family(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Forms of a law that are fitted to losses."""
+    from scaling.cli.fit_options import OF_A_LOSS
+
+    return _starting(OF_A_LOSS, incomplete)
+
+
+def complete_names(names: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """A completer of `names` parted by commas: the one being typed, of those not yet there."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        before, comma, start = incomplete.rpartition(",")
+        return [f"{before}{comma}{name}" for name in _starting(names, start) if name not in before.split(",")]
+
+    return complete
 
 
 def complete_accelerator(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -7,13 +7,14 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scaling.blocks import Blocks, Section, Table, Text, next_step
-from scaling.cli.completers import complete_column
+from scaling.cli.completers import complete_column, complete_family
 from scaling.cli.fit_options import (
     DEFAULT_LEVEL,
     METHODS,
@@ -71,6 +72,14 @@ SECTIONS = (
     "doubts",
     "groups",
 )
+FILLED_BY = {
+    "comparison": "--compare-laws",
+    "holdout": "--holdout-above FLOPS",
+    "diagnostics": "--diagnostics",
+    "valleys": "--method isoflop",
+    "curves": "--method envelope",
+    "groups": "--by COLUMN",
+}
 MOST_GROUPS = 100  # a column with more different values tells runs apart, not groups of them
 NOT_NAMED = "(none)"
 SHOWN_GROUPS = 9  # on a first screen, of 20 lines
@@ -101,6 +110,7 @@ OF_THE_FIT = {
 @click.option(
     "--law",
     metavar="FAMILY",
+    shell_complete=complete_family,
     help=f"Form of a parametric fit: {', '.join(OF_A_LOSS)}.  [default: chinchilla; of a table with one of parameters, "
     "tokens and FLOPs that one's power law with floor]",
 )
@@ -182,7 +192,7 @@ OF_THE_FIT = {
 )
 @picture_options("the fit and the checks asked for", force=False)
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-@output_options(*SECTIONS)
+@output_options(*SECTIONS, filled_by=FILLED_BY)
 def fit(
     options: TableOptions,
     by: str | None,
@@ -195,6 +205,7 @@ def fit(
     **given: Any,
 ) -> None:
     """Fit a scaling law to RUNS: a table (CSV, JSON, xlsx, Parquet ...; - is standard input) of runs."""
+    diagnostics |= "diagnostics" in output.show
     by_default = given["method"] is None and given["law"] is None
     given |= {"method": given["method"] or "parametric", "fixed": parse_held(given["fixed"])}
     chosen = FitOptions(**given)
@@ -212,9 +223,10 @@ def fit(
         table = read_table(options, final=chosen.fits_final_rows, inputs=inputs)
     if by_default and table.runs.absent:
         chosen, table = fit_of_one_quantity(chosen, table)
+    again, piped = saved_first(options)
     if by is not None:
         groups = _fit_groups(table, chosen, by)
-        command = _command(options, chosen)
+        command = _command(again, chosen)
         give(output, lambda: groups.summary(command), groups.to_dict, groups.to_frame)
         return
     found = fit_table(table, chosen, every_row=options.final is False)
@@ -225,8 +237,8 @@ def fit(
     if picture:
         draw(found, picture, size)
     written = [str(law_file)] if law_file else []  # the picture has been told, with what it shows
-    further = partial(next_command, found.fit, options, chosen, law_file)
-    give(output, lambda: found.blocks(further(), written), found.to_dict, found.to_frame)
+    further = partial(next_command, found.fit, again, chosen, law_file)
+    give(output, lambda: found.blocks(further(), written, beside=piped), found.to_dict, found.to_frame)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,19 +418,34 @@ def _command(options: TableOptions, chosen: FitOptions) -> str:
     return f"scaling fit {options.as_arguments()} {chosen.as_arguments()}".strip()
 
 
+def free_name(name: str) -> str:
+    """The name, or with a number where a file has it: what a command writes is not to be refused."""
+    path, others = Path(name), (Path(name).with_stem(f"{Path(name).stem}-{i}") for i in count(2))
+    return str(path if not path.exists() else next(other for other in others if not other.exists()))
+
+
+def saved_first(options: TableOptions) -> tuple[TableOptions, list[tuple[str, str]]]:
+    """The options of the next command, and what it asks for: what was piped in cannot be read again."""
+    if str(options.table) != "-":
+        return options, []
+    name = free_name("runs.csv")
+    said = tr("it came by a pipe; save it as {name} for the next command", name=name)
+    return replace(options, table=Path(name)), [(tr("table"), said)]
+
+
 def next_command(fit: Fit, options: TableOptions, chosen: FitOptions, written: Path | None) -> str:
     """The same fit written to a file, and what that is good for."""
     if bare := without_floor(chosen, fit):
         return _command(options, bare)
     from scaling.fitting.sections import largest_budget
 
-    law_file = "fit.json" if written is None else shlex.quote(str(written))
+    law_file = free_name("fit.json") if written is None else shlex.quote(str(written))
     flops = format_flops(float(f"{10 * largest_budget(fit):.1g}")) if fit.has_optimum else ""
     if flops and _can_plan(fit, float(flops)):
         use = f"scaling plan --flops {flops} --law {law_file}"
     else:  # a law of one quantity splits no budget, but says what loss other runs reach
         use = f"scaling predict {law_file} {options.as_arguments()}"
-    return use if written else f"{_command(options, chosen)} -o fit.json && {use}"
+    return use if written else f"{_command(options, chosen)} -o {law_file} && {use}"
 
 
 def _can_plan(fit: Fit, flops: float) -> bool:

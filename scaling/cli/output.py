@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scaling.blocks import Blocks, screen
+from scaling.cli.completers import complete_names
 from scaling.errors import UnknownNameError, UsageError
 from scaling.render.terminal import show, show_json
 
@@ -26,16 +27,19 @@ class Output:
     show: tuple[str, ...] = ()
     as_json: bool = False
     table: str | None = None  # one of FORMATS
+    filled_by: Mapping[str, str] = field(default_factory=dict)  # section → the option that it needs
 
     @property
     def is_screen(self) -> bool:
         return not self.as_json and self.table is None
 
 
-def output_options(*sections: str, tables: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def output_options(
+    *sections: str, tables: bool = True, filled_by: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command --show (of its `sections`), --json, and with `tables` --csv and --table, as one `output: Output`.
 
-    A name that no section has is refused before anything is computed.
+    A name that no section has is refused before anything is computed. `filled_by`: section → the option that it needs.
     """
     declared = [
         click.option("--json", "as_json", is_flag=True, help="Print JSON, unrounded (docs/json.md)."),
@@ -49,16 +53,24 @@ def output_options(*sections: str, tables: bool = True) -> Callable[[Callable[..
         ]
     if sections:
         text = f"Show more than the first screen: {', '.join(sections)} or all; several with commas."
-        declared.append(click.option("--show", "sections", metavar="SECTION,...", help=text))
+        declared.append(
+            click.option(
+                "--show",
+                "sections",
+                metavar="SECTION,...",
+                multiple=True,  # a long list is told as two options
+                help=text,
+                shell_complete=complete_names((*sections, "all")),
+            )
+        )
 
     def declare(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def packed(**options: Any) -> Any:
-            named, as_json = options.pop("sections", None), options.pop("as_json")
+            named, as_json = ",".join(options.pop("sections", ())), options.pop("as_json")
             table = "csv" if options.pop("as_csv", False) else None
-            return command(
-                output=_output(named, sections, as_json, table, options.pop("as_table", None)), **options
-            )
+            output = _output(named, sections, as_json, table, options.pop("as_table", None))
+            return command(output=replace(output, filled_by=filled_by or {}), **options)
 
         for option in reversed(declared):
             packed = option(packed)
@@ -68,9 +80,9 @@ def output_options(*sections: str, tables: bool = True) -> Callable[[Callable[..
 
 
 def _output(
-    named: str | None, sections: tuple[str, ...], as_json: bool, csv: str | None, table: str | None
+    named: str, sections: tuple[str, ...], as_json: bool, csv: str | None, table: str | None
 ) -> Output:
-    shown = tuple(name.strip() for name in (named or "").split(",") if name.strip())
+    shown = tuple(name.strip() for name in named.split(",") if name.strip())
     for name in shown:
         if name not in (*sections, "all"):
             raise UnknownNameError("section of --show", name, (*sections, "all"))
@@ -95,4 +107,4 @@ def give(
 
         print_frame(frame(), output.table)
     else:
-        show(*screen(summary(), output.show))
+        show(*screen(summary(), output.show, output.filled_by))

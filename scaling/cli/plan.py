@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
-from scaling.blocks import Blocks, Heading, Section
+from scaling.blocks import Blocks, Section, screen
 from scaling.cli.completers import complete_accelerator, complete_law
 from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
@@ -203,20 +203,21 @@ def plan(
     if quiet and output.is_screen:
         show(*result.headline(alone=True))
     else:
-        output = replace(output, show=_sections(output, law=law, alternatives=alternatives))
-        _give(result, output, next_command(given, law), explain=explain)
+        asked = {"laws": law == "all", "sizes": alternatives, "formulas": explain}
+        _give(
+            result,
+            output,
+            next_command(given, law),
+            tuple(name for name, is_asked in asked.items() if is_asked),
+        )
     if quiet or not output.is_screen:
         for text in result.warnings:
             warn(text)
 
 
-def _sections(output: Output, *, law: str, alternatives: bool) -> tuple[str, ...]:
-    """The sections asked for, also by the options that ask for one of them."""
-    asked = {"laws": law == "all", "sizes": alternatives}
-    return tuple(dict.fromkeys((*(name for name, is_asked in asked.items() if is_asked), *output.show)))
+def _give(result: Plan, output: Output, command: str, asked: tuple[str, ...]) -> None:
+    """The plan in the form asked for; sections that options ask for follow the first screen, or those of --show."""
 
-
-def _give(result: Plan, output: Output, command: str, *, explain: bool) -> None:
     def formulas() -> Blocks:
         from scaling.planning.explain import derivation
 
@@ -226,9 +227,16 @@ def _give(result: Plan, output: Output, command: str, *, explain: bool) -> None:
         whole = result.summary(next_command=command, figures=False)
         return (*whole, Section("formulas", tr("How it was computed"), formulas))
 
-    give(output, summary, lambda: result.to_dict(next_command=command), result.to_frame)
-    if explain and output.is_screen and not {"formulas", "all"} & set(output.show):
-        show(Heading(tr("How it was computed")), *formulas())
+    if output.show:
+        output = replace(output, show=tuple(dict.fromkeys((*output.show, *asked))))
+    give(
+        output,
+        summary,
+        lambda: result.to_dict(next_command=command),
+        lambda: (result.spread if "laws" in asked else result).to_frame(),
+    )
+    if asked and output.is_screen and not output.show:
+        show(*screen(summary(), asked))
 
 
 def read_options(texts: Mapping[str, str | None]) -> tuple[Budget, Cluster | None, Constraints]:

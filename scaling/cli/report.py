@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.blocks import Fields, Text
+from scaling.cli.completers import complete_family
 from scaling.cli.fit_options import METHODS, OF_A_LOSS, FitOptions
 from scaling.cli.help import Command
 from scaling.cli.progress import waiting_for
@@ -42,7 +43,8 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--title", metavar="TITLE", help="Title of the report."),
     click.option("--method", type=click.Choice(METHODS),
                  help="What answers: Approach 3, 2 or 1  [default: parametric; of a sweep isoflop]."),
-    click.option("--law", metavar="FAMILY", help=f"Form of a parametric fit: {', '.join(OF_A_LOSS)}."),
+    click.option("--law", metavar="FAMILY", shell_complete=complete_family,
+                 help=f"Form of a parametric fit: {', '.join(OF_A_LOSS)}."),
     click.option("--bootstrap", "n_resamples", type=click.IntRange(100, 100_000), metavar="N",
                  help=f"Resamples of the runs  [default: {RESAMPLES:,}]."),
     click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of resamples and random starts."),

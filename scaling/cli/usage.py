@@ -16,6 +16,7 @@ KINDS = {
     "--flops": parse_flops, "--params": parse_params, "--tokens": parse_tokens, "--time": parse_duration,
     "--dollars": parse_dollars,
 }  # fmt: skip
+EXAMPLES = ("Example: ", "Try: ")  # how the epilog of a command begins
 _NOT_A_NUMBER = re.compile(r"'([^']*)' is not a valid (?:integer|float)")
 _NOT_IN_RANGE = re.compile(r"(\d+(?:\.\d+)?) is not in the range 0\.?\d*<=?x<=?(?:0\.\d+|1(?:\.0)?)\.")
 
@@ -27,6 +28,19 @@ def with_near_names(error: click.ClickException) -> click.ClickException:
     options = [name for p in error.ctx.command.params if isinstance(p, click.Option) for name in p.opts]
     near = near_names(error.option_name, options)
     return click.NoSuchOption(error.option_name, possibilities=near, ctx=error.ctx)
+
+
+def told(error: click.ClickException, args: list[str]) -> tuple[str, list[str]]:
+    """The error with what it probably meant, as sentences, and the commands that show how it is written."""
+    said = with_near_names(error).format_message().replace("\n\t", " ")
+    said = said[:1].lower() + said[1:] + ("" if said.endswith((".", "?", "?)")) else ".")
+    lines = list(advice(error, args))
+    examples = [line for line in lines if line.startswith(EXAMPLES)]
+    context = getattr(error, "ctx", None)
+    if not lines and context is not None and "Did you mean" not in said:
+        lines = [f"`{context.command_path} --help` says more."]
+    sentences = [said, "; ".join(line for line in lines if line not in examples)]
+    return " ".join(filter(None, sentences)), [line.partition(": ")[2] for line in examples]
 
 
 def advice(error: click.ClickException, args: list[str]) -> Iterator[str]:

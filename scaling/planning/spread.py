@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scaling.errors import LawError, PlanError
 from scaling.jsonable import fields_of
@@ -29,6 +29,9 @@ from scaling.planning.numerics import percentile
 from scaling.planning.shape import DEFAULT_VOCAB, TIE_ABOVE, aspect_ratio
 from scaling.translation import tr, tr_n
 from scaling.units import format_flops, format_params
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SUBSETS = ("sardana-le",)  # the same authors' fits on their runs up to 100, 250 or 500 tokens per parameter
 
@@ -61,6 +64,12 @@ class LawSpread(NamedTuple):
     same_question: bool  # False: the plan has a cap or given sizes, and the laws were asked for the optimum
     answers: tuple[LawAnswer, ...]
     silent: tuple[str, ...]  # papers none of whose laws answers
+
+    def to_frame(self) -> DataFrame:
+        """A row a law: its name, source, FLOPs, parameters, tokens, their ratio and the loss, unrounded."""
+        import pandas as pd
+
+        return pd.DataFrame([answer.to_dict() for answer in self.answers]).rename(columns={"name": "law"})
 
 
 class OtherPapers(NamedTuple):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.blocks import Table
 from scaling.render.terminal import printable, say
+from scaling.translation import tr
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -37,7 +38,14 @@ def print_frame(frame: DataFrame, form: str) -> None:
 
 
 def frame_table(frame: DataFrame) -> Table:
-    """The block of a frame: columns of text first, as tables have them; numbers to four digits."""
+    """The block of a frame: columns of text first, as tables have them; numbers to four digits.
+
+    A single row stands as a column: a plan has forty quantities, and no page is so wide.
+    """
+    if len(frame) == 1:
+        values = next(frame.itertuples(index=False, name=None))
+        pairs = zip(map(str, frame.columns), map(_cell, values), strict=True)
+        return Table([tr("quantity"), tr("value")], list(pairs), left=1)
     from pandas.api.types import is_numeric_dtype
 
     texts = [name for name in frame.columns if not is_numeric_dtype(frame[name])]

@@ -207,9 +207,12 @@ def fetch(url: str, folder: Path, name: str, *, sha256: str | None = None) -> Pa
         why = "has the repository moved?" if sha256 else "check the address, and whether it needs a login."
         raise MissingFileError(f"{url} answers {status}; {why} Nothing was kept.") from error
     except requests.exceptions.RequestException as error:
-        instead = f"put it at {folder / name}" if sha256 else "give the file"
+        where, instead = url, "give the file"
+        if sha256:  # an address of 130 characters that nobody typed
+            where = url.split("/")[2]
+            instead = f"put it at {folder / name}; `scaling data list --json` holds its url"
         raise MissingFileError(
-            f"{url} cannot be reached ({type(error).__name__}); check the network, or fetch the file elsewhere and "
+            f"{where} cannot be reached ({type(error).__name__}); check the network, or fetch the file elsewhere and "
             f"{instead}."
         ) from error
     except ValueError as error:  # pooch: the hash differs

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -26,11 +27,17 @@ SAMPLE_BYTES = 1 << 20  # enough lines for their mean length; also the longest l
 LAYOUT_BYTES = 1 << 17  # some thousand lines, .01 s to take apart
 MAX_ROWS = 10_000_000  # about 1.5 GB of arrays at eight columns
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_A_PICTURE = "a picture, not a table; give the table of runs that it was drawn from"
+_SVG = re.compile(rb"(\xef\xbb\xbf)?(\s|<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE svg[^>]*>)*+<svg\b", re.I | re.S)
 # What begins so and is no table of ours, and what to do about it.
 _OTHER_FILES = {
     b"\x89HDF": "an HDF5 file; write the table with DataFrame.to_csv or to_parquet",
     b"SQLite format 3": "a SQLite database; write its table: sqlite3 -header -csv FILE 'select * from runs' > runs.csv",
     b"%PDF": "a PDF; copy its table into a text file",
+    **dict.fromkeys(
+        (b"\x89PNG", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*", b"RIFF"),
+        _A_PICTURE,
+    ),
     b"\x80": "a pickle, which may run any code when it is opened; write the table with DataFrame.to_csv",
 }
 _WORKBOOKS = {".ods": "odf", ".xlsb": "pyxlsb"}
@@ -154,6 +161,8 @@ def _refuse_no_text(head: bytes, source: str) -> None:
     if one_line and head.lstrip()[:1] not in b"[{":
         longest = f"{SAMPLE_BYTES >> 20} MiB"
         raise DataError(f"{source}: the first line is longer than {longest}; is this a table of runs?")
+    if _SVG.match(head):
+        raise DataError(f"{source} is {_A_PICTURE}.")
     if head.lstrip()[:15].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<table", b"<div")):
         raise DataError(
             f"{source} is a web page, not a table; give the address of the file itself (the link Raw or Download)."

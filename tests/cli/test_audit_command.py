@@ -242,7 +242,14 @@ def test_the_table_to_paste_has_the_numbers_of_the_json():
 def test_what_to_do_next_runs_when_copied():
     import shlex
 
-    (line,) = [text for text in invoke("gopher", "--law", "20:1").stdout.splitlines() if "next" in text]
-    command = shlex.split(line.partition("next")[2])
-    assert command[:2] == ["scaling", "plan"]
-    assert run(command[1:]) == 0
+    for models in (["gopher", "--law", "20:1"], ["gpt-3", "llama-3-8b"], []):
+        (line,) = [text for text in invoke(*models).stdout.splitlines() if text.startswith("next")]
+        command = shlex.split(line.partition("next")[2])
+        assert command[:2] == ["scaling", "plan"]
+        assert run(command[1:]) == 0
+
+
+def test_of_several_models_the_compute_to_plan_is_that_of_the_most_wasteful():
+    models = json.loads(invoke("gpt-3", "llama-3-8b", "--json").stdout)["models"]
+    most = max(models, key=lambda model: model["flops"] * model["wasted_compute_fraction"])
+    assert f"scaling plan --flops {most['flops']:.4g}" in invoke("gpt-3", "llama-3-8b").stdout

@@ -88,6 +88,11 @@ def folder(tmp_path: Path) -> Path:
         (["fit", "runs.json", "--by", "s"], ["size"]),
         (["fit", "none.csv", "--by", ""], []),
         (["fit", "--loss"], ["--loss-unit"]),
+        (["fit", "--law", "kap"], ["kaplan"]),
+        (["report", "--law", "chin"], ["chinchilla"]),
+        (["fit", "--show", "dia"], ["diagnostics"]),
+        (["plan", "--show", "laws,me"], ["laws,memory"]),
+        (["plan", "--show", "laws,law"], []),
     ],
     ids=" ".join,
 )

@@ -338,3 +338,19 @@ def test_tables_to_paste_hold_what_the_json_holds(table: Path, tmp_path: Path) -
     assert rows["run_id"].tolist() == [run["run_id"] for run in runs]
     assert rows["predicted_loss"].tolist() == pytest.approx([run["predicted_loss"] for run in runs])
     assert "| params_exponent |" in call("fit", table, "--table", "markdown")
+
+
+def test_the_next_command_works_of_a_table_from_a_pipe_and_beside_a_fit_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("fit.json").write_text("precious")
+    said = CliRunner().invoke(cli, ["fit", "-"], input=example_runs_text(), catch_exceptions=False).stdout
+    assert "save it as runs.csv for the next command" in said
+    assert len(said.splitlines()) <= 20
+    Path("runs.csv").write_text(example_runs_text())
+    (first,) = [line.removeprefix("next").strip() for line in said.splitlines() if line.startswith("next")]
+    for command in first.split(" && "):
+        assert run(command.split()[1:]) == 0
+    assert Path("fit.json").read_text() == "precious"
+    assert "scaling fit runs.csv -o fit-3.json && " in call("fit", "runs.csv")  # fit-2.json was written

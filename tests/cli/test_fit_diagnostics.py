@@ -34,6 +34,17 @@ def test_the_screen_gives_the_verdict_of_diagnostics_and_a_section_the_numbers(m
     assert "influence" in whole
 
 
+def test_a_section_of_diagnostics_is_made_when_asked_for_and_others_say_the_option_that_they_need():
+    assert output("--show", "diagnostics") == output("--diagnostics", "--show", "diagnostics")
+    for section, option in (("valleys", "--method isoflop"), ("comparison", "--compare-laws")):
+        method = () if section == "valleys" else ("--method", "isoflop")
+        assert (
+            output(*method, "--show", section).strip() == f"nothing to show of: {section}; it needs {option}"
+        )
+    both = output("--show", "residuals", "--show", "data")
+    assert both == output("--show", "residuals,data")
+
+
 def test_json_holds_the_numbers_of_the_python_function():
     said = json.loads(output("--method", "isoflop", "--diagnostics", "--json"))
     runs = scaling.load_runs(RUNS)

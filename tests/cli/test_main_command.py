@@ -43,7 +43,7 @@ def test_a_decimal_comma_in_a_plain_number_is_answered_by_the_same_with_a_point(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["hardware", "measure", "--seconds", "4,5"]) == 2
-    assert "'4,5' is not a valid float range.\nWrite a decimal point: 4.5\n" in capsys.readouterr().err
+    assert "'4,5' is not a valid float range. Write a decimal point: 4.5\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -149,3 +149,25 @@ def test_what_is_waited_for_cannot_command_the_terminal(monkeypatch: pytest.Monk
     progress._tell("reading \x1b[31mevil\x1b]0;owned\x07.csv", None, [], Done())
     (line,) = shown
     assert line.what == "reading \\x1b[31mevil\\x1b]0;owned\\x07.csv"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "plan --flop 1e21", "plan --flops", "fit", "frobnicate", "plan 1e21", "fit runs.csv --method foo", "sweep foo",
+        "completion foo", "audit --law", "hardware measure --seconds 4,5",
+    ],
+)  # fmt: skip
+def test_a_wrong_command_is_told_in_the_voice_and_width_of_every_error(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    assert run(line.split()) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert max(map(len, said.splitlines())) <= 72
+    assert "Usage:" not in said
+    assert "Error:" not in said
+    monkeypatch.delenv("COLUMNS")
+    run(line.split())
+    assert capsys.readouterr().err.count("\n") == 1  # a program reads it

@@ -126,6 +126,8 @@ corpus prepare none.txt --out c              | 1 | none.txt ; a file, a folder  
 fit fit.json                                 | 3 | fit.json holds a law                             | scaling plan --flops 1e21 --law fit.json
 fit sweep.toml                               | 3 | spec of a sweep ; scaling sweep fit sweep.toml   |
 fit paper.pdf                                | 3 | a PDF ; copy its table                           |
+fit figure.png                               | 3 | a picture, not a table ; give the table of runs  |
+fit figure.svg                               | 3 | a picture, not a table ; give the table of runs  |
 fit empty.csv                                | 3 | empty ; n_params,n_tokens,loss                   |
 fit notes.txt                                | 3 | no column for loss ; --column loss=NAME          |
 fit runs.csv other.csv                       | 2 | (other.csv)                                      |
@@ -207,6 +209,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert run(["sweep", "init", "sweep.toml"]) == 0
     (folder / "folder").mkdir()
     (folder / "paper.pdf").write_bytes(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
+    (folder / "figure.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")
+    (folder / "figure.svg").write_text(
+        '<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"></svg>\n'
+    )
     (folder / "notes.txt").write_text("hello\nworld\n")
     (folder / "empty.csv").write_text("")
     return folder

@@ -188,7 +188,7 @@ def test_a_paper_has_one_vote_and_all_laws_stay_listed() -> None:
     for name in ("besiroglu-printed", "hoffmann-approach-1", "sardana-le100", "muennighoff-base"):
         assert f" {name} " in listed
         assert name in {law["name"] for law in said["other_laws"]}
-    assert listed == _invoke("--flops 1e21 --show laws").stdout
+    assert listed.endswith(_invoke("--flops 1e21 --show laws").stdout)
     assert "sardana-le" not in next(text for text in listed.splitlines() if text.startswith("other laws"))
 
 
@@ -388,7 +388,7 @@ def test_any_options_give_a_plan_or_one_line(
         assert "parameters" in said.out
         assert not {"nan", "none"} & set(said.out.lower().replace("(", " ").split())
     else:
-        assert said.err.startswith(("error:", "Usage"))
+        assert said.err.startswith("error:")
 
 
 @pytest.mark.parametrize("show", ["", "all"])

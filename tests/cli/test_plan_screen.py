@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
@@ -168,10 +169,13 @@ def test_the_first_screen_has_no_word_to_look_up() -> None:
 
 
 def test_options_that_ask_for_a_section_are_that_section() -> None:
-    assert _screen("--flops 1e21 --law all") == _screen("--flops 1e21 --show laws")
-    assert _screen("--flops 1e21 --explain") == (
-        _screen("--flops 1e21") + _screen("--flops 1e21 --show formulas")
-    )
+    first = _screen("--flops 1e21")
+    for option, section in (("--law all", "laws"), ("--explain", "formulas")):
+        said = _screen(f"--flops 1e21 {option}")
+        assert said.splitlines()[0].startswith("With 1e21 FLOPs, train 2.79B parameters")
+        assert said.endswith(_screen(f"--flops 1e21 --show {section}"))
+        assert len(said.splitlines()) > len(first.splitlines())
+        assert _screen(f"--flops 1e21 --show cost {option}") == _screen(f"--flops 1e21 --show cost,{section}")
     assert " 0.1 " in _screen("--flops 1e21 --alternatives")
     assert " 0.1 " not in _screen("--flops 1e21 --show sizes")
 
@@ -183,6 +187,25 @@ def test_a_plan_as_a_table_is_one_row_of_the_json() -> None:
     assert float(cells["loss_low"]) == said["intervals"]["loss"]["low"]
     assert float(cells["usd_high"]) == said["cost"]["usd"][1]
     assert cells["flops_low"] == ""  # given
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "html"])
+def test_a_plan_to_paste_is_a_row_a_quantity(form: str) -> None:
+    said = _screen("--flops 1e21 --table", form)
+    tidy = " ".join(said.replace("\\_", "_").split())
+    row = {"markdown": "| n_layers | 24 |", "latex": "n_layers & 24", "html": ">n_layers</th>"}[form]
+    assert row in tidy
+    if form != "html":
+        assert max(map(len, said.splitlines())) <= 80
+
+
+def test_every_law_as_a_table_is_a_row_a_law() -> None:
+    header, *rows = csv.reader(_screen("--flops 1e21 --law all --table csv").splitlines())
+    said = {law["name"]: law["n_params"] for law in json.loads(_screen("--flops 1e21 --json"))["other_laws"]}
+    assert header[0] == "law"
+    assert {row[0]: float(row[header.index("n_params")]) for row in rows} == said
+    text = _screen("--flops 1e21 --law all --table markdown")
+    assert "| kaplan |" in " ".join(text.split())
 
 
 def test_a_notebook_shows_the_sections_folded() -> None:

@@ -62,6 +62,17 @@ def test_a_section_named_is_shown_alone_and_all_shows_the_whole() -> None:
         "Train it.", "nextscaling sweep", "Other laws", "eight papers", "Memory", "58 GB",
     ]  # fmt: skip
     assert list(screen(SUMMARY, ["doubts"])) == [Text("nothing to show of: doubts")]
+    filled = list(screen(SUMMARY, ["curves"], {"curves": "--method envelope"}))
+    assert filled == [Text("nothing to show of: curves; it needs --method envelope")]
+
+
+def test_the_names_of_many_sections_stand_in_options_that_can_be_pasted_each_and_together() -> None:
+    names = [f"section-{i}" for i in range(12)]
+    lines = render_terminal(screen([Section(name, name, never) for name in names]), width=72).splitlines()
+    words = [word for line in lines for word in shlex.split(line.removeprefix("more"))]
+    assert words[::2] == len(lines) * ["--show"]
+    assert max(map(len, lines)) <= 72
+    assert ",".join(words[1::2]).split(",") == [*names, "all"]
 
 
 def test_pages_hold_every_section() -> None:

@@ -100,8 +100,11 @@ def test_no_network_says_where_to_put_the_file(table, tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound, not listening: refuses connections
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        with pytest.raises(DataError, match=r"cannot be reached.*put it at .*svg_extracted_data\.csv"):
+        with pytest.raises(
+            DataError, match=r"cannot be reached.*put it at .*svg_extracted_data\.csv; .* holds its url"
+        ) as told:
             download_runs(table.id, cache=tmp_path / "cache", base_url=url)
+    assert str(told.value).startswith(url.removeprefix("http://") + " cannot")  # an address of 130 characters
     assert left_in(tmp_path / "cache") == []
 
 
