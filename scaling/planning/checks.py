@@ -233,7 +233,7 @@ def data_findings(law: Law, point: Allocation, unique_tokens: float | None) -> I
         )
     elif epochs > CHEAP_EPOCHS and has_surface(law):
         less = "a repeated token is worth visibly less than a fresh one"
-        times = format_count(epochs)
+        times = format_tokens(epochs)
         short = f"{times} epochs: beyond {CHEAP_EPOCHS:g}, repeats are worth visibly less"
         yield _doubt("many-epochs", f"data: {times} epochs; beyond {CHEAP_EPOCHS:g} {less}.", short)
 
