@@ -8,6 +8,7 @@ Sources: Breusch and Pagan 1979, with Koenker's 1981 studentising; Harvey 1976 (
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -189,8 +190,8 @@ def _scatter(residual: Array, runs: Runs, level: float) -> PowerLawFit | None:
 
 def _is_sloped(scatter: PowerLawFit) -> bool:
     """Whether the scatter grows or shrinks beyond chance, whatever the level of the fit's intervals."""
-    error = scatter.exponent.standard_error
-    return bool(error) and abs(scatter.exponent.value) > scatter.line.half_width_factor(1 - UNEQUAL) * error
+    error = scatter.exponent.standard_error or math.inf
+    return abs(scatter.exponent.value) > scatter.line.half_width_factor(1 - UNEQUAL) * error
 
 
 def _scale_of(runs: Runs) -> str:

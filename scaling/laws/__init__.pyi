@@ -12,7 +12,6 @@ from scaling.laws.frontier import FrontierLaw as FrontierLaw
 from scaling.laws.io import law_from_dict as law_from_dict
 from scaling.laws.io import law_to_dict as law_to_dict
 from scaling.laws.io import load_law as load_law
-from scaling.laws.io import write_law as write_law
 from scaling.laws.kaplan import KaplanFloorLaw as KaplanFloorLaw
 from scaling.laws.kaplan import KaplanLaw as KaplanLaw
 from scaling.laws.over_training import OverTrainingLaw as OverTrainingLaw

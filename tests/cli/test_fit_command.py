@@ -338,3 +338,28 @@ def test_tables_to_paste_hold_what_the_json_holds(table: Path, tmp_path: Path) -
     assert rows["run_id"].tolist() == [run["run_id"] for run in runs]
     assert rows["predicted_loss"].tolist() == pytest.approx([run["predicted_loss"] for run in runs])
     assert "| params_exponent |" in call("fit", table, "--table", "markdown")
+
+
+def test_a_prediction_that_the_runs_refute_is_doubted_and_leads_to_a_fit_of_them(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pandas as pd
+
+    monkeypatch.chdir(tmp_path)
+    dear = pd.read_csv(table).assign(loss=lambda t: 1.2 * t["loss"])  # 20 % above: outside every interval
+    dear.to_csv("dear.csv", index=False)
+    told = call("predict", "besiroglu", "dear.csv")
+    first = next(line for line in told.splitlines() if line.lstrip().startswith("!"))
+    assert "this law is not that of these runs: fit one to them" in first
+    assert "0 % of the runs lie inside their 95 % intervals" in call(
+        "predict", "besiroglu", "dear.csv", "--show", "all"
+    )
+    assert "scaling fit dear.csv" in told
+    assert "scaling plan" not in told
+    assert call("fit", "dear.csv")
+    call("fit", table, "-o", "own.json")
+    held = call("predict", "own.json", table)
+    assert "fit one to them" not in held
+    assert "scaling plan" in held
+    by_errors = call("predict", "hoffmann", "dear.csv", "--show", "all")  # it has no intervals to be held to
+    assert "the law is off by" in by_errors
