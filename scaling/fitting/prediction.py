@@ -32,6 +32,7 @@ from scaling.blocks import (
 )
 from scaling.errors import LawError, UsageError
 from scaling.findings import Finding, warning
+from scaling.jsonable import jsonable
 from scaling.laws.base import Law, LawFamily
 from scaling.reference.published import LawLike, resolve_law
 from scaling.runs import Runs
@@ -105,6 +106,12 @@ class Prediction(Shown):
         columns["error_fraction"] = self.error_fraction
         plain = {name: np.asarray(values).tolist() for name, values in columns.items()}
         return [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The level, the method, the scores and a row a run, as plain JSON types; null for not known or infinite."""
+        told = {"level": self.level, "method": self.method, "summary": self.scores(), "runs": self.records()}
+        plain: dict[str, Any] = jsonable(told)
+        return plain
 
     def summary(self) -> Blocks:
         rows = [(tr("covered"), self.covered()), (tr("interval"), self.interval_of())]

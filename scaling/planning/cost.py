@@ -123,6 +123,11 @@ class Cluster(NamedTuple):
     price_date: str = ""
     findings: tuple[Finding, ...] = ()
 
+    def __repr__(self) -> str:
+        count = "" if self.n_accelerators is None else f"{self.n_accelerators} x "
+        peak, shares = f"{self.peak_flops_per_s / 1e12:.4g} TFLOP/s", f"{format_percent(self.mfu_mid)} MFU"
+        return f"<Cluster {count}{self.name}: {peak} each, {shares}, {format_percent(self.goodput)} goodput>"
+
     @property
     def notes(self) -> tuple[str, ...]:
         """The findings as sentences."""
