@@ -46,10 +46,10 @@ A **law** is taken in whatever form you have it: a published name (`"besiroglu"`
 path of a `fit.json`, a fit, or a law. Every **result** (fits and power laws, predictions, checks, plans, audits,
 designs of sweeps, tables of runs) shows itself at a prompt (`repr`) and in a notebook, and has `summary()` (blocks for
 [any renderer](results.md)), `to_frame()` (a pandas DataFrame, unrounded) and `records()` (the same rows as
-dictionaries). Fits, power laws, predictions, checks, plans and audits have `to_dict()` ([JSON](json.md)). `plot()` draws
-the first figure of a summary: of fits, plans, checks; the others say that they have none. Named tuples (`Allocation`,
-`Shape`, counts of parameters and of memory, `Cluster`, `Accelerator`) are read by their fields. What is wrong with an
-argument is a `ScalingError` that says what, where, and what to do.
+dictionaries). Fits, power laws, predictions, checks, plans and audits have `to_dict()` ([JSON](json.md)). `plot()`
+draws the first figure of a summary: of fits, plans, checks; the others say that they have none. Named tuples
+(`Allocation`, `Shape`, counts of parameters and of memory, `Cluster`, `Accelerator`) are read by their fields. What is
+wrong with an argument is a `ScalingError` that says what, where, and what to do.
 
 This page is written by `scripts/write_api_page.py` from the docstrings.
 """
