@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from scaling.fitting.parametric.bootstrap import bootstrap
 from scaling.fitting.parametric.fit import fit_parametric, law_uncertainty
-from scaling.laws import OptimumBand, Uncertainty, write_law
-from scaling.reference import find_law
+from scaling.laws import OptimumBand, Uncertainty
+from scaling.reference import find_law, write_law
 from scaling.runs import Runs, load_runs
 
 HUBER_DELTA = 1e-3  # Hoffmann et al. 2022, sec. 3.3

@@ -28,7 +28,6 @@ from scaling.laws.base import Law as Law
 from scaling.laws.chinchilla import ChinchillaLaw as ChinchillaLaw
 from scaling.laws.frontier import FrontierLaw as FrontierLaw
 from scaling.laws.io import load_law as load_law
-from scaling.laws.io import write_law as write_law
 from scaling.planning.allocation import allocate_compute as allocate_compute
 from scaling.planning.audit import Audit as Audit
 from scaling.planning.audit import TrainedModel as TrainedModel
@@ -45,6 +44,7 @@ from scaling.reference.hardware import Accelerator as Accelerator
 from scaling.reference.hardware import find_accelerator as find_accelerator
 from scaling.reference.published import find_law as find_law
 from scaling.reference.published import published_laws as published_laws
+from scaling.reference.published import write_law as write_law
 from scaling.render.html import render_html as render_html
 from scaling.render.markdown import render_markdown as render_markdown
 from scaling.render.terminal import render_terminal as render_terminal

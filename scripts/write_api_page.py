@@ -43,10 +43,13 @@ Everything below loads on first use: `import scaling` takes a few hundredths of 
 are complete (`py.typed`): an editor completes the names, and mypy and pyright check them.
 
 A **law** is taken in whatever form you have it: a published name (`"besiroglu"`; `scaling laws list` shows all), the
-path of a `fit.json`, a fit, or a law. Every **result** shows itself at a prompt (`repr`) and in a notebook, and has
-`summary()` (blocks for [any renderer](results.md)), `to_frame()` (a pandas DataFrame, unrounded), `records()` (the
-same rows as dictionaries), `to_dict()` ([JSON](json.md)) and `plot()` where there is something to draw. What is wrong
-with an argument is a `ScalingError` that says what, where, and what to do.
+path of a `fit.json`, a fit, or a law. Every **result** (fits and power laws, predictions, checks, plans, audits,
+designs of sweeps, tables of runs) shows itself at a prompt (`repr`) and in a notebook, and has `summary()` (blocks for
+[any renderer](results.md)), `to_frame()` (a pandas DataFrame, unrounded) and `records()` (the same rows as
+dictionaries). Fits, power laws, predictions, checks, plans and audits have `to_dict()` ([JSON](json.md)). `plot()`
+draws the first figure of a summary: of fits, plans, checks; the others say that they have none. Named tuples
+(`Allocation`, `Shape`, counts of parameters and of memory, `Cluster`, `Accelerator`) are read by their fields. What is
+wrong with an argument is a `ScalingError` that says what, where, and what to do.
 
 This page is written by `scripts/write_api_page.py` from the docstrings.
 """

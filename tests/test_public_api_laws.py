@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from scaling.reference import resolve_law
 
 TAKERS: dict[str, Callable[[Any], Any]] = {
     "resolve_law": lambda law: resolve_law(law).coefficients,
+    "find_law": lambda law: scaling.find_law(law).coefficients,
+    "write_law": lambda law: written(law).coefficients,
     "allocate_compute": lambda law: scaling.allocate_compute(law, 1e21),
     "plan_training": lambda law: scaling.plan_training(1e21, law).point,
     "audit_model": lambda law: scaling.audit_model(model(), law).optimum,
@@ -36,6 +39,13 @@ def lines(axes: Any) -> list[list[float]]:
     values = [list(map(float, drawn.get_ydata())) for drawn in axes.lines]
     plt.close("all")
     return values
+
+
+def written(law: Any) -> scaling.Law:
+    """The law that comes back from the file it was written to."""
+    with TemporaryDirectory() as folder:
+        scaling.write_law(law, Path(folder) / "written.json")
+        return scaling.load_law(Path(folder) / "written.json")
 
 
 @cache

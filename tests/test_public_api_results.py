@@ -34,6 +34,7 @@ def results() -> dict[str, Any]:
         "LawFit": scaling.fit_law(runs, "kaplan_floor"),
         "Bootstrap": scaling.bootstrap(surface, runs, n=50),
         "Prediction": scaling.predict_runs("besiroglu", runs),
+        "PowerLawFit": scaling.fit_power_law(runs.flops, runs.n_params),
         "Extrapolation": scaling.evaluate_extrapolation(runs, intervals=False),
         "LawComparison": scaling.compare_laws(runs),
         "Plan": scaling.plan_training(1e21),
@@ -41,7 +42,7 @@ def results() -> dict[str, Any]:
     }
 
 
-WITHOUT_PICTURE = ("Runs", "curves", "published_laws", "Bootstrap", "Prediction", "Audit")
+WITHOUT_PICTURE = ("Runs", "curves", "published_laws", "Bootstrap", "Prediction", "PowerLawFit", "Audit")
 SMALL = {
     "Architecture": lambda: scaling.find_preset("llama-2-7b"),
     "Cluster": lambda: scaling.make_cluster("H100"),
@@ -61,6 +62,30 @@ def test_a_repr_is_short_and_names_its_class(name: str) -> None:
     assert max(map(len, text.splitlines())) <= WIDTH
     assert "array(" not in text
     assert "\x1b" not in text
+
+
+def test_hardware_takes_one_line_with_its_peak() -> None:
+    for name in ("Cluster", "Accelerator"):
+        text = repr(SMALL[name]())
+        assert text.startswith(f"<{name} ")
+        assert "989 TFLOP/s" in text
+        assert len(text) <= WIDTH
+
+
+def test_a_frame_of_a_power_law_holds_its_numbers_unrounded() -> None:
+    fit = results()["PowerLawFit"]
+    frame = fit.to_frame().set_index("quantity")
+    assert frame.loc["exponent", "value"] == fit.exponent.value
+    assert frame.loc["coefficient", "high"] == fit.coefficient.interval.high
+
+
+def test_a_prediction_is_plain_json_with_its_rows() -> None:
+    import json
+
+    found = results()["Prediction"]
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert [row["predicted_loss"] for row in told["runs"]] == found.loss.tolist()
+    assert told["summary"]["n_runs"] == len(found.loss)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -72,6 +72,10 @@ class Quantity(NamedTuple):
         return self.name[2:].replace("-", "_")
 
 
+BUDGETS = (
+    "--flops 1e21, --hardware 8xH100 --time 14d, --dollars 25k --hardware H100, --target-loss 2.3, --params 7B or "
+    "--tokens 1T"
+)
 HEADINGS = {
     "Budget, exactly one": ("--flops", "--time", "--dollars", "--target-loss", "--params", "--tokens"),
     "Hardware": ("--hardware", "--mfu", "--goodput", "--price", "--peak-tflops"),
@@ -241,7 +245,7 @@ def _give(result: Plan, output: Output, command: str, asked: tuple[str, ...]) ->
 
 def read_options(texts: Mapping[str, str | None]) -> tuple[Budget, Cluster | None, Constraints]:
     """Budget, Cluster (None when no hardware is named) and Constraints from the text of the options, by their keys."""
-    from scaling.planning.cost import Budget, Constraints
+    from scaling.planning.cost import Budget, Constraints, require_one_budget
 
     hardware = texts.get("hardware")
     device = None if hardware is None else parse_hardware(hardware)
@@ -252,6 +256,8 @@ def read_options(texts: Mapping[str, str | None]) -> tuple[Budget, Cluster | Non
     if device is not None and device.seconds is not None:
         arguments["budget"].setdefault("seconds", device.seconds)
     _refuse_half_a_budget(hardware, arguments["budget"])
+    options = {quantity.argument: quantity.name for quantity in QUANTITIES if quantity.of == "budget"}
+    require_one_budget(arguments["budget"], names=options, examples=BUDGETS)
     cluster = None
     if device is not None or arguments["cluster"]:
         counted = hardware is not None and hardware.lstrip()[:1].isdigit()

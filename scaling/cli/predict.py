@@ -28,7 +28,7 @@ def predict(
 
     RUNS may have losses, which are then compared, or be planned and have none.
     """
-    from scaling.fitting.prediction import predict_runs, prediction_doubts, summarise_prediction
+    from scaling.fitting.prediction import fit_doubts, predict_runs, prediction_doubts, summarise_prediction
     from scaling.laws.io import law_to_dict
     from scaling.reference import resolve_law
 
@@ -43,7 +43,9 @@ def predict(
 
         write_picture([prediction_figure(result, runs)], picture, size)
     faults = [f for f in table.findings if f.severity == "error"]
-    doubts = [*prediction_doubts(law, runs), *faults]
+    doubts = [*fit_doubts(result), *prediction_doubts(law, runs), *faults]
+
+    fit_command = f"scaling fit {options.as_arguments()}" if runs.measured.all() else ""
 
     def payload() -> dict[str, Any]:
         described = law_to_dict(replace(law, uncertainty=None))
@@ -61,7 +63,9 @@ def predict(
 
     give(
         output,
-        lambda: summarise_prediction(result, law, runs, name=law_name, doubts=doubts),
+        lambda: summarise_prediction(
+            result, law, runs, name=law_name, doubts=doubts, fit_command=fit_command
+        ),
         payload,
         result.to_frame,
     )

@@ -12,7 +12,7 @@ import click
 from scaling.blocks import Blocks, Callout, Code, Section
 from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
-from scaling.cli.sweep_options import SPEC, STORE, design_of, finished_runs, store_of
+from scaling.cli.sweep_options import FEWER_RUNS, SPEC, STORE, design_of, finished_runs, store_of
 from scaling.cli.sweep_options import next_command as sweep_command
 from scaling.errors import PlanError, of_option
 from scaling.render.terminal import note
@@ -21,6 +21,7 @@ from scaling.units import format_flops
 
 if TYPE_CHECKING:
     from scaling.cli.fit import TableFit
+    from scaling.cli.fit_options import FitOptions
     from scaling.laws.base import Law
     from scaling.planning.result import Plan
     from scaling.runs import Runs
@@ -33,7 +34,7 @@ PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling swee
 
 @click.command(
     cls=Command,
-    headings={"Fit and plan": ("--method", "--budget", "--store")},
+    headings={"Fit and plan": ("--method", "--min-runs-per-budget", "--budget", "--store")},
     epilog="Try: scaling sweep fit sweep.toml",
 )
 @SPEC
@@ -42,6 +43,7 @@ PLANNED_TIMES = 10.0  # the largest budget of the sweep: as far as `scaling swee
     "--method", type=click.Choice(["isoflop", "parametric"]), default="isoflop", show_default=True,
     help="Approach 2 or 3 of Hoffmann et al. 2022.",
 )  # fmt: skip
+@FEWER_RUNS
 @click.option("--budget", metavar="FLOPS", help="To plan  [default: 10 times the largest of the sweep].")
 @click.option(
     "-o", "--output", "where", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False),
@@ -52,6 +54,7 @@ def fit(
     spec: Path,
     store: Path | None,
     method: Literal["isoflop", "parametric"],
+    min_runs_per_budget: int | None,
     budget: str | None,
     where: Path | None,
     output: Output,
@@ -61,6 +64,7 @@ def fit(
     Writes runs.csv, law.json and valleys.png, anew each time: the same as `scaling fit` on the table and
     `scaling plan --law` on what that writes.
     """
+    from scaling.cli.fit_options import FitOptions
     from scaling.sweep.results import unfinished_finding
     from scaling.units import parse_flops
 
@@ -75,16 +79,21 @@ def fit(
         if budget is None
         else of_option("--budget", parse_flops, budget)
     )
-    found = _fit_table(runs, method, folder)
+    chosen = FitOptions(method=method, min_runs_per_budget=min_runs_per_budget)
+    found = _fit_table(runs, chosen, folder)
     plan = _plan(found.fit.law, flops, planned.vocab_size)
     files = {name: str(folder / file) for name, file in FILES.items()}
     rows = [(tr("trained"), _trained(planned, runs)), *([(tr("plan"), _planned(plan))] if plan else [])]
+    fewer = f" --min-runs-per-budget {min_runs_per_budget}" if min_runs_per_budget else ""
+    lacks_runs = plan is None and budget is None  # a budget that was given may be too small; ours is not
+    rows += [(tr("plan"), _more_runs(planned))] if lacks_runs else []
 
     def blocks() -> Blocks:
         written = tr("{names} in {folder}", names=", ".join(FILES.values()), folder=folder)
         again = f"scaling plan --flops {format_flops(flops)} --law {shlex.quote(files['law'])}"
         section = Section("plan", tr("The plan"), lambda: (*_plan_blocks(plan), Code(again)))
-        return found.blocks(sweep_command("verify"), [written], beside=rows, sections=(section,))
+        then = sweep_command("run") if lacks_runs else sweep_command("verify") + fewer
+        return found.blocks(then, [written], beside=rows, sections=(section,))
 
     def payload() -> dict[str, Any]:
         return {**found.to_dict(), "plan": plan and plan.to_dict(), "files": files}
@@ -92,16 +101,15 @@ def fit(
     give(output, blocks, payload, found.to_frame)
 
 
-def _fit_table(runs: Runs, method: Literal["isoflop", "parametric"], folder: Path) -> TableFit:
+def _fit_table(runs: Runs, chosen: FitOptions, folder: Path) -> TableFit:
     """The fit, after writing the table of runs, the law fitted to it and the picture."""
     from scaling.cli.fit import draw, fit_table, write_fit
-    from scaling.cli.fit_options import FitOptions
     from scaling.cli.tables import TableOptions, read_table
 
     table, law, picture = (folder / name for name in FILES.values())
     runs.save(table, overwrite=True)
     # a model of 1,000 parameters is no mistaken unit in a table that the store wrote
-    reading, chosen = TableOptions(table=table, anyway=True), FitOptions(method=method)
+    reading = TableOptions(table=table, anyway=True)
     found = fit_table(read_table(reading, final=True, inputs=chosen.inputs), chosen)
     write_fit(found, law, force=True)
     draw(found, picture, silent=True)
@@ -137,6 +145,15 @@ def _trained(design: Design, runs: Runs) -> str:
         low=next(sizes),
         high=next(sizes),
         corpus=design.spec.corpus.name,
+    )
+
+
+def _more_runs(design: Design) -> str:
+    """What a law without a plan lacks: a longer stretch of compute to hold its exponents."""
+    budgets = design.spec.grid.budgets
+    return tr(
+        "none: this law plans no model; add {flops} to the grid's budgets in the spec, then run it again",
+        flops=format_flops(float(f"{PLANNED_TIMES * budgets[-1]:.1g}")),
     )
 
 

@@ -40,6 +40,14 @@ STORE = click.option(
 )
 
 
+FEWER_RUNS = click.option(
+    "--min-runs-per-budget",
+    type=click.IntRange(min=3),
+    metavar="N",
+    help="Fewer runs make no valley.  [default: 4]",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """Options of every command that trains. None: not given."""

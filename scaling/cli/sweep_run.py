@@ -19,6 +19,7 @@ from scaling.cli.help import Command
 from scaling.cli.output import Output, give, output_options
 from scaling.cli.progress import waiting_for
 from scaling.cli.sweep_options import (
+    FEWER_RUNS,
     HEADINGS,
     RunOptions,
     command_line,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from scaling.sweep.run import Report
     from scaling.sweep.store import Store
 
-PROOF = ("--budget", "--without", "--dry-run", "--measure")
+PROOF = ("--budget", "--without", "--min-runs-per-budget", "--dry-run", "--measure")
 BAR_WIDTH = 20
 MOST_WORKERS = 16  # that get a line of their own on a terminal
 QUIET_FRACTION = 0.1  # a log file gets a line a tenth
@@ -89,6 +90,7 @@ resume = Command(
     multiple=True,
     help="A rule of thumb not to train.",
 )
+@FEWER_RUNS
 @click.option("--dry-run", is_flag=True, help="Only say what would be trained, and what that costs here.")
 @click.option("--measure/--no-measure", default=True, help="In a dry run: time a few steps, for the hours.")
 @output_options("advice", "doubts", "losses")
@@ -98,6 +100,7 @@ def verify(
     options: RunOptions,
     budget: str | None,
     without: tuple[str, ...],
+    min_runs_per_budget: int | None,
     dry_run: bool,
     measure: bool,
     output: Output,
@@ -115,7 +118,8 @@ def verify(
     design = design_of(spec, store)
     runs = finished_runs(design, store)
     with waiting_for(tr("fitting {n} runs", n=len(runs))):
-        law, surface = fit_isoflop(runs), fit_parametric(runs)
+        law = fit_isoflop(runs, min_runs_per_budget=min_runs_per_budget)
+        surface = fit_parametric(runs)
     flops = (
         EXTRAPOLATION * design.spec.grid.budgets[-1]
         if budget is None

@@ -8,6 +8,7 @@ Sources: Breusch and Pagan 1979, with Koenker's 1981 studentising; Harvey 1976 (
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from scaling.blocks import Blocks, Fields, Shown, Text
 from scaling.errors import UsageError, shown
-from scaling.fitting.line_diagnostics import LinesDiagnostics, diagnose_lines
+from scaling.fitting.line_diagnostics import UNEQUAL, LinesDiagnostics, diagnose_lines
 from scaling.fitting.parametric.diagnostics import FTest, robust_scale
 from scaling.fitting.power_law import PowerLawFit, fit_power_law
 from scaling.fitting.prediction import predicted_loss
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-UNEQUAL = 0.01  # p of the Breusch-Pagan test, below which the noise is called unequal
 LETTERS = {"flops": "C", "n_params": "N", "n_tokens": "D"}
 SMALLEST = 1e-12  # of ln loss: residuals below are rounding and have no logarithm to speak of
 
@@ -85,7 +85,9 @@ class ResidualDiagnostics(Shown):
 
     @property
     def is_equal(self) -> bool:
-        return self.equal_noise is None or self.equal_noise.p_value >= UNEQUAL
+        """Neither test finds that the noise depends on the inputs, each with a chance of 5 % to err."""
+        is_independent = self.equal_noise is None or self.equal_noise.p_value >= UNEQUAL
+        return is_independent and (self.scatter is None or not _is_sloped(self.scatter))
 
     def summary(self) -> Blocks:
         """Whether the noise is equal, then what hangs on it."""
@@ -184,6 +186,12 @@ def _scatter(residual: Array, runs: Runs, level: float) -> PowerLawFit | None:
     if len(np.unique(x[known])) < 3:
         return None
     return fit_power_law(x[known], np.abs(residual[known]), level=level)
+
+
+def _is_sloped(scatter: PowerLawFit) -> bool:
+    """Whether the scatter grows or shrinks beyond chance, whatever the level of the fit's intervals."""
+    error = scatter.exponent.standard_error or math.inf
+    return abs(scatter.exponent.value) > scatter.line.half_width_factor(1 - UNEQUAL) * error
 
 
 def _scale_of(runs: Runs) -> str:

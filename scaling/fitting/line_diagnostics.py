@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from scaling.fitting.isoflop.result import IsoflopFit
 
 MIN_POINTS = 4  # with three, leaving one out leaves an exact line
-UNEQUAL = 0.05  # chance of so large an HC3 error under equal noise, below which the noise is called unequal
+UNEQUAL = 0.05  # chance of what was measured under equal noise, below which the noise is called unequal
 N_DRAWS = 20_000  # of equal noise: the chance is known to 0.002 where it decides
 SHOWN_POINTS = 8
 BEYOND = 10.0  # times the largest budget: where the lines are compared

@@ -25,9 +25,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from scaling.arguments import is_one_of, require_level
+from scaling.blocks import Blocks, Fields, Record, Shown, Table, Text
 from scaling.errors import FitError, UsageError
 from scaling.fitting.results import Estimate, Interval
 from scaling.jsonable import fields_of
+from scaling.translation import tr
+from scaling.units import format_percent
 
 Array = NDArray[np.float64]
 Method = Literal["ols", "wls", "huber"]
@@ -36,6 +39,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 COVARIANCES: tuple[Covariance, ...] = get_args(Covariance)
 LARGEST_LN = 700.0  # of a coefficient: exp(709) overflows
 MOST_LEVERAGE = 1 - 1e-9
+_NUMBERS = ("value", "standard_error", "low", "high")
 HUBER_THRESHOLD = 1.345  # 95 % efficiency under Gaussian noise (Huber 1981)
 
 
@@ -76,7 +80,7 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PowerLawFit:
+class PowerLawFit(Shown):
     """y = coefficient x^exponent. Intervals are t intervals with n - 2 degrees of freedom; infinite without any.
 
     The coefficient is the value at x = 1, usually far outside `x_range`: compare fits by `predict`, not by it.
@@ -132,6 +136,25 @@ class PowerLawFit:
     @property
     def interval_method(self) -> str:
         return self.exponent.interval.method if self.exponent.interval else ""
+
+    def summary(self) -> Blocks:
+        """The law with its numbers, then the range, scatter and intervals."""
+        formula = tr("y = {k:.4g} x^{p:.4g}", k=self.coefficient.value, p=self.exponent.value)
+        low, high = self.x_range
+        fields = [
+            (tr("points"), tr("{n}, x from {low:.4g} to {high:.4g}", n=self.n, low=low, high=high)),
+            (tr("intervals"), f"{format_percent(self.level)}, {self.interval_method}"),
+        ]
+        if math.isfinite(self.residual_sd):
+            fields.append((tr("scatter"), tr("{sd} about the line", sd=format_percent(self.residual_sd))))
+        rows = [(r["quantity"], *(_cell(r[k]) for k in _NUMBERS)) for r in self.records()]
+        headers = ("", tr("value"), tr("standard error"), tr("low"), tr("high"))
+        return Text(formula, "strong"), Fields(fields), Table(headers, rows)
+
+    def records(self) -> list[Record]:
+        """A row for the coefficient and one for the exponent: quantity, value, standard_error, low, high, level."""
+        both = {"coefficient": self.coefficient, "exponent": self.exponent}
+        return [{"quantity": name, **e.record(), "level": self.level} for name, e in both.items()]
 
     def to_dict(self) -> dict[str, Any]:
         residual_sd = {"residual_sd_ln": _or_none(self.residual_sd)}
@@ -339,6 +362,10 @@ def _positive(values: ArrayLike, name: str) -> Array:
             "Remove the point or correct it."
         )
     return array
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def _or_none(value: float) -> float | None:

@@ -6,16 +6,19 @@ for a fit in hand, whose own method gives the bands.
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.blocks import (
+    MOST_DOUBTS,
     Blocks,
     Fields,
     Record,
@@ -29,6 +32,7 @@ from scaling.blocks import (
 )
 from scaling.errors import LawError, UsageError
 from scaling.findings import Finding, warning
+from scaling.jsonable import jsonable
 from scaling.laws.base import Law, LawFamily
 from scaling.laws.methods import method_in_words
 from scaling.reference.published import LawLike, resolve_law
@@ -38,12 +42,12 @@ from scaling.runs.table import QUANTITIES, require_runs
 from scaling.translation import counted, tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
-if TYPE_CHECKING:
-    pass
-
 Array = NDArray[np.float64]
 FIRST_ROWS, SHOWN_ROWS = 5, 20  # of a first screen, and of all that a terminal shows
-LONGEST_ID = 16  # characters on a first screen of 72 columns
+LONGEST_ID = 21  # characters on a first screen of 72 columns
+LEAST_CHANCE = 0.001  # of so few runs inside their intervals, below which the intervals do not hold
+FAR_BELOW = 0.1  # of the level: a smaller lack of coverage changes no decision
+LARGE_ERROR = 0.1  # of the loss: more than a doubling of compute buys under any published law
 OUTSIDE = (0.999, 1.001)  # times the ends of the fitted range: a run beyond is outside, not rounded
 CHUNK = 4096  # rows at a time: draws x rows stay under 20 MB
 
@@ -103,6 +107,12 @@ class Prediction(Shown):
         columns["error_fraction"] = self.error_fraction
         plain = {name: np.asarray(values).tolist() for name, values in columns.items()}
         return [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The level, the method, the scores and a row a run, as plain JSON types; null for not known or infinite."""
+        told = {"level": self.level, "method": self.method, "summary": self.scores(), "runs": self.records()}
+        plain: dict[str, Any] = jsonable(told)
+        return plain
 
     def summary(self) -> Blocks:
         rows = [(tr("covered"), self.covered()), (tr("interval"), self.interval_of())]
@@ -171,19 +181,29 @@ class Prediction(Shown):
 
 
 def summarise_prediction(
-    prediction: Prediction, law: Law, runs: Runs, *, name: str, doubts: Sequence[Finding] = ()
+    prediction: Prediction,
+    law: Law,
+    runs: Runs,
+    *,
+    name: str,
+    doubts: Sequence[Finding] = (),
+    fit_command: str = "",
 ) -> Blocks:
-    """What `scaling predict` shows: how far off the law called `name` was, what to doubt, and the runs."""
+    """What `scaling predict` shows: how far off the law called `name` was, what to doubt, and the runs.
+
+    `fit_command` is what to do where the runs show the law wrong.
+    """
     said = tr("{law} on {headline}", law=name, headline=prediction.headline())
     origin = (tr("law"), law.provenance.source if law.provenance else name)
-    next_command = _next_command(law, runs, name)
+    refuted = bool(fit_doubts(prediction))
+    next_command = fit_command if refuted else _next_command(law, runs, name)
     return (
         Text(said, "strong"),
         Text(""),
         *_runs_table(prediction, runs, FIRST_ROWS, briefly=True),
         Text(""),
         Fields([origin, (tr("covered"), prediction.covered())]),
-        *first_doubts(doubts),
+        *first_doubts(doubts, MOST_DOUBTS - refuted),
         Section("runs", tr("The runs"), lambda: _all_runs(prediction, runs)),
         *doubts_section(doubts),
         *next_step(next_command),
@@ -222,16 +242,17 @@ def _runs_table(prediction: Prediction, runs: Runs, most: int, *, briefly: bool 
         "flops": ("C", format_flops),
     }
     shown = {name: how for name, how in shown.items() if name not in runs.absent and not briefly}
+    names = short_names([runs.run_id[i] for i in order[:most]], LONGEST_ID if briefly else 28)
     rows = [
         (
-            runs.run_id[i][: LONGEST_ID if briefly else 28],
+            name,
             *(form(float(getattr(runs, name)[i])) for name, (_, form) in shown.items()),
             f"{runs.loss[i]:.4f}" if runs.measured[i] else "",
             f"{prediction.loss[i]:.4f}",
             "" if band is None else tr("{low:.4f} to {high:.4f}", low=band[i, 0], high=band[i, 1]),
             f"{100 * errors[i]:+.2f} %" if runs.measured[i] else "",
         )
-        for i in order[:most]
+        for i, name in zip(order[:most], names, strict=True)
     ]
     letters = (letter for letter, _ in shown.values())
     interval = f"{100 * prediction.level:g} % {of_what}"
@@ -240,6 +261,65 @@ def _runs_table(prediction: Prediction, runs: Runs, most: int, *, briefly: bool 
     where = tr("--show runs") if briefly else tr("--json has all of them")
     more = Text(tr("and {n} more: {where}", n=len(runs) - most, where=where), "faint", indent=2)
     return Table(headers, rows), *((more,) if len(runs) > most else ())
+
+
+def short_names(names: Sequence[str], longest: int) -> list[str]:
+    """Names of at most `longest` characters that stay apart: without the words that all share, cut in the middle.
+
+    Names that are cut to the same text get a number each.
+    Example:
+        >>> short_names(["may_width512_lr0.1_seed0", "may_width512_lr0.2_seed0"], 12)
+        ['lr0.1', 'lr0.2']
+    """
+    if len(names) > 1 and max(map(len, names)) > longest:
+        names = _without_shared_words(names)
+    shown = [_cut(name, longest) for name in names]
+    if len(set(shown)) == len(set(names)):
+        return shown
+    return [f"{_cut(name, longest - 4)} #{i}" for i, name in enumerate(names, 1)]
+
+
+def _without_shared_words(names: Sequence[str]) -> list[str]:
+    """Names of as many words each without the words that are the same in all."""
+    words = [re.findall(r"[_/ ]?[^_/ ]+", name) for name in names]
+    if len({len(w) for w in words}) > 1:
+        return list(names)
+    own = [at for at in zip(*words, strict=True) if len(set(at)) > 1]
+    return ["".join(row).lstrip("_/ ") for row in zip(*own, strict=True)] or list(names)
+
+
+def _cut(name: str, longest: int) -> str:
+    half = (longest - 3) // 2
+    return name if len(name) <= longest else f"{name[: longest - 3 - half]}...{name[-half:]}"
+
+
+def fit_doubts(prediction: Prediction) -> list[Finding]:
+    """Whether the measured runs show that the law is not theirs: too few in their intervals, or errors too large."""
+    scores = prediction.scores()
+    n, inside, error = (
+        scores[k] for k in ("n_measured", "inside_interval_fraction", "mean_absolute_error_fraction")
+    )
+    level = prediction.level
+    few = inside is not None and inside < level - FAR_BELOW
+    if few and _chance_of_at_most(round(inside * n), n, level) < LEAST_CHANCE:
+        code = "not-covered"
+        said = f"{format_percent(inside)} of the runs lie inside their {100 * level:g} % intervals"
+    elif error is not None and error > LARGE_ERROR:
+        code, said = "large-error", f"the law is off by {format_percent(error)} of the loss on average"
+    else:
+        return []
+    message = f"{said}: it is not the law of these runs, and its plans are not for them; fit a law to them."
+    return [warning(code=code, message=message, short="this law is not that of these runs: fit one to them")]
+
+
+def _chance_of_at_most(k: int, n: int, p: float) -> float:
+    """Of k or fewer successes in n: the binomial distribution, each term by logarithms."""
+    logs = (
+        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
+        + i * math.log(p) + (n - i) * math.log1p(-p)
+        for i in range(k + 1)
+    )  # fmt: skip
+    return math.fsum(map(math.exp, logs))
 
 
 def prediction_doubts(law: Law, runs: Runs) -> list[Finding]:

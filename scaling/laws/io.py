@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from scaling.arguments import require_kind, require_path
+from scaling.arguments import require_path
 from scaling.errors import DamagedLawError, LawError, StorageError, UnknownNameError
 from scaling.laws.base import Law, OptimumBand, Provenance, Uncertainty
 
@@ -73,7 +73,7 @@ def load_law(path: str | os.PathLike[str]) -> Law:
         LawError: not found; DamagedLawError: damaged or of another schema version.
     Example:
         >>> import scaling
-        >>> scaling.write_law(scaling.fit_parametric(scaling.example_runs(), intervals=False).law, "law.json")
+        >>> scaling.write_law(scaling.fit_parametric(scaling.example_runs(), intervals=False), "law.json")
         >>> round(scaling.load_law("law.json").alpha, 3)
         0.342
     """
@@ -97,26 +97,15 @@ def load_law(path: str | os.PathLike[str]) -> Law:
     return law_from_dict(data, origin=path)
 
 
-def write_law(law: Law, path: str | os.PathLike[str]) -> None:
-    """Write the law as JSON, one row of numbers a line; floats keep every digit.
-
-    Example:
-        >>> import scaling
-        >>> scaling.write_law(scaling.find_law("hoffmann"), "hoffmann.json")
-        >>> scaling.load_law("hoffmann.json") == scaling.find_law("hoffmann")
-        True
-    """
+def law_text(law: Law) -> str:
+    """The law as the text of a file, one row of numbers a line; floats keep every digit."""
     import re
 
-    require_kind("law", law, Law, "Write the law of a fit: write_law(fit.law, path).")
-    require_path("the path of a law", path)
     text = json.dumps(law_to_dict(law), indent=1, allow_nan=False)
-    text = re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda row: "[" + re.sub(r"\s*\n\s*", " ", row[1]) + "]", text)
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-    except OSError as error:
-        raise StorageError(f"the law file {path} cannot be written: {error.strerror}.") from error
+    return (
+        re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda row: "[" + re.sub(r"\s*\n\s*", " ", row[1]) + "]", text)
+        + "\n"
+    )
 
 
 def _law_part(data: Any, origin: str) -> dict[str, Any]:
@@ -253,3 +242,18 @@ def _finite(value: Any, name: str) -> float:
     if not math.isfinite(number):
         raise DamagedLawError(f"{name} must be a finite number, got {_shown(value)}")
     return number
+
+
+def write_law(law: Law, path: str | os.PathLike[str]) -> None:
+    """Write a law as `law_text` has it; `scaling.write_law` takes it in any form.
+
+    Raises:
+        UsageError: no path; StorageError: the file cannot be written.
+    """
+    require_path("the path of a law", path)
+    text = law_text(law)
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise StorageError(f"the law file {path} cannot be written: {error.strerror}.") from error

@@ -327,7 +327,7 @@ def data_findings(law: Law, point: Allocation, unique_tokens: float | None) -> I
         )
     elif epochs > CHEAP_EPOCHS and has_surface(law):
         less = tr("a repeated token is worth visibly less than a fresh one")
-        times = format_count(epochs)
+        times = format_tokens(epochs)
         short = tr(
             "{times} epochs: beyond {cheap_epochs:g}, repeats are worth visibly less",
             times=times,

@@ -8,7 +8,7 @@ Prices are per accelerator-hour with their date; energy is the accelerators' boa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,13 +26,11 @@ SECONDS_PER_HOUR = 3600.0
 JOULES_PER_KWH = 3.6e6
 TARGET_SECONDS = 30 * 86400.0  # a count that nobody gave is chosen to finish within 30 days
 
-_AMOUNTS = {
-    "flops": "--flops",
-    "seconds": "--time",
-    "dollars": "--dollars",
-    "target_loss": "--target-loss",
-}
-_SIZES = {"n_params": "--params", "n_tokens": "--tokens"}
+AMOUNTS = ("flops", "seconds", "dollars", "target_loss")
+SIZES = ("n_params", "n_tokens")
+EXAMPLES = (
+    "flops=1e21, seconds=1e6 or dollars=25e3 with a cluster, target_loss=2.3, n_params=7e9 or n_tokens=1e12"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +54,23 @@ class Budget:
     n_tokens: float | None = None
 
     def __post_init__(self) -> None:
-        require_numbers(or_none=True, **{name: getattr(self, name) for name in (*_AMOUNTS, *_SIZES)})
-        money, sizes = (
-            [option for name, option in options.items() if getattr(self, name) is not None]
-            for options in (_AMOUNTS, _SIZES)
-        )
-        if len(money) > 1:
-            raise UsageError(f"give exactly one budget, got {' and '.join(money)}: leave all but one out.")
-        if not money and not sizes:
-            raise UsageError(
-                "give exactly one budget: --flops 1e21, --hardware 8xH100 --time 14d, --dollars 25k --hardware H100, "
-                "--target-loss 2.3, --params 7B or --tokens 1T."
-            )
-        if money and len(sizes) == 2:
-            given = " and ".join(sizes)
-            raise UsageError(f"{given} fix the run already: leave one of them, or {money[0]}, out.")
+        require_numbers(or_none=True, **{name: getattr(self, name) for name in (*AMOUNTS, *SIZES)})
+        require_one_budget([name for name in (*AMOUNTS, *SIZES) if getattr(self, name) is not None])
+
+
+def require_one_budget(
+    given: Collection[str], *, names: Mapping[str, str] | None = None, examples: str = EXAMPLES
+) -> None:
+    """Raise UsageError unless these arguments make one budget; `names`: what the user calls them."""
+    money, sizes = (
+        [(names or {}).get(name, name) for name in kind if name in given] for kind in (AMOUNTS, SIZES)
+    )
+    if len(money) > 1:
+        raise UsageError(f"give exactly one budget, got {' and '.join(money)}: leave all but one out.")
+    if not money and not sizes:
+        raise UsageError(f"give exactly one budget: {examples}.")
+    if money and len(sizes) == 2:
+        raise UsageError(f"{' and '.join(sizes)} fix the run already: leave one of them, or {money[0]}, out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +123,11 @@ class Cluster(NamedTuple):
     price_usd_per_hour_high: float | None = None
     price_date: str = ""
     findings: tuple[Finding, ...] = ()
+
+    def __repr__(self) -> str:
+        count = "" if self.n_accelerators is None else f"{self.n_accelerators} x "
+        peak, shares = f"{self.peak_flops_per_s / 1e12:.4g} TFLOP/s", f"{format_percent(self.mfu_mid)} MFU"
+        return f"<Cluster {count}{self.name}: {peak} each, {shares}, {format_percent(self.goodput)} goodput>"
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -9,3 +9,4 @@ from scaling.reference.published import find_law as find_law
 from scaling.reference.published import law_names as law_names
 from scaling.reference.published import published_laws as published_laws
 from scaling.reference.published import resolve_law as resolve_law
+from scaling.reference.published import write_law as write_law

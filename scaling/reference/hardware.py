@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from scaling.errors import UnknownNameError
 from scaling.reference.tables import aliases_of, find_row, from_row, number, read_table
+from scaling.units import format_bytes
 
 TABLE = "accelerators.csv"
 
@@ -41,6 +42,11 @@ class Accelerator(NamedTuple):
     status: str  # verified (the maker's page was read) | agreed by N (public tables) | partly | disputed | unverified
     source: str
     note: str
+
+    def __repr__(self) -> str:
+        peak = "" if self.peak_flops_per_s is None else f", {self.peak_flops_per_s / 1e12:.4g} TFLOP/s"
+        memory = "" if self.memory_bytes is None else f", {format_bytes(self.memory_bytes)}"
+        return f"<Accelerator {self.id}: {self.name}{peak}{memory}>"
 
 
 @cache

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 from scaling.arguments import require_flags
 from scaling.blocks import Blocks, Record, Shown, Table, Text, low_high
 from scaling.errors import UnknownNameError, UsageError, shown
-from scaling.laws import find_family
+from scaling.laws import find_family, io
 from scaling.laws.base import Law, Provenance
 from scaling.laws.io import law_from_dict, load_law
 from scaling.reference.tables import aliases_of, find_row, from_row, number, read_json, read_table
@@ -78,21 +78,22 @@ def law_names() -> tuple[str, ...]:
     return tuple(row["id"] for row in read_table(TABLE))
 
 
-def find_law(name: str) -> Law:
-    """The published law of this id or alias.
+def find_law(name: LawLike) -> Law:
+    """The published law of this id or alias; a law in any other form is taken too.
 
+    Args:
+        name: a published name, a fit, its file, or a law.
     Raises:
-        UnknownNameError: listing near names.
+        UnknownNameError: neither a known name nor an existing file; lists near names.
+        LawError: the file is damaged or of another version.
+        UsageError: nothing of these.
     Example:
         >>> import scaling
         >>> law = scaling.find_law("hoffmann")
         >>> round(law.params_exponent, 2), law.provenance.params_convention
         (0.46, 'total')
     """
-    if row := find_row(TABLE, name, "id"):
-        return _law_of(row["id"])
-    hint = "`scaling laws list` shows all; a path to a fit also works."
-    raise UnknownNameError("law", name, law_names(), aliases=aliases_of(TABLE), hint=hint)
+    return resolve_law(name)
 
 
 class HasLaw(Protocol):
@@ -127,11 +128,35 @@ def resolve_law(law: LawLike) -> Law:
     if text.endswith(".json") or os.sep in text or not isinstance(law, str):
         return load_law(text)
     try:
-        return find_law(text)
+        return _find_published(text)
     except UnknownNameError:
         if os.path.isfile(text):
             return load_law(text)
         raise
+
+
+def write_law(law: LawLike, path: str | os.PathLike[str]) -> None:
+    """Write the law as JSON, one row of numbers a line; floats keep every digit.
+
+    Args:
+        law: a published name, a fit, its file, or a law.
+        path: of the file, which is written over.
+    Raises:
+        UnknownNameError, LawError, UsageError: as `find_law`; StorageError: the file cannot be written.
+    Example:
+        >>> import scaling
+        >>> scaling.write_law("hoffmann", "hoffmann.json")
+        >>> scaling.load_law("hoffmann.json") == scaling.find_law("hoffmann")
+        True
+    """
+    io.write_law(resolve_law(law), path)
+
+
+def _find_published(name: str) -> Law:
+    if row := find_row(TABLE, name, "id"):
+        return _law_of(row["id"])
+    hint = "`scaling laws list` shows all; a path to a fit also works."
+    raise UnknownNameError("law", name, law_names(), aliases=aliases_of(TABLE), hint=hint)
 
 
 @cache

@@ -164,8 +164,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "damaged").mkdir()
     for name in ("index.json", "config.json"):
         (place / "damaged" / name).write_text("{")
-    from scaling.laws.io import write_law
-    from scaling.reference import resolve_law
+    from scaling.reference import resolve_law, write_law
 
     write_law(resolve_law("besiroglu"), place / "law.json")
     return place

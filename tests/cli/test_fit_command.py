@@ -354,3 +354,28 @@ def test_the_next_command_works_of_a_table_from_a_pipe_and_beside_a_fit_that_is_
         assert run(command.split()[1:]) == 0
     assert Path("fit.json").read_text() == "precious"
     assert "scaling fit runs.csv -o fit-3.json && " in call("fit", "runs.csv")  # fit-2.json was written
+
+
+def test_a_prediction_that_the_runs_refute_is_doubted_and_leads_to_a_fit_of_them(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pandas as pd
+
+    monkeypatch.chdir(tmp_path)
+    dear = pd.read_csv(table).assign(loss=lambda t: 1.2 * t["loss"])  # 20 % above: outside every interval
+    dear.to_csv("dear.csv", index=False)
+    told = call("predict", "besiroglu", "dear.csv")
+    first = next(line for line in told.splitlines() if line.lstrip().startswith("!"))
+    assert "this law is not that of these runs: fit one to them" in first
+    assert "0 % of the runs lie inside their 95 % intervals" in call(
+        "predict", "besiroglu", "dear.csv", "--show", "all"
+    )
+    assert "scaling fit dear.csv" in told
+    assert "scaling plan" not in told
+    assert call("fit", "dear.csv")
+    call("fit", table, "-o", "own.json")
+    held = call("predict", "own.json", table)
+    assert "fit one to them" not in held
+    assert "scaling plan" in held
+    by_errors = call("predict", "hoffmann", "dear.csv", "--show", "all")  # it has no intervals to be held to
+    assert "the law is off by" in by_errors

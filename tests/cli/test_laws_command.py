@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from scaling.cli import run
 from scaling.cli.laws import laws
-from scaling.laws import ChinchillaLaw, law_from_dict, write_law
-from scaling.reference import find_law, law_names
+from scaling.laws import ChinchillaLaw, law_from_dict
+from scaling.reference import find_law, law_names, write_law
 
 
 def out(*args):

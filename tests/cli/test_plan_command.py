@@ -154,8 +154,7 @@ def test_next_command_repeats_the_question_with_your_own_law() -> None:
 
 
 def test_a_law_file_takes_the_place_of_a_name(tmp_path: Path) -> None:
-    from scaling.laws import write_law
-    from scaling.reference import find_law
+    from scaling.reference import find_law, write_law
 
     path = tmp_path / "fit.json"
     write_law(find_law("besiroglu"), path)

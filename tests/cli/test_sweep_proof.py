@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from scaling.cli import run
+from scaling.units import format_flops
 from sweeps import SPEC, finish, invoke, planted
 
 
@@ -248,3 +249,28 @@ def test_models_of_a_few_hundred_parameters_are_no_mistaken_unit(tmp_path: Path)
     assert sorted(r.n_params for r in design.runs)[len(design.runs) // 2] < 1500
     with pytest.raises(ScalingError, match="0 of 2: budget 4e7: 3 runs; a parabola valley needs 4"):
         invoke("fit", str(tmp_path))
+
+
+def test_a_law_that_plans_nothing_asks_for_runs_and_not_for_a_proof(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design, _ = planted(tmp_path)
+    monkeypatch.setattr("scaling.cli.sweep_fit._plan", lambda *_: None)
+    assert run(["sweep", "fit", str(tmp_path), "--method", "parametric"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "scaling sweep verify" not in said
+    assert f"scaling sweep run {tmp_path}" in said
+    more = format_flops(float(f"{10 * design.spec.grid.budgets[-1]:.1g}"))
+    assert f"add {more} to the grid's budgets" in said
+
+
+def test_the_remedy_of_a_sweep_with_few_runs_a_budget_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted(tmp_path)
+    for command in (["fit"], ["verify", "--dry-run", "--no-measure"]):
+        assert run(["sweep", command[0], str(tmp_path), *command[1:], "--min-runs-per-budget", "20"]) == 3
+        assert "--min-runs-per-budget" in capsys.readouterr().err
+        assert run(["sweep", command[0], str(tmp_path), *command[1:], "--min-runs-per-budget", "3"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert command != ["fit"] or f"scaling sweep verify {tmp_path} --min-runs-per-budget 3" in said

@@ -9,6 +9,8 @@ import pytest
 
 import scaling
 from scaling.fitting.diagnose import ResidualDiagnostics, diagnose_fit, equal_noise_test
+from scaling.fitting.line_diagnostics import UNEQUAL
+from scaling.fitting.power_law import fit_power_law
 from scaling.laws import ChinchillaLaw
 from scaling.reference.example import example_runs
 from scaling.render.terminal import render_terminal
@@ -56,7 +58,7 @@ def test_equal_noise_test_without_degrees_of_freedom_is_none():
 
 
 def test_equal_noise_is_not_called_unequal():
-    found = diagnosed(planted(0.0))
+    found = diagnosed(planted(0.0, seed=1))
     assert found.is_equal
     assert found.scatter is not None
     assert found.scatter.exponent.interval.contains(0.0)
@@ -70,6 +72,29 @@ def test_planted_growth_of_the_noise_is_found():
     assert found.scatter.exponent.interval.contains(0.25)
     assert not found.scatter.exponent.interval.contains(0.0)
     assert "The noise is not equal" in render_terminal(found.summary())
+
+
+def test_noise_that_shrinks_with_compute_is_unequal_where_its_scatter_alone_says_so():
+    found = diagnosed(planted(0.0, seed=1))
+    assert found.scatter is not None
+    shrinks = replace(
+        found, scatter=fit_power_law(np.logspace(18, 22, 60), np.logspace(-2, -3, 60) * wobble(60))
+    )
+    assert found.equal_noise.p_value > UNEQUAL
+    assert shrinks.scatter.exponent.interval.high < 0
+    assert not shrinks.is_equal
+    assert "The noise is not equal" in render_terminal(shrinks.summary())
+
+
+def test_noise_is_unequal_below_the_threshold_of_the_lines():
+    found = replace(diagnosed(planted(0.0, seed=1)), scatter=None)
+    at = lambda p: replace(found, equal_noise=replace(found.equal_noise, p_value=p))  # noqa: E731
+    assert not at(0.015).is_equal
+    assert at(0.06).is_equal
+
+
+def wobble(n: int) -> np.ndarray:
+    return np.exp(np.random.default_rng(3).standard_normal(n))
 
 
 def test_other_objective_and_single_runs_are_those_of_the_fit():

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import LawError
-from scaling.laws import ChinchillaLaw, OptimumBand, Provenance, Uncertainty, law_to_dict, load_law, write_law
+from scaling.laws import ChinchillaLaw, OptimumBand, Provenance, Uncertainty, law_to_dict, load_law
+from scaling.reference import write_law
 
 LAW = ChinchillaLaw(
     E=1.8, A=0.1 + 0.2, B=2000.0, alpha=1 / 3, beta=0.37, provenance=Provenance(name="mine", source="a fit")

@@ -16,11 +16,14 @@ H100 = make_cluster(find_accelerator("H100"), count=8)
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({}, "exactly one budget"),
-        ({"flops": 1e21, "dollars": 1e4}, "--flops and --dollars"),
-        ({"flops": 1e21, "seconds": 1e6}, "--flops and --time"),
-        ({"target_loss": 2.0, "flops": 1e21}, "--flops and --target-loss"),
-        ({"flops": 1e21, "n_params": 1e9, "n_tokens": 1e9}, "fix the run already"),
+        ({}, "exactly one budget: flops=1e21, seconds=1e6 or dollars=25e3 with a cluster"),
+        ({"flops": 1e21, "dollars": 1e4}, "got flops and dollars"),
+        ({"flops": 1e21, "seconds": 1e6}, "got flops and seconds"),
+        ({"target_loss": 2.0, "flops": 1e21}, "got flops and target_loss"),
+        (
+            {"flops": 1e21, "n_params": 1e9, "n_tokens": 1e9},
+            "n_params and n_tokens fix the run already: .* or flops, out",
+        ),
         ({"flops": -1.0}, "positive finite"),
         ({"target_loss": math.nan}, "positive finite"),
         ({"n_params": math.inf}, "positive finite"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from scaling.errors import LawError, PlanError
@@ -9,6 +11,7 @@ from scaling.planning.allocation import tokens_for_loss, with_decays
 from scaling.planning.cost import Budget, Constraints
 from scaling.planning.plan import plan_training
 from scaling.reference import find_law
+from scaling.render.terminal import render_terminal
 
 
 def test_enough_tokens_change_nothing() -> None:
@@ -85,3 +88,10 @@ def test_losses_beyond_any_number_of_epochs_are_refused() -> None:
     law = with_decays(find_law("besiroglu"))
     with pytest.raises(LawError, match="no number of epochs"):
         tokens_for_loss(law, 3e9, 2.1, {"n_tokens_unique": 2e10})
+
+
+def test_one_number_of_epochs_is_said_everywhere() -> None:
+    plan = plan_training(1e21, "besiroglu", constraints=Constraints(unique_tokens=1e9, max_params=1e9))
+    assert plan.repetition is not None
+    said = set(re.findall(r"([\d.]+) epochs", render_terminal(plan.summary(), width=100)))
+    assert said == {f"{plan.repetition.epochs:.3g}"}

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from scaling.errors import LawError, UnknownNameError
-from scaling.laws import ChinchillaLaw, write_law
+from scaling.laws import ChinchillaLaw
 from scaling.reference import (
     accelerators,
     find_accelerator,
@@ -19,6 +19,7 @@ from scaling.reference import (
     published_laws,
     published_models,
     resolve_law,
+    write_law,
 )
 from scaling.reference.tables import fold, read_table
 
