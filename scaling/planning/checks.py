@@ -36,6 +36,7 @@ CORPORA = (
 )
 
 TENSOR_PARALLEL_MOST = 8  # accelerators of one host, which can share one sequence
+WORDS = {"flops": "compute", "n_params": "parameters", "n_tokens": "tokens"}
 RANGES = {"flops": ("C", format_flops), "n_params": ("N", format_params), "n_tokens": ("D", format_tokens)}
 
 
@@ -159,7 +160,7 @@ def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator
         symbol, formatter = RANGES[name]
         times = f"{format_count(factor)} times {side} the law's runs (they end at {formatter(end)})"
         outside.append(f"{symbol} = {formatter(value)} is {times}")
-        shorter.append((f"{symbol} {format_count(factor)}", side))
+        shorter.append((f"{WORDS[name]} {format_count(factor)}", side))
     if outside:
         assumed = "The intervals assume" if has_interval else "The plan assumes"
         said = f"extrapolation: {'; '.join(outside)}. {assumed} that the law holds there."
@@ -199,7 +200,7 @@ def extrapolation(models: Sequence[tuple[str, float]], law: Law) -> tuple[Findin
 
 
 def _outside_in_short(outside: list[tuple[str, str]]) -> str:
-    """'C 44, N 4.5 times beyond the runs behind the law'."""
+    """'compute 44, parameters 4.5 times beyond the runs behind the law'."""
     sides = dict.fromkeys(side for _, side in outside)
     parts = [f"{', '.join(told for told, s in outside if s == side)} times {side}" for side in sides]
     return f"{', '.join(parts)} the runs behind the law"

@@ -28,6 +28,7 @@ ACTIVE_NAMES = {
 }  # fmt: skip
 # in ln C: digitised budgets scatter by a few per cent; a mixture's totals are off by a factor
 MEETS_BUDGET = 0.1
+READ_AS_TOTAL = "n_params is read as total parameters"
 OPEN_COUNT = "may count all parameters or those without embeddings"
 LOSS_UNITS = ("nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other")
 # of a model whose tokens are characters
@@ -136,7 +137,7 @@ def convention_notes(asked: str | None, stated: str | None, chosen: Match, param
         return (f"{chosen.header} is N: {meets}",)
     if fold(chosen.header) == "n_params" and params == "total":
         return (
-            "n_params is read as total parameters, embedding included; if it is not, say so: --params-convention "
+            f"{READ_AS_TOTAL}, embedding included; if it is not, say so: --params-convention "
             "non_embedding (in Python params_convention=)",
         )
     return ()

@@ -95,7 +95,8 @@ def trunk_finding(runs: Runs, by_line: Estimate, by_trunk: Estimate) -> Finding:
     source = "Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, ch. 3"
     return Finding(
         code="by-trunk",
-        short=f"leaving out one trunk at a time the exponent is {wide.low:.3g} to {wide.high:.3g}",
+        short="runs that share a start of training are not independent: without any one such group the exponent is "
+        f"{wide.low:.3g} to {wide.high:.3g}",
         severity="warning" if is_wider else "note",
         message=message,
         source=source,
@@ -191,7 +192,11 @@ def _reaches_beyond(runs: Runs, budget: BudgetMinimum) -> Finding:
         f"{format_params(float(tried.max()))}: that end is read off the curve beyond the runs. Add a "
         f"{' and a '.join(add[end] for end in budget.ends_beyond)} size."
     )
-    return _finding(runs, "interval-beyond-sizes", "warning", message, budget)
+    short = (
+        f"the minimum at {format_flops(budget.flops)} FLOPs may lie beyond the sizes tried: add a "
+        f"{' and a '.join(add[end] for end in budget.ends_beyond)} one"
+    )
+    return _finding(runs, "interval-beyond-sizes", "warning", message, budget, short=short)
 
 
 def _outside(budget: BudgetMinimum) -> bool:

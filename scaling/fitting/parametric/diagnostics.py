@@ -199,9 +199,22 @@ def pure_error_message(residuals: ResidualSummary) -> str:
     pure = residuals.pure_error
     if pure is None or not rejected(pure.test):
         return ""
+    assert pure.test is not None
     return (
         f"replicates scatter by {100 * pure.standard_deviation:.2g} %, runs about the law by "
-        f"{100 * residuals.standard_deviation:.2g} %: the law misses more than noise"
+        f"{100 * residuals.standard_deviation:.2g} %, runs far off counted in (robust, without them: "
+        f"{100 * residuals.robust_scale:.2g} %): the law misses more than noise (F test p = {pure.test.p_value:.1g})"
+    )
+
+
+def pure_error_short(residuals: ResidualSummary) -> str:
+    """For a first screen, on which the other scatter is the robust one."""
+    pure = residuals.pure_error
+    assert pure is not None
+    assert pure.test is not None
+    return (
+        f"with runs far off counted in, the law misses by {100 * residuals.standard_deviation:.2g} %, repeats by "
+        f"{100 * pure.standard_deviation:.2g} % (p = {pure.test.p_value:.1g})"
     )
 
 

@@ -17,6 +17,7 @@ from scaling.fitting.parametric.diagnostics import (
     lack_of_fit_short,
     noise_free_finding,
     pure_error_message,
+    pure_error_short,
     rejected,
     statement,
 )
@@ -127,7 +128,7 @@ def _about_runs(a: Analysis) -> Iterator[Finding]:
         )
         yield note(
             code="dependent-rows",
-            short=f"rows of one trunk are not independent: {a.groups.n_groups} trunks",
+            short=f"rows that share a start of training are not independent: {a.groups.n_groups} groups of them",
             message=message,
             source="Choshen et al. 2024, arXiv:2410.11840",
         )
@@ -185,6 +186,7 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
         )
     if a.budget_effects is not None and a.budget_effects.p_value < BUDGETS_DIFFER:
         p = a.budget_effects.p_value
+        level = 100 * (SURE if p < SURE else BUDGETS_DIFFER)
         verb = "lie off the law together" if p < SURE else "may lie off the law together"
         lead = f"runs of one budget {verb}, not one by one (F test p = {p:.1g})"
         message = f"{lead}: intervals leave out one budget at a time and are wider"
@@ -193,7 +195,9 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
                 f"{lead}, which these intervals ignore; four budgets or more would be left out one at a time"
             )
         yield warning(
-            code="budget-effects", short=f"runs of one budget {verb} (p = {p:.1g})", message=message
+            code="budget-effects",
+            short=f"runs of one budget {verb.replace('lie off the law', 'err')} (p = {p:.1g}, level {level:g} %)",
+            message=message,
         )
     if a.kappa is not None and a.kappa > UNEQUAL_NOISE:
         message = (
@@ -206,7 +210,7 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
             message=message,
         )
     if message := pure_error_message(a.residuals):
-        yield warning(code="pure-error", message=message)
+        yield warning(code="pure-error", short=pure_error_short(a.residuals), message=message)
     if a.spread is not None and (n := len(a.runs)) < FEW_RUNS:
         message = (
             f"{n} runs: with fewer than {FEW_RUNS} runs the tests have little power: a pass is not evidence"
