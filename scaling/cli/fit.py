@@ -233,7 +233,7 @@ def fit(
         draw(found, picture, size)
     written = [str(law_file)] if law_file else []  # the picture has been told, with what it shows
     further = partial(next_command, found, options, chosen, law_file)
-    told = [*told_notes(table.runs), *([f"wrote {picture}"] if picture else [])]
+    told = [*told_notes(table.runs), *([f"wrote {picture}", "what it shows"] if picture else [])]
     give(output, lambda: found.blocks(further(), written, told=told), found.to_dict, found.to_frame)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -76,6 +77,8 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
                  "[default: the last for a parametric or isoflop fit, every row else]"),
     click.option("--anyway", is_flag=True, help="Go on with a table whose numbers cannot be right."),
 )  # fmt: skip
+
+_NAME_READ = re.compile(r"read \S+ as \S+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +190,10 @@ def told_notes(runs: Runs) -> list[str]:
     """What the reader of a fit is told above it; how parameters are counted stands in its findings and under `data`."""
     from scaling.runs.conventions import OPEN_COUNT, READ_AS_TOTAL
 
-    return [text for text in runs.notes if OPEN_COUNT not in text and READ_AS_TOTAL not in text]
+    told = [text for text in runs.notes if OPEN_COUNT not in text and READ_AS_TOTAL not in text]
+    names = [text for text in told if _NAME_READ.fullmatch(text)]  # one note of all names, not a line each
+    joined = [", ".join([*names[:1], *(text.removeprefix("read ") for text in names[1:])])] if names else []
+    return [*joined, *(text for text in told if text not in names)]
 
 
 def _refuse_other_files(path: Path) -> None:

@@ -49,6 +49,7 @@ N_DRAWN = 40  # budgets of a figure, from the least of the runs to a hundred tim
 NAMED = 40  # runs left out
 OWN_COUNT = 0.005  # C / 6ND further than this from 1 is another count, not rounding
 MOST_LINES = 20  # of a first screen, with the notes above it
+CRAMPED = -1  # reasons: none, and no empty lines either
 MOST_REASONS = 3  # to trust a fit, on a first screen; each check that was asked for takes the place of one
 LABELS = 8  # columns of the names on a first screen
 
@@ -151,7 +152,7 @@ def summarise_fit(
     most = max(1, MOST_DOUBTS - len(beside) - len(verdicts))  # what was asked for takes the place of a doubt
     wrote = (Text(tr("wrote {files}", files=", ".join(written))),) if written else ()
     closing = next_step(next_command)
-    above = tuple(Text(f"note: {text}") for text in told)
+    above = (Fields([("note:", text) for text in told], indent=0, width=5),) if told else ()
     front = _parts_of(fit, [*verdicts, *beside])
     shorter = _shorter(most, MOST_REASONS - len(verdicts))
     for n_doubts, n_reasons in shorter:
@@ -182,18 +183,20 @@ def _parts_of(fit: Fit, further: Sequence[tuple[str, str]]) -> Callable[[int], B
     lead, why, table, origin = fit.lead(), fit.trust(), optimum_in_short(fit), _origin(fit)
 
     def parts(n_reasons: int) -> Blocks:
-        trust = [(tr("trust"), "; ".join(why[:n_reasons]))] if why[:n_reasons] else []
+        said = why[: max(n_reasons, 0)]
+        trust = [(tr("trust"), "; ".join(said))] if said else []
         rows = [(tr("from"), origin), *trust, *further]
-        return (*lead, Text(""), *table, *((Text(""),) if table else ()), Fields(rows, width=LABELS))
+        apart = () if n_reasons == CRAMPED else (Text(""),)
+        return (*lead, *apart, *table, *(apart if table else ()), Fields(rows, width=LABELS))
 
     return parts
 
 
 def _shorter(most_doubts: int, most_reasons: int) -> Iterator[tuple[int, int]]:
-    """Numbers of doubts and of reasons, from all to one doubt and no reason: reasons beyond the first go first."""
+    """Numbers of doubts and of reasons, from all to one doubt, no reason, no empty line: reasons beyond the first go first."""
     yield from ((most_doubts, n) for n in range(most_reasons, 1, -1))
     yield from ((n, min(most_reasons, 1)) for n in range(most_doubts, 0, -1))
-    yield 1, 0
+    yield from ((1, 0), (1, CRAMPED))
 
 
 def _n_lines(blocks: Blocks) -> int:

@@ -128,7 +128,7 @@ class IsoflopFit(LinesFace):
                     "the shape of a {kind} shifts results by {share:.2g} of an interval's half-width: {holds}",
                     kind=self.valley,
                     share=self.bias.worst_share,
-                    holds=tr("it holds") if self.bias.holds else tr("it is too narrow"),
+                    holds=tr("the interval holds") if self.bias.holds else tr("the interval is too narrow"),
                 )
             )
         if (a := self._surface_exponent) is not None:
