@@ -193,7 +193,7 @@ def _parts_of(fit: Fit, further: Sequence[tuple[str, str]]) -> Callable[[int], B
 
 
 def _shorter(most_doubts: int, most_reasons: int) -> Iterator[tuple[int, int]]:
-    """Numbers of doubts and of reasons, from all to one doubt, no reason, no empty line: reasons beyond the first go first."""
+    """Numbers of doubts and of reasons, ever fewer: reasons beyond the first go first, empty lines last."""
     yield from ((most_doubts, n) for n in range(most_reasons, 1, -1))
     yield from ((n, min(most_reasons, 1)) for n in range(most_doubts, 0, -1))
     yield from ((1, 0), (1, CRAMPED))
@@ -284,9 +284,10 @@ def optimum_in_short(fit: Fit) -> Blocks:
         at = f"{format_flops(flops)} {factor:g}x" if factor > 1 else format_flops(flops)
         rows.append((at, brief_count(n), brief_count(d), told))
     headers = ("FLOPs", "N*", "D*", tr("loss"))
-    if not any(told for *_, told in rows):  # a law whose fit knows no loss
-        headers, rows = headers[:-1], [row[:-1] for row in rows]
-    return (Table(headers, rows, left=len(headers)),)
+    n_known = (
+        len(headers) if any(told for *_, told in rows) else len(headers) - 1
+    )  # no column of unknown losses
+    return (Table(headers[:n_known], [row[:n_known] for row in rows], left=n_known),)
 
 
 def _known(fit: Fit, quantity: str, flops: float) -> Estimate | None:
