@@ -17,6 +17,7 @@ LEAST_SHORT, LONGEST_SHORT = (
 )  # characters: two lines of the narrowest screen, 72 columns, less its mark
 _CLAUSE_END = re.compile(r"[.;:](?= )| \(")
 _ORDER: dict[str, int] = {"error": 0, "warning": 1, "note": 2}
+_OTHER_FIT = ("--law ", "--method ", "--only ", "--best-of-cell", "--final")  # another law, or other rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,11 @@ class Finding:
         end = max(ends, default=self.message.rfind(" ", 0, LONGEST_SHORT))
         return f"{self.message[:end]} ..."
 
+    @property
+    def other_fit(self) -> str:
+        """The remedy that fits another law or other rows: what it overturns is the answer itself; "" where none."""
+        return next((way for way in self.remedies if way.startswith(_OTHER_FIT)), "")
+
     def to_dict(self) -> dict[str, Any]:
         return fields_of(self, leave_out=("short",))
 
@@ -57,5 +63,5 @@ error, warning, note = (partial(Finding, severity=severity) for severity in get_
 
 
 def gravest_first(findings: Iterable[Finding]) -> list[Finding]:
-    """Errors, warnings, notes; those of one severity in the order they came."""
-    return sorted(findings, key=lambda f: _ORDER[f.severity])
+    """Errors, warnings, notes; of one severity those that another law or other rows mend, then as they came."""
+    return sorted(findings, key=lambda f: (_ORDER[f.severity], not f.other_fit))

@@ -40,9 +40,11 @@ from scaling.cli.tables import (
     read_table,
     refuse_overwrite,
     table_options,
+    told_notes,
     write_file,
 )
 from scaling.errors import DataError, FitError, ScalingError, UnknownNameError, UsageError
+from scaling.findings import gravest_first
 from scaling.jsonable import jsonable
 from scaling.progress import tracked
 from scaling.translation import counted, tr
@@ -86,7 +88,12 @@ SHOWN_GROUPS = 9  # on a first screen, of 20 lines
 LONGEST_GROUP = 18  # characters of a name: what 72 columns have room for
 MOST_COEFFICIENTS = {True: 1, False: 4}  # columns there, beside an exponent and without
 # what a table shows that a fit of this method deals with: refused with the reason, or what it is made of
-COVERED = {"isoflop": {"edge-minimum"}, "envelope": {"checkpoints", "unfinished-decay"}}
+COVERED = {
+    "parametric": {"few-sizes-in-budget"},  # one surface through all runs needs no valley
+    "law": {"few-sizes-in-budget"},
+    "isoflop": {"edge-minimum"},
+    "envelope": {"checkpoints", "unfinished-decay"},
+}
 
 OF_THE_FIT = {
     "Law and method": (
@@ -237,8 +244,10 @@ def fit(
     if picture:
         draw(found, picture, size)
     written = [str(law_file)] if law_file else []  # the picture has been told, with what it shows
-    further = partial(next_command, found.fit, again, chosen, law_file)
-    give(output, lambda: found.blocks(further(), written, beside=piped), found.to_dict, found.to_frame)
+    further = partial(next_command, found, again, chosen, law_file)
+    told = [*told_notes(table.runs), *([f"wrote {picture}", "what it shows"] if picture else [])]
+    blocks = partial(found.blocks, written=written, told=told, beside=piped)
+    give(output, lambda: blocks(further()), found.to_dict, found.to_frame)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,6 +281,7 @@ class TableFit:
         *,
         beside: Sequence[tuple[str, str]] = (),
         sections: Blocks = (),
+        told: Sequence[str] = (),
     ) -> Blocks:
         from scaling.fitting.summary import summarise_fit
 
@@ -287,6 +297,7 @@ class TableFit:
             written=written,
             sections=sections,
             next_command=next_command,
+            told=told,
             figures=False,
         )
 
@@ -433,10 +444,13 @@ def saved_first(options: TableOptions) -> tuple[TableOptions, list[tuple[str, st
     return replace(options, table=Path(name)), [(tr("table"), said)]
 
 
-def next_command(fit: Fit, options: TableOptions, chosen: FitOptions, written: Path | None) -> str:
-    """The same fit written to a file, and what that is good for."""
+def next_command(found: TableFit, options: TableOptions, chosen: FitOptions, written: Path | None) -> str:
+    """The fit that mends the gravest doubt, of another law or other rows; else this one in a file, and its use."""
+    fit = found.fit
     if bare := without_floor(chosen, fit):
         return _command(options, bare)
+    if other := _mended(found.findings, options, chosen):
+        return other
     from scaling.fitting.sections import largest_budget
 
     law_file = free_name("fit.json") if written is None else shlex.quote(str(written))
@@ -446,6 +460,16 @@ def next_command(fit: Fit, options: TableOptions, chosen: FitOptions, written: P
     else:  # a law of one quantity splits no budget, but says what loss other runs reach
         use = f"scaling predict {law_file} {options.as_arguments()}"
     return use if written else f"{_command(options, chosen)} -o {law_file} && {use}"
+
+
+def _mended(findings: Sequence[Finding], options: TableOptions, chosen: FitOptions) -> str:
+    """The same command with the first remedy that fits another law or other rows; "" where no doubt has one."""
+    remedy = next((f.other_fit for f in gravest_first(findings) if f.severity != "note" and f.other_fit), "")
+    if not remedy or remedy in _command(options, chosen) or (remedy == "--final" and options.final is False):
+        return ""  # taken already, or every row was asked for
+    another_law = remedy.startswith(("--method ", "--law "))  # options of the one fitted may not suit it
+    fitted = _command(options, FitOptions() if another_law else chosen)
+    return f"{fitted} {remedy.removeprefix('--method parametric ')}"
 
 
 def _can_plan(fit: Fit, flops: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -76,6 +77,8 @@ _DECLARATIONS: tuple[Callable[[Any], Any], ...] = (
                  "[default: the last for a parametric or isoflop fit, every row else]"),
     click.option("--anyway", is_flag=True, help="Go on with a table whose numbers cannot be right."),
 )  # fmt: skip
+
+_NAME_READ = re.compile(r"read \S+ as \S+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +162,6 @@ def read_table(
     from scaling.reference.loss_units import check_loss_unit
     from scaling.render.terminal import note
     from scaling.runs import check_runs
-    from scaling.runs.conventions import OPEN_COUNT
     from scaling.runs.load import read_runs, text_headers
     from scaling.runs.read import read_table as read_raw
 
@@ -169,9 +171,8 @@ def read_table(
     raw = read_raw(options.table, text_headers=text_headers(reading.columns), wide=options.wide)
     loaded = read_runs(raw, reading)
     runs = loaded.runs
-    for text in runs.notes:
-        if planned or OPEN_COUNT not in text:  # a fit says it among its findings, with what hangs on it
-            note(text)
+    for text in runs.notes if planned else told_notes(runs):
+        note(text)
     reduced = [_reduced(loaded.n_curve_rows)] if loaded.n_curve_rows else []
     findings = check_runs(runs, inputs or None)
     if options.loss_unit is None and (unit := check_loss_unit(runs.final() if runs.is_curves else runs)):
@@ -183,6 +184,16 @@ def read_table(
             remedies=[r for f in faults for r in f.remedies],
         )
     return RunsTable(runs=runs, left_out=list(loaded.left_out), findings=(*reduced, *findings))
+
+
+def told_notes(runs: Runs) -> list[str]:
+    """What the reader of a fit is told above it; how parameters are counted stands in its findings and under `data`."""
+    from scaling.runs.conventions import OPEN_COUNT, READ_AS_TOTAL
+
+    told = [text for text in runs.notes if OPEN_COUNT not in text and READ_AS_TOTAL not in text]
+    names = [text for text in told if _NAME_READ.fullmatch(text)]  # one note of all names, not a line each
+    joined = [", ".join([*names[:1], *(text.removeprefix("read ") for text in names[1:])])] if names else []
+    return [*joined, *(text for text in told if text not in names)]
 
 
 def _refuse_other_files(path: Path) -> None:

@@ -250,7 +250,8 @@ def _verdict(line: LineDiagnostics, place: str) -> str:
     if line.hc3_chance < UNEQUAL:
         said.append(
             tr(
-                "HC3 errors are {ratio:.2g} times the plain ones, more than equal noise explains: take their interval.",
+                "Some points scatter more than others: errors that allow for it are {ratio:.2g} times the plain ones; "
+                "take their interval (--show diagnostics).",
                 ratio=line.hc3_ratio,
             )
         )
@@ -260,7 +261,8 @@ def _verdict(line: LineDiagnostics, place: str) -> str:
             tr("Without {point} a leaves its interval: it rests on that one.", point=_named(one, place))
         )
     return " ".join(said) or tr(
-        "The exponent a of N* holds: a robust line, HC3 errors and the line without any one point all agree with it."
+        "The exponent a of N* holds: a line that far-off points do not move, errors that allow for unequal noise and "
+        "the line without any one point all agree with it."
     )
 
 

@@ -87,19 +87,23 @@ def scatter_and_tests(
 
 def fits_the_runs(residuals: ResidualSummary, test: FTest | None) -> str:
     """For a first screen: how far the runs lie off the law, and whether they reject its form."""
-    from scaling.fitting.parametric.diagnostics import rejected
+    from scaling.fitting.parametric.diagnostics import LAW_REJECTED, rejected
 
     scatter = format_percent(residuals.robust_scale)
     if test is None:
         return tr("runs scatter {scatter} about it", scatter=scatter)
     if rejected(test):
         return tr(
-            "runs scatter {scatter} about it and reject its form ({p})",
+            "runs scatter {scatter} about it and reject its form at {level} ({p})",
             scatter=scatter,
+            level=format_percent(LAW_REJECTED),
             p=p_text(test.p_value),
         )
     return tr(
-        "runs scatter {scatter} about it, no misfit found ({p})", scatter=scatter, p=p_text(test.p_value)
+        "runs scatter {scatter} about it, no misfit found at {level} ({p})",
+        scatter=scatter,
+        level=format_percent(LAW_REJECTED),
+        p=p_text(test.p_value),
     )
 
 

@@ -7,7 +7,7 @@ for any of them; `summarise_fit` adds what only the reader of a table knows: the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from scaling.blocks import (
     MOST_DOUBTS,
+    NARROWEST,
     Blocks,
     Fields,
     Figure,
@@ -26,6 +27,7 @@ from scaling.blocks import (
     doubts_section,
     first_doubts,
     next_step,
+    screen,
 )
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, LawError
@@ -33,6 +35,7 @@ from scaling.findings import Finding
 from scaling.fitting.digits import brief, brief_count, brief_loss, rounded
 from scaling.fitting.results import Estimate, Fit
 from scaling.fitting.sections import BEYOND, largest_budget, percent
+from scaling.lazy import RENDERERS
 from scaling.runs.checks import quantities_read
 from scaling.translation import counted, tr
 from scaling.units import format_flops, format_params, format_tokens
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 N_DRAWN = 40  # budgets of a figure, from the least of the runs to a hundred times the largest
 NAMED = 40  # runs left out
 OWN_COUNT = 0.005  # C / 6ND further than this from 1 is another count, not rounding
+MOST_LINES = 20  # of a first screen, with the notes above it
+CRAMPED = -1  # reasons: none, and no empty lines either
 MOST_REASONS = 3  # to trust a fit, on a first screen; each check that was asked for takes the place of one
 LABELS = 8  # columns of the names on a first screen
 
@@ -108,6 +113,7 @@ def summarise_fit(
     written: Sequence[str] = (),
     sections: Blocks = (),
     next_command: str = "",
+    told: Sequence[str] = (),
     figures: bool = True,
 ) -> Blocks:
     """What `scaling fit` shows.
@@ -120,18 +126,14 @@ def summarise_fit(
         written: names of the files that hold the fit.
         sections: what else lies behind it.
         next_command: what to do with the fit.
+        told: notes that a terminal shows above it, for which its first screen leaves room.
         figures: also what to draw, which a terminal does not show and some laws take a second for.
     """
     doubts = fit.findings if findings is None else findings
     figure = compute_optimal_figure(fit) if figures else None
     checks = [(tr("hold-out"), held_out), (tr("others"), compared), (tr("noise"), diagnosed)]
     verdicts = [(name, check.verdict()) for name, check in checks if check]
-    most = max(1, MOST_DOUBTS - len(beside) - len(verdicts))  # what was asked for takes the place of a doubt
-    return (
-        *_first_screen(fit, [*verdicts, *beside], MOST_REASONS - len(verdicts)),
-        *((figure,) if figure else ()),
-        *first_doubts(doubts, most),
-        *((Text(tr("wrote {files}", files=", ".join(written))),) if written else ()),
+    behind = (
         *_joined(fit.sections(), compared),
         *(
             (Section("holdout", tr("Fitted up to a budget, asked for the dearer runs"), held_out.summary),)
@@ -146,8 +148,18 @@ def summarise_fit(
         ),
         *sections,
         *doubts_section(doubts),
-        *next_step(next_command),
     )
+    most = max(1, MOST_DOUBTS - len(beside) - len(verdicts))  # what was asked for takes the place of a doubt
+    wrote = (Text(tr("wrote {files}", files=", ".join(written))),) if written else ()
+    closing = next_step(next_command)
+    above = (Fields([("note:", text) for text in told], indent=0, width=5),) if told else ()
+    front = _parts_of(fit, [*verdicts, *beside])
+    shorter = _shorter(most, MOST_REASONS - len(verdicts))
+    for n_doubts, n_reasons in shorter:
+        first, told_doubts = front(n_reasons), first_doubts(doubts, n_doubts)
+        if _n_lines((*above, *first, *told_doubts, *wrote, *behind, *closing)) <= MOST_LINES:
+            break
+    return (*first, *((figure,) if figure else ()), *told_doubts, *wrote, *behind, *closing)
 
 
 def _joined(sections: Blocks, compared: Check | None) -> Blocks:
@@ -161,12 +173,36 @@ def _joined(sections: Blocks, compared: Check | None) -> Blocks:
     return (*rest, Section("comparison", title, together))
 
 
-def _first_screen(fit: Fit, further: Sequence[tuple[str, str]] = (), n_reasons: int = MOST_REASONS) -> Blocks:
-    """The claim, the law, what it says where the runs end and beyond, why to trust it, and what further rows say."""
-    why = fit.trust()[:n_reasons]
-    rows = [(tr("from"), _origin(fit)), *([(tr("trust"), "; ".join(why))] if why else []), *further]
-    table = optimum_in_short(fit)
-    return (*fit.lead(), Text(""), *table, *((Text(""),) if table else ()), Fields(rows, width=LABELS))
+def _first_screen(fit: Fit) -> Blocks:
+    """The claim, the law, what it says where the runs end and beyond, and why to trust it."""
+    return _parts_of(fit, ())(MOST_REASONS)
+
+
+def _parts_of(fit: Fit, further: Sequence[tuple[str, str]]) -> Callable[[int], Blocks]:
+    """The first screen by the number of reasons to trust the fit; `further` rows stand behind them."""
+    lead, why, table, origin = fit.lead(), fit.trust(), optimum_in_short(fit), _origin(fit)
+
+    def parts(n_reasons: int) -> Blocks:
+        said = why[: max(n_reasons, 0)]
+        trust = [(tr("trust"), "; ".join(said))] if said else []
+        rows = [(tr("from"), origin), *trust, *further]
+        apart = () if n_reasons == CRAMPED else (Text(""),)
+        return (*lead, *apart, *table, *(apart if table else ()), Fields(rows, width=LABELS))
+
+    return parts
+
+
+def _shorter(most_doubts: int, most_reasons: int) -> Iterator[tuple[int, int]]:
+    """Numbers of doubts and of reasons, ever fewer: reasons beyond the first go first, empty lines last."""
+    yield from ((most_doubts, n) for n in range(most_reasons, 1, -1))
+    yield from ((n, min(most_reasons, 1)) for n in range(most_doubts, 0, -1))
+    yield from ((1, 0), (1, CRAMPED))
+
+
+def _n_lines(blocks: Blocks) -> int:
+    """Of the first screen where it is narrowest; the same blocks then stand at every width."""
+    text: str = RENDERERS["text"](tuple(screen(blocks)), width=NARROWEST)
+    return text.count("\n") + 1
 
 
 def _origin(fit: Fit) -> str:
@@ -248,7 +284,9 @@ def optimum_in_short(fit: Fit) -> Blocks:
         at = f"{format_flops(flops)} {factor:g}x" if factor > 1 else format_flops(flops)
         rows.append((at, brief_count(n), brief_count(d), told))
     headers = (tr("FLOPs"), "N*", "D*", tr("loss"))
-    return (Table(headers, rows, left=len(headers)),)
+    # no column of unknown losses
+    n_known = len(headers) if any(told for *_, told in rows) else len(headers) - 1
+    return (Table(headers[:n_known], [row[:n_known] for row in rows], left=n_known),)
 
 
 def _known(fit: Fit, quantity: str, flops: float) -> Estimate | None:

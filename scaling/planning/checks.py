@@ -207,7 +207,7 @@ def law_findings(law: Law, point: Allocation, *, has_interval: bool) -> Iterator
         outside.append(
             tr("{symbol} = {value} is {times}", symbol=symbol, value=formatter(value), times=times)
         )
-        shorter.append((f"{symbol} {format_count(factor)}", side))
+        shorter.append((f"{words_of(name)} {format_count(factor)}", side))
     if outside:
         assumed = tr("The intervals assume") if has_interval else tr("The plan assumes")
         said = tr(
@@ -275,8 +275,13 @@ def extrapolation(models: Sequence[tuple[str, float]], law: Law) -> tuple[Findin
     )
 
 
+def words_of(quantity: str) -> str:
+    """What a first screen calls C, N and D."""
+    return {"flops": tr("compute"), "n_params": tr("parameters"), "n_tokens": tr("tokens")}[quantity]
+
+
 def _outside_in_short(outside: list[tuple[str, str]]) -> str:
-    """'C 44, N 4.5 times beyond the runs behind the law'."""
+    """'compute 44, parameters 4.5 times beyond the runs behind the law'."""
     sides = dict.fromkeys(side for _, side in outside)
     parts = [
         tr("{names} times {side}", names=", ".join(told for told, s in outside if s == side), side=side)

@@ -25,6 +25,7 @@ SIZES_LEAST, SIZES_ENOUGH = 3, 5  # two sizes give a slope and no curvature
 BUDGETS_ENOUGH = 4  # a line through three points has one degree of freedom left
 VALLEY_SIZES = 4  # a parabola and one to spare
 ONE_RATIO = 0.1  # sd of ln(D/N): all runs within about 10 % of one ratio
+MOST_LISTED = 6  # budgets in one message
 LONGEST_STEP = 2.0  # to the run that would bracket a minimum
 NARROW = 10.0  # budgets over less than a decade leave the exponents to the noise
 
@@ -172,7 +173,9 @@ def _valleys(final: Runs) -> Iterator[Finding]:
         )
     thin = [v for v in valleys if 2 <= distinct(final.n_params[v]) < VALLEY_SIZES]
     if thin:
-        listed = ", ".join(format_flops(float(budgets.flops[budgets.labels[v[0]]])) for v in thin[:6])
+        some = [format_flops(float(budgets.flops[budgets.labels[v[0]]])) for v in thin[:MOST_LISTED]]
+        more = f" and {len(thin) - len(some)} more" if len(thin) > len(some) else ""
+        listed = ", ".join(some) + more
         yield warning(
             code="few-sizes-in-budget",
             short=tr(

@@ -29,6 +29,7 @@ ACTIVE_NAMES = {
 }  # fmt: skip
 # in ln C: digitised budgets scatter by a few per cent; a mixture's totals are off by a factor
 MEETS_BUDGET = 0.1
+READ_AS_TOTAL = "n_params is read as total parameters"
 OPEN_COUNT = "may count all parameters or those without embeddings"
 LOSS_UNITS = ("nats/token", "bits/token", "bits/byte", "nats/byte", "perplexity", "other")
 # of a model whose tokens are characters

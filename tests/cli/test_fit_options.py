@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from scaling.cli import cli, run
+from scaling.cli.fit import _mended
+from scaling.cli.fit_options import FitOptions
+from scaling.cli.tables import TableOptions
+from scaling.findings import warning
 from scaling.laws import FAMILIES
 from scaling.reference.example import PLANTED_LAW, example_curves, example_runs_text
 
@@ -250,3 +256,39 @@ def test_flops_counted_otherwise_are_said_and_planned_in_6nd(tmp_path: Path) -> 
     assert optimum == [
         line for line in call("fit", plain, "--show", "all").splitlines() if line.startswith("  3e20 ")
     ]
+
+
+@pytest.fixture
+def repeated(tmp_path: Path) -> Path:
+    """The example with most of its tokens seen more than once, and two budgets of three sizes."""
+    path = tmp_path / "repeated.csv"
+    table = pd.read_csv(io.StringIO(example_runs_text()))
+    tokens = next(name for name in table.columns if "tokens" in name)
+    pd.DataFrame({**table, "unique_tokens": table[tokens] / 4}).to_csv(path, index=False)
+    return path
+
+
+def test_the_doubt_that_overturns_the_answer_comes_first_and_its_remedy_is_next(repeated: Path) -> None:
+    text = call("fit", repeated)
+    first = next(line for line in text.splitlines() if line.strip().startswith("!"))
+    assert "repeat their data" in first
+    assert text.splitlines()[-1].endswith(f"fit {repeated} --law data_constrained")
+    written = call("fit", repeated, "--law", "data_constrained")
+    assert "repeat their data" not in written
+
+
+def test_a_remedy_that_was_taken_is_not_proposed_again(table: Path) -> None:
+    found = warning(code="x", message="x", remedies=("--best-of-cell",))
+    options = TableOptions(table=table)
+    assert _mended([found], options, FitOptions()) == f"scaling fit {table} --best-of-cell"
+    assert _mended([found], replace(options, best_of_cell=True), FitOptions()) == ""
+    assert _mended([replace(found, severity="note")], options, FitOptions()) == ""
+
+
+def test_a_surface_through_all_runs_has_no_doubt_about_valleys(table: Path, tmp_path: Path) -> None:
+    thin = tmp_path / "thin.csv"
+    runs = pd.read_csv(table)
+    runs.iloc[6:].to_csv(thin, index=False)  # of the first budget three sizes are left
+    of_valleys = json.loads(call("fit", thin, "--method", "isoflop", "--json"))
+    assert "few-sizes-in-budget" in codes(of_valleys)
+    assert "few-sizes-in-budget" not in codes(json.loads(call("fit", thin, "--json")))

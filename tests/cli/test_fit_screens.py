@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -54,8 +55,10 @@ def noisy() -> dict[str, list[Any]]:
     return {**table, "corpus": ["a", "b"] * 17 + ["a"], "lr": [1e-3] * 35, "batch_tokens": [5e5] * 35}
 
 
-def shown(one: Input, monkeypatch: pytest.MonkeyPatch) -> tuple[tuple[Block, ...], dict[str, Any]] | None:
-    """The blocks and the JSON of one result of `scaling fit`; None where it is refused."""
+def shown(
+    one: Input, monkeypatch: pytest.MonkeyPatch
+) -> tuple[tuple[Block, ...], dict[str, Any], list[str]] | None:
+    """The blocks, the JSON and the notes of one result of `scaling fit`; None where it is refused."""
     caught: list[Any] = []
 
     def give(output: Output, summary: Any, payload: Any, frame: Any = None) -> None:
@@ -69,7 +72,8 @@ def shown(one: Input, monkeypatch: pytest.MonkeyPatch) -> tuple[tuple[Block, ...
     result = CliRunner().invoke(cli, arguments)
     if result.exception is not None and not isinstance(result.exception, (ScalingError, SystemExit)):
         raise result.exception
-    return caught[0] if caught else None
+    notes = " ".join(result.stderr.split()).split("note: ")[1:]
+    return (*caught[0], notes) if caught else None
 
 
 def near(word: str) -> str:
@@ -93,10 +97,15 @@ def test_a_first_screen_is_short_fits_its_width_and_says_what_the_json_says(
     found = shown(by_name()[name], monkeypatch)
     if found is None:  # a refusal: tests/cli/test_remedies.py
         return
-    blocks, told = found
+    blocks, told, notes = found
     for width in WIDTHS:
         lines = render_terminal(screen(blocks), width=width).split("\n")
-        assert len(lines) <= MOST_LINES, "\n".join(lines)
+        above = [
+            line
+            for text in notes
+            for line in textwrap.wrap(f"note: {text}", width, subsequent_indent=" " * 6)
+        ]
+        assert len(above) + len(lines) <= MOST_LINES, "\n".join([*above, *lines])
         wide = [line for line in lines if len(line) > width and len(line.split()) > 1]
         assert not wide, "\n".join(lines)
     for section in (b for b in blocks if isinstance(b, Section)):
@@ -143,10 +152,11 @@ def rounds_to(value: float, text: str) -> bool:
 def assert_table_is_the_laws(blocks: tuple[Block, ...], told: dict[str, Any]) -> None:
     tables = [b for b in blocks if isinstance(b, Table) and b.headers[1:3] == ("N*", "D*")]
     for row in tables[0].rows if tables else ():
-        flops, n_params, n_tokens, loss = row
+        flops, n_params, n_tokens, *loss = row
         best = law_from_dict(told["law"]).allocate(float(flops.split()[0]))
         # two digits
         assert parse_number(n_params.split()[0]) == pytest.approx(best.n_params, rel=0.05)
         assert parse_number(n_tokens.split()[0]) == pytest.approx(best.n_tokens, rel=0.05)
-        if loss:
-            assert rounds_to(best.loss, loss.split()[0])
+        if any(loss):
+            assert rounds_to(best.loss, loss[0].split()[0])
+    assert all(len(t.headers) == 3 or any(row[3] for row in t.rows) for t in tables)  # no column is empty

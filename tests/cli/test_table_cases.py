@@ -158,7 +158,7 @@ def test_the_best_of_each_cell_of_a_grid_is_fitted_and_the_finding_names_the_way
 
 def test_of_loss_and_perplexity_side_by_side_the_loss_is_read() -> None:
     assert exponent(fit(case(20))) == pytest.approx(PLANTED_A, abs=NOISE)
-    assert "read Loss as loss" in call("fit", case(20)).stderr
+    assert "Loss as loss" in call("fit", case(20)).stderr
 
 
 def test_tokens_are_steps_times_batch_times_length() -> None:

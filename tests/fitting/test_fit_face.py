@@ -14,6 +14,7 @@ import pytest
 from scaling.blocks import Callout, Figure, Section, Shown, Text, screen
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError
+from scaling.findings import warning
 from scaling.fitting.comparison import compare_laws
 from scaling.fitting.envelope.fit import fit_envelope
 from scaling.fitting.extrapolation import evaluate_extrapolation
@@ -235,3 +236,20 @@ def test_a_fit_file_of_the_first_release_is_still_read() -> None:
     assert law.family.name == "chinchilla"
     assert law.allocate(1e21).n_params == pytest.approx(2.6e9, rel=0.3)
     assert law.uncertainty is not None
+
+
+def test_a_first_screen_leaves_room_for_the_notes_above_it_and_drops_no_answer() -> None:
+    doubts = [warning(code=f"d{i}", message=f"doubt {i}: " + "word " * 20) for i in range(5)]
+    fit, lines = fit_of("parametric"), {}
+    for n_notes in (0, 2, 4):
+        told = ["a note"] * n_notes
+        blocks = summarise_fit(
+            fit, runs=valleys(), findings=doubts, told=told, next_command="scaling plan", figures=False
+        )
+        text = render_terminal(screen(blocks), width=72)
+        lines[n_notes] = len(text.split("\n"))
+        assert lines[n_notes] + n_notes <= 20
+        assert text.startswith("N* grows")
+        assert "doubt 0" in text
+        assert "scaling plan" in text
+    assert lines[0] > lines[4]

@@ -396,6 +396,7 @@ def test_an_interval_that_leaves_the_sizes_tried_is_said_and_its_cut_end_drawn()
     found = [f for f in fit.findings if f.code in ("interval-beyond-sizes", "minimum-unbounded")]
     assert 0 < len(beyond) < len(fit.used)
     assert len(found) == len(beyond)
+    assert not any(f.in_short.endswith("...") for f in found)
     arrows = [line for line in plot_isoflop(fit).lines if line.get_marker() in ("<", ">")]
     assert len(arrows) >= len(beyond)
     wide = fit_isoflop(grid_runs(CHINCHILLA, noise=0.002, seed=1))

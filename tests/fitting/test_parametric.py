@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from scaling.errors import FitError, UsageError
+from scaling.fitting.parametric.diagnostics import (
+    FTest,
+    PureError,
+    ResidualSummary,
+    pure_error_message,
+    pure_error_short,
+)
 from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.sections import fits_the_runs
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Convention, Runs, load_runs
 
@@ -328,6 +336,32 @@ def test_checkpoints_of_one_trunk_are_left_out_together():
     assert fit.interval_method == "jackknife by trunk"
     assert fit.n_groups == 15
     assert "dependent-rows" in {f.code for f in fit.findings}
+
+
+def test_two_scatters_of_one_screen_say_what_they_differ_by():
+    test = FTest(f=9.0, dof_numerator=10, dof_denominator=20, p_value=2e-5)
+    pure = PureError(standard_deviation=0.29, dof=20, n_cells=10, test=test)
+    residuals = ResidualSummary(
+        robust_scale=0.031, standard_deviation=0.30, pure_error=pure, largest=1.0, largest_row=2
+    )
+    message = pure_error_message(residuals)
+    assert "replicates scatter by 29 %, runs about the law by 30 %" in message
+    assert "robust, without them: 3.1 %" in message
+    for told in (message, pure_error_short(residuals)):
+        assert "far off counted in" in told
+        assert "p = 2e-05" in told
+    assert len(pure_error_short(residuals)) <= 130
+
+
+@pytest.mark.parametrize(
+    ("p", "said"), [(0.025, "no misfit found at 1 %"), (0.009, "reject its form at 1 %")]
+)
+def test_the_level_at_which_a_misfit_is_judged_is_said(p, said):
+    test = FTest(f=9.0, dof_numerator=3, dof_denominator=20, p_value=p)
+    residuals = ResidualSummary(
+        robust_scale=0.03, standard_deviation=0.03, pure_error=None, largest=0.1, largest_row=2
+    )
+    assert said in fits_the_runs(residuals, test)
 
 
 def test_replicates_give_a_pure_error():

@@ -59,6 +59,8 @@ def test_extrapolation_is_a_warning_and_interpolation_is_not() -> None:
     far = plan_training(5.76e23).warnings
     assert "extrapolation" in far[0]
     assert "times beyond" in far[0]
+    short = next(f.short for f in plan_training(5.76e23).findings if f.code == "extrapolation")
+    assert short.startswith("compute ")
 
 
 @pytest.mark.parametrize(

@@ -402,3 +402,13 @@ def test_a_table_of_one_quantity_is_checked_for_what_it_holds(name: str) -> None
     assert outlier.rows == (12,)
     again = Runs.from_arrays(loss=[3.0, 2.9, 2.9, 2.8], **{name: [1e9, 2e9, 2e9, 4e9]})
     assert next(f.rows for f in check_runs(again) if f.code == "duplicates") == (3,)
+
+
+def test_budgets_that_a_doubt_does_not_name_are_counted() -> None:
+    runs = isoflop(budgets=10.0 ** (18 + np.arange(20) / 4))
+    thin = (runs.flops < 1e20) & (
+        np.arange(len(runs)) % 9 > 2
+    )  # of the first eight budgets three sizes are left
+    found = finding(runs.select(~thin), "few-sizes-in-budget")
+    assert "and 2 more" in found.message
+    assert found.short.startswith("8 budgets")

@@ -115,7 +115,8 @@ def trunk_finding(runs: Runs, by_line: Estimate, by_trunk: Estimate) -> Finding:
     return Finding(
         code="by-trunk",
         short=tr(
-            "leaving out one trunk at a time the exponent is {low:.3g} to {high:.3g}",
+            "runs that share a start of training are not independent: without any one such group the exponent is "
+            "{low:.3g} to {high:.3g}",
             low=wide.low,
             high=wide.high,
         ),
@@ -240,7 +241,12 @@ def _reaches_beyond(runs: Runs, budget: BudgetMinimum) -> Finding:
         max=format_params(float(tried.max())),
         sizes=tr(" and a ").join(add[end] for end in budget.ends_beyond),
     )
-    return _finding(runs, "interval-beyond-sizes", "warning", message, budget)
+    short = tr(
+        "the minimum at {flops} FLOPs may lie beyond the sizes tried: add a {sizes} one",
+        flops=format_flops(budget.flops),
+        sizes=tr(" and a ").join(add[end] for end in budget.ends_beyond),
+    )
+    return _finding(runs, "interval-beyond-sizes", "warning", message, budget, short=short)
 
 
 def _outside(budget: BudgetMinimum) -> bool:

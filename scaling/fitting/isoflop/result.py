@@ -125,10 +125,10 @@ class IsoflopFit(LinesFace):
         if self.bias is not None:
             said.append(
                 tr(
-                    "a {kind} on these sizes is off by {share:.2g} of an interval, which {holds}",
+                    "the shape of a {kind} shifts results by {share:.2g} of an interval's half-width: {holds}",
                     kind=valley_kind(self.valley),
                     share=self.bias.worst_share,
-                    holds=tr("holds") if self.bias.holds else tr("is too narrow"),
+                    holds=tr("the interval holds") if self.bias.holds else tr("the interval is too narrow"),
                 )
             )
         if (a := self._surface_exponent) is not None:

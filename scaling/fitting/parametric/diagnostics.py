@@ -207,11 +207,27 @@ def pure_error_message(residuals: ResidualSummary) -> str:
     pure = residuals.pure_error
     if pure is None or not rejected(pure.test):
         return ""
+    assert pure.test is not None
     return tr(
-        "replicates scatter by {standard_deviation:.2g} %, runs about the law by "
-        "{about_law:.2g} %: the law misses more than noise",
+        "replicates scatter by {standard_deviation:.2g} %, runs about the law by {about_law:.2g} %, runs far off "
+        "counted in (robust, without them: {robust:.2g} %): the law misses more than noise (F test p = {p:.1g})",
         standard_deviation=100 * pure.standard_deviation,
         about_law=100 * residuals.standard_deviation,
+        robust=100 * residuals.robust_scale,
+        p=pure.test.p_value,
+    )
+
+
+def pure_error_short(residuals: ResidualSummary) -> str:
+    """For a first screen, on which the other scatter is the robust one."""
+    pure = residuals.pure_error
+    assert pure is not None
+    assert pure.test is not None
+    return tr(
+        "with runs far off counted in, the law misses by {law:.2g} %, repeats by {repeats:.2g} % (p = {p:.1g})",
+        law=100 * residuals.standard_deviation,
+        repeats=100 * pure.standard_deviation,
+        p=pure.test.p_value,
     )
 
 

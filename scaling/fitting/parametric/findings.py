@@ -17,6 +17,7 @@ from scaling.fitting.parametric.diagnostics import (
     lack_of_fit_short,
     noise_free_finding,
     pure_error_message,
+    pure_error_short,
     rejected,
     statement,
 )
@@ -153,7 +154,10 @@ def _about_runs(a: Analysis) -> Iterator[Finding]:
         )
         yield note(
             code="dependent-rows",
-            short=tr("rows of one trunk are not independent: {n_groups} trunks", n_groups=a.groups.n_groups),
+            short=tr(
+                "rows that share a start of training are not independent: {n_groups} groups of them",
+                n_groups=a.groups.n_groups,
+            ),
             message=message,
             source="Choshen et al. 2024, arXiv:2410.11840",
         )
@@ -232,7 +236,9 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
         )
     if a.budget_effects is not None and a.budget_effects.p_value < BUDGETS_DIFFER:
         p = a.budget_effects.p_value
+        level = 100 * (SURE if p < SURE else BUDGETS_DIFFER)
         verb = tr("lie off the law together") if p < SURE else tr("may lie off the law together")
+        err = tr("err together") if p < SURE else tr("may err together")
         lead = tr("runs of one budget {verb}, not one by one (F test p = {p:.1g})", verb=verb, p=p)
         message = tr("{lead}: intervals leave out one budget at a time and are wider", lead=lead)
         if a.spread is not None and a.spread.main != "jackknife":
@@ -242,7 +248,7 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
             )
         yield warning(
             code="budget-effects",
-            short=tr("runs of one budget {verb} (p = {p:.1g})", verb=verb, p=p),
+            short=tr("runs of one budget {err} (p = {p:.1g}, level {level:g} %)", err=err, p=p, level=level),
             message=message,
         )
     if a.kappa is not None and a.kappa > UNEQUAL_NOISE:
@@ -257,7 +263,7 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
             message=message,
         )
     if message := pure_error_message(a.residuals):
-        yield warning(code="pure-error", message=message)
+        yield warning(code="pure-error", short=pure_error_short(a.residuals), message=message)
     if a.spread is not None and (n := len(a.runs)) < FEW_RUNS:
         message = tr(
             "{n} runs: with fewer than {few_runs} runs the tests have little power: a pass is not evidence",
