@@ -25,13 +25,13 @@ from scaling.blocks import (
     is_text,
 )
 from scaling.errors import ScalingError
+from scaling.installing import extra_command
 from scaling.render.html import titled_part
 from scaling.render.markdown import severity_word
 from scaling.render.pdf import packed
 from scaling.render.terminal import printable
 from scaling.translation import tr
 
-INSTALL = "pip install 'isoflop[report]'"
 LONGEST_WORD = 28  # characters, a third of a line: a longer one may break anywhere
 WHOLE_TABLE = 12  # rows, up to which a table stays on one page
 WIDE_TABLE = 8  # columns, from which on its text is smaller
@@ -135,7 +135,8 @@ def write_pdf(document: str, path: Path, *, root: Path, fonts: Path, seconds: in
         import typst
     except ImportError as error:
         raise NoTypstError(
-            f"a PDF is set by typst, which is not installed: {INSTALL}. HTML and Markdown need nothing more."
+            f"a PDF is set by typst, which is not installed: {extra_command('report')}. HTML and Markdown need nothing "
+            "more."
         ) from error
     from scaling.files import whole_file
 

@@ -224,8 +224,8 @@ def test_what_a_message_advises_in_python_works_there(said):
 def test_every_extra_that_a_message_names_exists():
     root = Path(__file__).parents[2]
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    named = {
-        e for p in (root / "scaling").rglob("*.py") for e in re.findall(r"isoflop\[([\w,]+)\]", p.read_text())
-    }
+    said = r"isoflop\[([\w,]+)\]|extra_command\(['\"]([\w,]+)['\"]\)"
+    files = (root / "scaling").rglob("*.py")
+    named = {a or b for path in files for a, b in re.findall(said, path.read_text())}
     assert {"data", "xlsx"} <= named
     assert {e for names in named for e in names.split(",")} <= set(extras)

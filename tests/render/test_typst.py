@@ -24,6 +24,7 @@ from scaling.blocks import (
     Table,
     Text,
 )
+from scaling.installing import extra_command
 from scaling.render.typst import MOST_ROWS, NoTypstError, literal, render_typst, write_pdf
 
 HOSTILE = (
@@ -134,7 +135,7 @@ def test_a_figure_without_a_text_is_refused_by_the_standard(tmp_path: Path) -> N
 
 def test_a_missing_typst_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "typst", None)
-    with pytest.raises(NoTypstError, match=r"pip install 'isoflop\[report\]'"):
+    with pytest.raises(NoTypstError, match=re.escape(extra_command("report"))):
         write_pdf("", tmp_path / "out.pdf", root=tmp_path, fonts=tmp_path)
     assert not list(tmp_path.iterdir())
 

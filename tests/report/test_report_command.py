@@ -26,6 +26,7 @@ from report_inputs import (
 from scaling.cli import cli, run
 from scaling.cli.report_source import read_source
 from scaling.cli.tables import TableOptions
+from scaling.installing import extra_command
 from scaling.report import describe_reproduction
 from scaling.translation import tr
 
@@ -456,7 +457,7 @@ def test_without_typst_the_other_formats_are_written_and_the_remedy_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "typst", None)
     assert run(["report", str(table), "-o", str(tmp_path), "--bootstrap", "100"]) == 0
-    assert "pip install 'isoflop[report]'" in " ".join(capsys.readouterr().err.split())
+    assert extra_command("report") in " ".join(capsys.readouterr().err.split())
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "report.md").exists()
     assert not (tmp_path / "report.pdf").exists()
