@@ -274,14 +274,18 @@ def draw_removals(ax: Axes, data: Data) -> None:
 
 def coefficient_panels(data: Data) -> list[Draw]:
     return [
-        partial(draw_pair, x="alpha", y="beta"),
+        partial(draw_pair, x="alpha", y="beta", key=True),
         partial(draw_pair, x="alpha", y="A"),
         partial(draw_pair, x="a", y="E"),
     ]
 
 
-def draw_pair(ax: Axes, data: Data, *, x: str, y: str) -> None:
-    """Refits of two coefficients, with the contours of a Gaussian, the fit, and published laws where they lie near."""
+def draw_pair(ax: Axes, data: Data, *, x: str, y: str, key: bool = False) -> None:
+    """Refits of two coefficients, with the contours of a Gaussian, the fit, and published laws where they lie near.
+
+    Args:
+        key: name the marks, once for all panels: a law has the same mark in each.
+    """
     draws = [_coefficient(data, "draw", name) for name in (x, y)]
     fit = [float(_coefficient(data, "fit", name)[0]) for name in (x, y)]
     shown = marks.thinned(draws[0], draws[1], MOST_DRAWS)
@@ -299,8 +303,10 @@ def draw_pair(ax: Axes, data: Data, *, x: str, y: str) -> None:
     symbols = {"alpha": r"$\alpha$", "beta": r"$\beta$", "a": tr("a of N*"), "A": "A", "E": "E"}
     ax.set_xlabel(symbols[x])
     ends_x, ends_y = _limits(draws[0]), _limits(draws[1], log=y == "A")
-    _published(ax, data, (x, y), ends_x, ends_y)
     ax.set_ylabel(symbols[y])
+    _published(ax, data, (x, y), ends_x, ends_y)
+    if key:
+        marks.key(ax)
     ax.xaxis.set_major_locator(_few_ticks())
 
 
@@ -333,17 +339,16 @@ def _gaussian(ax: Axes, draws: list[Values], *, log: bool) -> None:
 def _published(
     ax: Axes, data: Data, pair: tuple[str, str], xs: tuple[float, float], ys: tuple[float, float]
 ) -> None:
-    """Crosses of the published laws that lie in or near the picture, named; how many lie outside is said."""
+    """Marks of the published laws, those in or near the picture; how many lie outside is said."""
     ax.set_xlim(*xs)
     ax.set_ylim(*ys)
-    names = data.get("other_law", np.array([]))
-    if not len(names):
+    names = [str(name)[:18] for name in data.get("other_law", ())]
+    if not names:
         return
-    at = [_coefficient(data, "other", name) for name in pair]
-    inside = (at[0] > xs[0]) & (at[0] < xs[1]) & (at[1] > ys[0]) & (at[1] < ys[1])
-    for marker, i in zip(SIGNS, np.flatnonzero(inside), strict=False):
-        marks.marks(ax, [at[0][i]], [at[1][i]], marker, colour=style.INK, markersize=6, zorder=4,
-                    label=str(names[i])[:18])  # fmt: skip
-    marks.key(ax)
-    if outside := int((~inside).sum()):
+    x, y = (_coefficient(data, "other", name) for name in pair)
+    inside = (x > xs[0]) & (x < xs[1]) & (y > ys[0]) & (y < ys[1])
+    for marker, name, at_x, at_y, near in zip(SIGNS, names, x, y, inside, strict=False):
+        at = ([at_x], [at_y]) if near else ([], [])  # named all the same: another panel may show it
+        marks.marks(ax, *at, marker, colour=style.INK, markersize=6, zorder=4, label=name)
+    if outside := int((~inside[: len(SIGNS)]).sum()):
         marks.remark(ax, tr("{n} published laws lie outside", n=outside))

@@ -294,14 +294,13 @@ def coefficients_figure(fit: Any, *, draws: Any = None, others: Sequence[Law] = 
     both = np.corrcoef(draws["alpha"], draws["beta"])[0, 1]
     ridge = np.corrcoef(np.log(np.maximum(draws["A"], 1e-300)), draws["alpha"])[0, 1]
     titles = (
-        tr("alpha and beta: correlation {r:.2f}", r=both)
-        + "\n" + tr("dashed: a = beta / (alpha + beta) is that of the fit"),
-        tr("A and alpha trade off: {r:.3f}", r=ridge) + "\n" + tr("do not quote one without the other"),
-        tr("E and a: correlation {r:.2f}", r=_floor_and_exponent(draws)),
+        tr("alpha and beta: r = {r:.2f}", r=both) + "\n" + tr("dashed: the fit's exponent a"),
+        tr("alpha and A: r = {r:.2f}", r=ridge) + "\n" + tr("quote neither alone"),
+        tr("a and E: r = {r:.2f}", r=_floor_and_exponent(draws)) + "\n" + tr("exponent of N* and floor"),
     )  # fmt: skip
-    alt = "; ".join(title.replace("\n", ", ") for title in titles) + "."
+    alt = tr("Correlations: {pairs}.", pairs="; ".join(title.replace("\n", ", ") for title in titles))
     caption = tr(
-        "Each dot is a refit of resampled runs; the diamond is the fit, black marks are published laws. Contours hold "
+        "Correlations of coefficients. Each dot is a refit of resampled runs; the diamond is the fit, black marks are published laws. Contours hold "
         "50 % and 95 % of a Gaussian of the same covariance."
     )
     return Figure("coefficients", data, alt, caption, titles)
