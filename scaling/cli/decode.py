@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
+from scaling.cli.pictures import picture_options, refuse_picture, write_picture
 from scaling.cli.progress import waiting_for
-from scaling.cli.tables import refuse_overwrite
 from scaling.errors import UsageError
 from scaling.installing import extra_command
-from scaling.render.terminal import say
 from scaling.translation import tr
 
-if TYPE_CHECKING:
-    from scaling.lm.explain import Explanation
-
-_EXAMPLE = "Example: scaling decode explain 'Me gusta correr' --model runs/tiny --figure decode.png"
+_EXAMPLE = "Example: scaling decode explain 'Me gusta correr' --model runs/tiny --plot decode.png"
 _COUNT = click.IntRange(min=1)
 
 
@@ -64,16 +60,10 @@ def decode() -> None:
 @click.option(
     "--bars", "n_bars", metavar="N", type=_COUNT, default=12, show_default=True, help="Tokens to show."
 )
-@click.option(
-    "--figure",
-    metavar="FILE.png",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also draw it: out.png, .svg or .pdf.",
-)
-@click.option("--force", is_flag=True, help="Overwrite an existing picture.")
+@picture_options("the distributions and the search")
 @output_options("temperatures", "beams")
 def explain(
-    prompt: str, folder: Path, figure: Path | None, force: bool, output: Output, **options: Any
+    prompt: str, folder: Path, picture: Path | None, size: str, force: bool, output: Output, **options: Any
 ) -> None:  # fmt: skip
     """Show the next-token distribution after PROMPT at several temperatures, its cuts, and a beam search."""
     try:
@@ -83,24 +73,12 @@ def explain(
     except ImportError as error:
         raise UsageError(f"this needs torch: {extra_command('train')}") from error
     require_utf8(prompt)
-    if figure is not None:
-        from scaling.plots.figures import check_picture
-
-        check_picture(figure)
-        refuse_overwrite(force, figure)
+    refuse_picture(picture, force)
     with waiting_for(tr("loading {model}", model=folder)):
         model, tokenizer = load_language_model(folder)
     if tokenizer is None:
         raise UsageError(f"{folder} has no tokenizer.json; explain needs a model of text.")
     seen = explain_decoding(model, tokenizer, prompt, **options)
-    if figure is not None:
-        _draw(seen, tokenizer, figure)
+    if picture is not None:
+        write_picture(seen.figures(), picture, size)
     give(output, seen.summary, seen.to_dict, seen.to_frame)
-
-
-def _draw(seen: Explanation, tokenizer: Any, figure: Path) -> None:
-    from scaling.plots.decoding import draw_explanation
-    from scaling.plots.figures import save_picture
-
-    save_picture(draw_explanation(seen, tokenizer), figure)
-    say(f"wrote {figure}", error=True)

@@ -12,7 +12,7 @@ Headings = Mapping[str, Sequence[str]]  # heading → names of commands, or of o
 OUTPUT: Headings = {
     "Output": (
         "--show", "--explain", "--alternatives", "--quiet", "--json", "--csv", "--table", "--list", "--output", "--out",
-        "--write", "--plot", "--size", "--figure", "--html", "--cache", "--force", "--help",
+        "--write", "--plot", "--size", "--html", "--cache", "--force", "--help",
     )
 }  # fmt: skip
 WIDEST_NAMES = 26  # columns before the help of an option; a longer one gets its own line

@@ -14,6 +14,7 @@ import click
 
 from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
+from scaling.cli.pictures import picture_options, refuse_picture, write_picture
 from scaling.cli.sweep_fit import fit
 from scaling.cli.sweep_import import import_
 from scaling.cli.sweep_options import (
@@ -103,18 +104,27 @@ def show_runs(spec: Path, store: Store, output: Output) -> None:
 @sweep.command(epilog="Try: scaling sweep status sweep.toml")
 @on_sweep
 @click.option("--watch", is_flag=True, help="Refresh until everything is finished, with the time left.")
+@picture_options("each planned run by what became of it")
 @output_options("failures")
-def status(spec: Path, store: Store, watch: bool, output: Output) -> None:
+def status(
+    spec: Path, store: Store, watch: bool, picture: Path | None, size: str, force: bool, output: Output
+) -> None:
     """Count runs by state; say why runs failed and how the work goes on. --watch --json prints a line at each look.
 
     Given a store instead of a spec, it counts all runs there, whoever asked for them: quick at any size, from the
     index where there is one.
     """
+    from scaling.sweep.figures import progress_figure
     from scaling.sweep.progress import look
     from scaling.sweep.results import indexed_states
     from scaling.sweep.store import StoreError
 
+    refuse_picture(picture, force)
     if (spec / "runs").is_dir():
+        if picture:
+            raise UsageError(
+                f"a store says nothing of what is planned; draw a sweep: --plot {picture} with its .toml."
+            )
         _count_store(spec, output.as_json)
         return
     planned = design_of(spec, store)
@@ -127,12 +137,15 @@ def status(spec: Path, store: Store, watch: bool, output: Output) -> None:
         steps = [next_step(tr("try them again:"), "retry")] if state.n_failed else []
         if state.n_open and "running" not in state.counts:
             steps.append(next_step(tr("nothing runs; go on with:"), "run"))
+        told = state.counts, state.fraction, state.seconds_left, state.reasons
         if watch and output.as_json:
             show_json(state.to_dict(), one_line=True)
-        elif (told := (state.counts, state.fraction, state.seconds_left, state.reasons)) != shown:
+        elif told != shown:
             blocks = *state.summary(), *steps
             give(output, partial(tuple, blocks), state.to_dict, state.to_frame)
-            shown = told
+        if picture and told != shown:  # with --watch drawn anew at each change, told once
+            write_picture((progress_figure(state, planned),), picture, size, silent=shown is not None)
+        shown = told
         if not watch or not state.n_open:
             return
         time.sleep(WATCH_S)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from scaling.blocks import Block, Blocks, Code, Heading, Record, Section, Shown, Table, Text
+from scaling.blocks import Block, Blocks, Code, Figure, Heading, Record, Section, Shown, Table, Text
 from scaling.errors import UsageError
 from scaling.jsonable import jsonable
 from scaling.lm.beam import Beam, BeamNode, BeamTree
 from scaling.lm.decoding import StepModel, generate
+from scaling.lm.figures import beam_figure, next_token_figure
 from scaling.lm.request import encode_prompt, joint
 from scaling.lm.sampling import Sample, Temperature, TopK, TopP
 from scaling.translation import tr
@@ -109,7 +110,12 @@ class Explanation(Shown):
                 marks,
                 lambda: (Code("\n".join([f"  {_quoted(self.prompt)}", *_branches(self), f"  {best}"])),),
             ),
+            *self.figures(),
         )
+
+    def figures(self) -> tuple[Figure, Figure]:
+        """The distributions, and the tree of the search."""
+        return next_token_figure(self), beam_figure(self)
 
     def _probabilities(self) -> Table:
         """A row a token, a column a temperature, which orders tokens alike; then how many the nucleus keeps."""

@@ -19,7 +19,7 @@ from scaling.arguments import require_kind, require_path
 from scaling.blocks import Block, Figure, checked_blocks
 from scaling.errors import StorageError, UsageError
 from scaling.files import whole_file
-from scaling.plots import checks, optimum, planning, style, surface
+from scaling.plots import checks, decoding, optimum, planning, style, surface
 from scaling.plots.optimum import Data
 from scaling.plots.sheets import Panel, draw_panel, sheet
 from scaling.translation import tr
@@ -59,6 +59,9 @@ _KINDS: dict[str, Kind] = {
     "audit": Kind(lambda: tr("Models against their optimum"),
                   ("flops", "n_params", "model", "verdict", "size_ratio", "line_flops", "line_n_params",
                    "rule_n_params"), _only(planning.draw_audit)),
+    "beam-tree": Kind(lambda: tr("Beam search"),
+                      ("node_step", "node_parent", "node_piece", "node_logprob", "node_status"),
+                      _only(decoding.draw_beam_tree), ("leaf", 0.22)),
     "coefficients": Kind(lambda: tr("Coefficients that hang together"),
                          ("draw_alpha", "draw_beta", "draw_A", "draw_E", "fit_alpha", "fit_beta", "fit_A", "fit_E"),
                          surface.coefficient_panels),
@@ -82,6 +85,9 @@ _KINDS: dict[str, Kind] = {
     "loss-surface": Kind(lambda: tr("Loss surface"),
                          ("grid_flops", "grid_n_params", "grid_loss", "floor", "flops", "n_params", "run_flops"),
                          _only(surface.draw_surface)),
+    "next-token": Kind(lambda: tr("The next token"),
+                       ("bar", "bar_temperature", "bar_piece", "bar_probability", "temperature", "n_top_k",
+                        "n_nucleus"), decoding.next_token_panels, ("bar", 0.17)),
     "off-optimum": Kind(lambda: tr("The cost of leaving the optimum"), ("n_params", "extra_compute", "optimum"),
                         _only(planning.draw_off_optimum)),
     "power-law": Kind(lambda: tr("Law of one quantity"), ("quantity", "x", "loss", "fitted_x", "run_x", "run_loss"),

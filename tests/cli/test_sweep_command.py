@@ -47,7 +47,12 @@ def test_run_then_show_status_export_and_fit_table(spec: Path, tmp_path: Path) -
     assert "6 runs: 6 done" in printed
     assert f"fit it:  scaling sweep fit {spec}" in printed
     assert "tiny: 6 done; 100 % of the work done" in invoke("status", str(spec))
+    picture = tmp_path / "status.svg"
+    assert f"wrote {picture}: Progress of the sweep" in invoke("status", str(spec), "--plot", str(picture))
     status = json.loads(invoke("status", str(spec), "--json"))
+    assert "6 of 6 runs done, 100 % of the compute" in picture.read_text()
+    assert run(["sweep", "status", str(spec), "--plot", str(picture)]) == 2  # it exists
+    assert run(["sweep", "status", str(tmp_path / "store"), "--plot", str(tmp_path / "of-a-store.svg")]) == 2
     assert (status["states"], status["fraction_done"]) == ({"done": 6}, 1.0)
     watched = invoke("status", str(spec), "--json", "--watch").splitlines()
     assert [json.loads(line)["kind"] for line in watched] == ["sweep_status"]

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 from toy_tables import TableModel
 
 from scaling.architecture import Architecture
@@ -186,7 +187,7 @@ def test_explanation_shows_the_probabilities_and_both_cuts():
 
 def test_explain_prints_bars_and_a_tree_and_draws(folder, tmp_path):
     picture = tmp_path / "explain.png"
-    arguments = ["explain", "hola", "--model", folder, "--bars", "4", "--figure", str(picture)]
+    arguments = ["explain", "hola", "--model", folder, "--bars", "4", "--plot", str(picture)]
     out = run(decode, *arguments, "--show", "temperatures,beams")
 
     assert "temperature 4: top-5 keeps" in out.stdout
@@ -221,7 +222,7 @@ def test_explain_begins_with_the_likeliest_tokens_on_one_screen(folder, width, m
         (["--temperature", "0"], "for the limit 0 use Greedy"),
         (["--top-p", "2"], "top-p must lie in"),
         (["--top-k", "0"], "whole number >= 1"),
-        (["--figure", "tree.txt"], "a picture is a .png, .pdf or .svg file"),
+        (["--plot", "tree.txt"], "does not end in a kind of picture"),
         (["--steps", "60"], "exceed the context of 40"),
     ],
 )
@@ -239,41 +240,57 @@ def test_a_screen_holds_long_prompts_many_steps_and_control_characters(folder):
     assert max(map(len, out.splitlines())) <= 100
 
 
-def walk_axes(best=()):
-    from matplotlib.figure import Figure
+def walk_axes(**options):
+    from scaling.plots import draw_figure
 
-    from scaling.plots.decoding import plot_beam_tree
-
-    seen = explain_decoding(WALK, WALK, "a", n_steps=2)
-    return seen, plot_beam_tree(seen.tree, WALK.decode, ax=Figure().subplots(), prompt="a", best=best)
+    seen = explain_decoding(WALK, WALK, "a", n_steps=2, **options)
+    return seen, [draw_figure(figure, ax=Figure().subplots()) for figure in seen.figures()]
 
 
 def test_the_tree_picture_tells_what_was_dropped_from_what_went_on():
-    seen, ax = walk_axes(best=WALK.encode("be"))
-    texts = {text.get_text().split()[0]: text for text in ax.texts[1:]}  # after the prompt
+    seen, (_, ax) = walk_axes()
+    texts = {
+        text.get_text().split()[0]: text for text in ax.texts[1:] if text.get_gid() is None
+    }  # after the prompt
 
-    assert len(ax.lines) == len(ax.texts) - 1 == sum(map(len, seen.tree.steps)) == 7
+    assert (
+        len(ax.lines)
+        == len([text for text in ax.texts if text.get_gid() is None]) - 1
+        == sum(map(len, seen.tree.steps))
+        == 7
+    )
     assert texts["d"].get_bbox_patch().get_edgecolor()[3] == 0  # no box
     assert texts["b"].get_bbox_patch().get_facecolor() != texts["e"].get_bbox_patch().get_facecolor()
-    assert {piece for piece, text in texts.items() if text.get_weight() == "bold"} == {"b", "e"}
+    assert {piece for piece, text in texts.items() if text.get_weight() == "bold"} == set(
+        WALK.decode(seen.best_ids)
+    )
+    assert f"ln p {seen.best_logprob:.2f}" in ax.get_title(loc="left")
 
 
 def test_no_two_texts_of_the_tree_share_a_place():
-    _, ax = walk_axes()
+    _, (_, ax) = walk_axes()
+    texts = [text for text in ax.texts if text.get_gid() is None]
 
-    assert len({text.get_position() for text in ax.texts}) == len(ax.texts)
+    assert len({text.get_position() for text in texts}) == len(texts)
+
+
+def test_a_search_of_many_steps_drops_the_numbers_that_have_no_room():
+    from scaling.plots import compose
+
+    figure = explain_decoding(WALK, WALK, "a", n_steps=2).figures()[1]
+    deep = {**figure.data, "node_step": [10 * step for step in figure.data["node_step"]]}
+    for data, has_numbers in ((figure.data, True), (deep, False)):
+        (ax,) = compose([figure._replace(data=data)], size="column").axes
+        assert any("\N{MINUS SIGN}" in text.get_text() for text in ax.texts) == has_numbers
 
 
 def test_lines_stand_below_what_the_cuts_keep():
-    from matplotlib.figure import Figure
+    seen, (ax, _) = walk_axes(temperatures=(0.5,), top_k=2, top_p=0.55, n_bars=3)
 
-    from scaling.plots.decoding import plot_next_token
-
-    seen = explain_decoding(WALK, WALK, "a", temperatures=(0.5,), top_k=2, top_p=0.55, n_bars=3)
-    ax = plot_next_token(seen.next_token[0], ax=Figure().subplots())
-
-    assert sorted(line.get_ydata()[0] for line in ax.lines) == [0.5, 1.5]  # the nucleus keeps 1, top-k 2
+    at = sorted(line.get_ydata()[0] for line in ax.lines if len(line.get_ydata()))
+    assert at == [0.5, 1.5]  # the nucleus keeps 1, top-k 2
     assert [bar.get_width() for bar in ax.patches] == [bar.probability for bar in seen.next_token[0].bars]
+    assert "nucleus of 1" in ax.get_title(loc="left")
 
 
 @pytest.mark.parametrize(

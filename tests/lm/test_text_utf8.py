@@ -98,13 +98,13 @@ COMMANDS = {
     "generate --json": ["generate", "{model}", "{bad}", "--json"],
     "generate --stop": ["generate", "{model}", "good", "--stop", "{bad}"],
     "decode explain": ["decode", "explain", "{bad}", "--model", "{model}"],
-    "decode explain --figure": [
+    "decode explain --plot": [
         "decode",
         "explain",
         "{bad}",
         "--model",
         "{model}",
-        "--figure",
+        "--plot",
         "{model}/p.png",
     ],
 }

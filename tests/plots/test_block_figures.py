@@ -108,7 +108,7 @@ def test_a_figure_is_drawn_on_the_axes_given() -> None:
 
 
 def test_an_unknown_kind_and_a_missing_array_are_usage_errors() -> None:
-    with pytest.raises(UsageError, match=r"one of audit, coefficients, .*; got 'pie'"):
+    with pytest.raises(UsageError, match=r"one of audit, beam-tree, coefficients, .*; got 'pie'"):
         draw_figure(Figure("pie", {}, ""))
     with pytest.raises(UsageError, match="n_params is missing"):
         draw_figure(Figure("compute-optimal", {"flops": FLOPS}, ""))

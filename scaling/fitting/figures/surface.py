@@ -300,8 +300,8 @@ def coefficients_figure(fit: Any, *, draws: Any = None, others: Sequence[Law] = 
     )  # fmt: skip
     alt = tr("Correlations: {pairs}.", pairs="; ".join(title.replace("\n", ", ") for title in titles))
     caption = tr(
-        "Correlations of coefficients. Each dot is a refit of resampled runs; the diamond is the fit, black marks are published laws. Contours hold "
-        "50 % and 95 % of a Gaussian of the same covariance."
+        "Correlations of coefficients. Each dot is a refit of resampled runs; the diamond is the fit, black marks are "
+        "published laws. Contours hold 50 % and 95 % of a Gaussian of the same covariance."
     )
     return Figure("coefficients", data, alt, caption, titles)
 
