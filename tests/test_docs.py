@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,27 +23,53 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 SLOW = (
     "sweeps.md",
 )  # trains, some ten seconds a block; later blocks need the earlier ones, so all are marked
+DRAWN_BY_BLOCKS = ("figures.md",)  # the gallery: its blocks draw the pictures that follow them
 _BLOCK = re.compile(
     r"(?P<mark><!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w+)\n(?P<body>.*?)^```", re.S | re.M
 )
 
 
+_IMAGE = re.compile(r"^!\[[^]]+\]\((images/[^)]+\.svg)\)", re.M)
+
+
 def _blocks(language: str) -> list[object]:
-    """Blocks of one language. A comment `<!-- ci: ... -->` or `<!-- not run: reason -->` above a block exempts it."""
+    """Document, body and pictures of the blocks of one language; the pictures are those between a block and the next,
+    which it is said to draw. A comment `<!-- ci: ... -->` or `<!-- not run: reason -->` above a block exempts it.
+    """
     found = []
     for path in DOCUMENTS:
-        for number, match in enumerate(_BLOCK.finditer(path.read_text(encoding="utf-8"))):
+        text = path.read_text(encoding="utf-8")
+        blocks = [*_BLOCK.finditer(text)]
+        for number, match in enumerate(blocks):
             note = match["note"] or ""
             if match["language"] == language and not note.startswith(("ci:", "not run:", "output:")):
                 marks = [pytest.mark.slow] if path.name in SLOW else []
-                found.append(pytest.param(match["body"], id=f"{path.name}-{number}", marks=marks))
+                following = blocks[number + 1].start() if number + 1 < len(blocks) else len(text)
+                pictures = (
+                    _IMAGE.findall(text, match.end(), following) if path.name in DRAWN_BY_BLOCKS else []
+                )
+                name = f"{path.name}-{number}"
+                found.append(pytest.param(path, match["body"], pictures, id=name, marks=marks))
     return found
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all blocks of a document, so that a later block may use what an earlier one wrote."""
-    return tmp_path_factory.mktemp("reader")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """A folder for the blocks of each document, so that a later block may use what an earlier one wrote."""
+    made: dict[Path, Path] = {}
+
+    def folder_of(document: Path) -> Path:
+        if document not in made:
+            made[document] = tmp_path_factory.mktemp("reader")
+            (made[document] / "sweeps").symlink_to(ROOT / "sweeps")  # a reader has a checkout
+        return made[document]
+
+    return folder_of
+
+
+def _words(picture: Path) -> list[str]:
+    """The texts of an SVG: titles, numbers, names. Places and paths differ with fonts and versions of Matplotlib."""
+    return sorted(re.findall(r">([^<>]*\w[^<>]*)</t", picture.read_text(encoding="utf-8")))
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -63,20 +90,45 @@ def reader_env(tmp_path: Path) -> dict[str, str]:
     return _environment(tmp_path)
 
 
-@pytest.mark.parametrize("body", _blocks("bash"))
-def test_shell_block_runs(body: str, workdir: Path, reader_env: dict[str, str]) -> None:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", body], cwd=workdir, env=reader_env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, f"{body}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+@pytest.mark.parametrize(("document", "body", "pictures"), _blocks("bash"))
+def test_shell_block_runs(
+    document: Path,
+    body: str,
+    pictures: list[str],
+    folders: Callable[[Path], Path],
+    reader_env: dict[str, str],
+) -> None:
+    _run(["bash", "-euo", "pipefail", "-c", body], folders(document), reader_env)
+    _check_pictures(document, pictures, folders(document))
 
 
-@pytest.mark.parametrize("body", _blocks("python"))
-def test_python_block_runs(body: str, workdir: Path, reader_env: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", body], cwd=workdir, env=reader_env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, f"{body}\n{done.stderr[-2000:]}"
+@pytest.mark.parametrize(("document", "body", "pictures"), _blocks("python"))
+def test_python_block_runs(
+    document: Path,
+    body: str,
+    pictures: list[str],
+    folders: Callable[[Path], Path],
+    reader_env: dict[str, str],
+) -> None:
+    _run([sys.executable, "-c", body], folders(document), reader_env)
+    _check_pictures(document, pictures, folders(document))
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command[-1]}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def _drawn(folder: Path, picture: str) -> Path:
+    """The file of that name that a block wrote."""
+    (found,) = folder.rglob(Path(picture).name)
+    return found
+
+
+def _check_pictures(document: Path, pictures: list[str], folder: Path) -> None:
+    for picture in pictures:
+        said = f"{picture} is stale: python tests/test_docs.py --refresh"
+        assert _words(document.parent / picture) == _words(_drawn(folder, picture)), said
 
 
 # --- what is quoted: <!-- output: COMMAND --> and the block below it, <!-- picture: COMMAND --> and the image ---
@@ -147,6 +199,22 @@ def _refresh(path: Path, environment: dict[str, str]) -> None:
     )
 
 
+def _refresh_gallery(document: Path, environment: dict[str, str]) -> None:
+    """Run the blocks of a document in order, and take the pictures that each draws."""
+    folder = Path(tempfile.mkdtemp(dir=Path(environment["PATH"].split(":")[0]).parent))
+    (folder / "sweeps").symlink_to(ROOT / "sweeps")
+    for language, run_by in (
+        ("bash", ["bash", "-euo", "pipefail", "-c"]),
+        ("python", [sys.executable, "-c"]),
+    ):
+        for path, body, pictures in (param.values for param in _blocks(language)):  # type: ignore[attr-defined]
+            if path != document:
+                continue
+            _run([*run_by, body], folder, environment)
+            for picture in pictures:
+                shutil.copy(_drawn(folder, picture), document.parent / picture)
+
+
 if __name__ == "__main__":
     if sys.argv[1:] != ["--refresh"]:
         sys.exit("usage: python tests/test_docs.py --refresh")
@@ -154,3 +222,5 @@ if __name__ == "__main__":
         refreshing = _environment(Path(made_in))
         for document in DOCUMENTS:
             _refresh(document, refreshing)
+            if document.name in DRAWN_BY_BLOCKS:
+                _refresh_gallery(document, refreshing)

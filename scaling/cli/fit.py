@@ -237,7 +237,7 @@ def fit(
     if law_file:
         write_fit(found, law_file, force)
     if picture:
-        draw(found, picture, size)
+        draw(found, picture, size, resampled=chosen.n_resamples is not None)
     written = [str(law_file)] if law_file else []  # the picture has been told, with what it shows
     further = partial(next_command, found, again, chosen, law_file)
     told = [*told_notes(table.runs), *([f"wrote {picture}", "what it shows"] if picture else [])]
@@ -322,13 +322,19 @@ def write_fit(found: TableFit, path: Path, force: bool) -> None:
     write_file(path, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", force)
 
 
-def draw(found: TableFit, path: Path, size: str = "page", *, silent: bool = False) -> None:
+def draw(
+    found: TableFit, path: Path, size: str = "page", *, silent: bool = False, resampled: bool = False
+) -> None:
     """The usual figures of the fit, and those of the checks that were asked for."""
     from scaling.plots.results import usual_figures
 
+    asked_for = {"influence": found.diagnosed is not None, "coefficients": resampled}
+
     runs, checks = found.table.runs, {"held_out": found.held_out, "compared": found.compared}
     with waiting_for(f"drawing {path}"):
-        figures = usual_figures(found.fit, runs, **checks)
+        figures = usual_figures(
+            found.fit, runs, also=[k for k, wanted in asked_for.items() if wanted], **checks
+        )
     write_picture(figures, path, size, silent=silent)
 
 

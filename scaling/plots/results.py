@@ -6,7 +6,7 @@ makes, and returns its axes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -264,10 +264,11 @@ def _first_panel(figure: Figure, ax: Axes | None) -> Axes:
         return ax
 
 
-def usual_figures(fit: Any, runs: Runs, **beside: Any) -> list[Figure]:
+def usual_figures(fit: Any, runs: Runs, *, also: Collection[str] = (), **beside: Any) -> list[Figure]:
     """What `scaling fit --plot` draws: the figures that show the answer, and those of the checks asked for.
 
     Args:
+        also: further kinds, "influence" or "coefficients".
         beside: as `fit_figures` takes it: target_flops, others, held_out, compared.
 
     Raises:
@@ -277,7 +278,7 @@ def usual_figures(fit: Any, runs: Runs, **beside: Any) -> list[Figure]:
     if not isinstance(fit, FitFace):
         how = "make it by fit_isoflop, fit_envelope, fit_parametric or fit_law"
         raise UsageError(f"a picture is of a fit, got {shown(fit)}; {how}.")
-    wanted = {*USUAL, *(("hold-out", "exponent-drift") if beside.get("held_out") else ())}
+    wanted = {*USUAL, *also, *(("hold-out", "exponent-drift") if beside.get("held_out") else ())}
     wanted |= {"comparison"} if beside.get("compared") else set()
     blocks = fit_figures(fit, runs, **{"others": laws_beside(fit), **beside})
     found = [block for block in blocks if isinstance(block, Figure) and block.kind in wanted]
