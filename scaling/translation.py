@@ -27,6 +27,11 @@ def tr_n(one: str, many: str, n: int, /, **values: Any) -> str:
     return tr(one if n == 1 else many, n=n, **values)
 
 
+def catalogue_in_use() -> Mapping[str, str]:
+    """From an English sentence to the reader's; empty where text is English."""
+    return _CATALOGUE.get() or {}
+
+
 def counted(n: int, noun: str) -> str:
     """'1 run', '5 runs'."""
     return tr_n(f"{{n}} {noun}", f"{{n}} {noun}s", n)

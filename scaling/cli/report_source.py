@@ -12,6 +12,7 @@ from scaling.blocks import Blocks, Fields
 from scaling.cli.tables import RunsTable, TableOptions, read_table
 from scaling.errors import DataError
 from scaling.findings import Finding
+from scaling.report.language import told_again
 from scaling.translation import tr
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _law_file(path: Path) -> Source | None:
         return None
     if not isinstance(told, dict) or told.get("kind") not in ("fit", "law"):
         return None
-    law = load_law(path)
+    law = _in_the_readers_language(load_law(path))
     return Source(
         kind="law",
         folder=path.parent,
@@ -96,6 +97,16 @@ def _law_file(path: Path) -> Source | None:
         law=law,
         findings=tuple(_findings(told.get("findings", []))),
     )
+
+
+def _in_the_readers_language(law: Law) -> Law:
+    """What the file says of its law in words, which was written in English."""
+    said, known = law.provenance, law.uncertainty
+    if said is not None:
+        said = said._replace(name=told_again(said.name), source=told_again(said.source))
+    if known is not None:
+        known = known._replace(statement=told_again(known.statement))
+    return replace(law, provenance=said, uncertainty=known)
 
 
 def _findings(rows: Any) -> list[Finding]:
@@ -108,7 +119,8 @@ def _findings(rows: Any) -> list[Finding]:
             k: tuple(v) if isinstance(v, list) else v for k, v in row.items() if k in names
         }
         if {"code", "severity", "message"} <= told.keys():
-            found.append(Finding(**told))
+            words = {name: told_again(told[name]) for name in ("message", "short") if told.get(name)}
+            found.append(Finding(**told | words))
     return found
 
 

@@ -241,7 +241,6 @@ def _describe(a: Architecture, wanted: float, vocab: int, given: bool, count: Co
 # --- the schedule ---
 
 KAPLAN = "Kaplan et al. 2020, arXiv:2001.08361, eq. 1.4"
-WARM_UP_SOURCE = "Porian et al. 2024, arXiv:2406.19146: N tokens; ours: at most 10 % of D"
 WARM_UP_MOST = 0.1
 
 
@@ -324,7 +323,7 @@ def choose_schedule(
         learning_rate=float(f"{chosen.learning_rate:.2g}"),
         warm_up_steps=max(1, round(warm_up / batch)),
         warm_up_tokens=warm_up,
-        warm_up_source=WARM_UP_SOURCE,
+        warm_up_source=tr("Porian et al. 2024, arXiv:2406.19146: N tokens; ours: at most 10 % of D"),
         decay=tr(
             "decay to a tenth by the last step (Hoffmann et al. 2022, app. B: a schedule longer than the run costs "
             "loss)"

@@ -254,7 +254,7 @@ def schedule_rows(s: Schedule) -> Iterator[Row]:
         by = tr("{values} by {a.source}", values=", ".join(values), a=a)
         inside = tr("inside its range, {a.fitted_on}", a=a) if a.inside else ""
         yield "", f"{chosen}{by}; {inside or tr('OUTSIDE its range, {a.fitted_on}', a=a)}"
-    yield "", tr("warm-up by {s.warm_up_source}", s=s)
+    yield "", tr("warm-up by {source}", source=s.warm_up_source)
 
 
 def memory_blocks(memory: MemoryPlan) -> Blocks:

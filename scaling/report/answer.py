@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 
 from scaling.blocks import Blocks, Callout, Fields, Heading, Table, Text
@@ -278,4 +279,17 @@ def _doubts(e: Evidence) -> Blocks:
         return ()
     shown, more = grave[:MOST_DOUBTS], len(e.findings) - min(len(grave), MOST_DOUBTS)
     rest = (Text(tr("and {n} more under the doubts below", n=more), "faint"),) if more else ()
-    return (Heading(tr("What to doubt")), *(Callout(f.in_short, f.severity) for f in shown), *rest)
+    return (
+        Heading(tr("What to doubt")),
+        *(Callout(_for_a_reader(f.in_short), f.severity) for f in shown),
+        *rest,
+    )
+
+
+# the last clause, where it names an option of the command that a reader of a page cannot give
+_OPTION = re.compile(r"(?:[:;]| \(|(?<=\?)) ?[^:;?(]*(?<![\w-])--[a-z].*$")
+
+
+def _for_a_reader(short: str) -> str:
+    """What to doubt, without the option that would mend it; the section of doubts has that in its message."""
+    return _OPTION.sub("", short)

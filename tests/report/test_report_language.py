@@ -14,6 +14,7 @@ from report_inputs import planted, write_table
 from scaling.cli import run
 from scaling.errors import UnknownNameError
 from scaling.report import compose_report, describe_reproduction, gather_evidence, language, load_catalogue
+from scaling.report.answer import _for_a_reader
 from scaling.runs import load_runs
 from scaling.translation import tr, translated
 
@@ -122,3 +123,59 @@ def test_what_programs_read_stays_english_in_a_spanish_report(tmp_path: Path) ->
 def test_an_unknown_language_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="es"):
         load_catalogue("de")
+
+
+def test_a_kept_sentence_is_told_again_from_the_sentence_it_was_made_from() -> None:
+    catalogue = load_catalogue("es")
+
+    def filled(sentence: str) -> str:
+        return "".join(
+            said + ("7" if name else "") for said, name, _, _ in string.Formatter().parse(sentence)
+        )
+
+    long = [
+        key for key in sorted(catalogue) if len(re.findall(r"[a-z]{2,}", re.sub(r"{[^}]*}", "", key))) > 2
+    ]
+    with translated(catalogue):
+        assert len(long) > 500
+        for key in long[::8]:
+            assert language.told_again(filled(key)) == filled(catalogue[key])
+        joined = "5 of 9 runs lie 3 robust standard deviations off the law: a (row 3), b (row 2). Without them the exponent of "
+        joined += "N* moves from 0.571 to 0.519; 5 more lie beyond 5, and without all 10 it is 0.508. Check these runs; none was dropped"
+        assert not {"the", "of", "row", "lie"} & set(re.findall(r"\w+", language.told_again(joined)))
+        assert language.told_again("no such sentence") == "no such sentence"
+    assert language.told_again("Contents") == "Contents"
+
+
+def test_a_spanish_report_of_a_law_file_tells_its_findings_in_spanish(tmp_path: Path) -> None:
+    table, law = (
+        write_table(tmp_path / "runs.csv", planted([1e18, 1e19, 1e20], noise=0.02)),
+        tmp_path / "law.json",
+    )
+    assert run(["fit", str(table), "-o", str(law)]) == 0
+    messages = [finding["message"] for finding in json.loads(law.read_text())["findings"]]
+    assert messages
+    assert run(["report", str(law), "--lang", "es", "--format", "md", "-o", str(tmp_path / "out")]) == 0
+    told = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert [message for message in messages if message[:40] in told] == []
+
+
+@pytest.mark.parametrize(
+    ("short", "shown"),
+    [
+        (
+            "losses 2.3 times Chinchilla's: perplexities? See --loss-unit",
+            "losses 2.3 times Chinchilla's: perplexities?",
+        ),
+        ("fit each on its own (--by corpus)", "fit each on its own"),
+        (
+            "3 of 5 rows are checkpoints, not independent: --final",
+            "3 of 5 rows are checkpoints, not independent",
+        ),
+        ("a parabola is biased on these sizes: take another --valley", "a parabola is biased on these sizes"),
+        ("el 3 % repite sus datos: véase --law data_constrained", "el 3 % repite sus datos"),
+        ("runs of one budget move together (p = 7e-14)", "runs of one budget move together (p = 7e-14)"),
+    ],
+)
+def test_the_first_page_names_no_option_of_a_command(short: str, shown: str) -> None:
+    assert _for_a_reader(short) == shown
