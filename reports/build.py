@@ -154,10 +154,12 @@ def main() -> None:
     if unknown := [name for name in asked.names if name not in REPORTS]:
         about.error(f"{unknown[0]} is no report: {', '.join(REPORTS)}")
     for name in asked.names or REPORTS:
-        folder = asked.output / name
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "figures").mkdir(parents=True)
-        REPORTS[name](folder)
+        with tempfile.TemporaryDirectory() as made_in:  # what is there stays until the new one is whole
+            made = Path(made_in) / name
+            (made / "figures").mkdir(parents=True)
+            REPORTS[name](made)
+            shutil.rmtree(asked.output / name, ignore_errors=True)
+            shutil.copytree(made, asked.output / name)
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def report(options: TableOptions, **given: Any) -> None:
         )
         with waiting_for(tr("writing {folder}", folder=asked.output)):
             written = write_report(composed, asked.output, asked.wanted)
-    _say(composed, written, asked.output)
+        _say(composed, written, asked.output)
 
 
 def _evidence(source: Source, asked: ReportOptions) -> Evidence:

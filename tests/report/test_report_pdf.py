@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pikepdf
 import pytest
 from report_inputs import HOSTILE, planted, write_table
 
@@ -41,6 +42,41 @@ def test_the_same_input_gives_the_same_bytes_in_every_format(tmp_path: Path) -> 
     assert {"out/report.html", "out/report.pdf", "out/report.md", "out/report.json"} <= written[0].keys()
     assert written[0].keys() == written[1].keys()
     assert [name for name in written[0] if written[0][name] != written[1][name]] == []
+
+
+def elements(pdf: pikepdf.Pdf) -> list[pikepdf.Object]:
+    """Every element of the structure tree."""
+    found, waiting = [], [pdf.Root.StructTreeRoot.K]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, pikepdf.Array):
+            waiting += list(node)
+        elif isinstance(node, pikepdf.Dictionary) and "/S" in node:
+            found.append(node)
+            waiting += [node.K] if "/K" in node else []
+    return found
+
+
+def test_the_packed_pdf_is_sound_and_keeps_what_a_screen_reader_needs(tmp_path: Path) -> None:
+    """Read by qpdf: no fault of syntax, and the marks of PDF/UA-1 (ISO 14289-1, 5 and 7) are there after packing."""
+    table = write_table(tmp_path / "runs.csv", planted((1e18, 1e19, 1e20), SMALL))
+    command = ["report", str(table), "--bootstrap", "100", "-o", str(tmp_path / "out"), "--format", "pdf"]
+    assert run([*command, "--lang", "es"]) == 0
+    with pikepdf.open(tmp_path / "out" / "report.pdf") as pdf:
+        assert pdf.check_pdf_syntax() == []
+        assert (str(pdf.Root.Lang), bool(pdf.Root.MarkInfo.Marked)) == ("es", True)
+        assert bool(pdf.Root.ViewerPreferences.DisplayDocTitle)
+        said = pdf.open_metadata()
+        assert (said["pdfuaid:part"], bool(said["dc:title"])) == ("1", True)
+        assert all(page.obj.get("/Tabs") == "/S" for page in pdf.pages if "/Annots" in page.obj)
+        assert all("/StructParents" in page.obj for page in pdf.pages)
+        by_kind: dict[str, list[pikepdf.Object]] = {}
+        for element in elements(pdf):
+            by_kind.setdefault(str(element.S), []).append(element)
+        assert len(by_kind["/Figure"]) >= 10
+        assert all(str(element.get("/Alt", "")) for element in by_kind["/Figure"])
+        assert len(by_kind["/TH"]) > len(by_kind["/Table"]) >= 5
+        assert {"/H1", "/H2", "/TOC", "/TD"} <= by_kind.keys()
 
 
 def test_hostile_names_make_a_pdf(tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ def coefficients_figure(fit: Any, *, draws: Any = None, others: Sequence[Law] = 
     ridge = np.corrcoef(np.log(np.maximum(draws["A"], 1e-300)), draws["alpha"])[0, 1]
     titles = (
         tr("alpha and beta: r = {r:.2f}", r=both) + "\n" + tr("dashed: the fit's exponent a"),
-        tr("alpha and A: r = {r:.2f}", r=ridge) + "\n" + tr("quote neither alone"),
+        tr("alpha and A: r = {r:.3f}", r=ridge) + "\n" + tr("quote neither alone"),
         tr("a and E: r = {r:.2f}", r=_floor_and_exponent(draws)) + "\n" + tr("exponent of N* and floor"),
     )  # fmt: skip
     alt = tr("Correlations: {pairs}.", pairs="; ".join(title.replace("\n", ", ") for title in titles))
