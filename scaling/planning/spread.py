@@ -106,7 +106,7 @@ def spread_of_laws(
     by = "n_params" if question.n_params is None else "n_tokens"
     answers = tuple(sorted((a for a in found if a is not None), key=attrgetter(by)))
     heard = {a.paper for a in answers}
-    silent = tuple(p for p in dict.fromkeys(map(_paper, laws)) if p not in heard)
+    silent = tuple(p for p in dict.fromkeys(map(paper_of, laws)) if p not in heard)
     return LawSpread(question, same_question, answers, silent)
 
 
@@ -117,7 +117,7 @@ def other_papers(spread: LawSpread, name: str) -> OtherPapers | None:
     runs are left out.
     """
     laws = [a for a in spread.answers if not a.name.startswith(SUBSETS)]
-    own = {a.paper for a in laws if a.name == name}
+    own = {a.paper for a in spread.answers if a.name == name}
     laws = [a for a in laws if a.paper not in own]
     papers = {a.paper: [b for b in laws if b.paper == a.paper] for a in laws}
     if not papers:
@@ -199,7 +199,7 @@ def _answer(
         n_params=total_params(best.n_params, vocab_size) if converts else best.n_params,
         n_tokens=best.n_tokens,
         loss=best.loss if origin.loss_unit == "nats/token" else None,
-        paper=_paper(law),
+        paper=paper_of(law),
         conversion=tr("non-embedding N + a vocabulary of {vocab_size:,}", vocab_size=vocab_size)
         if converts
         else "",
@@ -219,7 +219,7 @@ def _without_vocabulary(n_params: float, vocab_size: int) -> float:
     return math.exp(low)
 
 
-def _paper(law: Law) -> str:
+def paper_of(law: Law) -> str:
     """The arXiv number in the law's source, the source itself, or the name of its family."""
     if law.provenance is None:  # several families cite one paper
         return law.family.name
