@@ -38,8 +38,9 @@ MAY_IMPORT["lm"] = _BASE | {"accounting"}
 MAY_IMPORT["sweep"] = _BASE | {"accounting", "planning", "design", "fitting"}
 MAY_IMPORT["plots"] = _BASE | {"accounting", "fitting", "planning", "design", "lm"}
 MAY_IMPORT["render"] = GROUND | {"plots"}  # a renderer knows blocks, not results
-MAY_IMPORT["report"] = MAY_IMPORT["plots"] | {"plots", "render"}
-MAY_IMPORT["cli"] = {*MAY_IMPORT, *MAY_IMPORT["report"], "report", "sweep", "lm"}
+MAY_IMPORT["page"] = _BASE | {"accounting", "planning"}
+MAY_IMPORT["report"] = MAY_IMPORT["plots"] | {"plots", "render", "page"}
+MAY_IMPORT["cli"] = {*MAY_IMPORT, *MAY_IMPORT["report"], "report", "page", "sweep", "lm"}
 
 ONLY_IN = {
     "torch": {"lm"},

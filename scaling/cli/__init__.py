@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "fit": ("fit", "fit", "Fit a scaling law to a table of runs, with intervals."),
     "predict": ("predict", "predict", "Predict the loss of runs from a fitted or published law."),
     "report": ("report", "report", "Report on runs, a sweep or a fit: HTML, PDF and Markdown."),
+    "page": ("page", "page", "Write a page to explore plans in a browser, offline."),
     "audit": ("audit", "audit", "Compare trained models with compute-optimal ones."),
     "count": ("count", "count", "Count parameters, FLOPs and memory of a model shape."),
     "laws": ("laws", "laws", "List and show published scaling laws."),
@@ -50,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 HEADINGS = {
     "From runs to a law": ("fit", "predict", "laws", "data", "demo"),
-    "From a law to a plan": ("plan", "audit", "count", "hardware", "report"),
+    "From a law to a plan": ("plan", "page", "audit", "count", "hardware", "report"),
     "Sweeps": ("sweep",),
     "Models and text": ("train", "generate", "decode", "tokenize", "corpus"),
     "This installation": ("doctor", "completion"),

@@ -316,5 +316,6 @@ const Planner = (() => {
   }
 
   const surfaceLoss = (law, n, d) => formOf(law).loss(law.coefficients, n, d);
-  return { plan, optimum, otherSize, wasted, surfaceLoss, hasSurface, canServe, lawNamed, acceleratorNamed };
+  const tokensForLoss = (law, n, loss) => formOf(law).tokensForLoss(law.coefficients, n, loss);
+  return { plan, optimum, answers, surfaceLoss, tokensForLoss, hasSurface, canServe, lawNamed, acceleratorNamed };
 })();

@@ -25,7 +25,7 @@ from scaling.planning.cost import estimate_cost
 from scaling.planning.spread import other_papers, spread_of_laws
 from scaling.planning.uncertainty import intervals
 from scaling.reference.example import example_runs
-from scaling.reference.published import find_law, published_laws
+from scaling.reference.published import find_law, published_laws, resolve_law
 
 pytestmark = pytest.mark.engine
 
@@ -48,7 +48,7 @@ def page() -> Iterator[Any]:
 def own() -> dict[str, Law]:
     """Laws of fits with their intervals: of Approach 3, and of the valleys, whose law knows the optimum alone."""
     runs = example_runs()
-    return {"parametric": fit_parametric(runs).law, "isoflop": fit_isoflop(runs).law}
+    return {"parametric": resolve_law(fit_parametric(runs)), "isoflop": resolve_law(fit_isoflop(runs))}
 
 
 def planned_in_browser(page: Any, data: dict[str, Any], states: list[State]) -> list[dict[str, Any]]:

@@ -1,0 +1,250 @@
+"""The page to explore in a real Chromium: what a reader turns, what follows, and what the page must never do."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from browser import chromium
+
+from scaling import fit_parametric
+from scaling.cli import run
+from scaling.page import write_page
+from scaling.reference import resolve_law
+from scaling.reference.example import example_runs
+from scaling.report import load_catalogue
+from scaling.translation import translated
+
+pytestmark = pytest.mark.engine
+
+MOST_BYTES = 400_000
+CONTROLS = (
+    "slider",
+    "flops",
+    "lawName",
+    "accelerator",
+    "nAccelerators",
+    "pricePerHour",
+    "mfu",
+    "servedTokens",
+)
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(tmp_path_factory.mktemp("page") / "page.html")
+
+
+@pytest.fixture
+def opened(browser: Any, file: Path) -> Iterator[Open]:
+    """Open the page; in the end it has asked for nothing, and said nothing on the console."""
+    contexts: list[Any] = []
+    said: list[str] = []
+
+    def open_it(path: Path = file, hash: str = "", **options: Any) -> Any:
+        contexts.append(browser.new_context(**options))
+        tab = contexts[-1].new_page()
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on(
+            "request",
+            lambda request: said.append(request.url) if request.url.split("#")[0] != path.as_uri() else 0,
+        )
+        tab.goto(path.as_uri() + hash)
+        return tab
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+def plan_json(capsys: pytest.CaptureFixture[str], command: str) -> dict[str, Any]:
+    import shlex
+
+    capsys.readouterr()
+    assert run([*shlex.split(command)[1:], "--json"]) == 0
+    return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
+
+
+def value_of(text: str) -> float:
+    match = re.match(r"([\d.]+)([kMBTQ]?)", text)
+    assert match is not None
+    return float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12, "Q": 1e15}[match[2]]
+
+
+def first_line(tab: Any) -> str:
+    return str(tab.locator(".said .first").inner_text())
+
+
+def test_the_keyboard_moves_the_budget_and_the_plan_follows(
+    opened: Open, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tab = opened()
+    before, dot = first_line(tab), tab.locator(".valleys .here").get_attribute("cx")
+    ticks = tab.locator(".map text").all_inner_texts()
+    tab.focus("[name=slider]")
+    for _ in range(30):
+        tab.keyboard.press("ArrowRight")
+    assert first_line(tab) != before
+    assert (
+        tab.locator(".map text").all_inner_texts(),
+        tab.locator(".valleys .here").get_attribute("cx"),
+    ) != (ticks, dot)
+    flops = float(tab.input_value("[name=flops]"))
+    assert flops == pytest.approx(10**21.3, rel=0.01)
+    plan = plan_json(capsys, tab.inner_text(".command"))
+    n, d = re.findall(r"([\d.]+[kMBTQ]?) (?:parameters|tokens)", first_line(tab))
+    assert value_of(n) == pytest.approx(plan["n_params"], rel=0.006)
+    assert value_of(d) == pytest.approx(plan["n_tokens"], rel=0.006)
+    assert f"{plan['loss']:.4f}" in tab.inner_text(".said")
+
+
+def test_another_law_and_hardware_are_those_of_the_command(
+    opened: Open, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tab = opened()
+    tab.select_option("[name=lawName]", "hoffmann")
+    tab.select_option("[name=accelerator]", "A100 SXM 80GB" if tab.query_selector("option[value='A100 SXM 80GB']") else
+                      tab.locator("[name=accelerator] option").nth(2).get_attribute("value"))  # fmt: skip
+    tab.fill("[name=nAccelerators]", "64")
+    tab.fill("[name=pricePerHour]", "2")
+    tab.fill("[name=mfu]", "40 %")
+    tab.fill("[name=servedTokens]", "2T")
+    plan = plan_json(capsys, tab.inner_text(".command"))
+    assert plan["law"]["name"] == "hoffmann" if isinstance(plan.get("law"), dict) else True
+    said = tab.inner_text(".said")
+    assert value_of(first_line(tab).split()[1]) == pytest.approx(plan["n_params"], rel=0.006)
+    assert "64 x " in said
+    assert "No interval is published" in said
+    tab.select_option("[name=lawName]", "20:1")  # the optimum alone: no valleys, nothing to serve
+    assert tab.locator("figure:has(.valleys)").is_hidden()
+    assert tab.is_disabled("[name=servedTokens]")
+
+
+def test_a_shared_address_shows_the_same_plan(opened: Open) -> None:
+    tab = opened()
+    tab.fill("[name=flops]", "3.2e23")
+    tab.select_option("[name=lawName]", "besiroglu-all")
+    tab.fill("[name=servedTokens]", "5T")
+    address, said = tab.evaluate("location.href"), tab.inner_text(".explore")
+    assert "flops=3.2e%2B23" in address
+    again = opened(hash=address.partition("#")[1] + address.partition("#")[2])
+    assert again.inner_text(".explore") == said
+    assert again.input_value("[name=lawName]") == "besiroglu-all"
+
+
+def test_what_is_no_budget_is_said_beside_its_field_and_changes_nothing(opened: Open) -> None:
+    tab = opened()
+    before = first_line(tab)
+    for wrong, said in (
+        ("many", "from 1e15"),
+        ("-3", "from 1e15"),
+        ("1e99", "to 1e30"),
+        ("", "Give a budget"),
+    ):
+        tab.fill("[name=flops]", wrong)
+        assert said in tab.inner_text("#explore-flops-fault")
+        assert tab.get_attribute("[name=flops]", "aria-invalid") == "true"
+        assert first_line(tab) == before
+    tab.fill("[name=flops]", "1e22")
+    assert tab.inner_text("#explore-flops-fault") == ""
+    assert first_line(tab) != before
+    tab.fill("[name=nAccelerators]", "2.5")
+    assert "whole" in tab.inner_text("#explore-nAccelerators-fault")
+
+
+def test_an_address_that_says_nonsense_is_taken_for_what_it_can_be(opened: Open) -> None:
+    tab = opened(hash="#flops=1e22&law=<img src=x onerror=alert(1)>&mfu=7&served=x&hardware=none")
+    assert (tab.input_value("[name=flops]"), tab.input_value("[name=lawName]")) == ("1e22", "besiroglu")
+    assert tab.input_value("[name=mfu]") == ""
+
+
+def test_every_control_is_named_and_reached_by_the_tab_key(opened: Open) -> None:
+    tab = opened()
+    reached = []
+    for _ in range(len(CONTROLS)):
+        tab.keyboard.press("Tab")
+        reached.append(tab.evaluate("document.activeElement.name"))
+    assert tuple(reached) == CONTROLS
+    for name in CONTROLS:
+        assert (
+            tab.evaluate("(n) => document.querySelector(`[name=${n}]`).labels.length", name)
+            or name == "slider"
+        )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_and_nothing_runs_over(opened: Open, scheme: str, width: int) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab = opened(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    tab.fill("[name=flops]", "1e25")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    found = Axe().run(tab)
+    assert [v["id"] for v in found.response["violations"]] == []
+
+
+def test_a_fit_of_ones_own_comes_first_with_its_interval_in_spanish(opened: Open, tmp_path: Path) -> None:
+    runs = example_runs()
+    law = resolve_law(fit_parametric(runs))
+    catalogue = load_catalogue("es")
+    with translated(catalogue):
+        page = write_page(
+            tmp_path / "own.html", law, flops=1e22, runs=runs, law_file="law.json", language="es"
+        )
+    assert catalogue.untranslated == {}
+    assert page.stat().st_size <= MOST_BYTES
+    tab = opened(page)
+    assert "Entrene" in first_line(tab)
+    assert "Intervalo del 95 %" in tab.inner_text(".said")
+    assert tab.locator(".map .run").count() > 0
+    assert "--law law.json" in tab.inner_text(".command")
+    assert tab.evaluate("document.documentElement.lang") == "es"
+
+
+def test_names_of_a_law_are_text(opened: Open, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    law = fit_parametric(example_runs()).law
+    hostile = "</script><img src=x onerror=alert(1)>'\"&"
+    named = replace(law, provenance=law.provenance._replace(name=hostile, source=hostile))
+    tab = opened(write_page(tmp_path / "hostile.html", named))
+    assert tab.locator("img").count() == 0
+    assert tab.input_value("[name=lawName]") == hostile
+    assert hostile in tab.inner_text("tbody")
+
+
+def test_the_command_writes_a_page_of_few_bytes_and_refuses_to_overwrite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["page", "hoffmann", "--flops", "1e22"]) == 0
+    assert "wrote page.html" in capsys.readouterr().out
+    first = (tmp_path / "page.html").read_bytes()
+    assert len(first) <= MOST_BYTES
+    assert b"http://" not in first.replace(b"http://www.w3.org/2000/svg", b"")
+    assert run(["page"]) == 2
+    assert run(["page", "hoffmann", "--flops", "1e22", "--force"]) == 0
+    assert (tmp_path / "page.html").read_bytes() == first
+    for wrong in (["--flops", "1e9"], ["nolaw"], ["kaplan-n"], ["--lang", "xx"]):
+        capsys.readouterr()
+        assert run(["page", *wrong, "-o", "new.html"]) != 0
+        assert capsys.readouterr().err.startswith("error: ")
+        assert not (tmp_path / "new.html").exists()
