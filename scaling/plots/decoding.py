@@ -7,7 +7,7 @@ box and line; colour only repeats it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,16 +171,11 @@ def _cut_front(seen: str, longest: int) -> str:
 
 
 def _visible(text: str) -> str:
-    return "".join("␣" if c == " " else c if c.isprintable() and _has_glyph(c) else _escape(c) for c in text)
+    return "".join(
+        "␣" if c == " " else c if c.isprintable() and style.has_glyph(c) else _escape(c) for c in text
+    )
 
 
 def _escape(character: str) -> str:
     named = repr(character)[1:-1]
     return named if named in ("\\n", "\\t", "\\r") else f"U+{ord(character):X}"
-
-
-@cache
-def _has_glyph(character: str) -> bool:
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    return get_font(findfont(FontProperties())).get_char_index(ord(character)) != 0

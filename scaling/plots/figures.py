@@ -118,15 +118,16 @@ def panels_of(figure: Figure) -> list[Panel]:
     draws = kind.panels(data)
     if not draws:
         raise UsageError(f"a figure of {figure.kind} needs n_params, n_tokens or loss; n_params is missing.")
-    titles = [*(figure.titles or (kind.name(),)), *[""] * len(draws)]
+    titles = [*map(style.with_glyphs, figure.titles or (kind.name(),)), *[""] * len(draws)]
     names, inches = kind.per_row
     least = inches * len(data.get(names, ()))
     return [Panel(draw, data, title, least) for draw, title in zip(draws, titles, strict=False)]
 
 
 def _column(values: Sequence[float] | Sequence[str]) -> Any:
-    names = len(values) > 0 and isinstance(values[0], str)
-    return np.asarray(values, dtype=str if names else np.float64)
+    if len(values) > 0 and isinstance(values[0], str):
+        return np.asarray([style.with_glyphs(str(name)) for name in values], dtype=str)
+    return np.asarray(values, dtype=np.float64)
 
 
 def draw_figure(figure: Figure, *, ax: Axes | None = None) -> Axes:

@@ -99,6 +99,8 @@ def _curve_of_budget(ax: Axes, data: Data, i: int, colour: str, x: str) -> Label
         first = i == np.flatnonzero(np.isfinite(data["next_loss"]))[0]
         name_once = tr("a run to add") if first else None
         ax.plot([data[f"next_{x}"][i]], [data["next_loss"][i]], "x", color=colour, label=name_once, **cross)
+    if not inside.any():  # so few sizes that no point of the curve lies between them
+        return marks.end_in_view(ax, tried, data["run_loss"][runs], name, colour)
     return marks.end_in_view(ax, at[inside], loss[inside], name, colour)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from scaling.arguments import is_one_of, require_kind
@@ -219,6 +220,25 @@ def on_dark(colour: str, paper: str) -> str:
         found = "#" + "".join(f"{round(255 * v):02x}" for v in rgb)
         low, high = (lightness, high) if luminance(found) < wanted else (low, lightness)
     return found
+
+
+# --- letters ---
+
+
+def with_glyphs(text: str) -> str:
+    """The text with every character that our font lacks as its code point, U+1F680: no box, and no warning."""
+    return (
+        text
+        if text.isascii()
+        else "".join(c if c in "\n\t" or has_glyph(c) else f"U+{ord(c):X}" for c in text)
+    )
+
+
+@cache
+def has_glyph(character: str) -> bool:
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    return get_font(findfont(FontProperties(family="DejaVu Sans"))).get_char_index(ord(character)) != 0
 
 
 # --- axes ---

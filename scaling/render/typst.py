@@ -26,6 +26,7 @@ from scaling.blocks import (
 )
 from scaling.errors import ScalingError
 from scaling.installing import extra_command
+from scaling.plots.style import with_glyphs
 from scaling.render.html import titled_part
 from scaling.render.markdown import severity_word
 from scaling.render.pdf import packed
@@ -156,7 +157,7 @@ def write_pdf(document: str, path: Path, *, root: Path, fonts: Path, seconds: in
 
 def literal(text: str) -> str:
     """A string of typst that shows the text, whatever it holds; words too long for a line may break."""
-    broken = re.sub(rf"\S{{{LONGEST_WORD},}}", _breakable, printable(text))
+    broken = re.sub(rf"\S{{{LONGEST_WORD},}}", _breakable, with_glyphs(printable(text)))
     return (
         '"' + broken.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", " ") + '"'
     )

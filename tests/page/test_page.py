@@ -203,7 +203,9 @@ def test_axe_finds_nothing_and_nothing_runs_over(opened: Open, scheme: str, widt
 
 def test_a_fit_of_ones_own_comes_first_with_its_interval_in_spanish(opened: Open, tmp_path: Path) -> None:
     runs = example_runs()
-    law = resolve_law(fit_parametric(runs))
+    assert run(["demo", "--write", str(tmp_path / "runs.csv")]) == 0
+    assert run(["fit", str(tmp_path / "runs.csv"), "-o", str(tmp_path / "law.json")]) == 0
+    law = resolve_law(str(tmp_path / "law.json"))
     catalogue = load_catalogue("es")
     with translated(catalogue):
         page = write_page(

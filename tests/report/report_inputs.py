@@ -18,6 +18,7 @@ HOSTILE = (
     "A" * 300,
     "\u202eevil\u202c",
     "名前😀",
+    "😀🚀👩‍👩‍👧",
     "| a | b |\n# h",
     "</td></table></section><h1>x",
     '#image("/etc/passwd")',
