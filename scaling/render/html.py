@@ -51,7 +51,7 @@ _STYLE = """\
 .scaling-blocks table{border-collapse:collapse;table-layout:auto;width:auto;border:0;margin:0;\
 font-size:.95em;font-variant-numeric:tabular-nums}
 .scaling-blocks :is(th,td){border:0;border-bottom:1px solid rgba(128,128,128,.3);padding:.25em 1em .25em 0;\
-text-align:right;vertical-align:top;max-width:24em;min-width:3em;white-space:normal}
+text-align:right;vertical-align:top;max-width:24em;min-width:3em;white-space:normal;overflow-wrap:break-word}
 .scaling-blocks thead th{border-bottom-color:currentColor;vertical-align:bottom;overflow-wrap:break-word}
 .scaling-blocks tbody th{font-weight:inherit}
 .scaling-blocks .left{text-align:left}

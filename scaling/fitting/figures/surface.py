@@ -20,6 +20,7 @@ from scaling.fitting.parametric.result import ParametricFit
 from scaling.fitting.parametric.uncertainty import law_uncertainty
 from scaling.fitting.prediction import loss_band, predicted_loss
 from scaling.laws.base import Law
+from scaling.laws.methods import method_in_words
 from scaling.runs import Runs, cluster_budgets
 from scaling.runs.table import QUANTITIES
 from scaling.translation import counted, tr
@@ -276,6 +277,7 @@ def coefficients_figure(fit: Any, *, draws: Any = None, others: Sequence[Law] = 
         raise UsageError(
             f"the joint picture is of a chinchilla law's coefficients; this one is {law.family.name}."
         )
+    method = ""
     if draws is None:
         known = law.uncertainty
         if known is None and isinstance(fit, ParametricFit) and fit.spread is not None:
@@ -284,7 +286,7 @@ def coefficients_figure(fit: Any, *, draws: Any = None, others: Sequence[Law] = 
             raise UsageError(
                 "this fit has no refits to draw: it was made without intervals, or its runs have no noise."
             )
-        table = np.array(known.draws, dtype=np.float64)
+        table, method = np.array(known.draws, dtype=np.float64), known.draws_method or known.method
         draws = {name: table[:, i] for i, name in enumerate(law.family.names)}
     data: Columns = {f"draw_{name}": np.asarray(draws[name]).tolist() for name in law.family.names}
     data |= {f"fit_{name}": [getattr(law, name)] for name in law.family.names}
@@ -299,9 +301,14 @@ def coefficients_figure(fit: Any, *, draws: Any = None, others: Sequence[Law] = 
         tr("a and E: r = {r:.2f}", r=_floor_and_exponent(draws)) + "\n" + tr("exponent of N* and floor"),
     )  # fmt: skip
     alt = tr("Correlations: {pairs}.", pairs="; ".join(title.replace("\n", ", ") for title in titles))
+    dots = tr("refits of resampled runs")
+    if method and "bootstrap" not in method:
+        dots = tr("drawn from the error of the fit ({method})", method=method_in_words(method))
     caption = tr(
-        "Correlations of coefficients. Each dot is a refit of resampled runs; the diamond is the fit, black marks are "
-        "published laws. Contours hold 50 % and 95 % of a Gaussian of the same covariance."
+        "Correlations of coefficients. The {n} dots are {dots}; the diamond is the fit, black marks are published "
+        "laws. Contours hold 50 % and 95 % of a Gaussian of the same covariance.",
+        n=len(data["draw_alpha"]),
+        dots=dots,
     )
     return Figure("coefficients", data, alt, caption, titles)
 
