@@ -18,8 +18,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scaling.blocks import Block, Figure, Heading, Section, Text
+from scaling.blocks import Block, Figure, Heading, Section, Table, Text
 from scaling.files import write_text
+from scaling.laws.base import Law
+from scaling.laws.io import load_law
 from scaling.planning.audit import Audit, TrainedModel, audit_models, from_published
 from scaling.planning.audit_table import summarise_audits
 from scaling.planning.figures import audit_figure
@@ -30,11 +32,13 @@ from scaling.report import load_catalogue
 from scaling.report.write import compact_svg
 from scaling.runs.public_tables import cache_folder
 from scaling.translation import tr, translated
+from scaling.units import format_params, format_tokens
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 TABLE = "epoch-chinchilla"
 LAW = "besiroglu"
+OUTLIERS = "epoch_outlier"  # a column of the table: true of the five runs of highest loss
 # of the models that papers name, a few of each kind: those of Hoffmann et al. 2022 and what came after them
 MODELS = (
     "GPT-3", "Gopher", "MT-NLG", "Jurassic-1", "LaMDA", "Chinchilla", "PaLM", "Llama 65B", "Llama 2 70B",
@@ -46,14 +50,39 @@ OF_A_MACHINE = re.compile(r"- \*\*(git commit|git remote|versions|machine|writte
 def build_chinchilla(folder: Path) -> None:
     """Fetch the digitised runs of Hoffmann et al. 2022, figure 4, and report on Chinchilla's budget.
 
-    The source of the table states no licence: its rows, and figures' tables with a row a run, stay out of the folder.
+    Besiroglu et al. 2024 leave out the five runs of highest loss, which the table marks; so does the report, and a
+    table says what all runs give. The source of the table states no licence: its rows, and figures' tables with a row
+    a run, stay out of the folder.
     """
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
         _scaling(here, "data", "get", TABLE, "-o", f"{TABLE}.csv")
-        _scaling(here, "report", f"{TABLE}.csv", "--target", "5.76e23", "-o", "chinchilla", "--no-run-data",
-                 "--anonymous", "--format", "md")  # fmt: skip
+        _scaling(here, "report", f"{TABLE}.csv", "--drop", OUTLIERS, "--target", "5.76e23", "-o", "chinchilla",
+                 "--no-run-data", "--anonymous", "--format", "md")  # fmt: skip
         _keep(here / "chinchilla", folder)
+        _scaling(here, "fit", f"{TABLE}.csv", "--drop", OUTLIERS, "-o", "kept.json")
+        _scaling(here, "fit", f"{TABLE}.csv", "-o", "all.json")
+        beside = _beside_the_papers({name: load_law(here / f"{name}.json") for name in ("kept", "all")})
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    write_text(folder / "report.md", f"{text.rstrip()}\n\n{render_markdown(beside)}")
+
+
+def _beside_the_papers(ours: dict[str, Law]) -> Iterable[Block]:
+    """The coefficients of both papers and of ours, and what each says of Chinchilla's budget."""
+    laws = {
+        "Hoffmann et al. 2022, TeX source": find_law("hoffmann"),
+        "Besiroglu et al. 2024, 240 runs": find_law("besiroglu"),
+        "ours, the same 240 runs": ours["kept"],
+        "ours, all 245 runs": ours["all"],
+    }
+    rows = []
+    for name, law in laws.items():
+        best, c = law.allocate(5.76e23), law.coefficients
+        a = c["beta"] / (c["alpha"] + c["beta"])
+        rows.append([name, *(f"{c[n]:.4g}" for n in ("E", "A", "B", "alpha", "beta")), f"{a:.3f}",
+                     format_params(best.n_params), format_tokens(best.n_tokens)])  # fmt: skip
+    headers = ["", "E", "A", "B", "alpha", "beta", "a of N*", "N* at 5.76e23", "D*"]
+    return (Heading("Beside the papers", 2), Table(headers, rows))
 
 
 def build_quickstart(folder: Path) -> None:

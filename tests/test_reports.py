@@ -119,3 +119,14 @@ def test_no_report_names_a_machine() -> None:
 )
 def test_a_line_is_stale_where_a_word_or_a_number_is_another(one: str, other: str, said: bool) -> None:
     assert differs(one, other) is said
+
+
+def test_the_replication_agrees_with_besiroglu_and_says_what_all_runs_give() -> None:
+    """Besiroglu et al. 2024, table 1: a = .512 with standard error .019, and 70B parameters within its interval."""
+    text = (REPORTS / "chinchilla" / "report.md").read_text(encoding="utf-8")
+    rows = {
+        cells[0]: cells for line in text.splitlines() if (cells := [c.strip() for c in line.split("|")[1:-1]])
+    }
+    assert abs(float(rows["ours, the same 240 runs"][6]) - 0.512) < 0.019
+    assert float(rows["ours, all 245 runs"][6]) > 0.55
+    assert "By 240 runs" in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,9 +236,20 @@ def _without_names(source: Source) -> Source:
     if source.table is None:
         return source
     table = source.table
-    left_out = [f"run-left-out-{i}" for i, _ in enumerate(table.left_out, 1)]
-    named = replace(table, runs=_by_row(table.runs), left_out=left_out)
+    names = {name: f"run-left-out-{i}" for i, name in enumerate(dict.fromkeys(table.left_out), 1)}
+    told = tuple(
+        replace(f, message=_renamed(f.message, names), short=_renamed(f.short, names)) for f in table.findings
+    )
+    runs = replace(_by_row(table.runs), notes=tuple(_renamed(note, names) for note in table.runs.notes))
+    named = replace(table, runs=runs, left_out=list(names.values()), findings=told)
     return replace(source, table=named, curves=None if source.curves is None else _by_row(source.curves))
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    """The text with these names in the place of those, the longest first: one may begin another."""
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, names[name])
+    return text
 
 
 def _by_row(runs: Runs) -> Runs:
