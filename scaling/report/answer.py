@@ -18,6 +18,7 @@ from scaling.translation import counted, tr
 from scaling.units import digits_by_error, format_flops, format_params, format_percent, format_tokens
 
 MOST_DOUBTS = 3
+UNDECIDED = 100.0  # high over low of N*: models of such sizes have little in common
 NEAR, FAR = 10.0, 100.0  # times the largest run; Hoffmann et al. 2022 planned 44 times beyond theirs
 REJECTED = 0.01  # p of a lack-of-fit test
 
@@ -34,7 +35,16 @@ def answer_blocks(e: Evidence) -> Blocks:
     n, d = (_value(known[name], form) for name, form in _COUNTS.items())
     flops = format_flops(e.target_flops or math.nan)
     said = tr("Train {n} parameters on {d} tokens with {flops} FLOPs.", n=n, d=d, flops=flops)
+    if not _decided(known["n_params"]):
+        said = tr("These runs do not decide the size for {flops} FLOPs: the fit says {n} parameters on {d} tokens, and "
+                  "its interval nearly nothing.", flops=flops, n=n, d=d)  # fmt: skip
     return (Text(said, "strong"), _table(known, e), *_grounds(e), *_doubts(e))
+
+
+def _decided(n_params: Estimate) -> bool:
+    """Whether the interval of N*, where there is one, says more than two powers of ten."""
+    within = n_params.interval
+    return within is None or (within.bounded and within.low > 0 and within.high / within.low <= UNDECIDED)
 
 
 def optimum_at(e: Evidence, flops: float | None) -> Known:

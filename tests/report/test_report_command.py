@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from report_inputs import (
@@ -462,3 +463,16 @@ def test_without_typst_the_other_formats_are_written_and_the_remedy_is_named(
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "report.md").exists()
     assert not (tmp_path / "report.pdf").exists()
+
+
+def test_runs_of_nothing_but_noise_recommend_no_size(tmp_path: Path) -> None:
+    """Losses that do not hang on size or data: the first words are no recommendation."""
+    noise = np.random.default_rng(3).normal(0, 0.02, 18)
+    rows = [
+        (*row[:4], 2.5 * float(np.exp(x)))
+        for row, x in zip(planted(BUDGETS[:3], FEW * 2), noise, strict=False)
+    ]
+    out = tmp_path / "out"
+    report(write_table(tmp_path / "noise.csv", rows), out, "--format", "md", "--bootstrap", "100")
+    first = (out / "report.md").read_text(encoding="utf-8").split("##")[0]
+    assert "**Train " not in first
