@@ -10,6 +10,7 @@ from scaling.cli.completers import complete_law
 from scaling.cli.help import Command
 from scaling.cli.progress import waiting_for
 from scaling.cli.tables import refuse_overwrite
+from scaling.errors import UnitError
 from scaling.render.terminal import say
 from scaling.translation import tr, translated
 from scaling.units import format_bytes, parse_flops
@@ -43,7 +44,10 @@ def page(law: str | None, flops: str, output: Path, language: str, force: bool) 
     from scaling.reference.published import resolve_law
     from scaling.report.language import load_catalogue
 
-    first = checked_flops(parse_flops(flops))
+    try:
+        first = checked_flops(parse_flops(flops))
+    except UnitError as error:
+        raise UnitError(f"--flops: {error}") from error
     refuse_overwrite(force, output)
     with translated(load_catalogue(language)), waiting_for(tr("writing {folder}", folder=output)):
         chosen = None if law is None else resolve_law(law)

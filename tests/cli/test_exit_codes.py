@@ -17,6 +17,7 @@ report law.json --target 1e21 --format md
 fit runs.csv
 predict besiroglu runs.csv
 audit gpt3
+page -o page.html
 count gpt2
 laws list
 laws show law.json
@@ -40,6 +41,7 @@ fit none.csv
 predict none.json runs.csv
 predict besiroglu none.csv
 audit none.json --tokens 1T
+page none.json
 count none.json
 count empty
 laws show none.json
@@ -88,6 +90,7 @@ fit bad.json
 predict bad.json runs.csv
 predict besiroglu bad.csv
 audit bad.json --tokens 1T
+page bad.json
 count bad.json
 count list.json
 count field.json
@@ -113,6 +116,7 @@ fit runs.csv --column nonsense
 predict besiroglu
 report runs.csv --format docx
 audit --params 7B
+page --flops 7B
 count
 count gpt2 --n-layers 1.5
 data get epoch-chinchilla x
@@ -134,6 +138,7 @@ fit runs.csv --law chinchila
 report runs.csv --law chinchila
 predict besirogl runs.csv
 audit gtp3
+page chinchila
 count gtp2
 count gpt2 --set n_layer=3
 laws show besirogl

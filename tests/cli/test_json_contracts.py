@@ -17,7 +17,7 @@ from scaling.reference.example import example_curves, example_runs_text
 
 TEXT = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
 NOT_NUMBERS = {  # they write files, move runs or print text
-    "completion", "corpus check", "corpus prepare", "report", "sweep export", "sweep import", "sweep index",
+    "completion", "corpus check", "corpus prepare", "page", "report", "sweep export", "sweep import", "sweep index",
     "sweep init", "sweep restore", "sweep resume", "sweep retry", "sweep run", "tokenize decode",
     "tokenize train",
 }  # fmt: skip

@@ -80,6 +80,10 @@ audit gpt-3 --law chinchila                  | 2 | 'chinchila' ; hoffmann       
 count gtp2                                   | 2 | 'gtp2' ; gpt2                                    |
 count gpt2 --set nrom=x                      | 2 | 'nrom' ; norm                                    |
 count gpt2 --precision fp16                  | 2 | 'fp16' ; bf16                                    |
+page chinchila                               | 2 | 'chinchila' ; hoffmann                           | scaling laws list
+page kaplan-n                                | 2 | a page explores laws that split a budget         |
+page --flops 7B                              | 2 | --flops ; '7B' ; 1e21                            |
+page --flops 1e9                             | 2 | budgets from 1e15 to 1e30 FLOPs                  |
 laws show chinchila                          | 2 | 'chinchila' ; hoffmann                           | scaling laws list
 laws shw besiroglu                           | 2 | 'shw' ; 'show'                                   |
 hardware show H1000                          | 2 | 'H1000' ; h100-sxm                               | scaling hardware list
