@@ -125,6 +125,7 @@ def law_spread_figure(plan: Plan) -> Figure:
     papers = other_papers(plan.spread, name)
     title = tr("What the published laws answer")
     if papers is not None:
+        data |= {"papers_low": [papers.n_params_low], "papers_high": [papers.n_params_high]}
         low, high = format_params(papers.n_params_low, 2), format_params(papers.n_params_high, 2)
         title = tr("Half of {n} other papers say {low} to {high}", n=papers.n_papers, low=low, high=high)
     title += "\n" + tr("this plan: {n}", n=format_params(plan.optimum.n_params))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from scaling.plots.optimum import Draw
 
+MANY_NAMES = 14  # down the side: they take the smallest letters
 MOST_BARS = 200  # intervals of single runs: more are a smear
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -49,6 +50,39 @@ def draw_predicted(ax: Axes, data: Data) -> None:
     marks.told_thinned(ax, int(within.sum()))
     if n := int((~within).sum()):
         marks.remark(ax, tr("{n} of {total} runs beyond the picture", n=n, total=len(seen)))
+    marks.key(ax)
+
+
+def prediction_panels(data: Data) -> list[Draw]:
+    """Where there are losses, the errors, on whose scale they can be read, and then the losses."""
+    measured = np.isfinite(data["run_loss"]).any()
+    return [draw_prediction_errors, draw_predicted] if measured else [draw_predicted]
+
+
+def draw_prediction_errors(ax: Axes, data: Data) -> None:
+    """Predicted over measured loss, per cent, with the interval of each run: on zero the prediction is right."""
+    known = np.isfinite(data["run_loss"])
+    name, x, seen = str(data["quantity"][0]), data["run_x"][known], data["run_loss"][known]
+    percent = 100 * (data["run_predicted"][known] / seen - 1)
+    low, high = marks.fences(percent)
+    ax.set_xscale("log")
+    ax.axhline(0, color=style.INK, linewidth=0.9, label=tr("right"))
+    if "run_low" in data and len(seen) <= MOST_BARS:
+        below, above = (100 * (data[f"run_{end}"][known] / seen - 1) for end in ("low", "high"))
+        low, high = min(low, marks.fences(below)[0]), max(high, marks.fences(above)[1])
+        ax.vlines(x, np.maximum(below, -100), np.minimum(above, 1e9), color=style.FIT, linewidth=0.9, alpha=0.55,
+                  label=tr("{level:g} % interval", level=100 * data["level"][0]))  # fmt: skip
+    room = 0.08 * (high - low) or 0.1
+    ends = min(low, 0.0) - room, max(high, 0.0) + room
+    ax.set_ylim(*ends)
+    marks.runs(ax, x, percent, colour=style.ACCENT, size=3.6, zorder=3, label=tr("run"))
+    ax.set_xlim(x.min() / 1.2, x.max() * 1.2)
+    names = {"n_params": tr("parameters"), "n_tokens": tr("training tokens"),
+             "flops": tr("training compute (FLOPs)")}  # fmt: skip
+    style.quantity_axis(ax.xaxis, name, names[name])
+    ax.set_ylabel(tr("predicted / measured − 1 (%)"))
+    marks.arrows(ax, x, percent, ends, " %")
+    marks.told_thinned(ax, len(x))
     marks.key(ax)
 
 
@@ -153,6 +187,10 @@ def draw_spread(ax: Axes, data: Data) -> None:
             linewidth=0,
             label=told,
         )
+    if "papers_low" in data:
+        half = {"color": style.ACCENT, "linewidth": 1.0, "linestyle": style.EXTRAPOLATED}
+        for end, told in (("low", tr("half of the other papers")), ("high", None)):
+            ax.axvline(data[f"papers_{end}"][0], label=told, **half)
     ax.axvline(own, color=style.FIT, linewidth=1.4, label=tr("this plan, {n}", n=format_params(own)))
     inside = data["inside"] > 0
     for rows, face, told in ((inside, style.ACCENT, tr("asked inside its runs' range")),
@@ -161,7 +199,7 @@ def draw_spread(ax: Axes, data: Data) -> None:
             look: Any = {"markerfacecolor": face, "markeredgecolor": style.ACCENT, "markersize": 4.6}
             ax.plot(x[rows], at[rows], "o", color=style.ACCENT, zorder=3, label=told, **look)
     ax.set_yticks(at, [str(name) for name in names])
-    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="y", length=0, labelsize=style.LEAST_FONT if len(x) > MANY_NAMES else None)
     ax.set_ylim(-0.7, len(x) - 0.3)
     low, high = min(x.min(), own), max(x.max(), own)
     ax.set_xlim(low / 1.3, high * 1.3)

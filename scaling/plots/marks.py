@@ -29,6 +29,7 @@ FENCE = (
 )
 MOST_CLIPPED = 0.06  # of the values: where more lie beyond the fences they are not outliers but the data
 ARROWS = {"^": "\N{BLACK UP-POINTING TRIANGLE}", "v": "\N{BLACK DOWN-POINTING TRIANGLE}"}
+NEAR = 1.2  # times the lowest loss of a budget
 LETTER, BOLD = 0.53, 0.6  # width of an average letter, in its size
 LINE = 1.25  # height of a line, in its size
 NUMBER = "number"  # marks the text of the number to conclude from
@@ -100,6 +101,12 @@ def fences(values: Values, *, log: bool = False) -> tuple[float, float]:
     inside = (at >= first - reach) & (at <= third + reach)
     kept = known if np.mean(~inside) > MOST_CLIPPED or not reach else known[inside]
     return float(kept.min()), float(kept.max())
+
+
+def near_minima(budget: Values, loss: Values) -> Values:
+    """The losses within 20 % of the lowest of their budget: a valley is read there, and what is dearer flattens it."""
+    lowest = {b: loss[budget == b].min() for b in np.unique(budget)}
+    return loss[loss <= NEAR * np.array([lowest[b] for b in budget])]
 
 
 def arrows(ax: Axes, x: Values, y: Values, ends: tuple[float, float], unit: str = "") -> None:
@@ -202,9 +209,12 @@ def label_ends(ax: Axes, labels: Sequence[Label]) -> None:
     places = spread([min(max(heights[i], 0.02), 0.97) for i in kept], gap)
     for i, place in zip(kept, places, strict=True):
         label = labels[i]
+        # a line that leaves the picture is named where it does
+        at = [float(np.clip(value, *sorted(ends))) for value, ends in
+              ((label.x, ax.get_xlim()), (label.y, ax.get_ylim()))]  # fmt: skip
         line = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.5, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0,
                 "relpos": (0, 0.5)}  # fmt: skip
-        ax.annotate(label.text, (label.x, label.y), xycoords="data", xytext=(1.03, place),
+        ax.annotate(label.text, tuple(at), xycoords="data", xytext=(1.03, place),
                     textcoords="axes fraction", va="center", ha="left", color=label.colour,
                     fontsize=style.small(), arrowprops=line, annotation_clip=False)  # fmt: skip
 

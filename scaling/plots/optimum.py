@@ -44,7 +44,7 @@ def draw_valleys(ax: Axes, data: Data, *, x: str = "n_params") -> None:
     colours = style.budget_colours(len(data["budget"]))
     ax.set_xscale("log")
     loss = data["run_loss"]
-    ends = _loss_ends(np.concatenate([loss, data["minimum_loss"]]))
+    ends = _loss_ends(np.append(marks.near_minima(data["run_budget"], loss), data["minimum_loss"]))
     ax.set_ylim(*ends)
     ax.set_ylabel(loss_label(data))
     labels = []

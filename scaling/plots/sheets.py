@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MARGINS = (0.55, 0.2)  # inches left and right of axes, before they are measured
 _PAD = 0.06  # inches around each panel
+_LEADS = 0.54  # of the width of a slide: valleys or curves
 _MUCH_NARROWER, _NARROWEST = 0.8, 0.5  # of the width taken for it; inches
 _LEADING = (optimum.draw_valleys, optimum.draw_envelope)  # above the lines that they lead to
 
@@ -42,7 +43,10 @@ def sheet(figures: Sequence[Sequence[Panel]], size: str) -> Drawing:
         raise UsageError("there is no figure to draw.")
     with style.context(size):
         drawing = style.new_drawing(form.width, sum(_height(form, row) for row in rows), layout="none")
-        _lay_out(drawing, rows, [_draw_row(drawing, row, form) for row in rows], form)
+        if form.whole and len(rows) == 1 and rows[0][0].draw in _LEADING and len(rows[0]) > 1:
+            _lay_out_slide(drawing, rows[0], form)
+        else:
+            _lay_out(drawing, rows, [_draw_row(drawing, row, form) for row in rows], form)
     return drawing
 
 
@@ -82,7 +86,7 @@ def _lay_out(
     bottoms = [max(m.bottom for m in row) for row in margins]
     heights = [_height(form, row) for row in rows]
     if form.whole and len(rows) == 1:
-        heights = [max(form.whole - tops[0] - bottoms[0], 1.0)]
+        heights = [max(form.whole - tops[0] - bottoms[0], *(panel.least for panel in rows[0]), 1.0)]
     y = whole = sum(tops) + sum(bottoms) + sum(heights)
     drawing.set_size_inches(form.width, whole)
     for made, row, places, top, bottom, height in zip(
@@ -90,11 +94,45 @@ def _lay_out(
     ):
         y -= top + height
         for ax, margin, (begins, cell) in zip(made, row, places, strict=True):
-            wide = max(cell - margin.left - margin.right, _NARROWEST)
-            left = begins + margin.left
-            ax.set_position((left / form.width, y / whole, wide / form.width, height / whole))
-            marks.begin_at_left(ax, (_PAD - margin.left) / wide)
+            _place(drawing, ax, margin, (begins, y, cell, height))
         y -= bottom
+
+
+def _place(drawing: Drawing, ax: Axes, margin: Margins, box: tuple[float, float, float, float]) -> None:
+    """Axes with their margins in a box: its left end and width with the margins, bottom and height without; inches."""
+    (begins, bottom, cell, height), (width, whole) = box, drawing.get_size_inches()
+    wide = max(cell - margin.left - margin.right, _NARROWEST)
+    ax.set_position(((begins + margin.left) / width, bottom / whole, wide / width, height / whole))
+    marks.begin_at_left(ax, (_PAD - margin.left) / wide)
+
+
+def _lay_out_slide(drawing: Drawing, panels: Sequence[Panel], form: style.Size) -> None:
+    """Valleys or curves on the left, the lines that they lead to below each other on the right: a slide is low."""
+    left = _LEADS * form.width
+    drawing.set_size_inches(form.width, form.whole)
+    lead, *lines = panels
+    boxes = [(lead, 0.0, left, form.heights[0])]
+    boxes += [(panel, left, form.width - left, form.heights[0] / (1 + len(lines))) for panel in lines]
+    made = []
+    for panel, begins, cell, height in boxes:
+        place = (begins + _MARGINS[0]) / form.width, 0.0, (cell - sum(_MARGINS)) / form.width
+        ax = drawing.add_axes((*place, height / form.whole))
+        draw_panel(panel, ax)
+        if panel is not lead:
+            ax.set_ylabel("")  # longer than these axes are high; the title names the quantity
+        if panel is not lead and panel is not lines[-1]:  # the last one's key and axis say the same
+            ax.set_xlabel("")
+            if legend := ax.get_legend():
+                legend.remove()
+        made.append((ax, _margins(drawing, ax), begins, cell))
+    ax, margin, begins, cell = made[0]
+    _place(drawing, ax, margin, (begins, margin.bottom, cell, form.whole - margin.top - margin.bottom))
+    taken = sum(margin.top + margin.bottom for _, margin, _, _ in made[1:])
+    height, y = max((form.whole - taken) / len(lines), _NARROWEST), form.whole
+    for ax, margin, begins, cell in made[1:]:
+        y -= margin.top + height
+        _place(drawing, ax, margin, (begins, y, cell, height))
+        y -= margin.bottom
 
 
 class Margins(NamedTuple):

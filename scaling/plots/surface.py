@@ -89,7 +89,7 @@ def draw_slices(ax: Axes, data: Data) -> None:
     """Measured losses against size over the fitted surface, one colour a budget, named at the end of its line."""
     ax.set_xscale("log")
     loss = data["run_loss"]
-    low, high = marks.fences(loss, log=True)
+    low, high = marks.fences(marks.near_minima(data["run_budget"], loss), log=True)
     room = 0.06 * (high - low) or 0.01 * high
     ax.set_ylim(low - room, high + room)
     labels, n_budgets, names = [], len(data["budget"]), _budget_names(data["budget"])

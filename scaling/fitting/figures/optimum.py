@@ -133,17 +133,7 @@ def _title(fit: Any, quantity: Quantity, target: float | None) -> str:
     if quantity == "tokens_per_param":
         return _ratio_title(fit, target)
     if quantity == "loss":
-        said = tr("Loss at the optimum")
-        if target is None:
-            return said
-        value = _estimates(fit, "loss", [target])[0]
-        known = value.interval if value.interval and value.interval.bounded else None
-        range_ = tr(" ({low:.3f} to {high:.3f})", low=known.low, high=known.high) if known else ""
-        return (
-            f"{said}\n"
-            + tr("{flops} FLOPs: {value:.3f}", flops=format_flops(target), value=value.value)
-            + range_
-        )
+        return _loss_title(fit, target)
     exponent = getattr(fit, name, None)
     exponent = Estimate(value=exponent) if isinstance(exponent, float) else exponent
     said = grows(quantity, exponent)
@@ -152,14 +142,31 @@ def _title(fit: Any, quantity: Quantity, target: float | None) -> str:
     return f"{said}\n{at_target(quantity, target, _estimates(fit, quantity, [target])[0])}"
 
 
-def _ratio_title(fit: Any, target: float | None) -> str:
+def _last_budget(fit: Any) -> float:
+    """The largest budget that the law was fitted on."""
     law: Law = fit if isinstance(fit, Law) else fit.law
-    at = target or (law.provenance.fitted_range.get("flops", (0, 1e21))[1] if law.provenance else 1e21)
+    return float(law.provenance.fitted_range.get("flops", (0, 1e21))[1]) if law.provenance else 1e21
+
+
+def _loss_title(fit: Any, target: float | None) -> str:
+    at = target or _last_budget(fit)
+    value = _estimates(fit, "loss", [at])[0]
+    said = tr("{flops} FLOPs reach a loss of {value:.3f}", flops=format_flops(at), value=value.value)
+    known = value.interval if value.interval and value.interval.bounded else None
+    if known is None:
+        return said
+    range_ = tr("{low:.3f} to {high:.3f}", low=known.low, high=known.high)
+    return f"{said}\n{range_}"
+
+
+def _ratio_title(fit: Any, target: float | None) -> str:
+    at = target or _last_budget(fit)
     ratio = _estimates(fit, "tokens_per_param", [at])[0]
     known = ratio.interval if ratio.interval and ratio.interval.bounded else None
     range_ = tr(" ({low:.3g} to {high:.3g})", low=known.low, high=known.high) if known else ""
-    said = tr("{flops} FLOPs: {value:.3g} tokens a parameter", flops=format_flops(at), value=ratio.value)
-    return tr("How many tokens a parameter is worth") + f"\n{said}{range_}"
+    return tr("{flops} FLOPs: {value:.3g} tokens a parameter", flops=format_flops(at), value=ratio.value) + (
+        f"\n{range_.strip(' ()')}" if range_ else ""
+    )
 
 
 def _line(fit: Any, quantity: Quantity, budgets: Sequence[float]) -> Columns:

@@ -36,6 +36,7 @@ SLICE_POINTS = 50
 MOST_SLICES = 8
 SLICE_TOLERANCE = 0.12  # runs this near a budget share its colour
 FAR_OFF = 5.0  # robust standard deviations
+REJECTED = 0.01  # p of the test for lack of fit, the level of its finding
 DOWN_WEIGHTED = 0.5  # Huber weight: hollow
 NORMAL_95 = 1.96
 
@@ -177,9 +178,7 @@ def residuals_figure(fit: Any, runs: Runs | None = None) -> Figure:
         data["run_weight"] = np.minimum(1.0, delta / np.maximum(off, 1e-300)).tolist()
     data |= _quantiles(percent, scale)
     n_far = int(np.sum(np.abs(percent) > FAR_OFF * scale)) if scale > 0 else 0
-    title = tr("Runs scatter by {scatter} about the law", scatter=format_percent(scale / 100))
-    test = fit.lack_of_fit
-    said = tr("lack of fit: p = {p:.2g}", p=test.p_value) if test is not None else ""
+    title = _residual_title(fit, format_percent(scale / 100))
     tails = tr("{n} of {runs} beyond 5 robust deviations", n=n_far, runs=counted(len(percent), "run"))
     alt = tr(
         "What the law misses, in per cent of the loss, over parameters, tokens and compute, and its quantiles against "
@@ -191,8 +190,20 @@ def residuals_figure(fit: Any, runs: Runs | None = None) -> Figure:
         "Measured over fitted loss. The grey band holds 95 % of the runs if the noise is Gaussian; the orange line is "
         "the median of a tenth of the runs each: where it leaves the band's middle the form of the law is wrong."
     )
-    titles = (f"{title}\n{said}" if said else title, "", "", tails)
+    titles = (title, "", "", tails)
     return Figure("residuals", data, alt, caption, titles[: 1 + len(columns)] if len(columns) < 3 else titles)
+
+
+def _residual_title(fit: Any, scatter: str) -> str:
+    test = fit.lack_of_fit
+    if test is None:
+        return tr("Runs scatter by {scatter} about the law", scatter=scatter)
+    claim = (
+        tr("Runs reject the form (p = {p:.1g})", p=test.p_value)
+        if test.p_value < REJECTED
+        else tr("Runs do not reject the form (p = {p:.2g})", p=test.p_value)
+    )
+    return claim + "\n" + tr("they scatter by {scatter} about it", scatter=scatter)
 
 
 def _seen_and_fitted(fit: Any, runs: Runs | None) -> tuple[dict[str, Array], Array]:
