@@ -174,15 +174,19 @@ class Audit(Shown):
         if not self.readings:
             return ""
         pairs = [describe_reading(self, reading) for reading in self.readings]
-        told = "; ".join(f"{said} it is {verdict}" for said, verdict in pairs)
+        told = "; ".join(f"{said}{tr(' it is ')}{verdict}" for said, verdict in pairs)
         if self.disputes_tokens:
-            return f"its training tokens are disputed, {format_tokens(self.model.n_tokens)} here: {told}"
-        return f"its published FLOPs are {self.readings[0].flops / self.flops:.2g} times 6ND: {told}"
+            tokens = format_tokens(self.model.n_tokens)
+            return tr("its training tokens are disputed, {tokens} here: {told}", tokens=tokens, told=told)
+        times = self.readings[0].flops / self.flops
+        return tr("its published FLOPs are {times:.2g} times 6ND: {told}", times=times, told=told)
 
     @property
     def _dispute_in_short(self) -> str:
-        verdicts = " or ".join(dict.fromkeys(r.verdict for r in self.readings))
-        return f"{'tokens' if self.disputes_tokens else 'FLOPs'} disputed: {verdicts}"
+        verdicts = tr(" or ").join(dict.fromkeys(verdict_name(r.verdict) for r in self.readings))
+        if self.disputes_tokens:
+            return tr("tokens disputed: {verdicts}", verdicts=verdicts)
+        return tr("FLOPs disputed: {verdicts}", verdicts=verdicts)
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -287,7 +291,9 @@ class Audit(Shown):
         """Of the optimal parameters, in words; "" for a law without one."""
         if self.n_params_interval is None:
             return ""
-        return format_interval(*self.n_params_interval, format_params).partition(": ")[2]
+        said = format_interval(*self.n_params_interval, format_params).partition(": ")[2]
+        low, _, high = said.partition(" to ")
+        return tr("{low} to {high}", low=low, high=high) if high else said
 
     def _how_sure(self) -> Iterator[tuple[str, str]]:
         """What is wasted, and whether the doubt about the optimum could change the verdict."""
@@ -312,7 +318,7 @@ class Audit(Shown):
         optimum, level = self.optimum, self.law.uncertainty.level if self.law.uncertainty else None
         best = tr("{n} on {d} tokens", n=format_params(optimum.n_params), d=format_tokens(optimum.n_tokens))
         if self.n_params_interval is not None and level is not None:
-            ends = format_interval(*self.n_params_interval, format_params, level)
+            ends = f"{100 * level:g} %: {self.interval}"
             best += tr(" (params {interval})", interval=ends)
         rows = [(tr("verdict"), self._verdict_text())]
         if self.model.n_params_total is not None:
@@ -522,22 +528,30 @@ def _count_as(law: Law, model: TrainedModel) -> tuple[float, tuple[Finding, ...]
     if counts_non_embedding(law):
         n_params = model.n_params_non_embedding or n_params
         if model.n_params_non_embedding is None:
-            known = "total" if model.n_params_total is None else "active count"
             doubts["non-embedding-count-unknown"] = (
-                f"the law counts non-embedding parameters, of this model only the {known} is known; it is used"
+                tr(
+                    "the law counts non-embedding parameters, of this model only the total is known; it is used"
+                )
+                if model.n_params_total is None
+                else tr(
+                    "the law counts non-embedding parameters, of this model only the active are known; they are used"
+                )
             )
     if model.n_params_total is not None:
-        fitted = "as the runs behind the law must count them too"
-        if origin_of(law).status:  # a published one
-            fitted = "in a law fitted on dense models"
-        doubts["mixture-of-experts"] = f"a mixture of experts: N is its active parameters, {fitted}"
+        doubts["mixture-of-experts"] = (
+            tr("a mixture of experts: N is its active parameters, in a law fitted on dense models")
+            if origin_of(law).status  # a published one
+            else tr(
+                "a mixture of experts: N is its active parameters, as the runs behind the law must count them too"
+            )
+        )
     elif model.kind != "decoder":
         doubts["not-a-decoder"] = f"an {model.kind}, in a law of decoders"
     if model.status == "unverified":
-        doubts["unverified-numbers"] = "its numbers are not verified"
+        doubts["unverified-numbers"] = tr("its numbers are not verified")
     short = {
-        "non-embedding-count-unknown": "N may hold the vocabulary, which the law leaves out",
-        "mixture-of-experts": "a mixture of experts, N is its active parameters",
+        "non-embedding-count-unknown": tr("N may hold the vocabulary, which the law leaves out"),
+        "mixture-of-experts": tr("a mixture of experts, N is its active parameters"),
     }
     return n_params, tuple(
         Finding(code=c, severity="warning", message=m, short=short.get(c, "")) for c, m in doubts.items()

@@ -44,8 +44,14 @@ def summarise_audits(audits: Sequence[Audit], law: Law, *, next_command: str = "
 def _headline(audits: Sequence[Audit]) -> str:
     """'6 models: 5 under-trained, 1 near-optimal.'"""
     counts = Counter(a.verdict for a in audits).most_common()
-    verdicts = ", ".join(f"{n} {verdict_name(verdict)}" for verdict, n in counts)
+    verdicts = ", ".join(f"{n} {verdict_name(v)}" if n == 1 else _several(v, n) for v, n in counts)
     return tr("{n} models: {verdicts}.", n=len(audits), verdicts=verdicts)
+
+
+def _several(verdict: str, n: int) -> str:
+    if verdict == "near-optimal":
+        return tr("{n} near-optimal", n=n)
+    return tr("{n} under-trained", n=n) if verdict == "under-trained" else tr("{n} over-trained", n=n)
 
 
 def _short_row(a: Audit) -> list[str]:
