@@ -68,7 +68,8 @@ white-space:pre;overflow-wrap:normal}
 .scaling-blocks svg{display:block;max-width:100%;height:auto}
 """
 _PAGE_STYLE = """\
-:root{color-scheme:light dark;--ink:#22252a;--paper:#fff;--box:#f1f5f9;--line:#d5dae1;--link:#1f4e79;--warn:#b3451f}
+:root{color-scheme:light dark;--ink:#22252a;--paper:#fff;--box:#f1f5f9;--line:#d5dae1;--link:#1f4e79;\
+--warn:#b3451f;--shade:#0004}
 body{margin:0 auto;max-width:60rem;padding:1.2rem;font:16px/1.5 system-ui,sans-serif;color:var(--ink);\
 background:var(--paper)}
 a{color:var(--link)}
@@ -89,16 +90,23 @@ footer{margin-top:3rem;border-top:1px solid var(--line);padding-top:.6rem}
 .scaling-blocks :is(.warning,.error) b{color:var(--warn)}
 .scaling-blocks .long{max-height:32rem;overflow-y:auto}
 .scaling-blocks .long thead th{position:sticky;top:0;background:var(--paper)}
-.scaling-blocks .picture{overflow-x:auto}
+.scaling-blocks .picture svg{width:100%;max-width:56rem}
+.scaling-blocks :is(.picture,.box){overflow-x:auto;background:\
+linear-gradient(90deg,var(--paper) 30%,transparent) 0 0/2.5rem 100%,\
+linear-gradient(270deg,var(--paper) 30%,transparent) 100% 0/2.5rem 100%,\
+linear-gradient(90deg,var(--shade),transparent) 0 0/.9rem 100%,\
+linear-gradient(270deg,var(--shade),transparent) 100% 0/.9rem 100%;\
+background-repeat:no-repeat;background-attachment:local,local,scroll,scroll}
 @media (max-width:40rem){body{padding:.8rem}.scaling-blocks dl{grid-template-columns:1fr}
 .scaling-blocks :is(dt,dd){grid-column:1}.scaling-blocks dd{margin-bottom:.4em}\
 .scaling-blocks :is(th,td){padding-right:.6em}.scaling-blocks .left.whole{white-space:normal;min-width:0}\
-.answer table{font-size:.82em}.scaling-blocks .picture svg{min-width:34rem}}
+.answer table{font-size:.82em}.scaling-blocks .picture svg{min-width:34rem}\
+.scaling-blocks .picture::after{content:"\\2194";position:sticky;left:0;display:block;text-align:center;opacity:.75}}
 @media screen and (prefers-color-scheme:dark){:root{--ink:#e6e8eb;--paper:#171717;--box:#1f242b;--line:#3a414b;\
---link:#8bbdec;--warn:#ec8a66}}
+--link:#8bbdec;--warn:#ec8a66;--shade:#fff5}
 @media print{:root{color-scheme:light}@page{margin:16mm}body{max-width:none;padding:0;font-size:10pt;color:#000}
 .skip{display:none}.scaling-blocks :is(figure,.callout,tr,dl>*){break-inside:avoid}h2,h3,figcaption{break-after:avoid}
-.scaling-blocks :is(.box,.long,.picture){max-height:none;overflow:visible}
+.scaling-blocks :is(.box,.long,.picture){max-height:none;overflow:visible;background:none}
 .scaling-blocks table{font-size:8pt}.scaling-blocks .long thead th{position:static}
 .scaling-blocks pre{white-space:pre-wrap}.scaling-blocks .picture svg{max-height:10.5cm;width:auto}\
 nav.contents{break-inside:avoid}main>section{margin-top:1.4rem}.answer{border:1px solid #888;border-left-width:4px}}

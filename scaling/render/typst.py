@@ -210,7 +210,7 @@ def _parts(block: Block, figures: Callable[[Figure], tuple[str, float]] | None) 
                 yield f"#said({literal(alt)})"
                 return
             file, width = figures(block)
-            size = f"{_SHRUNK * width:.0f}pt" if _SHRUNK * width < _PAGE_WIDTH else "100%"
+            size = f"{width:.0f}pt" if width < _PAGE_WIDTH else "100%"
             yield f"#drawn({literal_path(file)}, {literal(alt)}, {size}, {_caption(caption)})"
         case Equation(text=text):
             yield f"#pad(left: 10pt, raw({literal(text)}))"
@@ -225,7 +225,6 @@ def _parts(block: Block, figures: Callable[[Figure], tuple[str, float]] | None) 
 
 
 _PAGE_WIDTH = 476.0  # points between the margins of A4
-_SHRUNK = 0.8  # of a figure drawn for a column of a paper: two then fit on a page
 
 
 def literal_path(path: str) -> str:

@@ -41,6 +41,12 @@ def answer_blocks(e: Evidence) -> Blocks:
     return (Text(said, "strong"), _table(known, e), *_grounds(e), *_doubts(e))
 
 
+def is_decided(e: Evidence) -> bool:
+    """Whether the runs decide N* at the target to better than two powers of ten; a plan of other runs plans nothing."""
+    known = optimum_at(e, e.target_flops) if optimum_is_a_model(e) else {}
+    return bool(known) and _decided(known["n_params"])
+
+
 def _decided(n_params: Estimate) -> bool:
     """Whether the interval of N*, where there is one, says more than two powers of ten."""
     within = n_params.interval
@@ -75,6 +81,14 @@ def optimum_is_a_model(e: Evidence) -> bool:
         return False
     known = estimates_of(None, e.law, e.target_flops)
     return bool(known) and min(known["n_params"].value, known["n_tokens"].value) >= 1
+
+
+def has_runaway_optimum(e: Evidence) -> bool:
+    """Whether the law has an optimum at the target, and it is no model: 1e82 parameters on 1e-62 tokens."""
+    known = (
+        e.law is not None and e.target_flops is not None and bool(estimates_of(None, e.law, e.target_flops))
+    )
+    return known and not optimum_is_a_model(e)
 
 
 def estimates_of(ask: Callable[..., Estimate] | None, law: Law, flops: float) -> Known:
@@ -174,6 +188,7 @@ def _grounds(e: Evidence) -> Blocks:
 
 
 def _how_sure(e: Evidence) -> Iterator[tuple[str, str]]:
+    yield from _too_narrow(e)
     if e.largest_flops and e.target_flops:
         yield tr("extrapolation"), _distance(e.target_flops / e.largest_flops)
     at_target = {
@@ -200,6 +215,23 @@ def _how_sure(e: Evidence) -> Iterator[tuple[str, str]]:
                 fits=n_forms,
             ),
         )
+
+
+def _too_narrow(e: Evidence) -> Iterator[tuple[str, str]]:
+    """What the interval above leaves out, as the doubts below say in full."""
+    known = {finding.code for finding in e.findings}
+    by_trunk = getattr(e.fit, "by_trunk", None)
+    said = []
+    if by_trunk is not None and "by-trunk" in known:
+        ends_ = by_trunk.interval
+        said.append(tr("runs share their starts; without one start at a time N* grows as C^{low:.2f} to {high:.2f}",
+                       low=ends_.low, high=ends_.high))  # fmt: skip
+    if "valley-bias" in known:
+        said.append(tr("the shape of the valleys shifts N* by more than a quarter of its half-width"))
+    if "lack-of-fit" in known:
+        said.append(tr("it assumes a form of law that these runs reject"))
+    if said:
+        yield tr("interval"), tr("too narrow: {reasons}", reasons="; ".join(said))
 
 
 def _distance(factor: float) -> str:

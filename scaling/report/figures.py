@@ -25,7 +25,7 @@ from scaling.fitting.parametric.result import ParametricFit
 from scaling.planning.figures import law_spread_figure, off_optimum_figure
 from scaling.reference.published import find_law
 from scaling.render.terminal import printable
-from scaling.report.answer import optimum_is_a_model
+from scaling.report.answer import has_runaway_optimum, is_decided, optimum_is_a_model
 from scaling.report.evidence import Evidence
 from scaling.translation import tr
 
@@ -85,7 +85,7 @@ def thinned(figure: Figure) -> Figure:
 
 
 def _placed(e: Evidence) -> Placed:
-    beside = published_beside(e)
+    beside, runaway = published_beside(e), has_runaway_optimum(e)
     target = e.target_flops
     if e.envelope is not None:
         yield "envelope", partial(envelope_figure, e.envelope, e.curves, target_flops=target, others=beside)
@@ -100,10 +100,11 @@ def _placed(e: Evidence) -> Placed:
     if e.held_out is not None:
         exponent = e.fit.params_exponent if e.fit is not None and e.fit.method == "parametric" else None
         yield "hold-out", partial(hold_out_figure, e.held_out)
-        yield "hold-out", partial(exponent_drift_figure, e.held_out, exponent)
-    if e.compared is not None:
+        if not runaway:
+            yield "hold-out", partial(exponent_drift_figure, e.held_out, exponent)
+    if e.compared is not None and not runaway:
         yield "agreement", partial(comparison_figure, e.compared)
-    if e.plan is not None:
+    if e.plan is not None and is_decided(e):
         yield "plan", partial(off_optimum_figure, e.plan)
         yield "plan", partial(law_spread_figure, e.plan)
 
@@ -116,7 +117,8 @@ def _of_parametric(e: Evidence, beside: Sequence[Law]) -> Placed:
         yield "law", partial(power_law_figure, fit, e.runs)
     elif isinstance(fit, ParametricFit):
         yield "law", partial(slices_figure, fit)
-        yield "surface", partial(surface_figure, fit, target_flops=e.target_flops)
+        if not has_runaway_optimum(e):
+            yield "surface", partial(surface_figure, fit, target_flops=e.target_flops)
         yield "coefficients", partial(coefficients_figure, fit, others=beside)
     yield "residuals", partial(residuals_figure, fit, e.runs)
     if isinstance(fit, ParametricFit):

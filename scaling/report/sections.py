@@ -20,6 +20,8 @@ from scaling.report.answer import (
     approach_name,
     cells,
     estimates_of,
+    has_runaway_optimum,
+    is_decided,
     optimum_at,
     optimum_is_a_model,
     quantity_names,
@@ -181,6 +183,9 @@ def parametric(e: Evidence) -> Blocks:
         return (Text(e.law.family.formula), Table((tr("coefficient"), tr("value")), values))
     blocks = of_approach("parametric")(e)
     assert e.parametric is not None
+    if has_runaway_optimum(e):
+        said = tr("At the target this law asks for no possible model: its exponents say nothing.")
+        blocks = (Callout(said, "warning"), *blocks)
     return (*blocks, *_methods_table(e.parametric))
 
 
@@ -280,9 +285,17 @@ def _in_logs(values: Any) -> Any:
     return np.log(values) if values.min() > 0 and values.max() > 3 * values.min() else values
 
 
+def _need_a_model(e: Evidence) -> None:
+    if has_runaway_optimum(e):
+        raise LeftOut(
+            tr("at the target the law asks for no possible model, so there is no size to compare or draw.")
+        )
+
+
 def agreement(e: Evidence) -> Blocks:
     """The exponents and the answer by every approach, then by other laws and objectives."""
     fits = e.approaches
+    _need_a_model(e)
     if not fits:
         raise LeftOut(e.missing.get("fit") or e.missing.get("isoflop", ""))
     rows = [(approach_name(method), *_exponents(fit), *_at_target(fit, e)) for method, fit in fits.items()]
@@ -321,6 +334,8 @@ def _at_target(fit: Fit, e: Evidence) -> tuple[str, str, str, str]:
 def plan(e: Evidence) -> Blocks:
     if e.plan is None:
         raise LeftOut(e.missing.get("plan", ""))
+    if not is_decided(e):
+        raise LeftOut(tr("the runs do not decide the size, so a plan would be one of very many."))
     # its first screen is the answer, and short forms of what its sections tell
     return (*opened(sections_of(e.plan.summary())), *(_plan_findings(e)))
 
@@ -419,13 +434,20 @@ def run_table(e: Evidence) -> Blocks:
 
 
 def predictions(e: Evidence) -> Any | None:
-    """The law's loss at each run, (n_runs,); None where it tells none."""
+    """The law's loss at each run, (n_runs,); None where it tells none.
+
+    Where valleys or an envelope answer, their law is that of the best run at each budget, not of a run off it: the
+    surface through the same runs is what a run is compared with.
+    """
     from scaling.fitting.prediction import predicted_loss
 
-    if e.runs is None or e.law is None or "loss" not in e.law.family.outputs:
+    law = e.law
+    if e.fit is not None and e.fit.method in ("isoflop", "envelope"):
+        law = e.parametric.law if e.parametric is not None else None
+    if e.runs is None or law is None or "loss" not in law.family.outputs:
         return None
     try:
-        return predicted_loss(e.law, e.runs)
+        return predicted_loss(law, e.runs)
     except ScalingError:  # a quantity that the law reads is not in the table
         return None
 
@@ -434,6 +456,7 @@ def surface(e: Evidence) -> Blocks:
     """The figure alone tells; what it needs is a law of Approach 3 with a loss over N and D."""
     if e.parametric is None or e.runs is None:
         raise LeftOut(e.missing.get("parametric") or e.missing.get("fit", ""))
+    _need_a_model(e)
     if e.parametric.method != "parametric":
         raise LeftOut(tr("only a Chinchilla law's surface is drawn."))
     return ()

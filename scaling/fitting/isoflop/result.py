@@ -114,7 +114,8 @@ class IsoflopFit(LinesFace):
         return tuple(b.n_tokens.value for b in self.used if b.n_tokens)
 
     def fitted_through(self) -> str:
-        valleys, runs = counted(len(self.used), "valley"), counted(self.n_runs, "run")
+        # of the runs in these valleys: a table may hold others, of no budget or of a refused one
+        valleys, runs = counted(len(self.used), "valley"), counted(sum(b.n_runs for b in self.used), "run")
         return tr("{valleys} of {runs}", valleys=valleys, runs=runs)
 
     def trust(self) -> list[str]:

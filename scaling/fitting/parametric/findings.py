@@ -241,6 +241,8 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
         err = tr("err together") if p < SURE else tr("may err together")
         lead = tr("runs of one budget {verb}, not one by one (F test p = {p:.1g})", verb=verb, p=p)
         message = tr("{lead}: intervals leave out one budget at a time and are wider", lead=lead)
+        if a.spread is not None and a.spread.main == "jackknife":
+            message += f" ({a.spread.groups.in_words()})"
         if a.spread is not None and a.spread.main != "jackknife":
             message = tr(
                 "{lead}, which these intervals ignore; four budgets or more would be left out one at a time",

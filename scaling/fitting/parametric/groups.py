@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scaling.fitting.parametric.surface import Array
 from scaling.runs import Runs, assign_budgets, cluster_budgets
 from scaling.runs.table import group_index
+from scaling.translation import counted, tr
+from scaling.units import format_flops
 
 MIN_RUNS_PER_GROUP = 5  # a smaller budget says too little on its own when it is left out
 MIN_GROUPS = 4  # below, t_{G-1} intervals are too wide to use
@@ -26,10 +28,22 @@ class Groups:
 
     labels: NDArray[np.int64]
     kind: str  # "budget" or "trunk"
+    centres: tuple[float, ...] = ()  # FLOPs of each budget
+    named: bool = False  # by the table, not by us from runs of near compute
 
     @property
     def n_groups(self) -> int:
         return int(self.labels.max()) + 1
+
+    def in_words(self) -> str:
+        """How many, of what, and whether the table says so: "10 groups of near compute, 2.2e18 to 1.1e22 FLOPs"."""
+        if not self.centres:
+            return counted(self.n_groups, self.kind)
+        low, high = format_flops(min(self.centres), 2), format_flops(max(self.centres), 2)
+        if self.named:
+            return tr("{n} budgets of the table, {low} to {high} FLOPs", n=self.n_groups, low=low, high=high)
+        return tr("{n} groups of near compute, {low} to {high} FLOPs; the table names no budgets", n=self.n_groups,
+                  low=low, high=high)  # fmt: skip
 
     @property
     def enough(self) -> bool:
@@ -47,7 +61,8 @@ def trunks(runs: Runs) -> Groups | None:
 def budgets(runs: Runs) -> Groups:
     """Groups of similar training compute, each of at least five runs (smaller ones join their nearest neighbour)."""
     ln_flops = np.log(runs.flops)
-    if runs.budget is not None and np.isfinite(runs.budget).mean() >= 0.5:
+    named = runs.budget is not None and bool(np.isfinite(runs.budget).mean() >= 0.5)
+    if named:
         nominal = np.log(assign_budgets(runs).flops)
         labels = _nearest(ln_flops, nominal)  # runs without a nominal budget join the nearest
     elif len(runs) <= _LARGEST_TABLE_TO_CLUSTER:
@@ -55,7 +70,9 @@ def budgets(runs: Runs) -> Groups:
     else:
         edges = np.quantile(ln_flops, np.arange(1, _QUANTILE_GROUPS) / _QUANTILE_GROUPS)
         labels = np.searchsorted(edges, ln_flops)
-    return Groups(labels=_merge_small(labels, ln_flops), kind="budget")
+    labels = _merge_small(labels, ln_flops)
+    means = np.bincount(labels, weights=ln_flops) / np.bincount(labels)
+    return Groups(labels=labels, kind="budget", centres=tuple(np.exp(means).tolist()), named=named)
 
 
 def _nearest(values: Array, centres: Array) -> NDArray[np.int64]:

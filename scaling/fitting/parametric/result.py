@@ -293,9 +293,10 @@ class ParametricFit(FitFace):
 
     def _intervals_said(self) -> list[tuple[str, str]]:
         """The main method with what it assumes, and the exponent by the methods beside it."""
-        fields = [
-            (tr("interval"), "; ".join(filter(None, (method_in_words(self.interval_method), self.statement))))
-        ]
+        method = method_in_words(self.interval_method)
+        if self.spread is not None and self.interval_method.startswith("jackknife"):
+            method += f" ({self.spread.groups.in_words()})"
+        fields = [(tr("interval"), "; ".join(filter(None, (method, self.statement))))]
         for method, estimates in self.beside.items():
             if e := estimates.get("params_exponent"):
                 named = e.interval.method if e.interval else method
