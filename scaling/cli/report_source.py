@@ -83,11 +83,8 @@ def _law_file(path: Path) -> Source | None:
     """The law of a fit or law file; None where the file is something else, a table in JSON perhaps."""
     from scaling.laws.io import load_law
 
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(told, dict) or told.get("kind") not in ("fit", "law"):
+    told = _told_by(path)
+    if told is None:
         return None
     law = _in_the_readers_language(load_law(path))
     return Source(
@@ -97,6 +94,20 @@ def _law_file(path: Path) -> Source | None:
         law=law,
         findings=tuple(_findings(told.get("findings", []))),
     )
+
+
+def is_law_file(path: Path) -> bool:
+    """Whether the file holds a fit or a law."""
+    return path.suffix == ".json" and _told_by(path) is not None
+
+
+def _told_by(path: Path) -> dict[str, Any] | None:
+    """The JSON of a fit or law file; None where it is something else."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) and told.get("kind") in ("fit", "law") else None
 
 
 def _in_the_readers_language(law: Law) -> Law:

@@ -32,6 +32,8 @@ FORMS = {
     "over_training": "over_training",
     "frontier": "frontier",
 }
+# the largest single cluster known: xAI's Colossus, 200,000 accelerators (its operator, 2025)
+MOST_ACCELERATORS = 200_000
 NOT_COMPUTED = ("unique tokens", "shape and memory", "a target loss", "time or money as the budget")
 
 
@@ -60,6 +62,7 @@ def page_data(own: Law | None = None) -> dict[str, Any]:
             "vocabSize": DEFAULT_VOCAB,
             "tieAbove": TIE_ABOVE,
             "valley": list(VALLEY),
+            "mostAccelerators": MOST_ACCELERATORS,
         },
         "notComputed": list(NOT_COMPUTED),
     }

@@ -1,7 +1,7 @@
 // The face of the page: controls to a state, the state to the address, the plan of the state to words and pictures.
 "use strict";
 (() => {
-  const root = document.getElementById("explore");
+  const root = document.getElementById("explore-page");
   const data = JSON.parse(document.getElementById("explore-data").textContent), words = data.texts;
   const { log10, min, max, round } = Math;
   const field = (name) => root.querySelector(`[name=${name}]`);
@@ -56,8 +56,8 @@
   const flopsOrPlain = (value) => (value >= 1e4 ? flopsText(value) : String(value));
 
   function readAddress() {
-    if (!location.hash.startsWith("#flops=")) return;
     const told = new URLSearchParams(location.hash.slice(1)), found = { ...data.state };
+    if (!Object.keys(KEYS).some((key) => told.has(key))) return; // the address of a section, or none
     for (const [key, name] of Object.entries(KEYS)) {
       if (!told.has(key)) continue;
       const text = told.get(key);
@@ -71,7 +71,11 @@
     show();
   }
 
-  const tidy = (value) => String(Number(value.toPrecision(12)));
+  /** With at most 12 digits, as the command line reads it: 1e20, 5e12, 0.4. */
+  const tidy = (value) => {
+    const rounded = Number(value.toPrecision(12));
+    return value >= 1e6 ? rounded.toExponential().replace("e+", "e") : String(rounded);
+  };
   function writeAddress() {
     const told = new URLSearchParams();
     for (const [key, name] of Object.entries(KEYS)) {
@@ -82,7 +86,7 @@
 
   function showState() {
     field("flops").value = flopsOrPlain(Number(state.flops.toPrecision(6)));
-    field("slider").value = log10(state.flops);
+    moveSlider();
     field("lawName").value = state.lawName;
     field("accelerator").value = state.accelerator;
     for (const name of ["nAccelerators", "pricePerHour", "mfu", "servedTokens"]) {
@@ -90,7 +94,13 @@
     }
     root.querySelectorAll(".fault").forEach((line) => { line.textContent = ""; });
     root.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
+    markStale();
     fitControls();
+  }
+
+  function moveSlider() {
+    field("slider").value = log10(state.flops);
+    field("slider").setAttribute("aria-valuetext", `${flopsText(state.flops)} FLOPs`);
   }
 
   /** What the chosen law and accelerator say where a field is empty, and whether the law can price serving. */
@@ -108,6 +118,7 @@
     if (name === "slider") {
       state.flops = Number((10 ** Number(input.value)).toPrecision(3));
       field("flops").value = flopsText(state.flops);
+      field("slider").setAttribute("aria-valuetext", `${flopsText(state.flops)} FLOPs`);
       told("flops", "");
     } else if (name === "lawName" || name === "accelerator") {
       state[name] = input.value;
@@ -118,7 +129,7 @@
       told(name, wrong);
       if (wrong) return;
       state[name] = value;
-      if (name === "flops") field("slider").value = log10(value);
+      if (name === "flops") moveSlider();
     }
     show();
     writeAddress();
@@ -128,6 +139,14 @@
     const input = field(name);
     document.getElementById(`explore-${name}-fault`).textContent = wrong;
     if (wrong) input.setAttribute("aria-invalid", "true"); else input.removeAttribute("aria-invalid");
+    markStale();
+  }
+
+  /** While a field holds what cannot be planned with, the plan shown is that of before, and says so. */
+  function markStale() {
+    const stale = root.querySelector("[aria-invalid]") !== null;
+    root.classList.toggle("stale", stale);
+    root.querySelector(".stale-note").textContent = stale ? words.stale : "";
   }
 
   // --- the plan in words ---
@@ -140,15 +159,16 @@
   };
 
   function command() {
-    const parts = ["scaling plan", `--flops ${tidy(state.flops)}`, `--law ${quoted(data.lawFile ?? "", state.lawName)}`];
+    const own = isOwn(state.lawName) && data.lawCommand, parts = [own ? `${own} && scaling plan` : "scaling plan", `--flops ${tidy(state.flops)}`, `--law ${quoted(data.lawFile ?? "", state.lawName)}`];
     parts.push(`--hardware ${quoted("", (state.nAccelerators === null ? "" : `${state.nAccelerators}x`) + state.accelerator)}`);
     if (state.pricePerHour !== null) parts.push(`--price ${tidy(state.pricePerHour)}`);
     if (state.mfu !== null) parts.push(`--mfu ${tidy(state.mfu)}`);
     if (state.servedTokens !== null) parts.push(`--inference-tokens ${tidy(state.servedTokens)}`);
     return parts.join(" ");
   }
+  const isOwn = (name) => data.laws[0].name === name && !data.laws[0].published;
   const quoted = (file, name) => {
-    const text = file && data.laws[0].name === name && !data.laws[0].published ? file : name;
+    const text = file && isOwn(name) ? file : name;
     return /^[\w.:/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
   };
 
@@ -162,12 +182,13 @@
     lines.push(element("p", sure));
     if (plan.loss !== null) {
       const range = intervals.loss ? ` (${ends(intervals.loss, lossText)})` : "";
-      lines.push(element("p", say(words.loss, { loss: lossText(plan.loss), range, unit: law.lossUnit, corpus: law.corpus })));
+      lines.push(element("p", say(words.loss, { loss: lossText(plan.loss), range, unit: law.lossUnit, corpus: law.corpus || words.ownCorpus })));
     }
     const spent = cost.usd ? (cost.usd[0] === cost.usd[1] ? dollars(cost.usd[0]) : ends(cost.usd, dollars)) : words.noPrice;
     const took = cost.mfu[0] === cost.mfu[2] ? time(cost.seconds[1]) : `${time(cost.seconds[1])} (${ends([cost.seconds[0], cost.seconds[2]], time)})`;
     lines.push(element("p", say(words.cost, { n: cost.nAccelerators.toLocaleString("en-US"), name: state.accelerator, time: took, money: spent })));
     if (plan.beyond !== null && plan.beyond > 1.005) lines.push(element("p", say(words.beyond, { times: count(plan.beyond, 2) }), plan.beyond > 10 ? "caution" : ""));
+    if (cost.nAccelerators > data.rules.mostAccelerators) lines.push(element("p", say(words.tooMany, { n: count(data.rules.mostAccelerators) }), "caution"));
     if (cost.seconds[1] > data.rules.endlessSeconds) lines.push(element("p", words.endless, "caution"));
     out.replaceChildren(...lines);
     rows.replaceChildren(...details(plan).map(([name, text]) => {
@@ -198,7 +219,8 @@
     if (plan.served) yield [words.served, say(words.servedSays, { flops: flopsText(plan.served.flops), saved: percent(plan.served.saved) })];
     yield [words.hours, say(words.hoursSay, { hours: count(cost.hours[1]), mfu: percent(cost.mfu[1]), goodput: percent(data.rules.goodput) })];
     if (cost.energyKwh) yield [words.energy, `${count(cost.energyKwh[1] * 1e3)}Wh`];
-    yield [words.lawName, `${law.formula}; ${Object.entries(law.coefficients).filter(([, v]) => v !== null).map(([k, v]) => `${k} = ${trimmed(v, 4)}`).join(", ")}`];
+    if (plan.others) yield [words.eachLaw, Planner.answers(data, plan.flops).map((a) => `${a.name} ${count(a.nParams, 2)}`).join(", ")];
+    yield [words.lawName, `${law.name}: ${law.formula}; ${Object.entries(law.coefficients).filter(([, v]) => v !== null).map(([k, v]) => `${k} = ${trimmed(v, 4)}`).join(", ")}`];
     yield [words.source, law.source];
     if (intervals.level !== null && law.uncertainty) yield [words.intervalOf, [law.uncertainty.methodText, law.uncertainty.statement].filter(Boolean).join("; ")];
   }
@@ -207,6 +229,7 @@
   // --- pictures: log-log axes of 480 x 340 ---
 
   const WIDE = 480, HIGH = 340, LEFT = 62, RIGHT = 14, TOP = 12, BOTTOM = 46;
+  const NEAR_DECADES = 0.06; // a run within 15 % of a budget stands at its valley
   const NS = "http://www.w3.org/2000/svg";
   function node(tag, attributes, text) {
     const made = document.createElementNS(NS, tag);
@@ -269,7 +292,9 @@
     add(node("path", { class: "line", d: form.path(line.map((p) => [p.nParams, p.nTokens])) }));
     const product = plan.trainingFlops / 6;
     add(node("path", { class: "budget", d: form.path(sweep(n - 1.6, n + 1.6, 160).map((at) => [at, product / at])) }));
-    for (const [rn, rd] of data.runs.filter(([a, b]) => form.inside(form.x(a), form.y(b)))) add(node("circle", { class: "run", cx: form.x(rn), cy: form.y(rd), r: 2.4 }));
+    if (isOwn(law.name)) {
+      for (const [rn, rd] of data.runs.filter(([a, b]) => form.inside(form.x(a), form.y(b)))) add(node("circle", { class: "run", cx: form.x(rn), cy: form.y(rd), r: 2.4 }));
+    }
     if (plan.intervals.nParams) {
       const [low, high] = [max(plan.intervals.nParams[0], 10 ** (n - 1.59)), min(plan.intervals.nParams[1], 10 ** (n + 1.59))];
       add(node("path", { class: "ends", d: form.path(sweep(log10(low), log10(high), 60).map((at) => [at, product / at])) }));
@@ -281,6 +306,7 @@
   function drawValleys(plan) {
     const { law } = plan, figure = root.querySelector(".valleys").closest("figure"), svg = root.querySelector(".valleys");
     figure.hidden = !Planner.hasSurface(law);
+    root.querySelector(".no-valleys").textContent = figure.hidden ? words.noValleys : "";
     if (figure.hidden) return;
     const n = log10(plan.nParams), budgets = [-1, 0, 1].map((decade) => plan.trainingFlops * 10 ** decade);
     const bests = budgets.map((c) => Planner.optimum(law, c));
@@ -301,16 +327,44 @@
         svg.append(tick);
       }
     }
+    if (isOwn(law.name)) drawRunsAt(svg, form, budgets);
+    if (plan.intervals.nParams && !state.servedTokens) {
+      const [low, high] = [max(plan.intervals.nParams[0], 10 ** (n - 1.59)), min(plan.intervals.nParams[1], 10 ** (n + 1.59))];
+      svg.append(node("path", { class: "ends", d: form.path([[low, bests[1].loss], [high, bests[1].loss]]) }));
+    }
     if (state.servedTokens) svg.append(node("circle", { class: "here", cx: form.x(plan.nParams), cy: form.y(plan.loss), r: 6 }));
     svg.setAttribute("aria-label", say(words.valleysSay, { n: count(bests[1].nParams), loss: lossText(bests[1].loss), flops: flopsText(budgets[1]) }));
+  }
+
+  /** The losses of runs that spent about one of the three budgets. */
+  function drawRunsAt(svg, form, budgets) {
+    for (const [rn, rd, loss] of data.runs) {
+      if (!budgets.some((c) => Math.abs(log10((6 * rn * rd) / c)) < NEAR_DECADES)) continue;
+      const [px, py] = [form.x(rn), form.y(loss)];
+      if (form.inside(px, py)) svg.append(node("circle", { class: "run", cx: px, cy: py, r: 2.4 }));
+    }
   }
 
   function draw(plan) { drawMap(plan); drawValleys(plan); }
 
   // --- begin ---
 
+  /** A law with its paper: "hoffmann (Hoffmann et al. 2022)"; an accelerator by its name. */
+  const optionText = (item) => (item.published && item.source ? `${item.name} (${item.source.split(/[,:;]/)[0]})` : item.name);
+
+  async function copyCommand() {
+    const code = root.querySelector(".command"), button = root.querySelector(".copy");
+    try { await navigator.clipboard.writeText(code.textContent); button.textContent = words.copied; }
+    catch { // not allowed here: marked, so that the keys of the system copy it
+      getSelection().selectAllChildren(code);
+      button.textContent = words.marked;
+    }
+    setTimeout(() => { button.textContent = words.copy; }, 2000);
+  }
+  root.querySelector(".copy").addEventListener("click", copyCommand);
+
   for (const [name, list] of [["lawName", data.laws], ["accelerator", data.accelerators]]) {
-    field(name).append(...list.map((item) => { const option = element("option", item.name); option.value = item.name; return option; }));
+    field(name).append(...list.map((item) => { const option = element("option", optionText(item)); option.value = item.name; return option; }));
   }
   root.querySelector("form").addEventListener("input", changed);
   root.querySelector("form").addEventListener("submit", (event) => event.preventDefault());

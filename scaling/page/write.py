@@ -24,7 +24,7 @@ from scaling.translation import tr
 
 FIRST_FLOPS = 1e21
 MOST_RUNS = 500  # dots of a map: more only darken it
-LEAST_LOG, MOST_LOG = 17, 27  # of the slider, in log10 FLOPs
+LEAST_LOG, MOST_LOG = 15, 30  # of the slider, in log10 FLOPs
 
 
 def write_page(
@@ -34,6 +34,7 @@ def write_page(
     flops: float = FIRST_FLOPS,
     runs: Runs | None = None,
     law_file: str = "",
+    law_command: str = "",
     language: str = "en",
 ) -> Path:
     """Write the page as one file, with the published laws and `law` before them.
@@ -43,6 +44,7 @@ def write_page(
         flops: the budget shown first.
         runs: behind the law, as dots on its map.
         law_file: what the page's command calls the law.
+        law_command: what writes that file first, such as `scaling fit runs.csv -o fit.json`.
         language: of the catalogue in use, for the page's own mark.
     Raises:
         UsageError: a law of a form that the page cannot compute.
@@ -52,30 +54,36 @@ def write_page(
         'page.html'
     """
     title = tr("How large a model, on how many tokens")
-    script, fragment = _script(), _fragment(law, flops, runs, law_file, heading="h1", title=title)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    fragment = _fragment(law, flops, runs, law_file, law_command)
     write_text(
         Path(path),
         f'<!DOCTYPE html>\n<html lang="{html.escape(language)}">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{content_policy()}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n"
         "<style>:root{color-scheme:light dark}body{margin:0 auto;max-width:64rem;padding:1rem;"
         "font:16px/1.5 system-ui,sans-serif;background:Canvas}</style>\n"
-        f"</head>\n<body>\n<main>\n{fragment}</main>\n<script>{script}</script>\n</body>\n</html>\n",
+        f"</head>\n<body>\n<main>\n<h1>{html.escape(title)}</h1>\n{fragment}</main>\n"
+        f"<script>{_script()}</script>\n</body>\n</html>\n",
     )
     return Path(path)
 
 
-def page_fragment(law: Law, *, flops: float, runs: Runs | None = None, law_file: str = "") -> str:
-    """The page as a section of another: its own style, data and script, the heading of a section.
+def content_policy() -> str:
+    """What a page with this script may do: run it, use styles of its own, and ask for nothing."""
+    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def page_fragment(
+    law: Law, *, flops: float, runs: Runs | None = None, law_file: str = "", law_command: str = ""
+) -> str:
+    """The page as the inside of a section of another: its own style, data and script.
 
     Raises:
         UsageError: a law of a form that the page cannot compute.
     """
-    fragment = _fragment(law, flops, runs, law_file, heading="h2", title=tr("Explore"))
-    return f"{fragment}<script>{_script()}</script>\n"
+    return f"{_fragment(law, flops, runs, law_file, law_command)}<script>{_script()}</script>\n"
 
 
 def _script() -> str:
@@ -86,31 +94,36 @@ def _asset(name: str) -> str:
     return files("scaling").joinpath("page", name).read_text(encoding="utf-8")
 
 
-def _fragment(
-    law: Law | None, flops: float, runs: Runs | None, law_file: str, *, heading: str, title: str
-) -> str:
+def _fragment(law: Law | None, flops: float, runs: Runs | None, law_file: str, law_command: str) -> str:
     data = page_data(law)
     for known in (one["uncertainty"] for one in data["laws"] if one["uncertainty"]):
         known["methodText"] = method_in_words(known["method"])
     first = data["laws"][0]["name"] if law is not None else DEFAULT_LAW
     state = dict.fromkeys(("nAccelerators", "pricePerHour", "mfu", "servedTokens"))
     state |= {"flops": flops, "lawName": first, "accelerator": find_accelerator(DEFAULT_ACCELERATOR).name}
-    data |= {"state": state, "texts": _words(), "runs": _dots(runs), "lawFile": law_file or None}
+    data |= {
+        "state": state,
+        "texts": _words(),
+        "runs": _dots(runs),
+        "lawFile": law_file or None,
+        "lawCommand": law_command,
+    }
     told = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # a name may hold </script>: inside JSON the escape says the same
     told = told.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return (
-        f'<section class="explore" id="explore" aria-labelledby="explore-title">\n<style>{_asset("page.css")}</style>\n'
-        f'<{heading} id="explore-title">{html.escape(title)}</{heading}>\n'
+        f'<div class="explore" id="explore-page">\n<style>{_asset("page.css")}</style>\n'
         f"<noscript><p>{html.escape(tr('This part computes in the page and needs JavaScript.'))}</p></noscript>\n"
-        f'<div class="needs-script" hidden>\n{_form()}'
-        '<div class="said" role="status" aria-live="polite"></div>\n'
+        '<div class="needs-script" hidden>\n<div class="said" role="status" aria-live="polite"></div>\n'
+        f'<p class="stale-note" role="alert"></p>\n{_form()}'
         f'<div class="pictures">\n{_figure("map", _map_caption())}{_figure("valleys", _valleys_caption())}</div>\n'
+        '<p class="unit no-valleys"></p>\n'
         f'<table><caption class="unit">{html.escape(tr("More of this plan"))}</caption><tbody></tbody></table>\n'
         f"<p>{html.escape(tr('The same plan with its shape, memory and recipe:'))}</p>\n"
         '<pre tabindex="0"><code class="command"></code></pre>\n'
+        f'<button type="button" class="copy">{html.escape(tr("Copy the command"))}</button>\n'
         f"<p class='unit'>{html.escape(_left_out())}</p>\n</div>\n"
-        f'<script type="application/json" id="explore-data">{told}</script>\n</section>\n'
+        f'<script type="application/json" id="explore-data">{told}</script>\n</div>\n'
     )
 
 
@@ -118,8 +131,9 @@ def _dots(runs: Runs | None) -> list[list[float]]:
     if runs is None or runs.absent:
         return []
     step = -(-len(runs) // MOST_RUNS)
-    pairs = zip(runs.n_params[::step].tolist(), runs.n_tokens[::step].tolist(), strict=True)
-    return [[float(f"{value:.4g}") for value in pair] for pair in pairs]
+    columns = (runs.n_params, runs.n_tokens, runs.loss)
+    rows = zip(*(column[::step].tolist() for column in columns), strict=True)
+    return [[float(f"{value:.4g}") for value in row] for row in rows]
 
 
 def _form() -> str:
@@ -203,6 +217,14 @@ def _words() -> Mapping[str, Any]:
         "beyond": tr(
             "That is {times} times the compute of the largest run behind this law.", times="{times}"
         ),
+        "ownCorpus": tr("the corpus of its runs"),
+        "stale": tr("Not of what the marked field holds: mend it, and the plan follows."),
+        "tooMany": tr("More than the {n} accelerators of the largest cluster known.", n="{n}"),
+        "noValleys": tr("This law knows the optimum of a budget alone, so it has no valleys to draw."),
+        "eachLaw": tr("each law"),
+        "copy": tr("Copy the command"),
+        "copied": tr("Copied"),
+        "marked": tr("Marked: copy it by the keys of your system"),
         "endless": tr("No run lasts that long: more accelerators, or a smaller budget."),
         "noAnswer": tr("This law has no answer to that."),
         "noPrice": tr("price not known"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from scaling.blocks import (
@@ -121,6 +121,8 @@ def render_html(
     title: str = "",
     language: str = "en",
     pictures: Pictures | None = None,
+    parts: Mapping[str, str] | None = None,
+    policy: str = "",
 ) -> str:
     """The HTML of blocks: a `div` with its style, or with `whole_page` a document of its own.
 
@@ -128,6 +130,8 @@ def render_html(
         title: of the page, in the browser's tab.
         language: of the text, as a tag such as "en" or "es"; only a whole page states it.
         pictures: the <svg> of a figure that is drawn already; without it each is drawn here.
+        parts: of a whole page, HTML that stands in sections of these names in the place of their blocks.
+        policy: of a whole page, its content security policy.
     Example:
         >>> import scaling
         >>> html = scaling.render_html(scaling.plan_training(1e21).summary(), whole_page=True)
@@ -139,16 +143,19 @@ def render_html(
     if not whole_page:  # below the headings of a notebook
         body = "\n".join(part for block in blocks for part in _parts(block, 2, draw))
         return f'<div class="{_CLASSES}" dir="ltr">\n<style>\n{_STYLE}</style>\n{body}\n</div>\n'
-    body = "\n".join(_page(list(blocks), draw))
+    body = "\n".join(_page(list(blocks), draw, parts or {}))
+    secured = (
+        f'<meta http-equiv="Content-Security-Policy" content="{_attribute(policy)}">\n' if policy else ""
+    )
     return (
-        f'<!DOCTYPE html>\n<html lang="{_attribute(language)}">\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="{_attribute(language)}">\n<head>\n<meta charset="utf-8">\n{secured}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_attribute(title)}</title>\n<style>\n{_STYLE}{_PAGE_STYLE}</style>\n</head>\n"
         f'<body>\n<div class="{_CLASSES}" dir="ltr">\n{body}\n</div>\n</body>\n</html>\n'
     )
 
 
-def _page(blocks: Sequence[Block], draw: Pictures) -> Iterator[str]:
+def _page(blocks: Sequence[Block], draw: Pictures, parts: Mapping[str, str]) -> Iterator[str]:
     """Title, answer, contents and sections of a page, each in its landmark."""
     sections = [b for b in blocks if isinstance(b, Section)]
     first = next((i for i, b in enumerate(blocks) if isinstance(b, Section)), len(blocks))
@@ -171,7 +178,10 @@ def _page(blocks: Sequence[Block], draw: Pictures) -> Iterator[str]:
     yield from (f'<li><a href="#{_anchor(s)}">{escaped(s.title)}</a></li>' for s in sections)
     yield "</ol>\n</nav>"
     for block in blocks[first:]:
-        yield from _parts(block, 0, draw)
+        if isinstance(block, Section) and block.name in parts:
+            yield f'<section id="{_anchor(block)}">\n<h2>{escaped(block.title)}</h2>\n{parts[block.name]}\n</section>'
+        else:
+            yield from _parts(block, 0, draw)
     yield "</main>"
 
 

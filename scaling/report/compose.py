@@ -83,6 +83,7 @@ def _sections(made: Reproduction) -> Iterator[tuple[str, str, Callable[[Evidence
     yield "coefficients", tr("The coefficients together"), sections.coefficients
     yield "agreement", tr("Do the approaches agree?"), sections.agreement
     yield "plan", tr("The plan for the target"), sections.plan
+    yield "explore", tr("Explore"), sections.explore
     yield "next", tr("What to run next"), sections.next_runs
     yield "runs", tr("Every run"), sections.run_table
     yield "reproduction", tr("How to make this report again"), lambda e: reproduction_blocks(e, made)

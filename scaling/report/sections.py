@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from scaling.blocks import Blocks, Callout, Fields, Heading, Table, Text, finding_callouts
-from scaling.errors import ScalingError
+from scaling.errors import ScalingError, UsageError
 from scaling.findings import gravest_first
 from scaling.fitting.digits import ends, interval_text, rounded
 from scaling.fitting.results import Estimate, Fit
@@ -338,6 +339,43 @@ def plan(e: Evidence) -> Blocks:
         raise LeftOut(tr("the runs do not decide the size, so a plan would be one of very many."))
     # its first screen is the answer, and short forms of what its sections tell
     return (*opened(sections_of(e.plan.summary())), *(_plan_findings(e)))
+
+
+def explore(e: Evidence) -> Blocks:
+    """What stands in the place of the part of an HTML page that computes, in other formats and without JavaScript."""
+    page_of(e)
+    return (
+        Text(
+            tr(
+                "In the HTML report this part computes: turn the budget, law, hardware and price, and the plan follows."
+            )
+        ),
+    )
+
+
+def page_of(e: Evidence, *, run_data: bool = True) -> str:
+    """The part of an HTML page that computes, with the law that answers and its runs.
+
+    Raises:
+        LeftOut: no law, or one that the page cannot compute.
+    """
+    from scaling.page import page_fragment
+
+    if e.law is None or e.target_flops is None or not optimum_is_a_model(e):
+        raise LeftOut(e.missing.get("plan") or e.missing.get("fit", ""))
+    try:
+        command = (
+            shlex.join(["scaling", "fit", e.runs.source, "-o", "fit.json"]) if e.runs is not None else ""
+        )
+        return page_fragment(
+            e.law,
+            flops=e.target_flops,
+            runs=e.runs if run_data else None,
+            law_file="fit.json",
+            law_command=command,
+        )
+    except UsageError as error:
+        raise LeftOut(str(error)) from error
 
 
 def _plan_findings(e: Evidence) -> Blocks:

@@ -71,6 +71,7 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] = FORMATS)
             title=report.title,
             language=report.language,
             pictures=lambda figure: on_any_ground(svgs[name_of(figure)]),
+            **_computing(report),
         )
         written.append(_write(folder / "report.html", page))
     if "pdf" in formats:
@@ -84,6 +85,17 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] = FORMATS)
     told = json.dumps(report_to_dict(report), indent=1, allow_nan=False) + "\n"
     written.append(_write(folder / "report.json", told))
     return Written(files=tuple(written), missing=missing)
+
+
+def _computing(report: Report) -> dict[str, Any]:
+    """The part of the page that computes, and what the page may do with it: run that script, ask for nothing."""
+    if "explore" in report.left_out:
+        return {}
+    from scaling.page import content_policy
+    from scaling.report.sections import page_of
+
+    part = page_of(report.evidence, run_data=report.run_data)
+    return {"parts": {"explore": part}, "policy": content_policy()}
 
 
 def _write(path: Path, text: str) -> Path:

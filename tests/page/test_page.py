@@ -143,7 +143,7 @@ def test_a_shared_address_shows_the_same_plan(opened: Open) -> None:
     tab.select_option("[name=lawName]", "besiroglu-all")
     tab.fill("[name=servedTokens]", "5T")
     address, said = tab.evaluate("location.href"), tab.inner_text(".explore")
-    assert "flops=3.2e%2B23" in address
+    assert "flops=3.2e23" in address
     again = opened(hash=address.partition("#")[1] + address.partition("#")[2])
     assert again.inner_text(".explore") == said
     assert again.input_value("[name=lawName]") == "besiroglu-all"
@@ -167,6 +167,128 @@ def test_what_is_no_budget_is_said_beside_its_field_and_changes_nothing(opened: 
     assert first_line(tab) != before
     tab.fill("[name=nAccelerators]", "2.5")
     assert "whole" in tab.inner_text("#explore-nAccelerators-fault")
+
+
+def test_a_plan_that_a_faulty_field_has_outlived_says_so(opened: Open) -> None:
+    tab = opened()
+    assert tab.inner_text(".stale-note") == ""
+    tab.fill("[name=mfu]", "7")
+    assert "mend it" in tab.inner_text(".stale-note")
+    assert "stale" in (tab.get_attribute(".explore", "class") or "")
+    tab.fill("[name=mfu]", "0.4")
+    assert tab.inner_text(".stale-note") == ""
+    assert "stale" not in (tab.get_attribute(".explore", "class") or "")
+
+
+def test_more_accelerators_than_any_cluster_has_are_no_plan(opened: Open) -> None:
+    tab = opened()
+    tab.fill("[name=nAccelerators]", "200000")
+    assert "largest cluster" not in tab.inner_text(".said")
+    tab.fill("[name=nAccelerators]", "1000000")
+    assert "More than the 200k accelerators of the largest cluster known." in tab.inner_text(".said")
+
+
+def test_the_slider_says_its_budget_and_reaches_the_ends_of_the_field(opened: Open) -> None:
+    tab = opened()
+    assert tab.get_attribute("[name=slider]", "aria-valuetext") == "1e21 FLOPs"
+    for key, flops in (("Home", "1e15"), ("End", "1e30")):
+        tab.focus("[name=slider]")
+        tab.keyboard.press(key)
+        assert tab.get_attribute("[name=slider]", "aria-valuetext") == f"{flops} FLOPs"
+        assert tab.input_value("[name=flops]") == flops
+
+
+def test_a_link_that_names_no_budget_is_read(opened: Open) -> None:
+    tab = opened(hash="#law=hoffmann&mfu=0.5")
+    assert tab.input_value("[name=lawName]") == "hoffmann"
+    assert tab.input_value("[name=mfu]") == "0.5"
+    assert tab.input_value("[name=flops]") == "1e21"
+
+
+def test_the_command_is_copied_as_it_is_shown(opened: Open) -> None:
+    tab = opened(permissions=["clipboard-read", "clipboard-write"])
+    shown = tab.inner_text(".command")
+    assert shown.startswith("scaling plan --flops 1e21 --law besiroglu --hardware ")
+    tab.click(".copy")
+    tab.wait_for_function("document.querySelector('.copy').textContent !== 'Copy the command'")
+    if tab.inner_text(".copy") == "Copied":
+        assert tab.evaluate("navigator.clipboard.readText()") == shown
+    else:
+        assert tab.evaluate("getSelection().toString()").strip() == shown
+
+
+def test_on_a_phone_the_answer_stands_before_the_controls(opened: Open) -> None:
+    tab = opened(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    answer, slider = tab.locator(".said").bounding_box(), tab.locator("[name=slider]").bounding_box()
+    assert answer["y"] < slider["y"]
+    assert answer["y"] + 60 < 844
+    for name in ("flops", "lawName", "mfu"):
+        assert tab.locator(f"[name={name}]").bounding_box()["height"] >= 44
+
+
+def test_a_law_of_the_optimum_alone_says_why_it_has_no_valleys(opened: Open) -> None:
+    tab = opened()
+    assert tab.inner_text(".no-valleys") == ""
+    tab.select_option("[name=lawName]", "20:1")
+    assert "knows the optimum of a budget alone" in tab.inner_text(".no-valleys")
+
+
+def test_each_law_is_named_with_its_paper(opened: Open) -> None:
+    options = opened().locator("[name=lawName] option").all_inner_texts()
+    assert "hoffmann (Hoffmann et al. 2022)" in options
+
+
+def test_a_table_of_runs_is_fitted_and_stands_on_both_pictures(
+    opened: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, file = tmp_path / "runs.csv", tmp_path / "page.html"
+    assert run(["demo", "--write", str(table)]) == 0
+    assert run(["page", str(table), "-o", str(file), "--flops", "1e20"]) == 0
+    tab = opened(file)
+    assert tab.locator(".map .run").count() > 20
+    assert tab.locator(".valleys .run").count() > 5
+    command = tab.inner_text(".command")
+    assert command.startswith(f"scaling fit {table} -o fit.json && scaling plan --flops 1e20 --law fit.json ")
+    fit = tmp_path / "fit.json"  # as the two commands say
+    assert run(["fit", str(table), "-o", str(fit)]) == 0
+    plan = plan_json(capsys, f"scaling plan --flops 1e20 --law {fit}")
+    assert value_of(first_line(tab).split()[1]) == pytest.approx(plan["n_params"], rel=0.006)
+    tab.select_option("[name=lawName]", "hoffmann")  # not of these runs
+    assert tab.locator(".map .run").count() == 0
+    both = tmp_path / "both.html"
+    assert run(["page", str(fit), "--runs", str(table), "-o", str(both)]) == 0
+    assert opened(both).locator(".map .run").count() > 5
+
+
+def test_a_report_holds_the_page_with_its_own_law_and_runs(opened: Open, tmp_path: Path) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    table = tmp_path / "runs.csv"
+    assert run(["demo", "--write", str(table)]) == 0
+    where = [
+        "report",
+        str(table),
+        "--target",
+        "1e20",
+        "--bootstrap",
+        "100",
+        "--format",
+        "html",
+        "--lang",
+        "es",
+    ]
+    assert run([*where, "-o", str(tmp_path / "report")]) == 0
+    file = tmp_path / "report" / "report.html"
+    tab = opened(file, bypass_csp=True)
+    answer = tab.locator(".answer").inner_text()
+    assert first_line(tab).split()[1] in answer  # the parameters, with the digits that both show
+    assert tab.locator(".map .run").count() > 20
+    assert "en el corpus de sus ejecuciones" in tab.inner_text(".said")
+    tab.fill("[name=flops]", "1e21")
+    assert "1e21" in first_line(tab)
+    assert [v["id"] for v in Axe().run(tab).response["violations"]] == []
+    assert run([*where, "--no-run-data", "-o", str(tmp_path / "bare")]) == 0
+    assert opened(tmp_path / "bare" / "report.html").locator(".map .run").count() == 0
 
 
 def test_an_address_that_says_nonsense_is_taken_for_what_it_can_be(opened: Open) -> None:

@@ -106,7 +106,10 @@ def test_a_spanish_report_and_its_figures_leave_no_sentence_in_english(
     table = str(small_table(tmp_path, kind))
     assert run(["report", table, *how, "--lang", "es", "--format", "html", "-o", str(out)]) == 0
     assert list(catalogue.untranslated) == []
-    page = re.sub(r"<[^>]+>", " ", (out / "report.html").read_text(encoding="utf-8"))
+    page = (out / "report.html").read_text(encoding="utf-8")
+    # what the part that computes reads: names and sources of published laws, which are quoted as they are
+    page = re.sub(r"<script.*?</script>", " ", page, flags=re.DOTALL)
+    page = re.sub(r"<[^>]+>", " ", page)
     assert not re.search(r"\b(the|runs|with|without|intervals?) (of|law|runs|are|is)\b", page)
 
 
