@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from scaling.errors import FitError
-from scaling.fitting.parametric.analysis import bare_analysis, choose_spread
-from scaling.fitting.parametric.intervals import LowerMinimum, Spread
-from scaling.fitting.parametric.optimum import find_optimum
-from scaling.fitting.parametric.quantities import coefficient, optimal_loss, optimal_params, params_exponent
-from scaling.fitting.parametric.surface import centre
+from scaling.fitting.surface.analysis import bare_analysis, choose_spread
+from scaling.fitting.surface.chinchilla import centre
+from scaling.fitting.surface.intervals import LowerMinimum, Spread
+from scaling.fitting.surface.optimum import find_optimum
+from scaling.fitting.surface.quantities import coefficient, optimal_loss, optimal_params, params_exponent
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs, load_runs
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.parametric.bootstrap import bootstrap
-from scaling.fitting.parametric.fit import fit_parametric, law_uncertainty
+from scaling.fitting.surface.bootstrap import bootstrap
+from scaling.fitting.surface.fit import fit_parametric, law_uncertainty
 from scaling.laws import OptimumBand, Uncertainty
 from scaling.reference import find_law, write_law
 from scaling.runs import Runs, load_runs

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling.fitting.parametric.fit import bootstrap, fit_parametric, with_uncertainty
+from scaling.fitting.surface.fit import bootstrap, fit_parametric, with_uncertainty
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs, load_runs
 

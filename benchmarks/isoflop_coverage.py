@@ -19,7 +19,7 @@ import numpy as np
 from scaling.errors import FitError
 from scaling.fitting.isoflop.fit import VALLEYS, fit_isoflop
 from scaling.fitting.isoflop.result import IsoflopFit
-from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.surface.fit import fit_parametric
 from scaling.laws import ChinchillaLaw
 from scaling.runs import Runs
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from scaling.architecture import Architecture
-from scaling.fitting.generic.fit import fit_law
+from scaling.fitting.surface.general_fit import fit_law
 from scaling.laws import Law
 from scaling.lm.budget import choose_shape
 from scaling.lm.corpus import ShardCorpus, SyntheticCorpus, load_corpus

@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.surface.fit import fit_parametric
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
 

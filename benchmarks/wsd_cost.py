@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scaling.fitting.isoflop.fit import fit_isoflop
-from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.surface.fit import fit_parametric
 from scaling.sweep.design import Design, design_sweep, write_plan
 from scaling.sweep.executors import LocalExecutor, WorkerCommand
 from scaling.sweep.results import load_store_runs

@@ -114,7 +114,7 @@ def test_every_part_of_the_package_has_a_layer() -> None:
         ("from scaling.cli import run; run(['--help'])", ["numpy", "pandas", "scipy", "matplotlib", "torch"]),
         ("from scaling.cli import run; run(['laws', 'list'])", ["numpy", "pandas", "torch"]),
         (
-            "import scaling.fitting.parametric.fit, scaling.fitting.isoflop.fit",
+            "import scaling.fitting.surface.fit, scaling.fitting.isoflop.fit",
             ["statsmodels", "matplotlib", "torch"],
         ),
     ],

@@ -15,7 +15,7 @@ import pytest
 import scaling
 from scaling.fitting.envelope.fit import EnvelopeFit
 from scaling.fitting.isoflop.result import IsoflopFit
-from scaling.fitting.parametric.result import ParametricFit
+from scaling.fitting.surface.result import ParametricFit
 
 WRONG: dict[str, Any] = {
     "None": None,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import scaling
-from scaling.fitting.parametric.result import ParametricFit
+from scaling.fitting.surface.result import ParametricFit
 from scaling.reference import resolve_law
 
 TAKERS: dict[str, Callable[[Any], Any]] = {

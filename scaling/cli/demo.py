@@ -20,8 +20,8 @@ from scaling.units import format_flops, format_params, format_tokens, round_by_e
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from scaling.fitting.parametric.result import ParametricFit
     from scaling.fitting.results import Estimate
+    from scaling.fitting.surface.result import ParametricFit
 
 TARGET_FLOPS = 1e22  # about 30 times the largest example run
 
@@ -147,7 +147,7 @@ class Demo:
 def _fit_all() -> Demo:
     from scaling.fitting.envelope.fit import fit_envelope
     from scaling.fitting.isoflop.fit import fit_isoflop
-    from scaling.fitting.parametric.fit import fit_parametric
+    from scaling.fitting.surface.fit import fit_parametric
     from scaling.reference.example import example_curves, example_runs
     from scaling.runs import Runs
 

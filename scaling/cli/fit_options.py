@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from scaling.fitting.comparison import LawComparison
     from scaling.fitting.extrapolation import Extrapolation
     from scaling.fitting.isoflop.budgets import ValleyKind
-    from scaling.fitting.parametric.optimum import ObjectiveName
     from scaling.fitting.results import Fit
+    from scaling.fitting.surface.optimum import ObjectiveName
     from scaling.runs import Runs
 
 METHODS = ("parametric", "isoflop", "envelope")

@@ -107,7 +107,7 @@ def verify(
 ) -> Exit:
     """Prove the law: train what it plans at a larger budget, beside 20 tokens per parameter and Kaplan's advice."""
     from scaling.fitting.isoflop.fit import fit_isoflop
-    from scaling.fitting.parametric.fit import fit_parametric
+    from scaling.fitting.surface.fit import fit_parametric
     from scaling.sweep.recorded import record_proof
     from scaling.sweep.results import unfinished_finding
     from scaling.sweep.timing import usable_cores

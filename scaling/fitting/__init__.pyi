@@ -4,13 +4,8 @@ from scaling.fitting.envelope.fit import EnvelopeFit as EnvelopeFit
 from scaling.fitting.envelope.fit import fit_envelope as fit_envelope
 from scaling.fitting.extrapolation import Extrapolation as Extrapolation
 from scaling.fitting.extrapolation import evaluate_extrapolation as evaluate_extrapolation
-from scaling.fitting.generic.fit import fit_law as fit_law
-from scaling.fitting.generic.result import LawFit as LawFit
 from scaling.fitting.isoflop.fit import fit_isoflop as fit_isoflop
 from scaling.fitting.isoflop.result import IsoflopFit as IsoflopFit
-from scaling.fitting.parametric.bootstrap import bootstrap as bootstrap
-from scaling.fitting.parametric.fit import fit_parametric as fit_parametric
-from scaling.fitting.parametric.result import ParametricFit as ParametricFit
 from scaling.fitting.power_law import fit_power_law as fit_power_law
 from scaling.fitting.prediction import Prediction as Prediction
 from scaling.fitting.prediction import predict_runs as predict_runs
@@ -18,3 +13,8 @@ from scaling.fitting.results import Estimate as Estimate
 from scaling.fitting.results import Fit as Fit
 from scaling.fitting.results import Interval as Interval
 from scaling.fitting.results import Objective as Objective
+from scaling.fitting.surface.bootstrap import bootstrap as bootstrap
+from scaling.fitting.surface.fit import fit_parametric as fit_parametric
+from scaling.fitting.surface.general_fit import fit_law as fit_law
+from scaling.fitting.surface.law_fit import LawFit as LawFit
+from scaling.fitting.surface.result import ParametricFit as ParametricFit

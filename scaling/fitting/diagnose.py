@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from scaling.blocks import Blocks, Fields, Shown, Text
 from scaling.errors import UsageError, shown
 from scaling.fitting.line_diagnostics import UNEQUAL, LinesDiagnostics, diagnose_lines
-from scaling.fitting.parametric.diagnostics import FTest, robust_scale
 from scaling.fitting.power_law import PowerLawFit, fit_power_law
 from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.sections import NOISE_FREE, objective_name
 from scaling.fitting.summary import FitFace
+from scaling.fitting.surface.diagnostics import FTest, robust_scale
 from scaling.jsonable import fields_of
 from scaling.runs.table import require_runs
 from scaling.translation import tr
@@ -31,9 +31,9 @@ from scaling.units import format_percent
 if TYPE_CHECKING:
     from scaling.fitting.envelope.fit import EnvelopeFit
     from scaling.fitting.isoflop.result import IsoflopFit
-    from scaling.fitting.parametric.influence import RunInfluence
-    from scaling.fitting.parametric.result import Alternative, ParametricFit
     from scaling.fitting.results import Estimate, Fit
+    from scaling.fitting.surface.influence import RunInfluence
+    from scaling.fitting.surface.result import Alternative, ParametricFit
     from scaling.runs import Runs
 
 Array = NDArray[np.float64]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import ScalingError
 from scaling.findings import Finding
-from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.surface.fit import fit_parametric
 from scaling.runs import Runs
 from scaling.runs.names import fold
 from scaling.runs.rows import extra_numbers

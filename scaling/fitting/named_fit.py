@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from scaling.arguments import is_one_of
 from scaling.errors import DataError, LawError, UsageError, shown
-from scaling.fitting.generic.result import LawFit
 from scaling.fitting.power_law import half_width_factor
 from scaling.fitting.prediction import predicted_loss, read_inputs
+from scaling.fitting.surface.law_fit import LawFit
 from scaling.laws.base import Allocation, Law
 from scaling.runs import Runs
 from scaling.runs.table import require_runs
 
 if TYPE_CHECKING:
-    from scaling.fitting.parametric.result import ParametricFit
+    from scaling.fitting.surface.result import ParametricFit
 
 Array = NDArray[np.float64]
 HOFFMANN_DELTA = 1e-3  # Hoffmann et al. 2022, eq. 3
@@ -52,7 +52,7 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> ParametricFit | LawFit:
     if is_one_of(objective, ("hoffmann",)):
         objective, delta = "huber", HOFFMANN_DELTA
     if is_one_of(settings.law, ("chinchilla",)):
-        from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
+        from scaling.fitting.surface.fit import fit_parametric, with_uncertainty
 
         fit = fit_parametric(
             runs,
@@ -70,7 +70,7 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> ParametricFit | LawFit:
             f"the {shown(settings.law)} law is fitted by huber or log_least_squares; got "
             f"{shown(settings.objective)}, which only the chinchilla law takes."
         )
-    from scaling.fitting.generic.fit import fit_law
+    from scaling.fitting.surface.general_fit import fit_law
 
     return fit_law(
         runs,
@@ -117,7 +117,7 @@ def prediction_ends(fit: ParametricFit | LawFit, runs: Runs) -> tuple[Array, Arr
     """Both ends of the interval of each new run; None where the fit carries no intervals."""
     if isinstance(fit, LawFit):
         return _classical_ends(fit, runs)
-    from scaling.fitting.parametric.prediction import predict
+    from scaling.fitting.surface.prediction import predict
 
     band = predict(fit, runs).prediction
     return None if band is None else (band[:, 0], band[:, 1])
@@ -125,7 +125,7 @@ def prediction_ends(fit: ParametricFit | LawFit, runs: Runs) -> tuple[Array, Arr
 
 def _classical_ends(fit: LawFit, runs: Runs) -> tuple[Array, Array]:
     """Prediction interval of new runs: coefficient errors by the delta method, and the noise of one run."""
-    from scaling.fitting.generic.search import Problem
+    from scaling.fitting.surface.general import Problem
 
     family = fit.law.family
     theta = np.array([list(fit.coefficients.values())])

@@ -12,7 +12,7 @@ from scaling.translation import counted, tr
 from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 if TYPE_CHECKING:
-    from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
+    from scaling.fitting.surface.diagnostics import FTest, ResidualSummary
 
 BEYOND = (1.0, 10.0, 100.0)  # times the largest budget of the runs: where the law is asked
 NOISE_FREE = 1e-10  # of the loss: residuals below are rounding, and leave no error to print digits by
@@ -87,7 +87,7 @@ def scatter_and_tests(
 
 def fits_the_runs(residuals: ResidualSummary, test: FTest | None) -> str:
     """For a first screen: how far the runs lie off the law, and whether they reject its form."""
-    from scaling.fitting.parametric.diagnostics import LAW_REJECTED, rejected
+    from scaling.fitting.surface.diagnostics import LAW_REJECTED, rejected
 
     scatter = format_percent(residuals.robust_scale)
     if test is None:

@@ -26,10 +26,10 @@ from scaling.fitting.figures.surface import (
     slices_figure,
     surface_figure,
 )
-from scaling.fitting.generic.result import LawFit
 from scaling.fitting.isoflop.result import IsoflopFit
-from scaling.fitting.parametric.result import ParametricFit
 from scaling.fitting.summary import FitFace
+from scaling.fitting.surface.law_fit import LawFit
+from scaling.fitting.surface.result import ParametricFit
 from scaling.planning.result import Plan
 from scaling.plots import marks, optimum, style
 from scaling.plots import surface as surfaces

@@ -20,8 +20,8 @@ from scaling.fitting.figures.surface import (
     slices_figure,
     surface_figure,
 )
-from scaling.fitting.generic.result import LawFit
-from scaling.fitting.parametric.result import ParametricFit
+from scaling.fitting.surface.law_fit import LawFit
+from scaling.fitting.surface.result import ParametricFit
 from scaling.planning.figures import law_spread_figure, off_optimum_figure
 from scaling.reference.published import find_law
 from scaling.render.terminal import printable

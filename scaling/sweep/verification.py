@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.blocks import Blocks, Record, Section, Shown, Table, Text, low_high
 from scaling.findings import Finding
-from scaling.fitting.parametric.prediction import SeedNoise, predict, seed_noise
 from scaling.fitting.results import Estimate
+from scaling.fitting.surface.prediction import SeedNoise, predict, seed_noise
 from scaling.jsonable import fields_of
 from scaling.runs import Runs
 from scaling.sweep.results import NothingFinishedError, load_store_runs
@@ -20,7 +20,7 @@ from scaling.units import format_flops, format_params
 
 if TYPE_CHECKING:
     from scaling.fitting.isoflop.result import IsoflopFit
-    from scaling.fitting.parametric.result import ParametricFit
+    from scaling.fitting.surface.result import ParametricFit
 
 
 @dataclass(frozen=True, kw_only=True)

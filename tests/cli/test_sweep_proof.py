@@ -107,7 +107,7 @@ def test_a_sweep_whose_runs_all_diverged_says_what_to_lower_and_is_no_success(
 
 
 def test_a_proof_tells_a_winner_from_a_tie() -> None:
-    from scaling.fitting.parametric.prediction import SeedNoise
+    from scaling.fitting.surface.prediction import SeedNoise
     from scaling.sweep.verification import ProofRow, verdict
 
     noise = SeedNoise(standard_deviation=0.01, dof=2, source="repeated cells", level=0.95)  # gap 0.125 at 2.0

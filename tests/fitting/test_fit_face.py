@@ -18,12 +18,12 @@ from scaling.findings import warning
 from scaling.fitting.comparison import compare_laws
 from scaling.fitting.envelope.fit import fit_envelope
 from scaling.fitting.extrapolation import evaluate_extrapolation
-from scaling.fitting.generic.fit import fit_law
 from scaling.fitting.isoflop.fit import fit_isoflop
-from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
 from scaling.fitting.prediction import predict_runs
 from scaling.fitting.results import Fit
 from scaling.fitting.summary import N_DRAWN, summarise_fit
+from scaling.fitting.surface.fit import fit_parametric, with_uncertainty
+from scaling.fitting.surface.general_fit import fit_law
 from scaling.laws import ChinchillaLaw, load_law
 from scaling.render.terminal import render_terminal
 from scaling.runs import Runs

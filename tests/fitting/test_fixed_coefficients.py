@@ -7,8 +7,8 @@ import pytest
 
 from scaling.errors import FitError, UnknownNameError, UsageError
 from scaling.fitting.extrapolation import evaluate_extrapolation
-from scaling.fitting.generic.fit import fit_law
-from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
+from scaling.fitting.surface.fit import fit_parametric, with_uncertainty
+from scaling.fitting.surface.general_fit import fit_law
 from scaling.laws import FAMILIES, ChinchillaLaw, find_family, law_from_dict
 from scaling.runs import Runs
 

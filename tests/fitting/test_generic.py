@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.generic.fit import fit_law
-from scaling.fitting.generic.search import Problem, bounds
+from scaling.fitting.surface.general import Problem, bounds
+from scaling.fitting.surface.general_fit import fit_law
 from scaling.laws import (
     ChinchillaLaw,
     DataConstrainedLaw,
@@ -54,7 +54,7 @@ def test_data_constrained_law_reads_unique_tokens() -> None:
 
 
 def test_least_squares_agree_with_fit_parametric_on_real_runs(shared_runs: Path) -> None:
-    from scaling.fitting.parametric.fit import fit_parametric
+    from scaling.fitting.surface.fit import fit_parametric
 
     runs = load_runs(shared_runs / "epoch_chinchilla.csv")
     general = fit_law(runs, "chinchilla", objective="log_least_squares")

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from scaling.cli import cli
-from scaling.fitting.generic.fit import fit_law
-from scaling.fitting.generic.result import LawFit
-from scaling.fitting.parametric.fit import fit_parametric
 from scaling.fitting.power_law import half_width_factor
+from scaling.fitting.surface.fit import fit_parametric
+from scaling.fitting.surface.general_fit import fit_law
+from scaling.fitting.surface.law_fit import LawFit
 from scaling.laws import ChinchillaLaw, KaplanFloorLaw, OverTrainingLaw, find_family
 from scaling.laws.base import Law
 from scaling.runs import Runs, check_runs

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling.fitting.generic.fit import fit_law
 from scaling.fitting.isoflop.fit import fit_isoflop
-from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.surface.fit import fit_parametric
+from scaling.fitting.surface.general_fit import fit_law
 from scaling.laws import ChinchillaLaw
 from scaling.runs import Runs
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.surface.fit import fit_parametric
 from scaling.reference.example import example_runs
 
 DELTA = 1e-3  # Hoffmann et al. 2022, section 3.3 and eq. 3

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.parametric.diagnostics import (
+from scaling.fitting.sections import fits_the_runs
+from scaling.fitting.surface.diagnostics import (
     FTest,
     PureError,
     ResidualSummary,
     pure_error_message,
     pure_error_short,
 )
-from scaling.fitting.parametric.fit import fit_parametric
-from scaling.fitting.sections import fits_the_runs
+from scaling.fitting.surface.fit import fit_parametric
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Convention, Runs, load_runs
 

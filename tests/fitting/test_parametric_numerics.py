@@ -7,23 +7,8 @@ import pytest
 from scipy import optimize
 from scipy.special import stdtrit
 
-from scaling.fitting.parametric import diagnostics, groups
-from scaling.fitting.parametric.influence import measure_influence
-from scaling.fitting.parametric.intervals import Spread, profile_ends
-from scaling.fitting.parametric.optimum import find_optimum, starting_points
-from scaling.fitting.parametric.quantities import (
-    as_targets,
-    coefficient,
-    loss_at,
-    optimal_loss,
-    optimal_params,
-    params_exponent,
-    values_of,
-)
-from scaling.fitting.parametric.resample import jackknife, jackknife_error
-from scaling.fitting.parametric.sandwich import hc2_covariance, linearise, standard_errors
-from scaling.fitting.parametric.solver import bend, level_frame, minimise
-from scaling.fitting.parametric.surface import (
+from scaling.fitting.surface import diagnostics, groups
+from scaling.fitting.surface.chinchilla import (
     SQUARES,
     Penalty,
     centre,
@@ -32,6 +17,21 @@ from scaling.fitting.parametric.surface import (
     residuals,
     to_coefficients,
 )
+from scaling.fitting.surface.influence import measure_influence
+from scaling.fitting.surface.intervals import Spread, profile_ends
+from scaling.fitting.surface.optimum import find_optimum, starting_points
+from scaling.fitting.surface.quantities import (
+    as_targets,
+    coefficient,
+    loss_at,
+    optimal_loss,
+    optimal_params,
+    params_exponent,
+    values_of,
+)
+from scaling.fitting.surface.resample import jackknife, jackknife_error
+from scaling.fitting.surface.sandwich import hc2_covariance, linearise, standard_errors
+from scaling.fitting.surface.solver import bend, level_frame, minimise
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
 

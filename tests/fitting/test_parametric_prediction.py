@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import FitError
-from scaling.fitting.parametric.fit import fit_parametric
-from scaling.fitting.parametric.prediction import predict
+from scaling.fitting.surface.fit import fit_parametric
+from scaling.fitting.surface.prediction import predict
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
 

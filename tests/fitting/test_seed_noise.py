@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaling.fitting.parametric.fit import fit_parametric
-from scaling.fitting.parametric.prediction import SeedNoise, seed_noise
+from scaling.fitting.surface.fit import fit_parametric
+from scaling.fitting.surface.prediction import SeedNoise, seed_noise
 from scaling.runs import Runs
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from scaling.fitting.parametric.diagnostics import added_terms_f
 from scaling.fitting.power_law import half_width_factor
+from scaling.fitting.surface.diagnostics import added_terms_f
 
 
 @pytest.mark.parametrize(

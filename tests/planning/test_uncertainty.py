@@ -155,7 +155,7 @@ def test_a_plan_between_grid_budgets_gives_the_interval_that_the_fit_itself_woul
     """The band of fit.json against the profile of the fit at the same budget, for N* and L*."""
     import numpy as np
 
-    from scaling.fitting.parametric.fit import fit_parametric, with_uncertainty
+    from scaling.fitting.surface.fit import fit_parametric, with_uncertainty
     from scaling.runs import Runs
 
     truth = ChinchillaLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)

@@ -17,9 +17,9 @@ from scaling.errors import StorageError, UsageError
 from scaling.fitting.comparison import compare_laws
 from scaling.fitting.envelope.fit import fit_envelope
 from scaling.fitting.extrapolation import evaluate_extrapolation
-from scaling.fitting.generic.fit import fit_law
 from scaling.fitting.isoflop.fit import fit_isoflop
-from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.surface.fit import fit_parametric
+from scaling.fitting.surface.general_fit import fit_law
 from scaling.laws import ChinchillaLaw, FrontierLaw
 from scaling.plots import (
     draw_fit,

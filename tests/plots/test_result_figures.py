@@ -17,11 +17,11 @@ from scaling.fitting.figures.approaches import isoflop_figure
 from scaling.fitting.figures.checks import exponent_drift_figure, hold_out_figure, prediction_figure
 from scaling.fitting.figures.optimum import laws_beside, optimum_figure
 from scaling.fitting.figures.surface import coefficients_figure, influence_figure, residuals_figure
-from scaling.fitting.generic.fit import fit_law
 from scaling.fitting.isoflop.fit import fit_isoflop
-from scaling.fitting.parametric.fit import fit_parametric
-from scaling.fitting.parametric.result import ParametricFit
 from scaling.fitting.prediction import predict_runs
+from scaling.fitting.surface.fit import fit_parametric
+from scaling.fitting.surface.general_fit import fit_law
+from scaling.fitting.surface.result import ParametricFit
 from scaling.laws import ChinchillaLaw
 from scaling.planning.audit import audit_models, deck
 from scaling.planning.figures import audit_figure, law_spread_figure, off_optimum_figure, plan_figures

@@ -11,10 +11,10 @@ from scaling.errors import DataError
 from scaling.fitting.comparison import compare_laws
 from scaling.fitting.envelope.fit import fit_envelope
 from scaling.fitting.extrapolation import evaluate_extrapolation
-from scaling.fitting.generic.fit import fit_law
 from scaling.fitting.isoflop.fit import fit_isoflop
-from scaling.fitting.parametric.fit import fit_parametric
 from scaling.fitting.prediction import predict_runs
+from scaling.fitting.surface.fit import fit_parametric
+from scaling.fitting.surface.general_fit import fit_law
 from scaling.reference import find_law
 from scaling.reference.loss_units import check_loss_unit
 from scaling.runs import Runs

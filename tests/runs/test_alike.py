@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from writing import Written, write_plain, write_table
 
 from scaling.errors import DataError, UsageError
-from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.surface.fit import fit_parametric
 from scaling.runs import Runs
 from scaling.runs.load import load_runs
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import DataError, UsageError
-from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.surface.fit import fit_parametric
 from scaling.runs import load_runs, text_table
 from scaling.runs import read as reading
 from scaling.runs.commas import resolve_commas

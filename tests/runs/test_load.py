@@ -323,9 +323,9 @@ def test_a_loss_per_byte_names_the_argument_and_the_option():
 
 def test_a_fit_refuses_planned_runs_and_names_the_row():
     from scaling.fitting.envelope.fit import fit_envelope
-    from scaling.fitting.generic.fit import fit_law
     from scaling.fitting.isoflop.fit import fit_isoflop
-    from scaling.fitting.parametric.fit import fit_parametric
+    from scaling.fitting.surface.fit import fit_parametric
+    from scaling.fitting.surface.general_fit import fit_law
 
     runs = load_runs({"n_params": [1e8, 2e8], "n_tokens": [2e9, 4e9], "loss": [3.0, np.nan]}, planned=True)
     assert runs.measured.tolist() == [True, False]

@@ -10,7 +10,7 @@ import pytest
 from scaling import units
 from scaling.cli.tables import Number
 from scaling.errors import DataError
-from scaling.fitting.parametric.fit import fit_parametric
+from scaling.fitting.surface.fit import fit_parametric
 from scaling.runs import load_runs
 
 SIZES = (19.518, 61.724, 195.185, 617.240, 1951.847)  # millions of parameters

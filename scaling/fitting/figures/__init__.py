@@ -24,7 +24,7 @@ from scaling.fitting.figures.surface import (
     surface_figure,
 )
 from scaling.fitting.isoflop.result import IsoflopFit
-from scaling.fitting.parametric.result import ParametricFit
+from scaling.fitting.surface.result import ParametricFit
 from scaling.laws.base import Law
 from scaling.runs import Runs
 from scaling.translation import tr
@@ -52,7 +52,7 @@ def fit_figures(
         draws: coefficients of a `Bootstrap` by name, for the joint picture.
     Example:
         >>> from scaling.reference.example import example_runs
-        >>> from scaling.fitting.parametric.fit import fit_parametric
+        >>> from scaling.fitting.surface.fit import fit_parametric
         >>> runs = example_runs()
         >>> [block.kind for block in fit_figures(fit_parametric(runs), runs) if hasattr(block, "kind")][:2]
         ['compute-optimal', 'loss-surface']

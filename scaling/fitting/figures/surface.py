@@ -15,10 +15,10 @@ from scaling.blocks import Figure
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import UsageError
 from scaling.fitting.figures.optimum import Columns, at_target, grows, optimum_figure
-from scaling.fitting.generic.result import LawFit
-from scaling.fitting.parametric.result import ParametricFit
-from scaling.fitting.parametric.uncertainty import law_uncertainty
 from scaling.fitting.prediction import loss_band, predicted_loss
+from scaling.fitting.surface.law_fit import LawFit
+from scaling.fitting.surface.result import ParametricFit
+from scaling.fitting.surface.uncertainty import law_uncertainty
 from scaling.laws.base import Law
 from scaling.laws.methods import method_in_words
 from scaling.runs import Runs, cluster_budgets

@@ -37,12 +37,12 @@ from scaling.fitting.isoflop.findings import (
 )
 from scaling.fitting.isoflop.result import BudgetMinimum, IsoflopFit, NextRun, RefusedBudget
 from scaling.fitting.isoflop.valley import FARTHEST, Valley, valley_kind
-from scaling.fitting.parametric.diagnostics import lies_on_law, noise_free_finding, robust_scale
-from scaling.fitting.parametric.groups import trunks
-from scaling.fitting.parametric.resample import jackknife_error
 from scaling.fitting.power_law import PowerLawFit, fit_line, half_width_factor, power_law_from_line
 from scaling.fitting.prediction import predicted_loss
 from scaling.fitting.results import Estimate, Interval
+from scaling.fitting.surface.diagnostics import lies_on_law, noise_free_finding, robust_scale
+from scaling.fitting.surface.groups import trunks
+from scaling.fitting.surface.resample import jackknife_error
 from scaling.laws.base import Law
 from scaling.reference.published import LawLike, resolve_law
 from scaling.runs import Runs, assign_budgets
@@ -186,7 +186,7 @@ def _check_arguments(valley: ValleyKind, level: float, min_runs: int | None) -> 
 
 def _fit_surface(runs: Runs) -> tuple[Law | None, str]:
     """The Approach 3 law of the same runs, or why there is none."""
-    from scaling.fitting.parametric.fit import fit_parametric
+    from scaling.fitting.surface.fit import fit_parametric
 
     try:
         law = fit_parametric(runs, intervals=False).law

@@ -21,13 +21,13 @@ from scipy.special import stdtrit
 
 from scaling.arguments import is_one_of
 from scaling.errors import FitError, UsageError, shown
-from scaling.fitting.parametric.groups import Groups
-from scaling.fitting.parametric.quantities import Quantity, as_targets, give_up, values_of
-from scaling.fitting.parametric.resample import Refits, jackknife_error, percentile_ends
-from scaling.fitting.parametric.sandwich import Errors, Linearisation, standard_errors
-from scaling.fitting.parametric.solver import minimise, multiplier, within_bounds
-from scaling.fitting.parametric.surface import LOWER, UPPER, Array
 from scaling.fitting.results import Estimate, Interval
+from scaling.fitting.surface.chinchilla import LOWER, UPPER, Array
+from scaling.fitting.surface.groups import Groups
+from scaling.fitting.surface.quantities import Quantity, as_targets, give_up, values_of
+from scaling.fitting.surface.resample import Refits, jackknife_error, percentile_ends
+from scaling.fitting.surface.sandwich import Errors, Linearisation, standard_errors
+from scaling.fitting.surface.solver import minimise, multiplier, within_bounds
 
 Method = Literal["profile", "jackknife", "bootstrap"]
 METHODS: tuple[str, ...] = get_args(Method)

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.parametric.surface import (
+from scaling.fitting.surface.chinchilla import (
     LOWER,
     N_COEFFICIENTS,
     UPPER,
@@ -38,7 +38,7 @@ _LOWEST_LEVEL = 1e-3  # of the loss scale, where a step would make E + e^a + e^b
 
 
 class Held(Protocol):
-    """A quantity kept at its value: see scaling.fitting.parametric.quantities.Targets."""
+    """A quantity kept at its value: see scaling.fitting.surface.quantities.Targets."""
 
     def gradient(self, theta: Array) -> Array:
         """(B, 5) derivative of the quantity."""

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from scaling.fitting.parametric.solver import free_coordinates
-from scaling.fitting.parametric.surface import (
+from scaling.fitting.surface.chinchilla import (
     N_COEFFICIENTS,
     Array,
     Penalty,
@@ -26,6 +25,7 @@ from scaling.fitting.parametric.surface import (
     psi,
     residuals,
 )
+from scaling.fitting.surface.solver import free_coordinates
 
 ENOUGH_FOR_QUANTILES = 60  # runs: from here the noise is read off the residuals instead of assumed Gaussian
 

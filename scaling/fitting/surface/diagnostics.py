@@ -15,9 +15,9 @@ from scipy.special import fdtrc
 
 from scaling.findings import Finding
 from scaling.fitting.fixed import condition_text
-from scaling.fitting.parametric.groups import Groups
-from scaling.fitting.parametric.sandwich import Linearisation
-from scaling.fitting.parametric.surface import N_COEFFICIENTS, Array, blocks, jacobian
+from scaling.fitting.surface.chinchilla import N_COEFFICIENTS, Array, blocks, jacobian
+from scaling.fitting.surface.groups import Groups
+from scaling.fitting.surface.sandwich import Linearisation
 from scaling.runs import Runs
 from scaling.translation import tr
 

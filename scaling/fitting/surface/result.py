@@ -14,19 +14,6 @@ from scaling.errors import FitError, UsageError, shown
 from scaling.findings import Finding
 from scaling.fitting.digits import interval_text, rounded
 from scaling.fitting.fixed import condition_text
-from scaling.fitting.parametric.analysis import COEFFICIENTS
-from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
-from scaling.fitting.parametric.influence import Influence
-from scaling.fitting.parametric.intervals import Method, Spread, inverted, mirrored
-from scaling.fitting.parametric.optimum import Certificate, Optimum
-from scaling.fitting.parametric.quantities import (
-    Quantity,
-    coefficient,
-    loss_at,
-    optimal_loss,
-    optimal_params,
-    params_exponent,
-)
 from scaling.fitting.results import (
     Estimate,
     FitMethod,
@@ -44,6 +31,19 @@ from scaling.fitting.sections import (
     scatter_and_tests,
 )
 from scaling.fitting.summary import FitFace, growth
+from scaling.fitting.surface.analysis import COEFFICIENTS
+from scaling.fitting.surface.diagnostics import FTest, ResidualSummary
+from scaling.fitting.surface.influence import Influence
+from scaling.fitting.surface.intervals import Method, Spread, inverted, mirrored
+from scaling.fitting.surface.optimum import Certificate, Optimum
+from scaling.fitting.surface.quantities import (
+    Quantity,
+    coefficient,
+    loss_at,
+    optimal_loss,
+    optimal_params,
+    params_exponent,
+)
 from scaling.jsonable import fields_of
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.laws.methods import method_in_words

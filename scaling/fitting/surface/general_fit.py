@@ -24,9 +24,10 @@ from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, LawError, UsageError
 from scaling.findings import Finding
 from scaling.fitting.fixed import FLOOR, check_fixed, condition_text, no_floor
-from scaling.fitting.generic.result import LawFit
-from scaling.fitting.generic.search import Found, Problem, bounds, polish, search
-from scaling.fitting.parametric.diagnostics import (
+from scaling.fitting.power_law import half_width_factor
+from scaling.fitting.prediction import read_inputs
+from scaling.fitting.results import Estimate, Interval, Objective, provenance_of
+from scaling.fitting.surface.diagnostics import (
     FAR_OFF,
     FEW_RUNS,
     NOISE_FREE,
@@ -44,10 +45,9 @@ from scaling.fitting.parametric.diagnostics import (
     statement,
     summarise_residuals,
 )
-from scaling.fitting.parametric.sandwich import noise_half_width
-from scaling.fitting.power_law import half_width_factor
-from scaling.fitting.prediction import read_inputs
-from scaling.fitting.results import Estimate, Interval, Objective, provenance_of
+from scaling.fitting.surface.general import Found, Problem, bounds, polish, search
+from scaling.fitting.surface.law_fit import LawFit
+from scaling.fitting.surface.sandwich import noise_half_width
 from scaling.laws.base import Law, LawFamily, Uncertainty
 from scaling.runs import Runs
 from scaling.runs.rows import cell_names

@@ -13,11 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.parametric.diagnostics import FAR_OFF, robust_scale
-from scaling.fitting.parametric.optimum import HUBER_EFFICIENT
-from scaling.fitting.parametric.sandwich import Linearisation, linearise, standard_errors
-from scaling.fitting.parametric.solver import minimise
-from scaling.fitting.parametric.surface import (
+from scaling.fitting.surface.chinchilla import (
     N_COEFFICIENTS,
     SQUARES,
     Array,
@@ -27,6 +23,10 @@ from scaling.fitting.parametric.surface import (
     jacobian,
     residuals,
 )
+from scaling.fitting.surface.diagnostics import FAR_OFF, robust_scale
+from scaling.fitting.surface.optimum import HUBER_EFFICIENT
+from scaling.fitting.surface.sandwich import Linearisation, linearise, standard_errors
+from scaling.fitting.surface.solver import minimise
 from scaling.runs import Runs
 
 N_EXACT = 8  # runs refitted without; the rest is first order

@@ -14,7 +14,6 @@ from scaling.errors import LawError
 from scaling.findings import Finding
 from scaling.fitting.digits import brief
 from scaling.fitting.fixed import FLOOR
-from scaling.fitting.parametric.diagnostics import FTest, ResidualSummary
 from scaling.fitting.results import (
     Estimate,
     FitMethod,
@@ -32,6 +31,7 @@ from scaling.fitting.sections import (
     scatter_and_tests,
 )
 from scaling.fitting.summary import FitFace, growth, with_numbers
+from scaling.fitting.surface.diagnostics import FTest, ResidualSummary
 from scaling.laws.base import Law
 from scaling.translation import counted, tr
 

@@ -21,11 +21,13 @@ from scaling.arguments import is_one_of, require_flags, require_level, require_w
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, UsageError, shown
 from scaling.fitting.fixed import check_fixed, condition_text
-from scaling.fitting.parametric.analysis import COEFFICIENTS, Analysis, analyse, plain_estimates
-from scaling.fitting.parametric.bootstrap import Bootstrap, bootstrap
-from scaling.fitting.parametric.findings import assumption, collect_findings, coordinates_at_bound
-from scaling.fitting.parametric.intervals import LowerMinimum, mirrored
-from scaling.fitting.parametric.optimum import (
+from scaling.fitting.results import Estimate, provenance_of
+from scaling.fitting.surface.analysis import COEFFICIENTS, Analysis, analyse, plain_estimates
+from scaling.fitting.surface.bootstrap import Bootstrap, bootstrap
+from scaling.fitting.surface.chinchilla import N_COEFFICIENTS, Array, centre, to_coefficients
+from scaling.fitting.surface.findings import assumption, collect_findings, coordinates_at_bound
+from scaling.fitting.surface.intervals import LowerMinimum, mirrored
+from scaling.fitting.surface.optimum import (
     Certificate,
     ObjectiveName,
     Optimum,
@@ -33,10 +35,8 @@ from scaling.fitting.parametric.optimum import (
     find_optimum,
     starting_points,
 )
-from scaling.fitting.parametric.result import Alternative, ParametricFit
-from scaling.fitting.parametric.surface import N_COEFFICIENTS, Array, centre, to_coefficients
-from scaling.fitting.parametric.uncertainty import law_uncertainty, with_uncertainty
-from scaling.fitting.results import Estimate, provenance_of
+from scaling.fitting.surface.result import Alternative, ParametricFit
+from scaling.fitting.surface.uncertainty import law_uncertainty, with_uncertainty
 from scaling.laws.chinchilla import FAMILY as CHINCHILLA
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
@@ -69,7 +69,7 @@ def fit_parametric(
 
     Args:
         runs: final losses at several n_params and several n_tokens; N as runs.convention counts it.
-        law: "chinchilla"; for any other family see scaling.fitting.generic.fit.fit_law.
+        law: "chinchilla"; for any other family see scaling.fitting.surface.general_fit.fit_law.
         objective: what is minimised; see the top of this file.
         huber_delta: threshold in log loss; None = 1.345 x robust scale. 1e-3 is Hoffmann et al.'s.
         level: of the intervals, 0.95.

@@ -12,14 +12,14 @@ from statistics import NormalDist
 import numpy as np
 
 from scaling.errors import FitError
-from scaling.fitting.parametric.intervals import Spread
-from scaling.fitting.parametric.quantities import optimal_loss, optimal_params
-from scaling.fitting.parametric.resample import Refits, pairs_bootstrap
-from scaling.fitting.parametric.result import ParametricFit
-from scaling.fitting.parametric.sandwich import Linearisation, hc2_covariance
-from scaling.fitting.parametric.solver import bend, level_frame, straight
-from scaling.fitting.parametric.surface import Array, to_coefficients
 from scaling.fitting.results import Interval
+from scaling.fitting.surface.chinchilla import Array, to_coefficients
+from scaling.fitting.surface.intervals import Spread
+from scaling.fitting.surface.quantities import optimal_loss, optimal_params
+from scaling.fitting.surface.resample import Refits, pairs_bootstrap
+from scaling.fitting.surface.result import ParametricFit
+from scaling.fitting.surface.sandwich import Linearisation, hc2_covariance
+from scaling.fitting.surface.solver import bend, level_frame, straight
 from scaling.laws.base import OptimumBand, Uncertainty
 from scaling.laws.chinchilla import FAMILY
 

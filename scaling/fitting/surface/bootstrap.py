@@ -11,13 +11,13 @@ import numpy as np
 from scaling.arguments import require_kind, require_known, require_whole
 from scaling.blocks import Blocks, Record, Shown, Table, Text
 from scaling.errors import FitError, UsageError
-from scaling.fitting.parametric.analysis import COEFFICIENTS
-from scaling.fitting.parametric.groups import Groups, budgets, trunks
-from scaling.fitting.parametric.quantities import coefficient, params_exponent
-from scaling.fitting.parametric.resample import pairs_bootstrap
-from scaling.fitting.parametric.result import ParametricFit
-from scaling.fitting.parametric.surface import Array, to_coefficients
 from scaling.fitting.results import Estimate
+from scaling.fitting.surface.analysis import COEFFICIENTS
+from scaling.fitting.surface.chinchilla import Array, to_coefficients
+from scaling.fitting.surface.groups import Groups, budgets, trunks
+from scaling.fitting.surface.quantities import coefficient, params_exponent
+from scaling.fitting.surface.resample import pairs_bootstrap
+from scaling.fitting.surface.result import ParametricFit
 from scaling.jsonable import fields_of
 from scaling.runs import Runs
 from scaling.runs.table import require_runs
@@ -87,7 +87,7 @@ def bootstrap(
         >>> refits.n, sorted(refits.estimates)[-1]
         (100, 'params_exponent')
     """
-    from scaling.fitting.parametric.result import ParametricFit
+    from scaling.fitting.surface.result import ParametricFit
 
     require_kind(
         "fit", fit, ParametricFit, "Make it by fit_parametric(runs); other fits carry their intervals."

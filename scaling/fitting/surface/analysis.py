@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from scaling.fitting.parametric import diagnostics, groups, resample
-from scaling.fitting.parametric.diagnostics import NOISE_FREE, FTest, ResidualSummary, lies_on_law
-from scaling.fitting.parametric.groups import Groups
-from scaling.fitting.parametric.influence import Influence, measure_influence
-from scaling.fitting.parametric.intervals import Method, Spread
-from scaling.fitting.parametric.optimum import HUBER_HOFFMANN, ObjectiveName, Optimum, find_optimum
-from scaling.fitting.parametric.quantities import coefficient, params_exponent
-from scaling.fitting.parametric.sandwich import Linearisation, linearise
-from scaling.fitting.parametric.surface import to_coefficients
 from scaling.fitting.results import Estimate
+from scaling.fitting.surface import diagnostics, groups, resample
+from scaling.fitting.surface.chinchilla import to_coefficients
+from scaling.fitting.surface.diagnostics import NOISE_FREE, FTest, ResidualSummary, lies_on_law
+from scaling.fitting.surface.groups import Groups
+from scaling.fitting.surface.influence import Influence, measure_influence
+from scaling.fitting.surface.intervals import Method, Spread
+from scaling.fitting.surface.optimum import HUBER_HOFFMANN, ObjectiveName, Optimum, find_optimum
+from scaling.fitting.surface.quantities import coefficient, params_exponent
+from scaling.fitting.surface.sandwich import Linearisation, linearise
 from scaling.runs import Runs
 
 COEFFICIENTS = ("E", "A", "B", "alpha", "beta")

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from scaling.fitting.parametric.quantities import loss_at, values_of
-from scaling.fitting.parametric.resample import jackknife_error, percentile_ends
-from scaling.fitting.parametric.result import ParametricFit
-from scaling.fitting.parametric.surface import Array
 from scaling.fitting.prediction import Prediction
+from scaling.fitting.surface.chinchilla import Array
+from scaling.fitting.surface.quantities import loss_at, values_of
+from scaling.fitting.surface.resample import jackknife_error, percentile_ends
+from scaling.fitting.surface.result import ParametricFit
 from scaling.runs import Runs
 
 

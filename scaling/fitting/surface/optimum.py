@@ -14,10 +14,10 @@ import numpy as np
 
 from scaling.arguments import is_number, is_one_of
 from scaling.errors import UsageError, shown
-from scaling.fitting.parametric.diagnostics import robust_scale
-from scaling.fitting.parametric.solver import Minimum, minimise
-from scaling.fitting.parametric.surface import LOWER, SQUARES, UPPER, Array, Penalty, SurfaceData, residuals
 from scaling.fitting.results import Objective
+from scaling.fitting.surface.chinchilla import LOWER, SQUARES, UPPER, Array, Penalty, SurfaceData, residuals
+from scaling.fitting.surface.diagnostics import robust_scale
+from scaling.fitting.surface.solver import Minimum, minimise
 from scaling.jsonable import fields_of
 
 ObjectiveName = Literal["huber", "least_squares", "log_least_squares", "asymmetric"]

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import UsageError
-from scaling.fitting.parametric.groups import Groups
-from scaling.fitting.parametric.solver import minimise
-from scaling.fitting.parametric.surface import Array, Penalty, SurfaceData
+from scaling.fitting.surface.chinchilla import Array, Penalty, SurfaceData
+from scaling.fitting.surface.groups import Groups
+from scaling.fitting.surface.solver import minimise
 from scaling.progress import tracked
 from scaling.translation import tr
 

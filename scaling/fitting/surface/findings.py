@@ -9,8 +9,9 @@ import numpy as np
 
 from scaling.findings import Finding, Severity, error, gravest_first, note, warning
 from scaling.fitting.fixed import FLOOR, no_floor
-from scaling.fitting.parametric.analysis import BUDGETS_DIFFER, Analysis
-from scaling.fitting.parametric.diagnostics import (
+from scaling.fitting.surface.analysis import BUDGETS_DIFFER, Analysis
+from scaling.fitting.surface.chinchilla import COORDINATES, LOWER, UPPER
+from scaling.fitting.surface.diagnostics import (
     FAR_OFF,
     FEW_RUNS,
     lack_of_fit_message,
@@ -21,8 +22,7 @@ from scaling.fitting.parametric.diagnostics import (
     rejected,
     statement,
 )
-from scaling.fitting.parametric.intervals import Spread
-from scaling.fitting.parametric.surface import COORDINATES, LOWER, UPPER
+from scaling.fitting.surface.intervals import Spread
 from scaling.laws.methods import method_in_words
 from scaling.translation import tr
 from scaling.units import round_by_error

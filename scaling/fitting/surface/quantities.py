@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
-from scaling.fitting.parametric.surface import LOWER, UPPER, Array, SurfaceData
+from scaling.fitting.surface.chinchilla import LOWER, UPPER, Array, SurfaceData
 
 Kind = Literal["linear", "ln_ratio", "ln_optimum", "optimum_loss", "loss"]
 _FAR = 40.0  # natural logs beyond the estimate at which a profile that has not crossed is called unbounded
