@@ -27,7 +27,6 @@ from scaling.fitting.surface.analysis import bare_analysis, choose_spread
 from scaling.fitting.surface.chinchilla import centre
 from scaling.fitting.surface.intervals import LowerMinimum, Spread
 from scaling.fitting.surface.optimum import find_optimum
-from scaling.fitting.surface.quantities import coefficient, optimal_loss, optimal_params, params_exponent
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs, load_runs
 
@@ -119,9 +118,9 @@ def run_cell(task: tuple[Cell, int, int, float | None, Path]) -> dict[str, objec
         try:
             spread = fit_spread(runs, huber_delta)
             data = spread.fit.data
-            asked = [coefficient(data, name) for name in ("E", "alpha", "beta")] + [params_exponent()]
-            asked += [optimal_params(data, k * largest) for k in (10, 1000)]
-            asked += [optimal_loss(data, k * largest) for k in (10, 1000)]
+            asked = [data.coefficient(name) for name in ("E", "alpha", "beta")] + [data.params_exponent()]
+            asked += [data.optimal_params(k * largest) for k in (10, 1000)]
+            asked += [data.optimal_loss(k * largest) for k in (10, 1000)]
             found = {m: spread.estimates(asked, m) for m in spread.available()}
         except (LowerMinimum, FitError):
             failed += 1

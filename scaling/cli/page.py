@@ -66,11 +66,13 @@ def page(
         raise UnitError(f"--flops: {error}") from error
     refuse_overwrite(force, output)
     with translated(load_catalogue(language)), waiting_for(tr("writing {folder}", folder=output)):
+        chosen: Law | None = None
+        runs, command, named = None, "", law or ""
         if law is not None and _is_table(Path(law)):
-            chosen, runs, command = *_fitted(Path(law)), shlex.join(["scaling", "fit", law, "-o", "fit.json"])
-            named = "fit.json"
-        else:
-            chosen, runs, command, named = None if law is None else resolve_law(law), None, "", law or ""
+            chosen, runs = _fitted(Path(law))
+            command, named = shlex.join(["scaling", "fit", law, "-o", "fit.json"]), "fit.json"
+        elif law is not None:
+            chosen = resolve_law(law)
         if runs_file is not None:
             runs = _runs(runs_file)
         write_page(

@@ -189,8 +189,8 @@ def draw_spread(ax: Axes, data: Data) -> None:
         )
     if "papers_low" in data:
         half = {"color": style.ACCENT, "linewidth": 1.0, "linestyle": style.EXTRAPOLATED}
-        for end, told in (("low", tr("half of the other papers")), ("high", None)):
-            ax.axvline(data[f"papers_{end}"][0], label=told, **half)
+        ax.axvline(data["papers_low"][0], label=tr("half of the other papers"), **half)
+        ax.axvline(data["papers_high"][0], **half)
     ax.axvline(own, color=style.FIT, linewidth=1.4, label=tr("this plan, {n}", n=format_params(own)))
     inside = data["inside"] > 0
     for rows, face, told in ((inside, style.ACCENT, tr("asked inside its runs' range")),

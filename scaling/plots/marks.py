@@ -210,13 +210,16 @@ def label_ends(ax: Axes, labels: Sequence[Label]) -> None:
     for i, place in zip(kept, places, strict=True):
         label = labels[i]
         # a line that leaves the picture is named where it does
-        at = [float(np.clip(value, *sorted(ends))) for value, ends in
-              ((label.x, ax.get_xlim()), (label.y, ax.get_ylim()))]  # fmt: skip
+        at = _inside(label.x, ax.get_xlim()), _inside(label.y, ax.get_ylim())
         line = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.5, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0,
                 "relpos": (0, 0.5)}  # fmt: skip
-        ax.annotate(label.text, tuple(at), xycoords="data", xytext=(1.03, place),
+        ax.annotate(label.text, at, xycoords="data", xytext=(1.03, place),
                     textcoords="axes fraction", va="center", ha="left", color=label.colour,
                     fontsize=style.small(), arrowprops=line, annotation_clip=False)  # fmt: skip
+
+
+def _inside(value: float, ends: tuple[float, float]) -> float:
+    return min(max(value, min(ends)), max(ends))
 
 
 def end_in_view(ax: Axes, x: Values, y: Values, text: str, colour: str) -> Label:

@@ -8,30 +8,26 @@ from scipy import optimize
 from scipy.special import stdtrit
 
 from scaling.fitting.surface import diagnostics, groups
-from scaling.fitting.surface.chinchilla import (
-    SQUARES,
-    Penalty,
-    centre,
-    jacobian,
-    normal_equations,
-    residuals,
-    to_coefficients,
-)
+from scaling.fitting.surface.chinchilla import centre, starting_points
 from scaling.fitting.surface.influence import measure_influence
 from scaling.fitting.surface.intervals import Spread, profile_ends
-from scaling.fitting.surface.optimum import find_optimum, starting_points
-from scaling.fitting.surface.quantities import (
-    as_targets,
-    coefficient,
-    loss_at,
-    optimal_loss,
-    optimal_params,
-    params_exponent,
-    values_of,
-)
+from scaling.fitting.surface.optimum import find_optimum
+from scaling.fitting.surface.problem import SQUARES, Penalty
+from scaling.fitting.surface.quantities import LINEAR, as_targets, values_of
 from scaling.fitting.surface.resample import jackknife, jackknife_error
 from scaling.fitting.surface.sandwich import hc2_covariance, linearise, standard_errors
-from scaling.fitting.surface.solver import bend, level_frame, minimise
+from scaling.fitting.surface.solver import minimise
+from scaling.fitting.surface.steps import (
+    BETA,
+    LN_A,
+    LN_OPTIMUM,
+    LN_RATIO,
+    LOSS,
+    OPTIMUM_LOSS,
+    E,
+    bend,
+    level_frame,
+)
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.runs import Runs
 
@@ -40,7 +36,7 @@ LAW = ChinchillaLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
 
 def objective(data, theta, penalty):
     """(B,) sum of rho(r)."""
-    return normal_equations(data, theta, penalty, None, np.zeros((len(theta), 1)))[0]
+    return data.normal_equations(theta, penalty, None, np.zeros((len(theta), 1)))[0]
 
 
 def make_runs(noise=0.01, seed=0, n=40):
@@ -71,21 +67,21 @@ def linear(request, data):
 
 
 def all_quantities(data):
-    named = [coefficient(data, name) for name in ("E", "A", "B", "alpha", "beta")]
+    named = [data.coefficient(name) for name in ("E", "A", "B", "alpha", "beta")]
     return [
         *named,
-        params_exponent(),
-        optimal_params(data, 1e23),
-        optimal_loss(data, 1e23),
-        loss_at(data, 7e10, 1.4e12),
+        data.params_exponent(),
+        data.optimal_params(1e23),
+        data.optimal_loss(1e23),
+        data.loss_at(7e10, 1.4e12),
     ]
 
 
 def _pivot(quantity):
     """The coordinate that `retract` sets from the others, so a free search need not move it."""
-    if quantity.kind == "linear":
-        return int(np.argmax(np.array(quantity.weights) != 0))
-    return {"ln_ratio": 4, "ln_optimum": 0, "optimum_loss": 2, "loss": 2}[quantity.kind]
+    if quantity.form is LINEAR:
+        return int(np.argmax(np.array(quantity.parameters) != 0))
+    return {id(LN_RATIO): BETA, id(LN_OPTIMUM): LN_A, id(OPTIMUM_LOSS): E, id(LOSS): E}[id(quantity.form)]
 
 
 def numerical_gradient(f, x, step=1e-6):
@@ -99,20 +95,20 @@ def numerical_gradient(f, x, step=1e-6):
 
 def test_centred_surface_is_the_law(data, runs):
     theta = starting_points(data)[0]
-    law = ChinchillaLaw(**{k: float(v) for k, v in to_coefficients(data, theta).items()})
+    law = ChinchillaLaw(**{k: float(v) for k, v in data.coefficients(theta).items()})
     expected = np.log(law.loss(runs.n_params, runs.n_tokens) / runs.loss)
-    assert residuals(data, theta) == pytest.approx(expected, abs=1e-12)
+    assert data.residuals(theta) == pytest.approx(expected, abs=1e-12)
     raw = data.with_residual("raw")
     expected_raw = (law.loss(runs.n_params, runs.n_tokens) - runs.loss) / data.loss_scale
-    assert residuals(raw, theta) == pytest.approx(expected_raw, abs=1e-12)
+    assert raw.residuals(theta) == pytest.approx(expected_raw, abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["log", "raw"])
 def test_jacobian_is_the_derivative_of_the_residuals(data, kind):
     data = data.with_residual(kind)
     theta = starting_points(data)[0]
-    expected = numerical_gradient(lambda t: residuals(data, t), theta)
-    assert jacobian(data, theta) == pytest.approx(expected, abs=1e-8)
+    expected = numerical_gradient(lambda t: data.residuals(t), theta)
+    assert data.jacobian(theta) == pytest.approx(expected, abs=1e-8)
 
 
 def test_every_quantity_has_its_gradient_and_inverse(data, linear):
@@ -128,7 +124,7 @@ def test_every_quantity_has_its_gradient_and_inverse(data, linear):
 
 
 def test_printed_quantities_are_those_of_the_law(data, linear):
-    law = ChinchillaLaw(**{k: float(v) for k, v in to_coefficients(data, linear.theta).items()})
+    law = ChinchillaLaw(**{k: float(v) for k, v in data.coefficients(linear.theta).items()})
     shown = {
         q.name + str(i): q.show(float(v))
         for i, (q, v) in enumerate(
@@ -208,7 +204,7 @@ def test_ends_of_E_on_a_small_ladder_are_those_of_an_independent_profile(seed):
     loss = ladder.loss(N, D) * np.exp(0.01 * np.random.default_rng(seed).standard_normal(15))
     optimum = find_optimum(centre(N, D, loss), "huber")
     linear = linearise(optimum.data, optimum.theta, optimum.penalty)
-    found = profile_ends(linear, optimum.value, [coefficient(linear.data, "E")], np.ones(1), np.full(1, 2.0))
+    found = profile_ends(linear, optimum.value, [linear.data.coefficient("E")], np.ones(1), np.full(1, 2.0))
     low, high = found.ends[0]
     assert low == -math.inf
     assert _z_of_E(linear, optimum.value, 0.0) < 2
@@ -248,8 +244,8 @@ def test_profile_of_a_linear_problem_is_its_t_interval():
         jackknife=None,
         bootstrap=None,
     )
-    estimate = spread.estimates([params_exponent()])[0]
-    errors = spread.errors([params_exponent()])
+    estimate = spread.estimates([spread.fit.data.params_exponent()])[0]
+    errors = spread.errors([spread.fit.data.params_exponent()])
     a = estimate.value
     half = stdtrit(errors.dof[0], 0.975) * errors.hc2[0] * a * (1 - a)
     assert estimate.interval.half_width == pytest.approx(half, rel=2e-3)
@@ -259,7 +255,7 @@ def test_profile_of_a_linear_problem_is_its_t_interval():
 def test_standard_errors_match_dense_formulas(linear):
     quantities = all_quantities(linear.data)
     G = as_targets(quantities).gradient(np.tile(linear.theta, (len(quantities), 1)))
-    J = jacobian(linear.data, linear.theta).T
+    J = linear.data.jacobian(linear.theta).T
     n, m = len(J), linear.inside
     X = np.linalg.inv(J.T @ J)
     H = J @ X @ J.T
@@ -332,7 +328,7 @@ def test_lack_of_fit_test_is_flat_under_the_law_and_sharp_off_it():
 
 
 def test_lack_of_fit_test_matches_least_squares_on_the_linearised_law(linear):
-    J = jacobian(linear.data, linear.theta).T
+    J = linear.data.jacobian(linear.theta).T
     x, y = linear.data.x, linear.data.y
     wide = np.column_stack([J, x**2, x * y, y**2])
 
@@ -366,7 +362,7 @@ def test_starts_and_search_survive_one_absurd_run():
     loss = runs.loss.copy()
     loss[7] *= 2
     optimum = find_optimum(centre(runs.n_params, runs.n_tokens, loss))
-    law = to_coefficients(optimum.data, optimum.theta)
+    law = optimum.data.coefficients(optimum.theta)
     assert law["alpha"] == pytest.approx(0.34, abs=0.05)  # one run in 60 at a factor of 2: Huber bounds it
     assert optimum.n_agreeing == optimum.n_starts
 

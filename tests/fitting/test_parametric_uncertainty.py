@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.surface.chinchilla import Penalty
 from scaling.fitting.surface.fit import bootstrap, fit_parametric, law_uncertainty, with_uncertainty
+from scaling.fitting.surface.problem import Penalty
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.laws.io import load_law
 from scaling.runs import Runs

@@ -335,9 +335,4 @@ def _unit(fit: Any) -> str:
 
 def fitted_runs(fit: ParametricFit) -> tuple[Array, Array, Array]:
     """n_params, n_tokens and loss of the runs a fit carries."""
-    data = fit.optimum.data
-    return (
-        np.exp(data.x + data.ln_params_centre),
-        np.exp(data.y + data.ln_tokens_centre),
-        np.exp(data.ln_loss) * data.loss_scale,
-    )
+    return fit.optimum.data.runs()

@@ -201,7 +201,7 @@ def _noise_free(runs: Runs, surface: Law | None) -> list[Finding]:
     if surface is None:
         return []
     residual = np.log(predicted_loss(surface, runs) / runs.loss)
-    scale = robust_scale(residual)
+    scale = robust_scale(residual, len(surface.family.coefficients))
     on_law = lies_on_law(runs.loss, scale, float(np.abs(residual).max()))
     return [noise_free_finding(scale)] if on_law else []
 

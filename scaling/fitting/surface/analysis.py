@@ -9,13 +9,11 @@ import numpy as np
 
 from scaling.fitting.results import Estimate
 from scaling.fitting.surface import diagnostics, groups, resample
-from scaling.fitting.surface.chinchilla import to_coefficients
 from scaling.fitting.surface.diagnostics import NOISE_FREE, FTest, ResidualSummary, lies_on_law
 from scaling.fitting.surface.groups import Groups
 from scaling.fitting.surface.influence import Influence, measure_influence
 from scaling.fitting.surface.intervals import Method, Spread
 from scaling.fitting.surface.optimum import HUBER_HOFFMANN, ObjectiveName, Optimum, find_optimum
-from scaling.fitting.surface.quantities import coefficient, params_exponent
 from scaling.fitting.surface.sandwich import Linearisation, linearise
 from scaling.runs import Runs
 
@@ -90,7 +88,7 @@ def analyse(
     if bare.noise_free or not intervals:
         return bare
     spread, effects = choose_spread(bare, seed=seed, n_resamples=n_resamples)
-    quantities = [*(coefficient(optimum.data, name) for name in COEFFICIENTS), params_exponent()]
+    quantities = [*(optimum.data.coefficient(name) for name in COEFFICIENTS), optimum.data.params_exponent()]
     estimates = {
         method: dict(zip([q.name for q in quantities], spread.estimates(quantities, method), strict=True))
         for method in spread.available()
@@ -114,14 +112,15 @@ def bare_analysis(optimum: Optimum, runs: Runs, *, level: float) -> Analysis:
     """The optimum and its residuals, before any interval."""
     linear = linearise(optimum.data, optimum.theta, optimum.penalty)
     data, residual = optimum.data, linear.log_residual
-    pure = diagnostics.pure_error(data.x, data.y, data.ln_loss, residual, data.n_fitted)
+    cells = data.cells
+    pure = None if cells is None else diagnostics.pure_error(*cells, data.ln_loss, residual, data.n_fitted)
     residuals = diagnostics.summarise_residuals(residual, data.n_fitted, pure, runs)
     return Analysis(runs=runs, optimum=optimum, linear=linear, residuals=residuals, level=level)
 
 
 def plain_estimates(optimum: Optimum) -> dict[str, Estimate]:
     """Values alone."""
-    values = to_coefficients(optimum.data, optimum.theta)
+    values = optimum.data.coefficients(optimum.theta)
     alpha, beta = float(values["alpha"]), float(values["beta"])
     named = {name: float(values[name]) for name in COEFFICIENTS} | {"params_exponent": beta / (alpha + beta)}
     return {name: Estimate(value=value) for name, value in named.items()}

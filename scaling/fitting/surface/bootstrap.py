@@ -13,9 +13,8 @@ from scaling.blocks import Blocks, Record, Shown, Table, Text
 from scaling.errors import FitError, UsageError
 from scaling.fitting.results import Estimate
 from scaling.fitting.surface.analysis import COEFFICIENTS
-from scaling.fitting.surface.chinchilla import Array, to_coefficients
 from scaling.fitting.surface.groups import Groups, budgets, trunks
-from scaling.fitting.surface.quantities import coefficient, params_exponent
+from scaling.fitting.surface.problem import Array
 from scaling.fitting.surface.resample import pairs_bootstrap
 from scaling.fitting.surface.result import ParametricFit
 from scaling.jsonable import fields_of
@@ -107,10 +106,10 @@ def bootstrap(
     groups = _clusters(runs, cluster)
     refits = pairs_bootstrap(data, fit.optimum.theta, fit.optimum.penalty, n, seed, groups)
     spread = replace(fit.spread, bootstrap=refits)
-    quantities = [*(coefficient(data, name) for name in COEFFICIENTS), params_exponent()]
+    quantities = [*(data.coefficient(name) for name in COEFFICIENTS), data.params_exponent()]
     estimates = spread.estimates(quantities, "bootstrap")
     return Bootstrap(
-        coefficients=to_coefficients(data, refits.theta),
+        coefficients=data.coefficients(refits.theta),
         estimates=dict(zip([q.name for q in quantities], estimates, strict=True)),
         kind=refits.kind,
         seed=seed,

@@ -15,8 +15,8 @@ from scipy.special import fdtrc
 
 from scaling.findings import Finding
 from scaling.fitting.fixed import condition_text
-from scaling.fitting.surface.chinchilla import N_COEFFICIENTS, Array, blocks, jacobian
 from scaling.fitting.surface.groups import Groups
+from scaling.fitting.surface.problem import Array, blocks
 from scaling.fitting.surface.sandwich import Linearisation
 from scaling.runs import Runs
 from scaling.translation import tr
@@ -66,7 +66,7 @@ class ResidualSummary:
     largest_row: int  # as Runs.row counts
 
 
-def robust_scale(residual: Array, n_fitted: int = N_COEFFICIENTS) -> float:
+def robust_scale(residual: Array, n_fitted: int) -> float:
     """1.4826 median |r| sqrt(n/(n-p)): a standard deviation that a few bad runs do not move."""
     n = len(residual)
     return MAD_TO_SIGMA * float(np.median(np.abs(residual))) * math.sqrt(n / max(n - n_fitted, 1))
@@ -107,9 +107,9 @@ def noise_free_finding(robust_scale: float) -> Finding:
 
 
 def lack_of_fit_test(fit: Linearisation) -> FTest | None:
-    """Do x^2, x y and y^2 (centred logs of N and D) explain what the law leaves?"""
-    x, y = fit.data.x, fit.data.y
-    return _added_terms_test(fit, 3, lambda rows: np.stack([x[rows] ** 2, x[rows] * y[rows], y[rows] ** 2]))
+    """Do terms of the next order (x^2, x y and y^2 in the centred logs of N and D) explain what the law leaves?"""
+    n_terms = len(fit.data.missed_terms(slice(0, 1)))
+    return _added_terms_test(fit, n_terms, fit.data.missed_terms)
 
 
 def group_effects_test(fit: Linearisation, groups: Groups) -> FTest | None:
@@ -233,11 +233,11 @@ def pure_error_short(residuals: ResidualSummary) -> str:
 
 def _added_terms_test(fit: Linearisation, n_terms: int, terms: Callable[[slice], Array]) -> FTest | None:
     """F test of `n_terms` columns added to the linearised law; None where no degree of freedom is left."""
-    size = N_COEFFICIENTS + n_terms
+    size = len(fit.theta) + n_terms
     gram, right = np.zeros((size, size)), np.zeros(size)
     held = [index for index, _ in fit.data.fixed]
     for rows in blocks(fit.data.n):
-        J = jacobian(fit.data, fit.theta, rows)
+        J = fit.data.jacobian(fit.theta, rows)
         columns = np.vstack([np.where(fit.free[:, None], J, 0.0), terms(rows)])
         gram += columns @ columns.T
         right += columns @ fit.psi[rows]

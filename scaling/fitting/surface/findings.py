@@ -10,7 +10,6 @@ import numpy as np
 from scaling.findings import Finding, Severity, error, gravest_first, note, warning
 from scaling.fitting.fixed import FLOOR, no_floor
 from scaling.fitting.surface.analysis import BUDGETS_DIFFER, Analysis
-from scaling.fitting.surface.chinchilla import COORDINATES, LOWER, UPPER
 from scaling.fitting.surface.diagnostics import (
     FAR_OFF,
     FEW_RUNS,
@@ -23,6 +22,7 @@ from scaling.fitting.surface.diagnostics import (
     statement,
 )
 from scaling.fitting.surface.intervals import Spread
+from scaling.fitting.surface.steps import COORDINATES, LOWER, UPPER
 from scaling.laws.methods import method_in_words
 from scaling.translation import tr
 from scaling.units import round_by_error
@@ -241,7 +241,7 @@ def _about_fit(a: Analysis) -> Iterator[Finding]:
         err = tr("err together") if p < SURE else tr("may err together")
         lead = tr("runs of one budget {verb}, not one by one (F test p = {p:.1g})", verb=verb, p=p)
         message = tr("{lead}: intervals leave out one budget at a time and are wider", lead=lead)
-        if a.spread is not None and a.spread.main == "jackknife":
+        if a.spread is not None and a.spread.groups is not None and a.spread.main == "jackknife":
             message += f" ({a.spread.groups.in_words()})"
         if a.spread is not None and a.spread.main != "jackknife":
             message = tr(

@@ -24,7 +24,7 @@ from scaling.fitting.fixed import check_fixed, condition_text
 from scaling.fitting.results import Estimate, provenance_of
 from scaling.fitting.surface.analysis import COEFFICIENTS, Analysis, analyse, plain_estimates
 from scaling.fitting.surface.bootstrap import Bootstrap, bootstrap
-from scaling.fitting.surface.chinchilla import N_COEFFICIENTS, Array, centre, to_coefficients
+from scaling.fitting.surface.chinchilla import centre
 from scaling.fitting.surface.findings import assumption, collect_findings, coordinates_at_bound
 from scaling.fitting.surface.intervals import LowerMinimum, mirrored
 from scaling.fitting.surface.optimum import (
@@ -33,9 +33,10 @@ from scaling.fitting.surface.optimum import (
     Optimum,
     check_objective,
     find_optimum,
-    starting_points,
 )
+from scaling.fitting.surface.problem import Array
 from scaling.fitting.surface.result import Alternative, ParametricFit
+from scaling.fitting.surface.steps import N_COEFFICIENTS
 from scaling.fitting.surface.uncertainty import law_uncertainty, with_uncertainty
 from scaling.laws.chinchilla import FAMILY as CHINCHILLA
 from scaling.laws.chinchilla import ChinchillaLaw
@@ -118,7 +119,7 @@ def fit_parametric(
             )
             return _assemble(found)
         except LowerMinimum as lower:  # no start had led there, but a profile passed it
-            starts = np.vstack([lower.theta, starting_points(data)])
+            starts = np.vstack([lower.theta, data.starts()])
             optimum = find_optimum(data, objective, huber_delta, starts=starts)
     raise FitError(
         f"{runs.source}: the objective has minima next to each other and none was certified. The runs hardly "
@@ -283,7 +284,7 @@ def _certificate(analysis: Analysis) -> Certificate:
 
 
 def _alternative(optimum: Optimum) -> Alternative:
-    values = to_coefficients(optimum.data, optimum.theta)
+    values = optimum.data.coefficients(optimum.theta)
     return Alternative(
         objective=optimum.objective(), coefficients={name: float(values[name]) for name in COEFFICIENTS}
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.surface.chinchilla import Array
+from scaling.fitting.surface.problem import Array
 from scaling.runs import Runs, assign_budgets, cluster_budgets
 from scaling.runs.table import group_index
 from scaling.translation import counted, tr

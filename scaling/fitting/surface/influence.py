@@ -13,18 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.fitting.surface.chinchilla import (
-    N_COEFFICIENTS,
-    SQUARES,
-    Array,
-    Penalty,
-    SurfaceData,
-    blocks,
-    jacobian,
-    residuals,
-)
 from scaling.fitting.surface.diagnostics import FAR_OFF, robust_scale
-from scaling.fitting.surface.optimum import HUBER_EFFICIENT
+from scaling.fitting.surface.problem import HUBER_EFFICIENT, SQUARES, Array, Penalty, Problem, blocks
 from scaling.fitting.surface.sandwich import Linearisation, linearise, standard_errors
 from scaling.fitting.surface.solver import minimise
 from scaling.runs import Runs
@@ -120,7 +110,7 @@ def _first_order(fit: Linearisation, directions: Array) -> Array:
     change = np.empty((len(directions), fit.data.n))
     for rows in blocks(fit.data.n):
         weight = fit.psi[rows] / (fit.inside * (1 - fit.leverage[rows]))
-        change[:, rows] = (along @ jacobian(fit.data, fit.theta, rows)) * weight
+        change[:, rows] = (along @ fit.data.jacobian(fit.theta, rows)) * weight
     return change
 
 
@@ -130,7 +120,7 @@ def _without_each(fit: Linearisation, chosen: NDArray[np.int64]) -> Array:
     if fit.data.n > LARGEST_TABLE:
         few = fit.data.select(chosen)
         weight = fit.psi[chosen] / (fit.inside * (1 - fit.leverage[chosen]))
-        return start + (fit.inverse @ jacobian(few, fit.theta) * weight).T
+        return start + (fit.inverse @ few.jacobian(fit.theta) * weight).T
     counts = np.ones((len(chosen), fit.data.n))
     counts[np.arange(len(chosen)), chosen] = 0.0
     return minimise(fit.data, start, fit.penalty, counts=counts, tolerance=_ROUGH).theta
@@ -141,7 +131,7 @@ def _walk(fit: Linearisation, runs: Runs, adaptive: bool) -> list[Removal]:
     kept = np.arange(fit.data.n)
     path: list[Removal] = []
     # removal stops while a fit still has noise to judge by
-    smallest = max(fit.data.n // 2, N_COEFFICIENTS + 2)
+    smallest = max(fit.data.n // 2, len(fit.theta) + 2)
     while len(path) < MAX_REMOVED and len(kept) > smallest:
         scale = robust_scale(fit.residual, fit.data.n_fitted)
         size = np.abs(fit.residual) / np.sqrt(1 - fit.leverage)
@@ -166,9 +156,9 @@ def _walk(fit: Linearisation, runs: Runs, adaptive: bool) -> list[Removal]:
     return path
 
 
-def _refit(data: SurfaceData, theta: Array, penalty: Penalty, adaptive: bool) -> Linearisation:
+def _refit(data: Problem, theta: Array, penalty: Penalty, adaptive: bool) -> Linearisation:
     if adaptive:  # the threshold that fitting without these runs would have taken
         squares = minimise(data, theta[None], SQUARES, tolerance=_ROUGH).theta[0]
-        scale = robust_scale(residuals(data, squares), data.n_fitted)
+        scale = robust_scale(data.residuals(squares), data.n_fitted)
         penalty = Penalty(delta=HUBER_EFFICIENT * scale)
     return linearise(data, minimise(data, theta[None], penalty, tolerance=_ROUGH).theta[0], penalty)

@@ -22,12 +22,12 @@ from scipy.special import stdtrit
 from scaling.arguments import is_one_of
 from scaling.errors import FitError, UsageError, shown
 from scaling.fitting.results import Estimate, Interval
-from scaling.fitting.surface.chinchilla import LOWER, UPPER, Array
 from scaling.fitting.surface.groups import Groups
+from scaling.fitting.surface.problem import Array, within_bounds
 from scaling.fitting.surface.quantities import Quantity, as_targets, give_up, values_of
 from scaling.fitting.surface.resample import Refits, jackknife_error, percentile_ends
 from scaling.fitting.surface.sandwich import Errors, Linearisation, standard_errors
-from scaling.fitting.surface.solver import minimise, multiplier, within_bounds
+from scaling.fitting.surface.solver import minimise, multiplier
 
 Method = Literal["profile", "jackknife", "bootstrap"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -41,7 +41,7 @@ _FIRST_STEP = 3.0  # standard errors may be infinite: no first step beyond this 
 
 
 class LowerMinimum(FitError):
-    """A profile passed below the supposed minimum; theta (5,) is where."""
+    """A profile passed below the supposed minimum; theta (P,) is where."""
 
     def __init__(self, theta: Array) -> None:
         self.theta = theta
@@ -228,7 +228,7 @@ class ProfileEnds:
     """Ends in solver units, +-inf where the profile never crosses or could not be followed to its crossing."""
 
     ends: Array  # (K, 2)
-    better: Array | None  # (5,) a point below the supposed minimum, if the search met one
+    better: Array | None  # (P,) a point below the supposed minimum, if the search met one
     n_rounds: int
 
 
@@ -317,7 +317,9 @@ class _Search:
         )
         self._note_better(best.theta, best.objective, rise)
         z = np.sqrt(2 * np.maximum(best.objective - self.objective, 0.0) / fit.scale2)
-        slope, ahead = multiplier(targets.gradient(best.theta), best.theta, best.gradient, best.curvature)
+        slope, ahead = multiplier(
+            fit.data, targets.gradient(best.theta), best.theta, best.gradient, best.curvature
+        )
         self.theta[rows] = best.theta
         # a refit that failed says nothing about its value
         lost = (z > self.threshold[rows]) & ~best.converged
@@ -385,10 +387,11 @@ class _Search:
         fit getting worse: the end is infinite.
         """
         targets, old = self.targets.take(rows).at_values(values), self.theta[rows]
+        data = self.fit.data
         move = ahead * (values - start)[:, None]
-        new = targets.retract(np.clip(old + np.nan_to_num(move), LOWER, UPPER))
-        new = np.where(within_bounds(new)[:, None], new, targets.retract(old))
-        possible = within_bounds(new)
+        new = targets.retract(np.clip(old + np.nan_to_num(move), data.lower, data.upper))
+        new = np.where(within_bounds(data, new)[:, None], new, targets.retract(old))
+        possible = within_bounds(data, new)
         self.theta[rows] = np.where(possible[:, None], new, old)
         self.q[rows] = np.where(possible, values, self.q[rows])
         lost = rows[~possible]

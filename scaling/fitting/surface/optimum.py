@@ -1,12 +1,7 @@
-"""The point fit: several starts, the chosen objective, and a certificate that the minimum is one.
-
-The starts come of robust variable projection: on a grid of exponents the rest of the law is linear.
-"""
+"""The point fit: several starts, the chosen objective, and a certificate that the minimum is one."""
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -15,19 +10,15 @@ import numpy as np
 from scaling.arguments import is_number, is_one_of
 from scaling.errors import UsageError, shown
 from scaling.fitting.results import Objective
-from scaling.fitting.surface.chinchilla import LOWER, SQUARES, UPPER, Array, Penalty, SurfaceData, residuals
 from scaling.fitting.surface.diagnostics import robust_scale
+from scaling.fitting.surface.problem import HUBER_EFFICIENT, SQUARES, Array, Penalty, Problem
 from scaling.fitting.surface.solver import Minimum, minimise
 from scaling.jsonable import fields_of
 
 ObjectiveName = Literal["huber", "least_squares", "log_least_squares", "asymmetric"]
 OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
 
-HUBER_EFFICIENT = 1.345  # x robust scale: 95 % efficient under Gaussian noise (Huber 1981)
-GRID = np.geomspace(0.05, 2.4, 8)
-N_STARTS = 6
-START_ROWS = 4096  # a start needs no more; the search itself uses every run
-_SMALLEST_TERM = 1e-4  # of the loss: a term that a cell of the grid would rather have negative starts here
+LARGE_TABLE = 8192  # runs: beyond, starts are compared on a random subset of as many
 HUBER_HOFFMANN = 1e-3  # Hoffmann et al. 2022, eq. 3
 OVER_PREDICTION = 10.0  # cost of lying above a run, PyPI chinchilla 0.2.0 `asymmetric_mae`
 SMOOTHED_BELOW = 1e-3  # of the loss: the asymmetric absolute error has no derivative at zero
@@ -69,7 +60,7 @@ class Certificate:
 class Optimum:
     """theta (5,) at the minimum of `penalty` over `data`."""
 
-    data: SurfaceData
+    data: Problem
     theta: Array
     value: float  # sum of rho in solver units
     penalty: Penalty
@@ -106,7 +97,7 @@ def check_objective(name: str, huber_delta: float | None) -> None:
 
 
 def find_optimum(
-    data: SurfaceData,
+    data: Problem,
     name: ObjectiveName = "huber",
     huber_delta: float | None = None,
     *,
@@ -121,8 +112,8 @@ def find_optimum(
     """
     data = data.with_residual("raw" if name in ("least_squares", "asymmetric") else "log")
     if starts is None:
-        starts = starting_points(data)
-    if data.n > 2 * START_ROWS:
+        starts = data.starts()
+    if data.n > LARGE_TABLE:
         return _find_in_large_table(data, name, huber_delta, starts)
     adaptive = name == "huber" and huber_delta is None
     penalty = _adaptive_penalty(data, starts) if adaptive else _penalty(name, huber_delta)
@@ -138,7 +129,7 @@ def _penalty(name: ObjectiveName, huber_delta: float | None) -> Penalty:
     return SQUARES
 
 
-def _adaptive_penalty(data: SurfaceData, starts: Array) -> Penalty:
+def _adaptive_penalty(data: Problem, starts: Array) -> Penalty:
     """Huber at 1.345 robust standard deviations of the least-squares fit, freed from outliers that move that fit.
 
     Squares chase a run that is far off and leave every residual large. So the scale is taken again from the robust
@@ -158,16 +149,16 @@ def _adaptive_penalty(data: SurfaceData, starts: Array) -> Penalty:
     return penalty
 
 
-def _penalty_at(data: SurfaceData, theta: Array) -> Penalty:
-    scale = robust_scale(residuals(data, theta), data.n_fitted)
+def _penalty_at(data: Problem, theta: Array) -> Penalty:
+    scale = robust_scale(data.residuals(theta), data.n_fitted)
     return Penalty(delta=max(HUBER_EFFICIENT * scale, SMALLEST_DELTA))
 
 
 def _find_in_large_table(
-    data: SurfaceData, name: ObjectiveName, huber_delta: float | None, starts: Array
+    data: Problem, name: ObjectiveName, huber_delta: float | None, starts: Array
 ) -> Optimum:
     """Starts agree or not on a fixed random subset; the best goes on with every run. Linear in n."""
-    subset = data.select(np.random.default_rng(0).choice(data.n, 2 * START_ROWS, replace=False))
+    subset = data.select(np.random.default_rng(0).choice(data.n, LARGE_TABLE, replace=False))
     rough = find_optimum(subset, name, huber_delta, starts=starts)
     near = rough.theta[None]
     adaptive = rough.adaptive
@@ -177,9 +168,7 @@ def _find_in_large_table(
     return replace(best, n_starts=rough.n_starts, n_agreeing=rough.n_agreeing)
 
 
-def _best(
-    data: SurfaceData, found: Minimum, penalty: Penalty, name: ObjectiveName, adaptive: bool
-) -> Optimum:
+def _best(data: Problem, found: Minimum, penalty: Penalty, name: ObjectiveName, adaptive: bool) -> Optimum:
     i = int(np.argmin(found.objective))
     value = float(found.objective[i])
     rounding = 1e-31 * data.n  # noise-free: every start ends in rounding error
@@ -197,113 +186,3 @@ def _best(
         n_agreeing=int(agreeing.sum()),
         n_steps=int(found.n_steps[i]),
     )
-
-
-# --- where to start ---
-
-
-def starting_points(data: SurfaceData) -> Array:
-    """(6, 5) starts: the best cell of the grid, then the best of each quarter of it, then the next best cells.
-
-    Given alpha and beta, the best E, A, B >= 0 follow from three normal equations. One 18 x 18 matrix of weighted inner
-    products holds them for all 64 cells of an 8 x 8 grid, so a start costs less than one step of the search it saves.
-    Source: Golub and Pereyra 1973 (variable projection). Ours differs: weights 1/L^2, so that the projection minimises
-    nearly the log residual, and Huber reweighting about the best cell, so that a few bad runs do not choose it.
-    """
-    if data.n > START_ROWS:
-        data = data.select(np.random.default_rng(0).choice(data.n, START_ROWS, replace=False))
-    weight = np.exp(-2 * data.ln_loss)
-    if data.fixed:
-        return _given_fixed(data, weight)
-    theta, misfit = _project(data, weight)
-    size = np.abs(residuals(data.with_residual("log"), theta[int(np.argmin(misfit))]))
-    scale = 1.4826 * float(np.median(size))
-    if scale > 1e-9:  # else noise-free
-        weight = weight * np.minimum(1.0, HUBER_EFFICIENT * scale / np.maximum(size, 1e-300))
-        theta, misfit = _project(data, weight)
-    return theta[_choose(misfit)]
-
-
-def _given_fixed(data: SurfaceData, weight: Array) -> Array:
-    """The best cells where coordinates are held: their terms go to the other side of the equations."""
-    fixed = dict(data.fixed)
-    root, scale = np.sqrt(weight), math.exp(float(np.median(data.ln_loss)))
-    found = []
-    for alpha, beta in itertools.product(*([fixed[i]] if i in fixed else GRID for i in (3, 4))):
-        columns = np.stack([np.exp(-alpha * data.x), np.exp(-beta * data.y), np.ones(data.n)])
-        known = {0: math.exp(fixed.get(0, 0.0)), 1: math.exp(fixed.get(1, 0.0)), 2: fixed.get(2, 0.0)}
-        held, free = [i for i in range(3) if i in fixed], [i for i in range(3) if i not in fixed]
-        rest = np.exp(data.ln_loss) - sum((known[i] * columns[i] for i in held), np.zeros(data.n))
-        values = np.array([known[i] for i in range(3)])
-        if free:
-            solution = np.linalg.lstsq((columns[free] * root).T, rest * root, rcond=None)[0]
-            values[free] = np.maximum(solution, _SMALLEST_TERM * scale)
-        misfit = float(weight @ (np.exp(data.ln_loss) - values @ columns) ** 2)
-        found.append((misfit, [math.log(values[0]), math.log(values[1]), values[2], alpha, beta]))
-    best = sorted(found)[:N_STARTS]
-    return data.with_fixed(np.clip(np.array([theta for _, theta in best]), LOWER, UPPER))
-
-
-def _choose(misfit: Array) -> list[int]:
-    """Cells to start from: spread over the grid, so that agreement between them means something."""
-    order = [int(i) for i in np.argsort(misfit, kind="stable")]
-    half = len(GRID) // 2
-    quarter = {i: (i // len(GRID) // half, i % len(GRID) // half) for i in order}
-    best = [next(i for i in order if quarter[i] == q) for q in itertools.product((0, 1), repeat=2)]
-    chosen = list(dict.fromkeys([order[0], *best]))
-    return chosen + [i for i in order if i not in chosen][: N_STARTS - len(chosen)]
-
-
-def _project(data: SurfaceData, weight: Array) -> tuple[Array, Array]:
-    """theta (64, 5) and weighted squared misfit (64,) of every cell (alpha, beta) of the grid."""
-    k = len(GRID)
-    rows = np.vstack(
-        [
-            np.exp(-np.outer(GRID, data.x)),
-            np.exp(-np.outer(GRID, data.y)),
-            np.ones(data.n),
-            np.exp(data.ln_loss),
-        ]
-    )
-    inner = (rows * weight) @ rows.T
-    i, j = (index.ravel() for index in np.meshgrid(np.arange(k), np.arange(k), indexing="ij"))
-    columns = np.stack([i, j + k, np.full(k * k, 2 * k)], axis=1)  # A, B, E
-    gram = inner[columns[:, :, None], columns[:, None, :]]
-    right = inner[columns, 2 * k + 1]
-    coefficients, misfit = _nonnegative(gram, right, float(inner[2 * k + 1, 2 * k + 1]))
-    scale = math.exp(float(np.median(data.ln_loss)))
-    theta = np.column_stack(
-        [
-            np.log(np.maximum(coefficients[:, :2], _SMALLEST_TERM * scale)),
-            coefficients[:, 2],
-            GRID[i],
-            GRID[j],
-        ]
-    )
-    return np.clip(theta, LOWER, UPPER), misfit
-
-
-def _nonnegative(gram: Array, right: Array, total: float) -> tuple[Array, Array]:
-    """Least squares with coefficients >= 0: (M, 3) and misfit (M,). Cells with a negative one try every subset."""
-    best, misfit = _solve_subset(gram, right, total, (0, 1, 2))
-    bad = np.flatnonzero((best < 0).any(axis=1))
-    if bad.size:
-        best[bad], misfit[bad] = 0.0, math.inf
-    for active in ((0, 1), (0, 2), (1, 2), (0,), (1,), (2,)) if bad.size else ():
-        part, value = _solve_subset(gram[bad], right[bad], total, active)
-        better = (part >= 0).all(axis=1) & (value < misfit[bad])
-        misfit[bad] = np.where(better, value, misfit[bad])
-        best[bad] = np.where(better[:, None], part, best[bad])
-    return best, misfit
-
-
-def _solve_subset(gram: Array, right: Array, total: float, active: tuple[int, ...]) -> tuple[Array, Array]:
-    """The normal equations of some of the three columns, zero for the others."""
-    index = np.array(active)
-    part = gram[:, index[:, None], index]
-    ridge = 1e-13 * part.diagonal(axis1=1, axis2=2).max(axis=1)
-    known = right[:, index]
-    solution = np.linalg.solve(part + ridge[:, None, None] * np.eye(len(active)), known[:, :, None])[:, :, 0]
-    filled = np.zeros((len(gram), 3))
-    filled[:, index] = solution
-    return filled, total - (solution * known).sum(axis=1)

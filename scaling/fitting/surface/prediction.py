@@ -12,8 +12,8 @@ import numpy as np
 from scipy.special import stdtrit
 
 from scaling.fitting.prediction import Prediction
-from scaling.fitting.surface.chinchilla import Array
-from scaling.fitting.surface.quantities import loss_at, values_of
+from scaling.fitting.surface.problem import Array
+from scaling.fitting.surface.quantities import values_of
 from scaling.fitting.surface.resample import jackknife_error, percentile_ends
 from scaling.fitting.surface.result import ParametricFit
 from scaling.runs import Runs
@@ -53,7 +53,7 @@ def _confidence_half_widths(fit: ParametricFit, runs: Runs) -> Array:
     parts = []
     for start in range(0, len(runs), 1000):
         rows = slice(start, start + 1000)
-        points = [loss_at(data, N, D) for N, D in zip(runs.n_params[rows], runs.n_tokens[rows], strict=True)]
+        points = [data.loss_at(N, D) for N, D in zip(runs.n_params[rows], runs.n_tokens[rows], strict=True)]
         value = spread.values(points)
         if spread.main == "jackknife" and spread.jackknife is not None:
             refits = np.log(values_of(points, spread.jackknife.theta))

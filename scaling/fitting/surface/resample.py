@@ -2,7 +2,7 @@
 
 Use which when: the jackknife by budget is the only interval that survives noise shared within a budget; the pairs
 bootstrap of runs (or of trunks) makes clouds for plots and needs no model of the noise, but assumes that runs (or
-trunks) are independent. Shapes: B refits, theta (B, 5), counts (B, n).
+trunks) are independent. Shapes: B refits, theta (B, P), counts (B, n).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.errors import UsageError
-from scaling.fitting.surface.chinchilla import Array, Penalty, SurfaceData
 from scaling.fitting.surface.groups import Groups
+from scaling.fitting.surface.problem import Array, Penalty, Problem
 from scaling.fitting.surface.solver import minimise
 from scaling.progress import tracked
 from scaling.translation import tr
@@ -30,7 +30,7 @@ _MAX_STEPS = 60
 class Refits:
     """theta of each refit and whether it converged."""
 
-    theta: Array  # (B, 5)
+    theta: Array  # (B, P)
     converged: Mask  # (B,)
     kind: str  # "pairs bootstrap of runs", "jackknife by budget"
 
@@ -39,7 +39,7 @@ class Refits:
         return 1.0 - float(np.mean(self.converged))
 
 
-def jackknife(data: SurfaceData, theta: Array, penalty: Penalty, groups: Groups) -> Refits:
+def jackknife(data: Problem, theta: Array, penalty: Penalty, groups: Groups) -> Refits:
     """One refit per group, with that group left out."""
     G = groups.n_groups
     found = [
@@ -58,7 +58,7 @@ def jackknife_error(values: Array) -> Array:
 
 
 def pairs_bootstrap(
-    data: SurfaceData, theta: Array, penalty: Penalty, n: int, seed: int, groups: Groups | None = None
+    data: Problem, theta: Array, penalty: Penalty, n: int, seed: int, groups: Groups | None = None
 ) -> Refits:
     """n refits to runs drawn with replacement; whole groups are drawn where `groups` is given.
 
@@ -85,7 +85,7 @@ def percentile_ends(values: Array, level: float) -> Array:
     return np.percentile(values, [tail, 100 - tail], axis=0).T
 
 
-def _refit(data: SurfaceData, theta: Array, penalty: Penalty, counts: Array) -> tuple[Array, Mask]:
+def _refit(data: Problem, theta: Array, penalty: Penalty, counts: Array) -> tuple[Array, Mask]:
     tolerance = _TOLERANCE_SQUARES if math.isinf(penalty.delta) else _TOLERANCE_HUBER
     found = minimise(
         data,

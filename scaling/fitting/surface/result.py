@@ -36,14 +36,7 @@ from scaling.fitting.surface.diagnostics import FTest, ResidualSummary
 from scaling.fitting.surface.influence import Influence
 from scaling.fitting.surface.intervals import Method, Spread, inverted, mirrored
 from scaling.fitting.surface.optimum import Certificate, Optimum
-from scaling.fitting.surface.quantities import (
-    Quantity,
-    coefficient,
-    loss_at,
-    optimal_loss,
-    optimal_params,
-    params_exponent,
-)
+from scaling.fitting.surface.quantities import Quantity
 from scaling.jsonable import fields_of
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.laws.methods import method_in_words
@@ -185,17 +178,17 @@ class ParametricFit(FitFace):
         if not is_one_of(name, QUANTITIES):
             raise UsageError(f"unknown quantity {shown(name)}; known: {', '.join(QUANTITIES)}.")
         if name in COEFFICIENTS:
-            return coefficient(data, name)
+            return data.coefficient(name)
         if name in ("params_exponent", "tokens_exponent"):
-            return params_exponent()
+            return data.params_exponent()
         at_budget = flops is not None and n_params is None and n_tokens is None
         if at_budget and _positive(flops):
             assert flops is not None
-            return optimal_loss(data, flops) if name == "loss" else optimal_params(data, flops)
+            return data.optimal_loss(flops) if name == "loss" else data.optimal_params(flops)
         if name == "loss" and flops is None and _positive(n_params) and _positive(n_tokens):
             assert n_params is not None
             assert n_tokens is not None
-            return loss_at(data, n_params, n_tokens)
+            return data.loss_at(n_params, n_tokens)
         point = "flops, or n_params and n_tokens" if name == "loss" else "flops"
         raise UsageError(
             f"{name} needs {point}, positive and finite; got flops={flops}, n_params={n_params}, n_tokens={n_tokens}."
@@ -294,7 +287,7 @@ class ParametricFit(FitFace):
     def _intervals_said(self) -> list[tuple[str, str]]:
         """The main method with what it assumes, and the exponent by the methods beside it."""
         method = method_in_words(self.interval_method)
-        if self.spread is not None and self.interval_method.startswith("jackknife"):
+        if self.spread is not None and self.spread.groups is not None and self.spread.main == "jackknife":
             method += f" ({self.spread.groups.in_words()})"
         fields = [(tr("interval"), "; ".join(filter(None, (method, self.statement))))]
         for method, estimates in self.beside.items():

@@ -3,7 +3,7 @@
 Classical errors assume equal independent noise; HC2 lets every run have its own. Their ratio kappa is near 1 when
 that assumption holds; above 1.3 the noise is unequal or the law does not fit.
 Sources: Huber 1981, sec. 7.6 (M-estimator covariance, factor K); MacKinnon and White 1985 (HC2); Bell and McCaffrey
-2002 (degrees of freedom). Shapes: n runs, K quantities, J (5, n).
+2002 (degrees of freedom). Shapes: n runs, K quantities, J (P, n).
 """
 
 from __future__ import annotations
@@ -15,17 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from scaling.fitting.surface.chinchilla import (
-    N_COEFFICIENTS,
-    Array,
-    Penalty,
-    SurfaceData,
-    blocks,
-    jacobian,
-    psi,
-    residuals,
-)
-from scaling.fitting.surface.solver import free_coordinates
+from scaling.fitting.surface.problem import Array, Penalty, Problem, blocks, free_coordinates, psi
 
 ENOUGH_FOR_QUANTILES = 60  # runs: from here the noise is read off the residuals instead of assumed Gaussian
 
@@ -34,21 +24,21 @@ ENOUGH_FOR_QUANTILES = 60  # runs: from here the noise is read off the residuals
 class Linearisation:
     """The fit to first order: residuals, leverages and covariance in solver coordinates."""
 
-    data: SurfaceData
-    theta: Array  # (5,)
+    data: Problem
+    theta: Array  # (P,)
     penalty: Penalty
     residual: Array  # (n,)
     psi: Array  # (n,) derivative of rho
     inside: float  # share of runs within the Huber threshold
-    free: NDArray[np.bool_]  # (5,) coordinates held neither by a bound nor because that was asked for
-    inverse: Array  # (5, 5) (J'J)^-1 on the free coordinates, zero elsewhere
+    free: NDArray[np.bool_]  # (P,) coordinates held neither by a bound nor because that was asked for
+    inverse: Array  # (P, P) (J'J)^-1 on the free coordinates, zero elsewhere
     leverage: Array  # (n,) h
     scale2: float  # s2: 2 (F(q) - F) / s2 is the squared z of a profile
     condition: float  # of the correlation form of J'J
 
     @property
     def dof(self) -> int:
-        """n - 5, whether or not a bound is active: the bound was found from the same runs. Held ones are not fitted."""
+        """n less the coefficients fitted, on a bound or not: the bound was found from the same runs."""
         return self.data.n - self.data.n_fitted
 
     @property
@@ -64,26 +54,26 @@ class Linearisation:
 
     @property
     def covariance(self) -> Array:
-        """(5, 5) classical covariance of theta."""
+        """(P, P) classical covariance of theta."""
         return self.inverse * (self.scale2 / self.inside)
 
 
-def linearise(data: SurfaceData, theta: Array, penalty: Penalty) -> Linearisation:
-    """Linearise the fit at its optimum theta (5,). Memory: three vectors of n."""
-    r = residuals(data, theta)
+def linearise(data: Problem, theta: Array, penalty: Penalty) -> Linearisation:
+    """Linearise the fit at its optimum theta (P,). Memory: three vectors of n."""
+    r = data.residuals(theta)
     slope = psi(r, penalty)
     inside = max(float(np.mean(np.abs(r) <= penalty.delta)), 1.0 / data.n)
-    gram, gradient = np.zeros((N_COEFFICIENTS, N_COEFFICIENTS)), np.zeros(N_COEFFICIENTS)
+    gram, gradient = np.zeros((len(theta), len(theta))), np.zeros(len(theta))
     for rows in blocks(data.n):
-        J = jacobian(data, theta, rows)
+        J = data.jacobian(theta, rows)
         gram += J @ J.T
         gradient += J @ slope[rows]
-    free = free_coordinates(theta[None], gradient[None])[0]
+    free = free_coordinates(data, theta[None], gradient[None])[0]
     free[[index for index, _ in data.fixed]] = False
     inverse, condition = _invert(gram, free)
     leverage = np.empty(data.n)
     for rows in blocks(data.n):
-        J = jacobian(data, theta, rows)
+        J = data.jacobian(theta, rows)
         leverage[rows] = np.einsum("in,in->n", J, inverse @ J)
     huber_factor = 1 + data.n_fitted / data.n * (1 - inside) / inside
     variance = float(slope @ slope) / (data.n - data.n_fitted)
@@ -118,18 +108,18 @@ class Errors:
 
 
 def standard_errors(fit: Linearisation, gradients: Array) -> Errors:
-    """Errors of quantities with gradients (K, 5) in theta.
+    """Errors of quantities with gradients (K, P) in theta.
 
     nu = (sum_i w_i (1-h_i))^2 / sum_ij w_i w_j (I-H)_ij^2 with w = c^2/(1-h) and c the weight of each run in the
     quantity. The double sum is sum_i w_i^2 (1 - 2 h_i) + tr((X M)^2), M = sum_i w_i J_i J_i': linear in n.
     """
     K = len(gradients)
-    direction = fit.inverse @ gradients.T  # (5, K)
+    direction = fit.inverse @ gradients.T  # (P, K)
     classical = np.sqrt(np.maximum(np.einsum("ki,ij,kj->k", gradients, fit.covariance, gradients), 0.0))
     meat, total, square = np.zeros(K), np.zeros(K), np.zeros(K)
-    moment = np.zeros((K, N_COEFFICIENTS, N_COEFFICIENTS))
+    moment = np.zeros((K, len(fit.theta), len(fit.theta)))
     for rows in blocks(fit.data.n):
-        J = jacobian(fit.data, fit.theta, rows)
+        J = fit.data.jacobian(fit.theta, rows)
         c2 = (direction.T @ J) ** 2  # (K, rows)
         h = fit.leverage[rows]
         w = c2 / (1 - h)
@@ -144,10 +134,10 @@ def standard_errors(fit: Linearisation, gradients: Array) -> Errors:
 
 
 def hc2_covariance(fit: Linearisation) -> Array:
-    """(5, 5) covariance of theta that lets every run have its own noise."""
-    meat = np.zeros((N_COEFFICIENTS, N_COEFFICIENTS))
+    """(P, P) covariance of theta that lets every run have its own noise."""
+    meat = np.zeros((len(fit.theta), len(fit.theta)))
     for rows in blocks(fit.data.n):
-        J = jacobian(fit.data, fit.theta, rows)
+        J = fit.data.jacobian(fit.theta, rows)
         weight = (fit.psi[rows] / fit.inside) ** 2 / (1 - fit.leverage[rows])
         meat += (J * weight) @ J.T
     return fit.inverse @ meat @ fit.inverse

@@ -13,13 +13,11 @@ import numpy as np
 
 from scaling.errors import FitError
 from scaling.fitting.results import Interval
-from scaling.fitting.surface.chinchilla import Array, to_coefficients
 from scaling.fitting.surface.intervals import Spread
-from scaling.fitting.surface.quantities import optimal_loss, optimal_params
+from scaling.fitting.surface.problem import Array
 from scaling.fitting.surface.resample import Refits, pairs_bootstrap
 from scaling.fitting.surface.result import ParametricFit
 from scaling.fitting.surface.sandwich import Linearisation, hc2_covariance
-from scaling.fitting.surface.solver import bend, level_frame, straight
 from scaling.laws.base import OptimumBand, Uncertainty
 from scaling.laws.chinchilla import FAMILY
 
@@ -47,7 +45,7 @@ def law_uncertainty(fit: ParametricFit, *, n_draws: int = N_DRAWS, seed: int = 0
             "this fit carries no intervals, so its law has no uncertainty: noise-free, or intervals=False."
         )
     theta, method = _draws(spread, n_draws, seed)
-    values = to_coefficients(fit.optimum.data, theta)
+    values = fit.optimum.data.coefficients(theta)
     rows = np.stack([values[name] for name in FAMILY.names], axis=1)
     rows = rows[np.isfinite(rows).all(axis=1)]
     return Uncertainty(
@@ -65,7 +63,7 @@ def _band(fit: ParametricFit, spread: Spread) -> OptimumBand:
     data = fit.optimum.data
     budgets = [10.0**c for c in LOG10_FLOPS]
     found = spread.estimates(
-        [optimal_params(data, c) for c in budgets] + [optimal_loss(data, c) for c in budgets]
+        [data.optimal_params(c) for c in budgets] + [data.optimal_loss(c) for c in budgets]
     )
     intervals = [e.interval or _point(e.value, fit) for e in found]
     sizes, losses = intervals[: len(budgets)], intervals[len(budgets) :]
@@ -84,7 +82,7 @@ def _point(value: float, fit: ParametricFit) -> Interval:
 
 
 def _draws(spread: Spread, n: int, seed: int) -> tuple[Array, str]:
-    """theta (n, 5) spread like the main intervals, and how they were made."""
+    """theta (n, P) spread like the main intervals, and how they were made."""
     random = np.random.default_rng(seed)
     if spread.main == "jackknife" and spread.jackknife is not None:
         return _jackknife_draws(spread.fit, spread.jackknife, n, random), f"t draws, {spread.jackknife.kind}"
@@ -98,31 +96,20 @@ def _draws(spread: Spread, n: int, seed: int) -> tuple[Array, str]:
 
 def _jackknife_draws(fit: Linearisation, refits: Refits, n: int, random: np.random.Generator) -> Array:
     """Student t with the jackknife covariance, in level and slopes, where the refits scatter evenly."""
-    held = bool(fit.data.fixed)  # then slopes and level cannot move freely
-    coordinates = refits.theta if held else _levels(refits.theta)
+    coordinates = fit.data.straightened(refits.theta)
     G = len(coordinates)
     deviations = coordinates - coordinates.mean(axis=0)
     normal = random.standard_normal((n, G)) @ deviations * np.sqrt((G - 1) / G)
     stretch = np.sqrt((G - 1) / random.chisquare(G - 1, n))
     move = normal * stretch[:, None]
-    start = np.tile(fit.theta, (n, 1))
-    return fit.data.with_fixed(straight(start, move)) if held else bend(start, move)
+    return fit.data.moved(np.tile(fit.theta, (n, 1)), move)
 
 
 def _normal_draws(fit: Linearisation, n: int, random: np.random.Generator) -> Array:
     """Normal with the HC2 covariance, in level and slopes."""
-    theta = fit.theta[None]
-    held = bool(fit.data.fixed)
-    inverse = np.eye(5) if held else np.linalg.inv(level_frame(theta)[0])
+    inverse = np.linalg.inv(fit.data.frame(fit.theta[None])[0])
     covariance = inverse @ hc2_covariance(fit) @ inverse.T
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    start, move = np.tile(theta, (n, 1)), random.standard_normal((n, 5)) @ root.T
-    return fit.data.with_fixed(straight(start, move)) if held else bend(start, move)
-
-
-def _levels(theta: Array) -> Array:
-    """(B, 5) ln slope in N, ln slope in D, level at the mean run, alpha, beta."""
-    slopes = theta[:, :2] + np.log(theta[:, 3:])
-    level = theta[:, 2] + np.exp(theta[:, :2]).sum(axis=1)
-    return np.column_stack([slopes, level, theta[:, 3:]])
+    start, move = np.tile(fit.theta, (n, 1)), random.standard_normal((n, len(fit.theta))) @ root.T
+    return fit.data.moved(start, move)
