@@ -118,7 +118,7 @@ def run_cell(task: tuple[Cell, int, int, float | None, Path]) -> dict[str, objec
         try:
             spread = fit_spread(runs, huber_delta)
             data = spread.fit.data
-            asked = [data.coefficient(name) for name in ("E", "alpha", "beta")] + [data.params_exponent()]
+            asked = [data.coefficient(name) for name in ("E", "alpha", "beta")] + [data.exponent()]
             asked += [data.optimal_params(k * largest) for k in (10, 1000)]
             asked += [data.optimal_loss(k * largest) for k in (10, 1000)]
             found = {m: spread.estimates(asked, m) for m in spread.available()}

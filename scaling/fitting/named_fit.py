@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from scaling.arguments import is_one_of
 from scaling.errors import DataError, LawError, UsageError, shown
-from scaling.fitting.power_law import half_width_factor
-from scaling.fitting.prediction import predicted_loss, read_inputs
 from scaling.fitting.surface.law_fit import LawFit
 from scaling.laws.base import Allocation, Law
 from scaling.runs import Runs
@@ -115,28 +113,10 @@ def optimum(law: Law, flops: float) -> Allocation | None:
 
 def prediction_ends(fit: ParametricFit | LawFit, runs: Runs) -> tuple[Array, Array] | None:
     """Both ends of the interval of each new run; None where the fit carries no intervals."""
-    if isinstance(fit, LawFit):
-        return _classical_ends(fit, runs)
     from scaling.fitting.surface.prediction import predict
 
     band = predict(fit, runs).prediction
     return None if band is None else (band[:, 0], band[:, 1])
-
-
-def _classical_ends(fit: LawFit, runs: Runs) -> tuple[Array, Array]:
-    """Prediction interval of new runs: coefficient errors by the delta method, and the noise of one run."""
-    from scaling.fitting.surface.general import Problem
-
-    family = fit.law.family
-    theta = np.array([list(fit.coefficients.values())])
-    problem = Problem(family=family, inputs=read_inputs(family, runs), ln_loss=np.log(runs.loss))
-    rows = problem.log_jacobian(theta)[0]
-    variance = np.einsum("ni,ij,nj->n", rows, fit.covariance, rows) + fit.residual_sd**2
-    n_fitted = theta.shape[1] - len(fit.fixed)
-    half = half_width_factor(fit.level, fit.n_runs - n_fitted) * np.sqrt(np.maximum(variance, 0.0))
-    loss = predicted_loss(fit.law, runs)
-    with np.errstate(over="ignore"):
-        return loss * np.exp(-half), loss * np.exp(half)
 
 
 def largest(values: Array) -> float:

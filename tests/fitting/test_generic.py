@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from scaling.errors import FitError, UsageError
-from scaling.fitting.surface.general import Problem, bounds
+from scaling.fitting.surface.general import FamilyData
 from scaling.fitting.surface.general_fit import fit_law
+from scaling.fitting.surface.problem import Penalty
 from scaling.laws import (
     ChinchillaLaw,
     DataConstrainedLaw,
@@ -67,21 +68,29 @@ def test_least_squares_agree_with_fit_parametric_on_real_runs(shared_runs: Path)
 def test_gradient_is_that_of_the_objective(name: str) -> None:
     family = find_family(name)
     inputs = {"n_params": N, "n_tokens": D, "n_tokens_unique": np.minimum(D, 2e10)}
-    problem = Problem(family=family, inputs=inputs, ln_loss=np.log(CHINCHILLA.loss(N, D)), delta=0.05)
-    theta = family.starts(400, seed=1)
-    low, high = bounds(family)
-    theta = theta[np.all((theta > low * 1.01) & (theta < high * 0.99), axis=1)]
-    theta = theta[np.argsort(problem.objective(theta))[:3]]
-    z = problem.search_point(theta)
-    gradient, _ = problem.normal_equations(z)
+    data = FamilyData(family=family, inputs=inputs, ln_loss=np.log(CHINCHILLA.loss(N, D)), held={},
+                      terms=np.zeros((1, len(N))), seed=1, cells=None)  # fmt: skip
+
+    def objective(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return data.normal_equations(z, Penalty(delta=0.05), None, np.zeros((len(z), 1)))[:2]
+
+    z = data.search_point(family.starts(400, seed=1))
+    z = z[np.all((z > data.lower) & (z < data.upper), axis=1)]
+    z = z[np.argsort(objective(z)[0])[:3]]
     for j in range(z.shape[1]):
         step = np.zeros_like(z)
         step[:, j] = 1e-6
-        numeric = (
-            problem.objective(problem.coefficients(z + step))
-            - problem.objective(problem.coefficients(z - step))
-        ) / 2e-6
-        assert gradient[:, j] == pytest.approx(numeric, rel=1e-4, abs=1e-6)
+        numeric = (objective(z + step)[0] - objective(z - step)[0]) / 2e-6
+        assert objective(z)[1][:, j] == pytest.approx(numeric, rel=1e-4, abs=1e-6)
+    r, J = data.residuals(z[0]), data.jacobian(z[0])
+    assert np.exp(r + data.ln_loss) == pytest.approx(
+        family.make(**data.coefficients(z[0])).predict(inputs)["loss"]
+    )
+    for j in range(z.shape[1]):
+        step = np.zeros(z.shape[1])
+        step[j] = 1e-6
+        numeric = (data.residuals(z[0] + step) - data.residuals(z[0] - step)) / 2e-6
+        assert J[j] == pytest.approx(numeric, rel=1e-4, abs=1e-7)
 
 
 def test_intervals_cover_with_equal_noise() -> None:

@@ -70,7 +70,7 @@ def all_quantities(data):
     named = [data.coefficient(name) for name in ("E", "A", "B", "alpha", "beta")]
     return [
         *named,
-        data.params_exponent(),
+        data.exponent(),
         data.optimal_params(1e23),
         data.optimal_loss(1e23),
         data.loss_at(7e10, 1.4e12),
@@ -244,8 +244,8 @@ def test_profile_of_a_linear_problem_is_its_t_interval():
         jackknife=None,
         bootstrap=None,
     )
-    estimate = spread.estimates([spread.fit.data.params_exponent()])[0]
-    errors = spread.errors([spread.fit.data.params_exponent()])
+    estimate = spread.estimates([spread.fit.data.exponent()])[0]
+    errors = spread.errors([spread.fit.data.exponent()])
     a = estimate.value
     half = stdtrit(errors.dof[0], 0.975) * errors.hc2[0] * a * (1 - a)
     assert estimate.interval.half_width == pytest.approx(half, rel=2e-3)

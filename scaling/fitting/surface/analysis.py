@@ -14,6 +14,7 @@ from scaling.fitting.surface.groups import Groups
 from scaling.fitting.surface.influence import Influence, measure_influence
 from scaling.fitting.surface.intervals import Method, Spread
 from scaling.fitting.surface.optimum import HUBER_HOFFMANN, ObjectiveName, Optimum, find_optimum
+from scaling.fitting.surface.quantities import values_of
 from scaling.fitting.surface.sandwich import Linearisation, linearise
 from scaling.runs import Runs
 
@@ -88,7 +89,7 @@ def analyse(
     if bare.noise_free or not intervals:
         return bare
     spread, effects = choose_spread(bare, seed=seed, n_resamples=n_resamples)
-    quantities = [*(optimum.data.coefficient(name) for name in COEFFICIENTS), optimum.data.params_exponent()]
+    quantities = optimum.data.asked()
     estimates = {
         method: dict(zip([q.name for q in quantities], spread.estimates(quantities, method), strict=True))
         for method in spread.available()
@@ -121,8 +122,10 @@ def bare_analysis(optimum: Optimum, runs: Runs, *, level: float) -> Analysis:
 def plain_estimates(optimum: Optimum) -> dict[str, Estimate]:
     """Values alone."""
     values = optimum.data.coefficients(optimum.theta)
-    alpha, beta = float(values["alpha"]), float(values["beta"])
-    named = {name: float(values[name]) for name in COEFFICIENTS} | {"params_exponent": beta / (alpha + beta)}
+    named = {name: float(values[name]) for name in optimum.data.family.names}
+    exponent = optimum.data.exponent()
+    if exponent is not None:
+        named["params_exponent"] = exponent.show(float(values_of([exponent], optimum.theta[None])[0, 0]))
     return {name: Estimate(value=value) for name, value in named.items()}
 
 
@@ -134,13 +137,14 @@ def choose_spread(
     `n_resamples` asks for a bootstrap of that many beside whatever is the main method.
     """
     runs = bare.runs
-    by_trunk, by_budget = groups.trunks(runs), groups.budgets(runs)
-    effects = diagnostics.group_effects_test(bare.linear, by_budget)
+    by_trunk = groups.trunks(runs)
+    by_budget = None if "flops" in runs.absent else groups.budgets(runs)
+    effects = None if by_budget is None else diagnostics.group_effects_test(bare.linear, by_budget)
     optimum = bare.optimum
     args = (optimum.data, optimum.theta, optimum.penalty)
     left_out = by_trunk or by_budget
-    leave_out = left_out.enough and _affordable(left_out.n_groups, optimum.data.n)
-    jackknife = resample.jackknife(*args, left_out) if leave_out else None
+    leave_out = left_out is not None and left_out.enough and _affordable(left_out.n_groups, optimum.data.n)
+    jackknife = resample.jackknife(*args, left_out) if leave_out and left_out is not None else None
     untrusted = _below_noise(optimum, bare.residuals.robust_scale) or optimum.name == "asymmetric"
     needed = untrusted or (by_trunk is not None and jackknife is None)
     n_draws = n_resamples or int(np.clip(MOST_CELLS // optimum.data.n, 200, DEFAULT_RESAMPLES))
@@ -176,7 +180,7 @@ def _below_noise(optimum: Optimum, scale: float) -> bool:
 def _usual_alternatives(optimum: Optimum) -> tuple[Optimum, ...]:
     """The same runs under the objectives people use, the fitted one in its place."""
     found = []
-    for name, delta in _USUAL:
+    for name, delta in _USUAL if optimum.data.any_residual else ():
         same = name == optimum.name and (
             optimum.adaptive if delta is None and name == "huber" else delta in (None, optimum.penalty.delta)
         )

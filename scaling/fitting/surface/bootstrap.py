@@ -106,7 +106,7 @@ def bootstrap(
     groups = _clusters(runs, cluster)
     refits = pairs_bootstrap(data, fit.optimum.theta, fit.optimum.penalty, n, seed, groups)
     spread = replace(fit.spread, bootstrap=refits)
-    quantities = [*(data.coefficient(name) for name in COEFFICIENTS), data.params_exponent()]
+    quantities = data.asked()
     estimates = spread.estimates(quantities, "bootstrap")
     return Bootstrap(
         coefficients=data.coefficients(refits.theta),

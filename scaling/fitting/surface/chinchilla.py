@@ -41,6 +41,7 @@ from scaling.fitting.surface.steps import (
     level_frame,
     straight,
 )
+from scaling.laws.base import LawFamily
 from scaling.laws.chinchilla import FAMILY
 
 _LARGEST_LN_RATIO = math.log(UPPER[BETA] / LOWER[ALPHA])
@@ -65,7 +66,9 @@ class SurfaceData:
     loss_scale: float
     log_residual: bool = True
     fixed: tuple[tuple[int, float], ...] = ()
-    names: ClassVar[tuple[str, ...]] = FAMILY.names
+    family: ClassVar[LawFamily] = FAMILY
+    names: ClassVar[tuple[str, ...]] = COORDINATES
+    any_residual: ClassVar[bool] = True
     lower: ClassVar[Array] = LOWER
     upper: ClassVar[Array] = UPPER
     longest_step: ClassVar[Array] = np.array([2.0, 2.0, np.inf, 0.3, 0.3])
@@ -83,6 +86,11 @@ class SurfaceData:
     def select(self, rows: NDArray[Any]) -> SurfaceData:
         """The same coordinates on fewer runs."""
         return replace(self, x=self.x[rows], y=self.y[rows], ln_loss=self.ln_loss[rows])
+
+    def at(self, inputs: Mapping[str, Array], ln_loss: Array) -> SurfaceData:
+        x = np.log(inputs["n_params"]) - self.ln_params_centre
+        y = np.log(inputs["n_tokens"]) - self.ln_tokens_centre
+        return replace(self, x=x, y=y, ln_loss=ln_loss - math.log(self.loss_scale))
 
     def with_residual(self, kind: Literal["log", "raw"]) -> SurfaceData:
         return SurfaceData(**{**self.__dict__, "log_residual": kind == "log"})
@@ -152,7 +160,10 @@ class SurfaceData:
         weights = tuple(one + centre * two for one, two in zip(_unit(term), _unit(exponent), strict=True))
         return Quantity(name=name, form=LINEAR, parameters=weights, show=lambda q: exp(q + ln_scale))
 
-    def params_exponent(self) -> Quantity:
+    def asked(self) -> list[Quantity]:
+        return [*(self.coefficient(name) for name in FAMILY.names), self.exponent()]
+
+    def exponent(self) -> Quantity:
         """a = beta / (alpha + beta), printed; profiled as ln(beta/alpha)."""
         return Quantity(name="params_exponent", form=LN_RATIO, low=-_LARGEST_LN_RATIO, high=_LARGEST_LN_RATIO,
                         show=lambda q: 1 / (1 + exp(-q)))  # fmt: skip
@@ -243,7 +254,7 @@ def centre(
 
 def _held_coordinate(name: str, value: float, ln_scale: float) -> tuple[int, float]:
     """Index in theta and value there of a coefficient of the law, ln A and ln B uncentred."""
-    index = COORDINATES.index(f"ln_{name}" if name in ("A", "B") else name)
+    index = COORDINATES.index(name)
     if name in ("A", "B"):
         return index, math.log(value) - ln_scale
     return index, value / math.exp(ln_scale) if name == "E" else value

@@ -9,7 +9,8 @@ import numpy as np
 
 from scaling.findings import Finding, Severity, error, gravest_first, note, warning
 from scaling.fitting.fixed import FLOOR, no_floor
-from scaling.fitting.surface.analysis import BUDGETS_DIFFER, Analysis
+from scaling.fitting.results import Estimate
+from scaling.fitting.surface.analysis import BUDGETS_DIFFER, Analysis, plain_estimates
 from scaling.fitting.surface.diagnostics import (
     FAR_OFF,
     FEW_RUNS,
@@ -22,7 +23,6 @@ from scaling.fitting.surface.diagnostics import (
     statement,
 )
 from scaling.fitting.surface.intervals import Spread
-from scaling.fitting.surface.steps import COORDINATES, LOWER, UPPER
 from scaling.laws.methods import method_in_words
 from scaling.translation import tr
 from scaling.units import round_by_error
@@ -62,16 +62,15 @@ def _independent(by_group: str) -> str:
 
 def coordinates_at_bound(analysis: Analysis) -> tuple[str, ...]:
     """Names of coefficients that ended on a bound: the runs ask for less or more than the law allows."""
-    theta = analysis.optimum.theta
-    pinned = (theta <= LOWER + 1e-12) | (theta >= UPPER - 1e-12)
-    pinned[[index for index, _ in analysis.optimum.data.fixed]] = False
-    names = {"ln_A": "A", "ln_B": "B"}
-    return tuple(names.get(name, name) for name, at in zip(COORDINATES, pinned, strict=True) if at)
+    theta, data = analysis.optimum.theta, analysis.optimum.data
+    pinned = (theta <= data.lower + 1e-12) | (theta >= data.upper - 1e-12)
+    pinned[[index for index, _ in data.fixed]] = False
+    return tuple(name for name, at in zip(data.names, pinned, strict=True) if at)
 
 
 def _about_optimum(a: Analysis) -> Iterator[Finding]:
     optimum = a.optimum
-    if not optimum.converged:
+    if not optimum.converged and not a.on_law:  # below rounding there is nothing left to descend
         yield error(
             code="not-converged",
             short=tr("the search did not settle on a minimum: do not use this law"),
@@ -86,10 +85,11 @@ def _about_optimum(a: Analysis) -> Iterator[Finding]:
         yield warning(code="starts-disagree", message=message)
     for name in coordinates_at_bound(a):
         if name == FLOOR:
-            yield no_floor("chinchilla")
+            yield no_floor(optimum.data.family.name)
             continue
-        value = dict(zip(COORDINATES, optimum.theta, strict=True)).get(name)
-        shown = tr("its limit") if value is None else tr("{value:g}, its limit", value=value)
+        value = float(optimum.data.coefficients(optimum.theta)[name])
+        own = value == optimum.theta[optimum.data.names.index(name)]  # else the limit is of its logarithm
+        shown = tr("{value:g}, its limit", value=value) if own else tr("its limit")
         yield warning(
             code="at-bound",
             short=tr("{name} ended at {shown}: the runs do not determine it", name=name, shown=shown),
@@ -293,7 +293,7 @@ def _shared_noise_note(spread: Spread) -> str:
 def _objective_spread(a: Analysis) -> Iterator[Finding]:
     if not a.alternatives:
         return
-    exponents = [float(o.theta[4] / (o.theta[3] + o.theta[4])) for o in a.alternatives]
+    exponents = [plain_estimates(o)["params_exponent"].value for o in a.alternatives]
     half = _half_width(a)
     if max(exponents) - min(exponents) > half and math.isfinite(half):
         message = tr(
@@ -379,5 +379,13 @@ def _half_width(a: Analysis) -> float:
     """Of the profile interval of the exponent: what the noise alone allows."""
     if a.spread is None:
         return math.inf
-    found = a.estimates.get("profile", a.estimates[a.spread.main])["params_exponent"].interval
-    return found.half_width if found else math.inf
+    estimates = a.estimates.get("profile", a.estimates[a.spread.main])
+    if "params_exponent" in estimates:
+        found = estimates["params_exponent"].interval
+        return found.half_width if found else math.inf
+    exponent = a.optimum.data.exponent()
+    return math.inf if exponent is None else _half_of(a.spread.estimates([exponent], "profile")[0])
+
+
+def _half_of(estimate: Estimate) -> float:
+    return estimate.interval.half_width if estimate.interval else math.inf

@@ -8,16 +8,21 @@ Source: Cook 1977; Belsley, Kuh and Welsch 1980 (leave-one-out formulas).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.blocks import Blocks, Heading, Table
 from scaling.fitting.surface.diagnostics import FAR_OFF, robust_scale
 from scaling.fitting.surface.problem import HUBER_EFFICIENT, SQUARES, Array, Penalty, Problem, blocks
+from scaling.fitting.surface.quantities import Quantity, as_targets, values_of
 from scaling.fitting.surface.sandwich import Linearisation, linearise, standard_errors
 from scaling.fitting.surface.solver import minimise
 from scaling.runs import Runs
+from scaling.translation import tr
 
 N_EXACT = 8  # runs refitted without; the rest is first order
 MAX_REMOVED = 12
@@ -60,14 +65,17 @@ class Influence:
     params_exponent_error: float | None  # HC2 standard error; None where no run is far off
 
 
-def measure_influence(fit: Linearisation, runs: Runs, *, adaptive: bool) -> Influence:
-    """Leave-one-out shifts and the path without the runs that lie far off.
+def measure_influence(fit: Linearisation, runs: Runs, *, adaptive: bool) -> Influence | None:
+    """Leave-one-out shifts and the path without the runs that lie far off; None for a law without an exponent.
 
     Args:
         adaptive: the Huber threshold follows the robust scale, so it shrinks as bad runs leave.
     """
-    alpha, beta = fit.theta[3], fit.theta[4]
-    shift = _first_order(fit, _exponent_slope(fit))[0]
+    exponent = fit.data.exponent()
+    if exponent is None:
+        return None
+    whole, named = _exponents(exponent, fit.theta[None])[0], fit.data.coefficients(fit.theta)
+    shift = _first_order(fit, _exponent_slope(fit, exponent))[0]
     top = np.argpartition(-np.abs(shift), min(N_EXACT, fit.data.n) - 1)[:N_EXACT]
     without = _without_each(fit, top)
     scale = max(robust_scale(fit.residual, fit.data.n_fitted), 1e-300)
@@ -77,31 +85,44 @@ def measure_influence(fit: Linearisation, runs: Runs, *, adaptive: bool) -> Infl
             run_id=runs.run_id[i],
             leverage=float(fit.leverage[i]),
             residual=float(fit.residual[i] / scale),
-            params_exponent_shift=float(theta[4] / (theta[3] + theta[4]) - beta / (alpha + beta)),
-            alpha_shift=float(theta[3] - alpha),
-            beta_shift=float(theta[4] - beta),
+            params_exponent_shift=float(a - whole),
+            **_shifts(named, fit.data.coefficients(theta)),
         )
-        for i, theta in zip(top.tolist(), without, strict=True)
+        for i, theta, a in zip(top.tolist(), without, _exponents(exponent, without), strict=True)
     ]
     found.sort(key=lambda r: -abs(r.params_exponent_shift))
-    far_off = _walk(fit, runs, adaptive) if fit.data.n <= LARGEST_TABLE else []
+    far_off = _walk(fit, runs, adaptive, exponent) if fit.data.n <= LARGEST_TABLE else []
     return Influence(
         runs=tuple(found),
         far_off=tuple(far_off),
-        params_exponent=float(beta / (alpha + beta)),
-        params_exponent_error=_exponent_error(fit) if far_off else None,
+        params_exponent=float(whole),
+        params_exponent_error=_exponent_error(fit, exponent) if far_off else None,
     )
 
 
-def _exponent_slope(fit: Linearisation) -> Array:
-    """(1, 5) gradient of a = beta / (alpha + beta)."""
-    alpha, beta = fit.theta[3], fit.theta[4]
-    gradient: Array = np.array([[0.0, 0.0, 0.0, -beta, alpha]]) / (alpha + beta) ** 2
+def _shifts(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """Of alpha and beta, where the law has them."""
+    return {f"{name}_shift": float(after[name] - before[name]) if name in before else math.nan
+            for name in ("alpha", "beta")}  # fmt: skip
+
+
+def _exponents(exponent: Quantity, theta: Array) -> Array:
+    """(B,) a at each theta (B, P)."""
+    return np.array([exponent.show(float(q)) for q in values_of([exponent], theta)[:, 0]])
+
+
+def _exponent_slope(fit: Linearisation, exponent: Quantity) -> Array:
+    """(1, P) gradient of a as it is printed."""
+    asked = as_targets([exponent])
+    at, step = float(asked.value(fit.theta[None])[0]), 1e-3  # a difference of four points errs by step^4
+    near, far = (exponent.show(at + h) - exponent.show(at - h) for h in (step, 2 * step))
+    printed = (8 * near - far) / (12 * step)
+    gradient: Array = printed * asked.gradient(fit.theta[None])
     return gradient
 
 
-def _exponent_error(fit: Linearisation) -> float:
-    return float(standard_errors(fit, _exponent_slope(fit)).hc2[0])
+def _exponent_error(fit: Linearisation, exponent: Quantity) -> float:
+    return float(standard_errors(fit, _exponent_slope(fit, exponent)).hc2[0])
 
 
 def _first_order(fit: Linearisation, directions: Array) -> Array:
@@ -126,7 +147,7 @@ def _without_each(fit: Linearisation, chosen: NDArray[np.int64]) -> Array:
     return minimise(fit.data, start, fit.penalty, counts=counts, tolerance=_ROUGH).theta
 
 
-def _walk(fit: Linearisation, runs: Runs, adaptive: bool) -> list[Removal]:
+def _walk(fit: Linearisation, runs: Runs, adaptive: bool, exponent: Quantity) -> list[Removal]:
     """Take out the worst run while it lies beyond FAR_OFF, refitting after each."""
     kept = np.arange(fit.data.n)
     path: list[Removal] = []
@@ -144,13 +165,12 @@ def _walk(fit: Linearisation, runs: Runs, adaptive: bool) -> list[Removal]:
         fit = _refit(
             fit.data.select(np.delete(np.arange(fit.data.n), worst)), fit.theta, fit.penalty, adaptive
         )
-        exponent = float(fit.theta[4] / (fit.theta[3] + fit.theta[4]))
         removal = Removal(
             row=int(runs.row[row]),
             run_id=runs.run_id[row],
             residual=residual,
-            params_exponent=exponent,
-            params_exponent_error=_exponent_error(fit),
+            params_exponent=float(_exponents(exponent, fit.theta[None])[0]),
+            params_exponent_error=_exponent_error(fit, exponent),
         )
         path.append(removal)
     return path
@@ -162,3 +182,15 @@ def _refit(data: Problem, theta: Array, penalty: Penalty, adaptive: bool) -> Lin
         scale = robust_scale(data.residuals(squares), data.n_fitted)
         penalty = Penalty(delta=HUBER_EFFICIENT * scale)
     return linearise(data, minimise(data, theta[None], penalty, tolerance=_ROUGH).theta[0], penalty)
+
+
+def influence_table(influence: Influence | None) -> Blocks:
+    """The runs that decide the exponent: what it would be without each."""
+    if influence is None:
+        return ()
+    rows = [
+        (r.run_id, f"{r.params_exponent_shift:+.4f}", f"{r.residual:+.1f}", f"{r.leverage:.2f}")
+        for r in influence.runs
+    ]
+    headers = (tr("without"), tr("a moves by"), tr("it lies off (robust sd)"), tr("leverage"))
+    return Heading(tr("the runs that move the exponent most")), Table(headers, rows)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Literal, get_args
 
 import numpy as np
@@ -62,6 +63,19 @@ class Spread:
     groups: Groups | None  # of the jackknife
     jackknife: Refits | None
     bootstrap: Refits | None
+
+    @property
+    def main_method(self) -> str:
+        """Of the main intervals, in words."""
+        if self.main == "jackknife" and self.jackknife is not None:
+            return self.jackknife.kind
+        if self.main == "bootstrap" and self.bootstrap is not None:
+            return f"{self.bootstrap.kind}, percentile"
+        return "profile, HC2 threshold"
+
+    def noise_sd(self, level: float) -> float:
+        """Of ln loss of one run about the law."""
+        return self.fit.noise_half_width(level) / NormalDist().inv_cdf((1 + level) / 2)
 
     def available(self) -> tuple[Method, ...]:
         have: dict[Method, bool] = {
@@ -162,7 +176,8 @@ class Spread:
         dof = np.where(np.isfinite(errors.dof), errors.dof, self.fit.dof)
         threshold = stdtrit(dof, (1 + level) / 2) * kappa
         # with a coefficient held the others are near enough to linear, and a profile cannot move along a held surface
-        if self.fit.data.n > LARGEST_TO_PROFILE or self.fit.data.fixed:
+        straight = self.fit.data.n > LARGEST_TO_PROFILE or self.fit.data.fixed
+        if straight or all(q.straight for q in quantities):
             half = threshold * errors.classical
             return np.stack([values - half, values + half], axis=1), errors.hc2, "HC2, t"
         found = profile_ends(self.fit, self.objective, quantities, errors.classical, threshold)

@@ -32,7 +32,11 @@ from scaling.fitting.sections import (
 )
 from scaling.fitting.summary import FitFace, growth, with_numbers
 from scaling.fitting.surface.diagnostics import FTest, ResidualSummary
+from scaling.fitting.surface.influence import Influence, influence_table
+from scaling.fitting.surface.intervals import Spread
+from scaling.fitting.surface.optimum import Optimum
 from scaling.laws.base import Law
+from scaling.laws.methods import method_in_words
 from scaling.translation import counted, tr
 
 Array = NDArray[np.float64]
@@ -40,7 +44,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LawFit(FitFace):
-    """A law of any family with classical intervals; `converged`, `n_agreeing`, `condition` say how far to trust it."""
+    """A law of any family; `converged`, `n_agreeing`, `condition` say how far to trust it."""
 
     approach: ClassVar[int] = 3
     method: ClassVar[FitMethod] = "law"
@@ -59,8 +63,15 @@ class LawFit(FitFace):
     condition: float
     at_bound: tuple[str, ...]
     findings: tuple[Finding, ...]
-    covariance: Array  # (P, P) of the coefficients
     source: str
+    # the other interval methods that these runs allow: coefficients by name
+    beside: Mapping[str, Mapping[str, Estimate]]
+    budget_effects: FTest | None
+    n_groups: int
+    kappa: float | None  # HC2 over classical error of the last coefficient
+    influence: Influence | None
+    optimum: Optimum = field(repr=False, compare=False)
+    spread: Spread | None = field(repr=False, compare=False)  # None: noise-free runs
     # coefficients held at a value that was asked for
     fixed: Mapping[str, float] = field(default_factory=dict)
     excluded: tuple[str, ...] = ()
@@ -171,7 +182,10 @@ class LawFit(FitFace):
             n_starts=self.n_starts,
             condition=self.condition,
         )
-        intervals = [(tr("interval"), f"classical t; {self.statement}")]
+        method = method_in_words(self.interval_method)
+        if self.spread is not None and self.spread.groups is not None and self.spread.main == "jackknife":
+            method += f" ({self.spread.groups.in_words()})"
+        intervals = [(tr("interval"), f"{method}; {self.statement}")]
         splits = self.has_optimum and "loss" in self.law.family.outputs
         return (
             Text(self.law.family.formula),
@@ -181,7 +195,11 @@ class LawFit(FitFace):
         )
 
     def _residuals(self) -> Blocks:
-        return (scatter_and_tests(self, self.residuals, [(tr("lack of fit"), self.lack_of_fit)]),)
+        tests = [
+            (tr("lack of fit"), self.lack_of_fit),
+            (tr("differences between budgets"), self.budget_effects),
+        ]
+        return scatter_and_tests(self, self.residuals, tests), *influence_table(self.influence)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `scaling fit --law FAMILY`: stable names, unrounded values, null for infinite."""
@@ -194,6 +212,10 @@ class LawFit(FitFace):
             intervals={name: e.interval for name, e in self.estimates.items()},
             interval_statement=self.statement,
             certificate={name: getattr(self, name) for name in certificate},
-            tests={"lack_of_fit": self.lack_of_fit},
+            intervals_beside=self.beside,
+            influence=self.influence,
+            tests={
+                name: getattr(self, name) for name in ("lack_of_fit", "budget_effects", "n_groups", "kappa")
+            },
             residual_sd_ln=self.residual_sd,
         )

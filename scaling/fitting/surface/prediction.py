@@ -11,17 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from scaling.fitting.prediction import Prediction
+from scaling.fitting.prediction import Prediction, predicted_loss, read_inputs
+from scaling.fitting.surface.intervals import Spread
+from scaling.fitting.surface.law_fit import LawFit
 from scaling.fitting.surface.problem import Array
-from scaling.fitting.surface.quantities import values_of
 from scaling.fitting.surface.resample import jackknife_error, percentile_ends
 from scaling.fitting.surface.result import ParametricFit
+from scaling.fitting.surface.sandwich import standard_errors
 from scaling.runs import Runs
 
 
-def predict(fit: ParametricFit, runs: Runs) -> Prediction:
+def predict(fit: ParametricFit | LawFit, runs: Runs) -> Prediction:
     """Loss of every run under the fitted law, with bands by the fit's main method (to first order in ln loss)."""
-    loss = np.asarray(fit.law.loss(runs.n_params, runs.n_tokens), dtype=np.float64)
+    loss = np.asarray(predicted_loss(fit.law, runs), dtype=np.float64)
     if fit.spread is None:
         return Prediction(
             loss=loss,
@@ -32,7 +34,7 @@ def predict(fit: ParametricFit, runs: Runs) -> Prediction:
             observed=runs.loss,
             runs=runs,
         )
-    half = _confidence_half_widths(fit, runs)
+    half = _confidence_half_widths(fit, fit.spread, runs)
     noise = fit.spread.fit.noise_half_width(fit.level)
     return Prediction(
         loss=loss,
@@ -45,26 +47,23 @@ def predict(fit: ParametricFit, runs: Runs) -> Prediction:
     )
 
 
-def _confidence_half_widths(fit: ParametricFit, runs: Runs) -> Array:
+def _confidence_half_widths(fit: ParametricFit | LawFit, spread: Spread, runs: Runs) -> Array:
     """(n,) half-widths in ln loss."""
-    spread = fit.spread
-    assert spread is not None
-    data, t_level = fit.optimum.data, (1 + fit.level) / 2
-    parts = []
+    there = spread.fit.data.at(read_inputs(fit.law.family, runs), np.zeros(len(runs))).with_residual("log")
+    t_level, parts = (1 + fit.level) / 2, []
     for start in range(0, len(runs), 1000):
-        rows = slice(start, start + 1000)
-        points = [data.loss_at(N, D) for N, D in zip(runs.n_params[rows], runs.n_tokens[rows], strict=True)]
-        value = spread.values(points)
+        some = there.select(np.arange(start, min(start + 1000, len(runs))))
         if spread.main == "jackknife" and spread.jackknife is not None:
-            refits = np.log(values_of(points, spread.jackknife.theta))
+            refits = np.array([some.residuals(theta) for theta in spread.jackknife.theta])
             parts.append(stdtrit(len(refits) - 1, t_level) * jackknife_error(refits))
         elif spread.main == "bootstrap" and spread.bootstrap is not None:
-            ends = np.log(percentile_ends(values_of(points, spread.bootstrap.theta), fit.level))
+            ends = percentile_ends(
+                np.array([some.residuals(theta) for theta in spread.bootstrap.theta]), fit.level
+            )
             parts.append((ends[:, 1] - ends[:, 0]) / 2)
         else:
-            errors = spread.errors(points)
-            t = stdtrit(errors.dof, t_level)
-            parts.append(t * errors.hc2 / value)
+            errors = standard_errors(spread.fit, some.jacobian(spread.fit.theta).T)
+            parts.append(stdtrit(errors.dof, t_level) * errors.hc2)
     return np.concatenate(parts)
 
 

@@ -7,7 +7,7 @@ The Chinchilla law meets it by closed forms (`chinchilla.SurfaceData`), any othe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.fitting.surface.quantities import Quantity
+from scaling.laws.base import LawFamily
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -35,8 +36,16 @@ class Problem(Protocol):
         """How many coefficients are fitted: all, less those held."""
 
     @property
+    def family(self) -> LawFamily:
+        """The law's."""
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """The coefficients of the law, one a coordinate."""
+        """The coefficient that each coordinate stands for."""
+
+    @property
+    def any_residual(self) -> bool:
+        """Whether `with_residual` takes "raw" too."""
 
     @property
     def lower(self) -> Array:
@@ -114,8 +123,14 @@ class Problem(Protocol):
 
     def coefficient(self, name: str) -> Quantity: ...
 
-    def params_exponent(self) -> Quantity:
-        """a of N* ~ C^a."""
+    def asked(self) -> list[Quantity]:
+        """What every fit is asked for: the coefficients, and the exponent of N* where it is a closed form of them."""
+
+    def exponent(self) -> Quantity | None:
+        """a of N* ~ C^a, where the law has one."""
+
+    def at(self, inputs: Mapping[str, Array], ln_loss: Array) -> Self:
+        """The same coordinates on other runs."""
 
     def optimal_params(self, flops: float) -> Quantity: ...
 

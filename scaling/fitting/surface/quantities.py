@@ -39,6 +39,7 @@ class Quantity:
     parameters: tuple[float, ...] = ()
     low: float = -math.inf  # solver value at which the search for an end gives up and calls it unbounded
     high: float = math.inf
+    straight: bool = False  # known to first order alone: not profiled
     is_loss: bool = False  # or a part of one: an end lies between zero and twenty times the loss
 
 

@@ -33,7 +33,7 @@ from scaling.fitting.sections import (
 from scaling.fitting.summary import FitFace, growth
 from scaling.fitting.surface.analysis import COEFFICIENTS
 from scaling.fitting.surface.diagnostics import FTest, ResidualSummary
-from scaling.fitting.surface.influence import Influence
+from scaling.fitting.surface.influence import Influence, influence_table
 from scaling.fitting.surface.intervals import Method, Spread, inverted, mirrored
 from scaling.fitting.surface.optimum import Certificate, Optimum
 from scaling.fitting.surface.quantities import Quantity
@@ -180,7 +180,9 @@ class ParametricFit(FitFace):
         if name in COEFFICIENTS:
             return data.coefficient(name)
         if name in ("params_exponent", "tokens_exponent"):
-            return data.params_exponent()
+            exponent = data.exponent()
+            assert exponent is not None  # of the Chinchilla law
+            return exponent
         at_budget = flops is not None and n_params is None and n_tokens is None
         if at_budget and _positive(flops):
             assert flops is not None
@@ -267,18 +269,7 @@ class ParametricFit(FitFace):
             (tr("lack of fit"), self.lack_of_fit),
             (tr("differences between budgets"), self.budget_effects),
         ]
-        return scatter_and_tests(self, self.residuals, tests), *self._influence_table()
-
-    def _influence_table(self) -> Blocks:
-        """The runs that decide the exponent: what it would be without each."""
-        if self.influence is None:
-            return ()
-        rows = [
-            (r.run_id, f"{r.params_exponent_shift:+.4f}", f"{r.residual:+.1f}", f"{r.leverage:.2f}")
-            for r in self.influence.runs
-        ]
-        headers = (tr("without"), tr("a moves by"), tr("it lies off (robust sd)"), tr("leverage"))
-        return Heading(tr("the runs that move the exponent most")), Table(headers, rows)
+        return scatter_and_tests(self, self.residuals, tests), *influence_table(self.influence)
 
     @property
     def _exact(self) -> bool:

@@ -10,7 +10,7 @@ from scaling.fitting.surface.problem import Array, Mask
 from scaling.fitting.surface.quantities import Form
 
 N_COEFFICIENTS = 5
-COORDINATES = ("ln_A", "ln_B", "E", "alpha", "beta")
+COORDINATES = ("A", "B", "E", "alpha", "beta")  # that of A is ln A at the mean run
 LN_A, LN_B, E, ALPHA, BETA = range(N_COEFFICIENTS)
 # u and v at the mean run are between e^-30 and e^20 of the loss; exponents outside .005-3 are no scaling law
 LOWER = np.array([-30.0, -30.0, 0.0, 0.005, 0.005])

@@ -7,7 +7,6 @@ by draws of the coefficients, made so that their spread is that of the main inte
 from __future__ import annotations
 
 from dataclasses import replace
-from statistics import NormalDist
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from scaling.fitting.surface.resample import Refits, pairs_bootstrap
 from scaling.fitting.surface.result import ParametricFit
 from scaling.fitting.surface.sandwich import Linearisation, hc2_covariance
 from scaling.laws.base import OptimumBand, Uncertainty
-from scaling.laws.chinchilla import FAMILY
 
 LOG10_FLOPS = tuple(c / 2 for c in range(30, 61))  # half decades: between them a plan interpolates
 N_DRAWS = 400
@@ -44,19 +42,26 @@ def law_uncertainty(fit: ParametricFit, *, n_draws: int = N_DRAWS, seed: int = 0
         raise FitError(
             "this fit carries no intervals, so its law has no uncertainty: noise-free, or intervals=False."
         )
-    theta, method = _draws(spread, n_draws, seed)
-    values = fit.optimum.data.coefficients(theta)
-    rows = np.stack([values[name] for name in FAMILY.names], axis=1)
-    rows = rows[np.isfinite(rows).all(axis=1)]
+    draws, method = draws_of(spread, seed, n_draws)
     return Uncertainty(
         level=fit.level,
         method=fit.interval_method,
         statement=fit.statement,
         band=_band(fit, spread),
-        draws=tuple(tuple(row) for row in rows.tolist()),
+        draws=draws,
         draws_method=method,
-        residual_sd=spread.fit.noise_half_width(fit.level) / NormalDist().inv_cdf((1 + fit.level) / 2),
+        residual_sd=spread.noise_sd(fit.level),
     )
+
+
+def draws_of(spread: Spread, seed: int, n: int = N_DRAWS) -> tuple[tuple[tuple[float, ...], ...], str]:
+    """Coefficients of the law in the order of its family, spread like the main intervals, and how they were made."""
+    data = spread.fit.data
+    theta, method = _draws(spread, n, seed)
+    values = data.coefficients(theta)
+    rows = np.stack([values[name] for name in data.family.names], axis=1)
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    return tuple(tuple(row) for row in rows.tolist()), method
 
 
 def _band(fit: ParametricFit, spread: Spread) -> OptimumBand:
