@@ -120,7 +120,7 @@ def _about_runs(a: Analysis) -> Iterator[Finding]:
     if influence is not None and influence.far_off and not a.on_law:
         yield _far_off(a)
     worst = int(np.argmax(a.linear.leverage))
-    if a.linear.leverage[worst] > HIGH_LEVERAGE:
+    if a.linear.leverage[worst] > HIGH_LEVERAGE and not a.on_law:
         row = int(a.runs.row[worst])
         message = tr(
             "run {run_id} (row {row}) has leverage {leverage:.2f}: the law passes through it whatever its "
