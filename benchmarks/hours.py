@@ -2,6 +2,7 @@
 
     python benchmarks/hours.py            # both tables
     python benchmarks/hours.py --write    # put them into benchmarks/README.md
+    python benchmarks/hours.py --fit      # the coefficients of planning/utilisation.py, and each laboratory left out
 
 Every run of scaling/reference/training_hours.csv is planned from its parameters, tokens, context and devices alone.
 """
@@ -13,9 +14,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from scaling.accounting import estimate_memory
 from scaling.planning.cost import Budget, Constraints, make_cluster
 from scaling.planning.plan import plan_training
+from scaling.planning.utilisation import (
+    LABORATORY,
+    MIDDLE_DEVICES,
+    RUN,
+    SPREAD,
+    WIDTH_OVER_DEPTH,
+    features,
+    starvation,
+)
+from scaling.reference.hardware import find_accelerator
 from scaling.reference.measured_runs import TrainingRun, measured_peaks, training_runs
 
 README = Path(__file__).with_name("README.md")
@@ -73,7 +86,69 @@ def memory_table() -> Iterator[str]:
     )
 
 
+def regression() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ln of the share of the peak that each run reached (attention added), what it is explained by, its laboratory."""
+    y, x, laboratories = [], [], []
+    for run in training_runs():
+        accelerator = find_accelerator(run.accelerator)
+        peak = accelerator.peak_flops_per_s
+        assert peak is not None
+        d_model = (WIDTH_OVER_DEPTH * run.n_params / 12) ** (1 / 3)
+        reached = run.flops / (run.accelerator_hours * 3600 * peak)
+        y.append(math.log(reached * (1 + run.context_length / (12 * d_model))))
+        x.append(features(run.n_params, run.n_devices or MIDDLE_DEVICES, starvation(peak, accelerator)))
+        laboratories.append(run.laboratory)
+    return np.array(y), np.array(x), np.array(laboratories)
+
+
+def covariance(laboratories: np.ndarray, between: float, within: float) -> np.ndarray:
+    """Of runs with a deviation of their laboratory beside their own."""
+    same = laboratories[:, None] == laboratories[None, :]
+    return within**2 * np.eye(len(laboratories)) + between**2 * same
+
+
+def fit_utilisation(keep: np.ndarray, between: float = LABORATORY, within: float = RUN) -> np.ndarray:
+    """Coefficients by generalised least squares on the runs of the mask `keep`."""
+    y, x, laboratories = regression()
+    weighted = x[keep].T @ np.linalg.inv(covariance(laboratories[keep], between, within))
+    return np.linalg.solve(weighted @ x[keep], weighted @ y[keep])
+
+
+def restricted_likelihood(between: float, within: float) -> float:
+    """ln of it, up to a constant, of the two standard deviations."""
+    y, x, laboratories = regression()
+    cov = covariance(laboratories, between, within)
+    left = y - x @ fit_utilisation(np.ones(len(y), bool), between, within)
+    determinants = np.linalg.slogdet(cov)[1] + np.linalg.slogdet(x.T @ np.linalg.solve(cov, x))[1]
+    return -0.5 * float(left @ np.linalg.solve(cov, left) + determinants)
+
+
+def left_out() -> np.ndarray:
+    """ln of estimated over reached share of each run, by coefficients fitted without its laboratory."""
+    y, x, laboratories = regression()
+    told = np.empty(len(y))
+    for laboratory in set(laboratories):
+        told[laboratories == laboratory] = x[laboratories == laboratory] @ fit_utilisation(
+            laboratories != laboratory
+        )
+    return told - y
+
+
+def print_fit() -> None:
+    grid = [(i / 100, j / 100) for i in range(10, 40) for j in range(15, 40)]
+    between, within = max(grid, key=lambda pair: restricted_likelihood(*pair))
+    print(f"LABORATORY, RUN = {between}, {within}")
+    every = np.ones(len(training_runs()), bool)
+    print("LEVEL, SMALL, STARVED, MANY =", fit_utilisation(every, between, within).round(4))
+    deviations = left_out()
+    inside, mean = np.mean(abs(deviations) < math.log(SPREAD)), math.exp(-deviations.mean())
+    print(f"laboratories left out: {inside:.0%} within a factor of {SPREAD}, middle / published {mean:.2f}")
+
+
 def main() -> None:
+    if "--fit" in sys.argv[1:]:
+        print_fit()
+        return
     text = "\n".join((*hours_table(), "", *memory_table()))
     if "--write" not in sys.argv[1:]:
         print(text)

@@ -78,7 +78,7 @@ BUDGETS = (
 )
 HEADINGS = {
     "Budget, exactly one": ("--flops", "--time", "--dollars", "--target-loss", "--params", "--tokens"),
-    "Hardware": ("--hardware", "--mfu", "--goodput", "--price", "--peak-tflops"),
+    "Hardware": ("--hardware", "--mfu", "--goodput", "--price", "--peak-tflops", "--calibrate"),
     "Model and data": (
         "--law", "--unique-tokens", "--max-params", "--max-memory", "--inference-tokens", "--seq-len", "--vocab",
     ),
@@ -122,7 +122,7 @@ QUANTITIES = (
         partial(_whole, "--vocab"), "constraints", "vocab_size",
     ),
     Quantity(
-        "--mfu", "SHARE", "Share of the dense peak that training reaches: 0.4 or 40% (default: table).",
+        "--mfu", "SHARE", "Share of the dense peak that training reaches: 0.4 or 40% (default: as whole runs).",
         partial(_share, "--mfu"), "cluster", "mfu",
     ),
     Quantity(
@@ -170,6 +170,12 @@ def _quantities(function: Callable[..., None]) -> Callable[..., None]:
     shell_complete=complete_law,
     help="Published law, fit.json, or all (default besiroglu).",
 )
+@click.option(
+    "--calibrate",
+    metavar="RUNS.csv",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Own runs with their hours: moves time and money to them.",
+)
 @click.option("--alternatives", is_flag=True, help="A longer table of smaller and larger models.")
 @click.option("--explain", is_flag=True, help="Print each formula with the numbers put in.")
 @picture_options("the cost of leaving the optimum, and what other laws answer")
@@ -178,6 +184,7 @@ def _quantities(function: Callable[..., None]) -> Callable[..., None]:
 @_without_collection()
 def plan(
     law: str,
+    calibrate: Path | None,
     alternatives: bool,
     explain: bool,
     picture: Path | None,
@@ -198,7 +205,7 @@ def plan(
 
     refuse_picture(picture, force)
     chosen = resolve_law(DEFAULT_LAW if law == "all" else law)
-    budget, cluster, constraints = read_options(given)
+    budget, cluster, constraints = read_options(given, calibrate)
     ratios = WIDER if alternatives else SMALLER
     result = plan_training(budget, chosen, cluster=cluster, constraints=constraints, ratios=ratios)
     if picture is not None:
@@ -211,7 +218,7 @@ def plan(
         _give(
             result,
             output,
-            next_command(given, law),
+            next_command({**given, "calibrate": "" if calibrate is None else str(calibrate)}, law),
             tuple(name for name, is_asked in asked.items() if is_asked),
         )
     if quiet or not output.is_screen:
@@ -243,7 +250,9 @@ def _give(result: Plan, output: Output, command: str, asked: tuple[str, ...]) ->
         show(*screen(summary(), asked))
 
 
-def read_options(texts: Mapping[str, str | None]) -> tuple[Budget, Cluster | None, Constraints]:
+def read_options(
+    texts: Mapping[str, str | None], calibrate: Path | None = None
+) -> tuple[Budget, Cluster | None, Constraints]:
     """Budget, Cluster (None when no hardware is named) and Constraints from the text of the options, by their keys."""
     from scaling.planning.cost import Budget, Constraints, require_one_budget
 
@@ -258,6 +267,11 @@ def read_options(texts: Mapping[str, str | None]) -> tuple[Budget, Cluster | Non
     _refuse_half_a_budget(hardware, arguments["budget"])
     options = {quantity.argument: quantity.name for quantity in QUANTITIES if quantity.of == "budget"}
     require_one_budget(arguments["budget"], names=options, examples=BUDGETS)
+    if calibrate is not None:
+        from scaling.planning.run_log import read_own_runs
+        from scaling.planning.utilisation import calibrate_utilisation
+
+        arguments["cluster"]["calibration"] = calibrate_utilisation(read_own_runs(calibrate))
     cluster = None
     if device is not None or arguments["cluster"]:
         counted = hardware is not None and hardware.lstrip()[:1].isdigit()

@@ -308,6 +308,18 @@ def cost_rows(cost: Cost, budget: Budget) -> Iterator[Row]:
     on += tr(" (chosen: done in 30 days, and it fits)") if cost.is_chosen else ""
     spent = tr("{hours} accelerator-hours", hours=f"{hours:,.{0 if hours >= 100 else 1}f}")
     yield tr("time"), f"{at}, {on}; {spent}"
+    if cost.tuned_mfu is not None and cost.mfu_source != "given":
+        least, rule, most = (f"{100 * share:.3g}" for share in cost.tuned_mfu)
+        yield (
+            "",
+            tr(
+                "tuned benchmarks: {least} to {most} %, {rule} as a rule, without stops ({cost.tuned_source})",
+                least=least,
+                most=most,
+                rule=rule,
+                cost=cost,
+            ),
+        )
     yield tr("money"), _money(cost, budget)
     if cost.energy_kwh is not None:
         energy = format_energy(cost.energy_kwh[1])
