@@ -83,7 +83,9 @@ HEADINGS = {
         "--law", "--unique-tokens", "--max-params", "--max-memory", "--inference-tokens", "--seq-len", "--vocab",
     ),
 }  # fmt: skip
-HARDWARE = "Accelerators: 8xH100 (with --time or --dollars a budget, else what to plan for)."
+HARDWARE = (
+    "Accelerators: 8xH100, p5.48xlarge, cpu.json (with --time or --dollars a budget, else what to plan for)."
+)
 QUANTITIES = (
     Quantity("--flops", "FLOPS", "Training compute: 1e21, '1 ZFLOP', '11574 PF-days'.", parse_flops, "budget", "flops"),
     Quantity("--time", "TIME", "How long the hardware is yours: 14d, 36h.", parse_duration, "budget", "seconds"),
@@ -257,13 +259,14 @@ def read_options(
     from scaling.planning.cost import Budget, Constraints, require_one_budget
 
     hardware = texts.get("hardware")
-    device = None if hardware is None else parse_hardware(hardware)
+    named = None if hardware is None else _named(hardware)
     arguments: dict[str, dict[str, Any]] = {"budget": {}, "constraints": {}, "cluster": {}}
     for quantity in QUANTITIES:
         if (text := texts.get(quantity.key)) is not None:
             arguments[quantity.of][quantity.argument] = _read(quantity, text)
-    if device is not None and device.seconds is not None:
-        arguments["budget"].setdefault("seconds", device.seconds)
+    if named is not None and named.device.seconds is not None:
+        arguments["budget"].setdefault("seconds", named.device.seconds)
+    arguments["cluster"] = {**(named.measured if named else {}), **arguments["cluster"]}
     _refuse_half_a_budget(hardware, arguments["budget"])
     options = {quantity.argument: quantity.name for quantity in QUANTITIES if quantity.of == "budget"}
     require_one_budget(arguments["budget"], names=options, examples=BUDGETS)
@@ -273,9 +276,8 @@ def read_options(
 
         arguments["cluster"]["calibration"] = calibrate_utilisation(read_own_runs(calibrate))
     cluster = None
-    if device is not None or arguments["cluster"]:
-        counted = hardware is not None and hardware.lstrip()[:1].isdigit()
-        cluster = _cluster(device, counted=counted, better_known=arguments["cluster"])
+    if named is not None or arguments["cluster"]:
+        cluster = _cluster(named, better_known=arguments["cluster"])
     return Budget(**arguments["budget"]), cluster, Constraints(**arguments["constraints"])
 
 
@@ -301,12 +303,39 @@ def _refuse_half_a_budget(hardware: str | None, budget: Mapping[str, float]) -> 
         )
 
 
-def _cluster(device: Hardware | None, *, counted: bool, better_known: Mapping[str, Any]) -> Cluster:
+class Named(NamedTuple):
+    """What --hardware names: the accelerators, whether their number is given, and a peak that was measured."""
+
+    device: Hardware
+    counted: bool
+    measured: dict[str, float]
+
+
+def _named(text: str) -> Named:
+    """8xH100, 2xp5.48xlarge (sixteen), or a file of `scaling hardware measure`."""
+    from scaling.reference.hardware import find_instance
+
+    if text.strip().endswith(".json"):
+        from scaling.reference.measure import read_measurement
+
+        count, times, path = text.strip().partition("x")
+        is_counted = bool(times) and count.isdigit()
+        name, peak = read_measurement(path if is_counted else text.strip())
+        return Named(Hardware(int(count) if is_counted else 1, name), True, {"peak_flops_per_s": peak})
+    device = parse_hardware(text)
+    if instance := find_instance(device.name):
+        n_in_each, name = instance
+        return Named(device._replace(n_accelerators=device.n_accelerators * n_in_each, name=name), True, {})
+    return Named(device, text.lstrip()[:1].isdigit(), {})
+
+
+def _cluster(named: Named | None, *, better_known: Mapping[str, Any]) -> Cluster:
     """The named accelerators, or the default one, with what the user knows better than the table."""
     from scaling.planning.cost import make_cluster
     from scaling.planning.plan import DEFAULT_ACCELERATOR
     from scaling.reference.hardware import find_accelerator
 
+    device = None if named is None else named.device
     try:
         accelerator = find_accelerator(device.name if device else DEFAULT_ACCELERATOR)
     except UnknownNameError:
@@ -316,7 +345,7 @@ def _cluster(device: Hardware | None, *, counted: bool, better_known: Mapping[st
     return make_cluster(
         accelerator,
         name=device.name if device else "",
-        count=device.n_accelerators if device and counted else None,
+        count=named.device.n_accelerators if named and named.counted else None,
         **better_known,
     )
 

@@ -229,7 +229,10 @@ def make_cluster(
     label = a.name if a else name
     if peak is None:
         device = label or "this device"
-        raise UsageError(f"the peak of {device} is not known; give --peak-tflops (dense, per device).")
+        raise UsageError(
+            f"the peak of {device} is not known; give --peak-tflops (dense, per device), or measure it: scaling "
+            "hardware measure -o FILE.json, then --hardware FILE.json."
+        )
     _refuse_out_of_range(count, goodput, mfu)
     if calibration is not None:
         require_kind("calibration", calibration, Calibration, "Make one: calibrate_utilisation(runs).")
