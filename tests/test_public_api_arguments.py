@@ -208,7 +208,7 @@ def calls() -> dict[str, Callable[[], Call]]:
         "choose_architecture": lambda: (s.choose_architecture, {
             "n_params": 1e8, "vocab_size": None, "context_length": 2048, "count": "total"}),
         "TrainedModel": lambda: (s.TrainedModel, {
-            **model, "n_params_total": None, "figures": (), "n_tokens_unique": None,
+            **model, "n_params_total": None, "published_flops": None, "figures": (), "n_tokens_unique": None,
             "n_params_non_embedding": None, "kind": "decoder", "status": ""}),
         "audit_model": lambda: (s.audit_model, {"model": s.TrainedModel(**model), "law": law}),
         "Estimate": lambda: (s.Estimate, numbers),

@@ -36,6 +36,7 @@ LEVEL, SMALL, STARVED, MANY = (
 LABORATORY, RUN = 0.20, 0.26  # standard deviations of ln utilisation, by restricted maximum likelihood
 SPREAD = 1.7  # of a run of an unknown laboratory, to each side
 SMALL_PARAMS = 5e8  # N_0
+WHOLE_RUNS = "as whole runs of 17 laboratories"
 MIDDLE_DEVICES, MOST_DEVICES = 256, 16384  # the largest number of devices in the table
 WIDTH_OVER_DEPTH = 128
 A100_FLOPS_PER_BYTE = 153, 520  # of its memory (312e12 / 2.039e12) and of its links (312e12 / 600e9)
@@ -77,7 +78,7 @@ class Calibration:
     def source(self) -> str:
         """Of whom it is."""
         if not self.n_runs:
-            return "as whole runs of 17 laboratories"
+            return WHOLE_RUNS
         return f"as {self.n_runs} own run{'s' if self.n_runs > 1 else ''} and whole runs of 17 laboratories"
 
 
