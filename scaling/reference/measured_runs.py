@@ -25,7 +25,9 @@ class TrainingRun(NamedTuple):
     accelerator: str  # an id of the table of accelerators
     accelerator_hours: float
     hours_of: str  # whole run (stops included) | steps only | throughput (tokens a second, of the whole run)
-    status: str  # verified | partly | from memory
+    status: (
+        str  # agreed (a public table that cites the page has the same) | partly (second-hand) | from memory
+    )
     source: str
 
     @property
