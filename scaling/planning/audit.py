@@ -249,12 +249,12 @@ class Audit(Shown):
                 "n_params_total": self.model.n_params_total or self.model.n_params,
                 "n_tokens": self.model.n_tokens,
                 "flops": self.flops,
-                "published_flops": self.model.published_flops,
                 **{name: getattr(self, name) for name in told},
                 "cheapest_flops": self.cheapest_flops,
                 "wasted_compute_fraction": self.wasted_compute_fraction,
                 **best,
                 **low_high("optimal_n_params", self.n_params_interval),
+                "published_flops": self.model.published_flops,
             }
         ]
 
