@@ -40,7 +40,16 @@ SIZES = {  # option → help; each sets the field of that name
 }
 HEADINGS = {
     "Shape": (*(f"--{name.replace('_', '-')}" for name in SIZES), "--set"),
-    "Training": ("--context", "--batch", "--tokens", "--devices", "--tensor-parallel", "--precision"),
+    "Training": (
+        "--context",
+        "--batch",
+        "--tokens",
+        "--devices",
+        "--tensor-parallel",
+        "--precision",
+        "--compiled",
+        "--fused-loss",
+    ),
 }
 
 
