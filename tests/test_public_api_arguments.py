@@ -199,7 +199,7 @@ def calls() -> dict[str, Callable[[], Call]]:
             "context_length": 2048}),
         "Calibration": lambda: (s.Calibration, {"factor": 1.0, "spread": 1.7, "n_runs": 3}),
         "calibrate_utilisation": lambda: (s.calibrate_utilisation, {"runs": (s.OwnRun(
-            n_params=1e9, n_tokens=2e10, accelerator="A100", accelerator_hours=300),)}),
+            n_params=1e9, n_tokens=2e10, accelerator="A100", accelerator_hours=300),), "peak_flops_per_s": 1e12}),
         "read_own_runs": lambda: (s.read_own_runs, {"path": "runs.csv"}),
         "allocate_compute": lambda: (s.allocate_compute, {"law": law, "flops": 1e21}),
         "plan_training": lambda: (s.plan_training, {

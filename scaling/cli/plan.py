@@ -274,7 +274,9 @@ def read_options(
         from scaling.planning.run_log import read_own_runs
         from scaling.planning.utilisation import calibrate_utilisation
 
-        arguments["cluster"]["calibration"] = calibrate_utilisation(read_own_runs(calibrate))
+        peak = arguments["cluster"].get("peak_flops_per_s")
+        runs = read_own_runs(calibrate)
+        arguments["cluster"]["calibration"] = calibrate_utilisation(runs, peak_flops_per_s=peak)
     cluster = None
     if named is not None or arguments["cluster"]:
         cluster = _cluster(named, better_known=arguments["cluster"])

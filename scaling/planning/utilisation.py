@@ -142,12 +142,14 @@ def features(n_params: float, n_devices: int, starved: float) -> tuple[float, fl
     return 1.0, math.log1p(SMALL_PARAMS / n_params), starved, math.log(devices / MIDDLE_DEVICES)
 
 
-def calibrate_utilisation(runs: Sequence[OwnRun]) -> Calibration:
+def calibrate_utilisation(runs: Sequence[OwnRun], *, peak_flops_per_s: float | None = None) -> Calibration:
     """Move the middle to own runs, and narrow the range, as far as so many runs tell of a laboratory.
 
     The mean deviation of n runs is believed with weight n LABORATORY^2 / (n LABORATORY^2 + RUN^2); what is left of the
     doubt about the laboratory, and that about a run, make the range.
 
+    Args:
+        peak_flops_per_s: of the accelerators whose peak no table knows (a CPU that was measured).
     Raises:
         UsageError: an accelerator whose peak is not known.
         DataError: no run, or hours that mean more than the peak or next to none of it.
@@ -160,7 +162,8 @@ def calibrate_utilisation(runs: Sequence[OwnRun]) -> Calibration:
     require_kind("runs", runs, (list, tuple), "Give OwnRuns, or read them: read_own_runs(path).")
     for run in runs:
         require_kind("a run", run, OwnRun, "Give OwnRuns, or read them: read_own_runs(path).")
-    deviations = [_deviation(run) for run in runs]
+    require_numbers(or_none=True, peak_flops_per_s=peak_flops_per_s)
+    deviations = [_deviation(run, peak_flops_per_s) for run in runs]
     if not deviations:
         raise DataError("no run to calibrate on; give at least one with its hours.")
     n, prior, noise = len(deviations), LABORATORY**2, RUN**2
@@ -171,13 +174,14 @@ def calibrate_utilisation(runs: Sequence[OwnRun]) -> Calibration:
     return Calibration(factor=factor, spread=spread, n_runs=n)
 
 
-def _deviation(run: OwnRun) -> float:
+def _deviation(run: OwnRun, measured_peak: float | None) -> float:
     """ln of what the run reached over what is estimated for it."""
     accelerator = find_accelerator(run.accelerator) if isinstance(run.accelerator, str) else run.accelerator
-    peak = accelerator.peak_flops_per_s
+    peak = accelerator.peak_flops_per_s or measured_peak
     if peak is None:
         raise UsageError(
-            f"the peak of {accelerator.name} is not known, so its hours say nothing of a share of it."
+            f"the peak of {accelerator.name} is not known, so its hours say nothing of a share of it; measure it "
+            "(scaling hardware measure -o FILE.json) and plan with --hardware FILE.json, or give --peak-tflops."
         )
     flops = FLOPS_PER_PARAM_TOKEN * run.n_params * run.n_tokens
     reached = flops / (run.accelerator_hours * SECONDS_PER_HOUR * peak)

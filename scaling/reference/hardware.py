@@ -42,7 +42,7 @@ class Accelerator(NamedTuple):
     price_usd_per_hour_high: float | None
     price_date: str
     price_source: str
-    mfu_low: float | None
+    mfu_low: float | None  # of tuned benchmarks; what whole runs reach: `scaling.planning.utilisation`
     mfu_mid: float | None
     mfu_high: float | None
     mfu_source: str

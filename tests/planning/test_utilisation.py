@@ -149,6 +149,14 @@ def test_hours_beyond_the_peak_and_none_at_all_are_refused() -> None:
         make_cluster("A100", calibration=0.5)  # type: ignore[arg-type]
 
 
+def test_a_measured_cpu_is_calibrated_on_its_own_runs() -> None:
+    run = OwnRun(n_params=1e7, n_tokens=2e8, accelerator="CPU (x86_64)", accelerator_hours=100)
+    with pytest.raises(UsageError, match="measure it"):
+        calibrate_utilisation([run])
+    # 1.2e16 FLOPs in 360,000 s are a third of 1e11 FLOP/s, more than small models on little known devices reach
+    assert calibrate_utilisation([run], peak_flops_per_s=1e11).factor > 1
+
+
 def test_a_log_is_read_by_the_names_that_people_write(tmp_path: Path) -> None:
     log = tmp_path / "runs.csv"
     log.write_text(
