@@ -38,7 +38,11 @@ from scaling.planning.cost import Constraints as Constraints
 from scaling.planning.cost import make_cluster as make_cluster
 from scaling.planning.plan import plan_training as plan_training
 from scaling.planning.result import Plan as Plan
+from scaling.planning.run_log import read_own_runs as read_own_runs
 from scaling.planning.shape import choose_architecture as choose_architecture
+from scaling.planning.utilisation import Calibration as Calibration
+from scaling.planning.utilisation import OwnRun as OwnRun
+from scaling.planning.utilisation import calibrate_utilisation as calibrate_utilisation
 from scaling.reference.example import example_runs as example_runs
 from scaling.reference.hardware import Accelerator as Accelerator
 from scaling.reference.hardware import find_accelerator as find_accelerator

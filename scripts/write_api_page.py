@@ -27,7 +27,8 @@ SUBJECTS = {
     ),
     "Plans": (
         "plan_training", "allocate_compute", "audit_model", "choose_architecture", "Budget", "Constraints",
-        "make_cluster", "Cluster", "find_accelerator", "Accelerator", "TrainedModel", "Plan", "Audit",
+        "make_cluster", "Cluster", "calibrate_utilisation", "read_own_runs", "OwnRun", "Calibration",
+        "find_accelerator", "Accelerator", "TrainedModel", "Plan", "Audit",
     ),
     "What a model costs": (
         "Architecture", "find_preset", "count_params", "count_flops", "flops_per_token", "estimate_memory",

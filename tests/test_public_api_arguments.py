@@ -192,7 +192,15 @@ def calls() -> dict[str, Callable[[], Call]]:
             "context_length": 2048, "vocab_size": 32_000}),
         "make_cluster": lambda: (s.make_cluster, {
             "accelerator": s.find_accelerator("H100"), "count": 8, "mfu": 0.4, "goodput": 0.9,
-            "price_usd_per_hour": 2.0, "peak_flops_per_s": 1e15, "memory_bytes": 8e10, "name": ""}),
+            "price_usd_per_hour": 2.0, "peak_flops_per_s": 1e15, "memory_bytes": 8e10,
+            "calibration": None, "name": ""}),
+        "OwnRun": lambda: (s.OwnRun, {
+            "n_params": 1e9, "n_tokens": 2e10, "accelerator": "A100", "accelerator_hours": 300.0, "n_devices": 8,
+            "context_length": 2048}),
+        "Calibration": lambda: (s.Calibration, {"factor": 1.0, "spread": 1.7, "n_runs": 3}),
+        "calibrate_utilisation": lambda: (s.calibrate_utilisation, {"runs": (s.OwnRun(
+            n_params=1e9, n_tokens=2e10, accelerator="A100", accelerator_hours=300),), "peak_flops_per_s": 1e12}),
+        "read_own_runs": lambda: (s.read_own_runs, {"path": "runs.csv"}),
         "allocate_compute": lambda: (s.allocate_compute, {"law": law, "flops": 1e21}),
         "plan_training": lambda: (s.plan_training, {
             "budget": 1e20, "law": law, "cluster": s.make_cluster(s.find_accelerator("H100"), count=8),
@@ -200,7 +208,7 @@ def calls() -> dict[str, Callable[[], Call]]:
         "choose_architecture": lambda: (s.choose_architecture, {
             "n_params": 1e8, "vocab_size": None, "context_length": 2048, "count": "total"}),
         "TrainedModel": lambda: (s.TrainedModel, {
-            **model, "n_params_total": None, "figures": (), "n_tokens_unique": None,
+            **model, "n_params_total": None, "published_flops": None, "figures": (), "n_tokens_unique": None,
             "n_params_non_embedding": None, "kind": "decoder", "status": ""}),
         "audit_model": lambda: (s.audit_model, {"model": s.TrainedModel(**model), "law": law}),
         "Estimate": lambda: (s.Estimate, numbers),

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from scaling.architecture import Architecture
 
-Recomputation = Literal["none", "selective", "full"]
+Recomputation = Literal["none", "attention", "selective", "full"]
 FLOAT32_BYTES = 4
 
 
@@ -42,13 +42,14 @@ class LayerBytes(NamedTuple):
     recipe: Precision
     flash: bool
     dropout: bool
+    compiled: bool = False
 
     def activations(self, context: int, decoder: int, recomputation: Recomputation) -> int:
         """Bytes for one sequence, everything but logits."""
         a = self.architecture
         in_decoder = a.kind == "encoder_decoder"
         cross_keys = a.n_decoder_layers * 2 * a.d_kv * self.recipe.activation * context if in_decoder else 0
-        keep_scores = not self.flash and recomputation != "selective"
+        keep_scores = not self.flash and recomputation != "attention"
         attention = self._attention(context, self_attention=True, keep_scores=keep_scores)
         n_dense = a.n_layers - a.n_sparse_layers
         blocks = [
@@ -59,13 +60,42 @@ class LayerBytes(NamedTuple):
             cross = self._attention(context, self_attention=False, keep_scores=keep_scores)
             own = self._attention(decoder, self_attention=True, keep_scores=keep_scores)
             blocks.append((a.n_decoder_layers, decoder, own + cross + self._mlp()))
-        if recomputation == "full":
-            block_input = self.recipe.residual * a.d_model / self.split
-            kept = sum(layers * tokens * block_input for layers, tokens, _ in blocks)
-            one_block = max(tokens * per_token for layers, tokens, per_token in blocks if layers)
-            return math.ceil(kept + one_block + cross_keys + self.outside(context, decoder))
-        kept = sum(layers * tokens * per_token for layers, tokens, per_token in blocks)
-        return math.ceil(kept + cross_keys + self.outside(context, decoder))
+        outside = cross_keys + self.outside(context, decoder) + self.gathered(max(context, decoder))
+        if recomputation in ("none", "attention"):
+            return math.ceil(sum(layers * tokens * kept for layers, tokens, kept in blocks) + outside)
+        saved = self.recipe.residual * a.d_model / self.split  # the input of the block
+        if recomputation == "selective":
+            saved += self._every_other_product()
+        kept = sum(layers * tokens * saved for layers, tokens, _ in blocks)
+        one_block = max(tokens * (per_token - saved) for layers, tokens, per_token in blocks if layers)
+        return math.ceil(kept + max(0, one_block) + outside)
+
+    def _every_other_product(self) -> float:
+        """Of one block: the outputs of attention and of every other matrix product, in the order in which they run.
+
+        torchtitan's selective checkpointing per operation (distributed/activation_checkpoint.py) saves these and
+        computes the others again. Of a decoder's cross-attention and of experts the same share.
+        """
+        a, c = self.architecture, self.recipe.activation
+        dense = a.n_dense_layers or not a.n_experts
+        inner = (
+            a.d_ff if dense else a.n_experts_per_token * a.d_ff_expert + a.n_shared_experts * a.d_ff_shared
+        )
+        attention = [
+            a.d_attention,
+            a.n_kv_heads * a.d_head,
+            a.n_kv_heads * a.d_head_value,
+            a.d_model / self.split,
+        ]
+        attention += attention if a.kind == "encoder_decoder" else []
+        products = [*attention, *([inner] * (1 + a.is_gated)), a.d_model / self.split]
+        attended = c * a.d_attention_output + FLOAT32_BYTES * a.n_heads  # and the softmax's denominators
+        return c * sum(products[::2]) + attended * (2 if a.kind == "encoder_decoder" else 1)
+
+    def gathered(self, tokens: int) -> float:
+        """With tensor parallelism the inputs of attention, MLP and head exist whole, one block at a time."""
+        whole = self.recipe.activation * self.architecture.d_model
+        return 3 * tokens * whole * (1 - 1 / self.split)
 
     def outside(self, context: int, decoder: int) -> float:
         """Embedding dropout and norm, final norm, and the inputs of the heads, for one sequence."""
@@ -112,6 +142,6 @@ class LayerBytes(NamedTuple):
 
     def _inner(self) -> int:
         """Numbers of the MLP's width kept: gate and its activation, up, their product; or input and output of the
-        activation, of which ReLU's backward reads only the output."""
+        activation, of which ReLU's backward reads only the output. Compiled code computes that of a gate again."""
         a = self.architecture
-        return 4 if a.is_gated else 1 if a.activation == "relu" else 2
+        return (3 if self.compiled else 4) if a.is_gated else 1 if a.activation == "relu" else 2

@@ -11,9 +11,10 @@ temporaries of an unfused optimizer step (4 bytes a parameter), a second copy of
 decides only for micro-batches of fewer tokens than d_model), and whatever else the program holds.
 
 Checked against torch on the CPU (tests): bytes that autograd saves within 1.2 %, live bytes at the peak of a whole
-training step within 1 %, in float32 and under autocast. Against peaks that torchtitan published for Llama 3.1 on
-H100 (December 2024, full recomputation): +7 % at 8B on 8 devices, -18 % at 70B on 256 with tensor parallelism 8.
-FSDP and ZeRO buffers and the framework line follow documented defaults and were not measured by us.
+training step within 1 %, in float32 and under autocast. Against eight peaks that torchtitan published for Llama 3.1
+(scaling/reference/memory_measured.csv): -2 to +8 %, with tensor parallelism -11 %; each of 52 configurations that
+llm-foundry ran on 80 GB is estimated at 91 % of it or less. ZeRO buffers and the framework line follow documented
+defaults and were not measured by us.
 
 A mixture of experts keeps the states of all its experts and the activations of those a token passes, evenly spread;
 expert parallelism is not counted, nor a capacity that pads the experts' batches.
@@ -40,6 +41,9 @@ RECOMPUTATIONS: tuple[Recomputation, ...] = get_args(Recomputation)
 
 # torch's cross-entropy in float32: log-probabilities, their gradient, the gradient of the logits
 LOSS_COPIES = 3
+COMPILED_LOSS_COPIES = (
+    2  # torch.compile fuses the first away; the gradient is cast once more to the logits' type
+)
 DEEPSPEED_BUCKET_ELEMENTS = 500_000_000  # default reduce_ and allgather_bucket_size, without overlap_comm
 # CUDA context, library workspaces, NCCL: an assumption, 0.5-1.5 GiB is common; 0 on a CPU
 FRAMEWORK_BYTES = 2**30
@@ -97,6 +101,8 @@ def estimate_memory(
     attention: Attention = "flash",
     dropout: bool = False,
     loss_chunk_tokens: int | None = None,
+    fused_loss: bool = False,
+    compiled: bool = False,
     framework_bytes: int = FRAMEWORK_BYTES,
 ) -> Memory:
     """Peak memory of one device in training.
@@ -109,10 +115,14 @@ def estimate_memory(
         tensor_parallel: devices that split every layer by heads and MLP columns, with sequence parallelism.
         precision: a name of PRECISIONS.
         optimizer: states a parameter: adamw 2; muon 1 for block matrices and 2 elsewhere; sgd 1 (momentum).
-        recomputation: "none"; "selective" does not keep what grows with the square of the context, as flash
-            attention never does; "full" keeps the input of each block and one block's activations at a time.
+        recomputation: "none"; "attention", Megatron's selective recomputation, does not keep what grows with the
+            square of the context, as flash attention never does; "selective", torchtitan's, keeps the input of each
+            block, the output of its attention and of every other matrix product; "full" keeps the inputs alone. The
+            last two hold the rest of one block at a time.
         attention: "materialised" keeps n_heads T numbers a token and layer, the softmax (more, if it is in float32).
         loss_chunk_tokens: tokens whose logits exist at once, where the loss is computed in pieces; default all.
+        fused_loss: a kernel that keeps the logits and their gradient in the type of activations, and no softmax.
+        compiled: by torch.compile, which fuses part of the loss (not over tensor parallelism) and of gated MLPs.
     Returns:
         Memory, in bytes.
     Raises:
@@ -126,7 +136,7 @@ def estimate_memory(
         '11.3 GB, 2.0 of them states'
     """
     require_kind("architecture", architecture, Architecture, HOW)
-    require_flags(dropout=dropout)
+    require_flags(dropout=dropout, fused_loss=fused_loss, compiled=compiled)
     require_whole(framework_bytes=framework_bytes)
     _check_choices(strategy=strategy, recomputation=recomputation, attention=attention, optimizer=optimizer)
     recipe = _recipe(precision, strategy)
@@ -138,7 +148,12 @@ def estimate_memory(
     counts = count_params(local)
     replicas = n_devices // tensor_parallel
     layer = LayerBytes(
-        architecture=local, split=tensor_parallel, recipe=recipe, flash=attention == "flash", dropout=dropout
+        architecture=local,
+        split=tensor_parallel,
+        recipe=recipe,
+        flash=attention == "flash",
+        dropout=dropout,
+        compiled=compiled,
     )
     if loss_chunk_tokens is not None:
         _check_counts(loss_chunk_tokens=loss_chunk_tokens)
@@ -148,7 +163,8 @@ def estimate_memory(
         gradients_bytes=recipe.gradients * _share(counts.total, replicas, strategy in ("zero2", "fsdp")),
         optimizer_bytes=_share(_optimizer(counts, recipe, optimizer), replicas, strategy != "ddp"),
         activations_bytes=batch_size * layer.activations(context, decoder, recomputation),
-        logits_bytes=_logits(local, min(n_logits, loss_chunk_tokens or n_logits), recipe),
+        logits_bytes=min(n_logits, loss_chunk_tokens or n_logits)
+        * _logit_bytes(local, recipe, fused_loss, compiled and tensor_parallel == 1),
         communication_bytes=_communication(local, counts, recipe, replicas, strategy),
         framework_bytes=framework_bytes,
     )
@@ -267,10 +283,15 @@ def _optimizer(counts: ParamCounts, recipe: Precision, optimizer: Optimizer) -> 
     return recipe.master * counts.total + recipe.state * states
 
 
-def _logits(a: Architecture, n_tokens: int, recipe: Precision) -> int:
+def _logit_bytes(a: Architecture, recipe: Precision, fused: bool, compiled: bool) -> int:
+    """Bytes of one token's logits and of what the loss makes of them."""
     if not {"lm", "mlm"} & set(a.heads):
         return 0
-    return n_tokens * a.vocab_size * (recipe.activation + LOSS_COPIES * FLOAT32_BYTES)
+    if fused:
+        return a.vocab_size * 2 * recipe.activation
+    cast = recipe.activation if recipe.activation < FLOAT32_BYTES else 0
+    copies = COMPILED_LOSS_COPIES * FLOAT32_BYTES + cast if compiled else LOSS_COPIES * FLOAT32_BYTES
+    return a.vocab_size * (recipe.activation + copies)
 
 
 def _communication(

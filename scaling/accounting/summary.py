@@ -83,6 +83,8 @@ class ModelCost(Shown):
     n_tokens: float | None
     precision: str
     tensor_parallel: int
+    compiled: bool = False
+    fused_loss: bool = False
     params: ParamCounts
     flops_per_token: dict[Convention, dict[Phase, float]]
     train_parts: FlopParts
@@ -174,6 +176,8 @@ def summarize_cost(
     n_devices: int = 8,
     precision: str = "bf16_mixed",
     tensor_parallel: int = 1,
+    compiled: bool = False,
+    fused_loss: bool = False,
     name: str | None = None,
     notes: tuple[str, ...] = (),
 ) -> ModelCost:
@@ -200,15 +204,16 @@ def summarize_cost(
         "context_length": context,
         "tensor_parallel": tensor_parallel,
     }
+    loss: dict[str, Any] = {"compiled": compiled, "fused_loss": fused_loss}
 
     def row(devices: int, **setup: Any) -> TrainingMemory:
-        memory = estimate_memory(a, n_devices=devices, precision=precision, **setup, **one_replica)
+        memory = estimate_memory(a, n_devices=devices, precision=precision, **setup, **one_replica, **loss)
         return TrainingMemory(n_devices=devices, memory=memory, **setup)
 
     rows = [row(tensor_parallel, strategy="ddp", recomputation=r) for r in ("none", "full")]
     if n_devices > tensor_parallel:
         rows += [row(n_devices, strategy=strategy, recomputation="none") for strategy in STRATEGIES]
-        rows += [row(n_devices, strategy="fsdp", recomputation="full")]
+        rows += [row(n_devices, strategy="fsdp", recomputation=r) for r in ("selective", "full")]
     return ModelCost(
         name=name,
         notes=notes,
@@ -218,6 +223,7 @@ def summarize_cost(
         n_tokens=n_tokens,
         precision=precision,
         tensor_parallel=tensor_parallel,
+        **loss,
         params=count_params(a),
         flops_per_token=per_token,
         train_parts=flop_parts(a, context_length=context),
@@ -417,10 +423,12 @@ def _training_blocks(cost: ModelCost) -> Blocks:
     ]
     split = tr(", tensor-parallel {n:,}", n=cost.tensor_parallel) if cost.tensor_parallel > 1 else ""
     said = tr(
-        "{precision}, AdamW, flash attention{split}. Full recomputation (recomp.) keeps one state a block and computes "
-        "the rest again, a third more FLOPs. The framework line is assumed; fragmentation is not counted, leave 10 %.",
+        "{precision}, AdamW, flash attention{split}{how}. Full recomputation (recomp.) keeps one state a block and "
+        "computes the rest again, a third more FLOPs; selective keeps every other matrix product, as torchtitan does. "
+        "The framework line is assumed; fragmentation is not counted, leave 10 %.",
         precision=cost.precision,
         split=split,
+        how=(tr(", compiled") if cost.compiled else "") + (tr(", fused loss") if cost.fused_loss else ""),
     )
     return (
         Table(headers=[tr("devices"), *columns.values()], rows=rows),
@@ -430,6 +438,8 @@ def _training_blocks(cost: ModelCost) -> Blocks:
 
 def _setup(row: TrainingMemory, tensor_parallel: int) -> str:
     where = f"{row.n_devices:,}" if row.n_devices == tensor_parallel else f"{row.n_devices:,} {row.strategy}"
+    if row.recomputation == "selective":
+        return tr("{where}, selective", where=where)
     return tr("{where}, recomp.", where=where) if row.recomputation == "full" else where
 
 

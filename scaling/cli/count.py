@@ -40,7 +40,16 @@ SIZES = {  # option → help; each sets the field of that name
 }
 HEADINGS = {
     "Shape": (*(f"--{name.replace('_', '-')}" for name in SIZES), "--set"),
-    "Training": ("--context", "--batch", "--tokens", "--devices", "--tensor-parallel", "--precision"),
+    "Training": (
+        "--context",
+        "--batch",
+        "--tokens",
+        "--devices",
+        "--tensor-parallel",
+        "--precision",
+        "--compiled",
+        "--fused-loss",
+    ),
 }
 
 
@@ -70,6 +79,8 @@ def _size_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="TYPE",
     help="bf16_mixed, bf16_autocast, bf16 or fp32.",
 )
+@click.option("--compiled", is_flag=True, help="Memory as under torch.compile.")
+@click.option("--fused-loss", is_flag=True, help="A loss kernel that keeps 16-bit logits and no softmax.")
 @click.option("--list", "list_presets", is_flag=True, help="List the presets.")
 @output_options("parameters", "flops", "training", "inference", "doubts")
 def count(
@@ -81,6 +92,8 @@ def count(
     devices: str | None,
     tensor_parallel: str | None,
     precision: str,
+    compiled: bool,
+    fused_loss: bool,
     list_presets: bool,
     output: Output,
     **sizes: str | None,
@@ -108,6 +121,8 @@ def count(
         n_devices=_whole("devices", devices or "8"),
         precision=precision,
         tensor_parallel=_whole("tensor-parallel", tensor_parallel or "1"),
+        compiled=compiled,
+        fused_loss=fused_loss,
         name=model,
         notes=notes,
     )

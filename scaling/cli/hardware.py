@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ from scaling.cli.help import Group
 from scaling.cli.output import Output, give, output_options
 from scaling.cli.progress import waiting_for
 from scaling.jsonable import fields_of
+from scaling.planning.cost import make_cluster
 from scaling.reference.hardware import Accelerator, accelerators, find_accelerator
 from scaling.render.terminal import show, show_json, warn
 from scaling.translation import tr, tr_n
@@ -109,13 +111,21 @@ def accelerator_blocks(a: Accelerator) -> Blocks:
     type=click.FloatRange(0.01, 600),
     help="How long to measure.",
 )
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    metavar="FILE.json",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep it for `scaling plan --hardware FILE.json`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: flops_per_s, dtype, device, library, ...")
-def measure(size: int | None, dtype: str, seconds: float, as_json: bool) -> None:
-    """Time a square matrix product on this machine; nothing is stored.
+def measure(size: int | None, dtype: str, seconds: float, path: Path | None, as_json: bool) -> None:
+    """Time a square matrix product on this machine; -o keeps it for a plan.
 
     Uses torch (and its first GPU) where torch is installed, else NumPy, which knows float32 only.
     """
-    from scaling.reference.measure import measure_matmul
+    from scaling.reference.measure import ATTAINED, measure_matmul, write_measurement
 
     with waiting_for(tr("measuring"), seconds):
         try:
@@ -126,6 +136,8 @@ def measure(size: int | None, dtype: str, seconds: float, as_json: bool) -> None
             result = measure_matmul(size, dtype=dtype, seconds=seconds)
     for doubt in result.warnings:
         warn(f"{doubt}.")
+    if path is not None:
+        write_measurement(result, path)
     if as_json:
         show_json(fields_of(result))
         return
@@ -134,7 +146,12 @@ def measure(size: int | None, dtype: str, seconds: float, as_json: bool) -> None
     using = f"{result.library}, {result.dtype}, {tr('up to {threads}', threads=threads)}"
     duration = format_duration(result.seconds)
     product = tr("{r.size} x {r.size}, {r.n_repeats} times in {duration}", r=result, duration=duration)
-    plan = f"scaling plan --hardware measured --time 1d --peak-tflops {result.best_flops_per_s / TERA:.3g}"
+    plan = "scaling plan --time 1d --hardware "
+    plan += (
+        f"measured --peak-tflops {result.best_flops_per_s / ATTAINED / TERA:.3g}"
+        if path is None
+        else f"{path}"
+    )
     show(
         Text(tr("{best}  (median {median})", best=best, median=median)),
         Fields([(tr("device"), result.device), (tr("with"), using), (tr("product"), product)]),
@@ -165,15 +182,17 @@ def _list_row(a: Accelerator) -> list[str]:
 def _fields(a: Accelerator) -> list[tuple[str, str]]:
     fp8, links = _in(a.peak_fp8_flops_per_s, TERA), _in(a.interconnect_bytes_per_s, 1e9)
     price = tr("${price} per hour, {a.price_date}", a=a, price=_price(a))
-    reached = "" if a.mfu_low is None or a.mfu_high is None or a.mfu_mid is None else tr(
-        "{low} to {high} of the peak in training, {mid} as a rule",
+    tuned = "" if a.mfu_low is None or a.mfu_high is None or a.mfu_mid is None else tr(
+        "{low} to {high} of the peak in tuned benchmarks, {mid} as a rule",
         low=format_percent(a.mfu_low), mid=format_percent(a.mfu_mid), high=format_percent(a.mfu_high),
     )  # fmt: skip
+    whole = "" if a.peak_flops_per_s is None else _whole_runs(a)
     agreed = a.status.startswith("agreed")
     return [
         (tr("peak, bf16"), tr("{n} TFLOP/s dense", n=_in(a.peak_flops_per_s, TERA))),
         (tr("peak, fp8"), tr("not supported or not known") if fp8 == "-" else f"{fp8} TFLOP/s"),
-        (tr("reached"), reached),
+        (tr("whole runs"), whole),
+        (tr("tuned"), tuned),
         (tr("memory"), "" if a.memory_bytes is None else format_bytes(a.memory_bytes)),
         (tr("bandwidth"), f"{_in(a.memory_bandwidth_bytes_per_s, TERA)} TB/s"),
         (tr("links"), tr("{a.interconnect}, {n} GB/s both ways", a=a, n=links)),
@@ -183,11 +202,19 @@ def _fields(a: Accelerator) -> list[tuple[str, str]]:
     ]
 
 
+def _whole_runs(a: Accelerator) -> str:
+    """What whole runs of a usual model reach."""
+    cluster = make_cluster(a)
+    low, high = (format_percent(share * cluster.goodput) for share in (cluster.mfu_low, cluster.mfu_high))
+    return tr("{low} to {high} of the peak, stops and all (7B parameters on 256)", low=low, high=high)
+
+
 def _sources(a: Accelerator) -> list[tuple[str, str]]:
     mfu = " / ".join(format_percent(m) for m in (a.mfu_low, a.mfu_mid, a.mfu_high) if m)
     return [
         (tr("source"), a.source),
         (tr("price"), a.price_source if a.price_date else ""),
+        (tr("memory"), a.memory_source),
         ("MFU", tr("{mfu} low / mid / high: {a.mfu_source}", a=a, mfu=mfu) if a.mfu_mid else ""),
         (tr("note"), a.note),
     ]

@@ -78,12 +78,14 @@ BUDGETS = (
 )
 HEADINGS = {
     "Budget, exactly one": ("--flops", "--time", "--dollars", "--target-loss", "--params", "--tokens"),
-    "Hardware": ("--hardware", "--mfu", "--goodput", "--price", "--peak-tflops"),
+    "Hardware": ("--hardware", "--mfu", "--goodput", "--price", "--peak-tflops", "--calibrate"),
     "Model and data": (
         "--law", "--unique-tokens", "--max-params", "--max-memory", "--inference-tokens", "--seq-len", "--vocab",
     ),
 }  # fmt: skip
-HARDWARE = "Accelerators: 8xH100 (with --time or --dollars a budget, else what to plan for)."
+HARDWARE = (
+    "Accelerators: 8xH100, p5.48xlarge, cpu.json (with --time or --dollars a budget, else what to plan for)."
+)
 QUANTITIES = (
     Quantity("--flops", "FLOPS", "Training compute: 1e21, '1 ZFLOP', '11574 PF-days'.", parse_flops, "budget", "flops"),
     Quantity("--time", "TIME", "How long the hardware is yours: 14d, 36h.", parse_duration, "budget", "seconds"),
@@ -122,7 +124,7 @@ QUANTITIES = (
         partial(_whole, "--vocab"), "constraints", "vocab_size",
     ),
     Quantity(
-        "--mfu", "SHARE", "Share of the dense peak that training reaches: 0.4 or 40% (default: table).",
+        "--mfu", "SHARE", "Share of the dense peak that training reaches: 0.4 or 40% (default: as whole runs).",
         partial(_share, "--mfu"), "cluster", "mfu",
     ),
     Quantity(
@@ -170,6 +172,12 @@ def _quantities(function: Callable[..., None]) -> Callable[..., None]:
     shell_complete=complete_law,
     help="Published law, fit.json, or all (default besiroglu).",
 )
+@click.option(
+    "--calibrate",
+    metavar="RUNS.csv",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Own runs with their hours: moves time and money to them.",
+)
 @click.option("--alternatives", is_flag=True, help="A longer table of smaller and larger models.")
 @click.option("--explain", is_flag=True, help="Print each formula with the numbers put in.")
 @picture_options("the cost of leaving the optimum, and what other laws answer")
@@ -178,6 +186,7 @@ def _quantities(function: Callable[..., None]) -> Callable[..., None]:
 @_without_collection()
 def plan(
     law: str,
+    calibrate: Path | None,
     alternatives: bool,
     explain: bool,
     picture: Path | None,
@@ -198,7 +207,7 @@ def plan(
 
     refuse_picture(picture, force)
     chosen = resolve_law(DEFAULT_LAW if law == "all" else law)
-    budget, cluster, constraints = read_options(given)
+    budget, cluster, constraints = read_options(given, calibrate)
     ratios = WIDER if alternatives else SMALLER
     result = plan_training(budget, chosen, cluster=cluster, constraints=constraints, ratios=ratios)
     if picture is not None:
@@ -211,7 +220,7 @@ def plan(
         _give(
             result,
             output,
-            next_command(given, law),
+            next_command({**given, "calibrate": "" if calibrate is None else str(calibrate)}, law),
             tuple(name for name, is_asked in asked.items() if is_asked),
         )
     if quiet or not output.is_screen:
@@ -243,25 +252,34 @@ def _give(result: Plan, output: Output, command: str, asked: tuple[str, ...]) ->
         show(*screen(summary(), asked))
 
 
-def read_options(texts: Mapping[str, str | None]) -> tuple[Budget, Cluster | None, Constraints]:
+def read_options(
+    texts: Mapping[str, str | None], calibrate: Path | None = None
+) -> tuple[Budget, Cluster | None, Constraints]:
     """Budget, Cluster (None when no hardware is named) and Constraints from the text of the options, by their keys."""
     from scaling.planning.cost import Budget, Constraints, require_one_budget
 
     hardware = texts.get("hardware")
-    device = None if hardware is None else parse_hardware(hardware)
+    named = None if hardware is None else _named(hardware)
     arguments: dict[str, dict[str, Any]] = {"budget": {}, "constraints": {}, "cluster": {}}
     for quantity in QUANTITIES:
         if (text := texts.get(quantity.key)) is not None:
             arguments[quantity.of][quantity.argument] = _read(quantity, text)
-    if device is not None and device.seconds is not None:
-        arguments["budget"].setdefault("seconds", device.seconds)
+    if named is not None and named.device.seconds is not None:
+        arguments["budget"].setdefault("seconds", named.device.seconds)
+    arguments["cluster"] = {**(named.measured if named else {}), **arguments["cluster"]}
     _refuse_half_a_budget(hardware, arguments["budget"])
     options = {quantity.argument: quantity.name for quantity in QUANTITIES if quantity.of == "budget"}
     require_one_budget(arguments["budget"], names=options, examples=BUDGETS)
+    if calibrate is not None:
+        from scaling.planning.run_log import read_own_runs
+        from scaling.planning.utilisation import calibrate_utilisation
+
+        peak = arguments["cluster"].get("peak_flops_per_s")
+        runs = read_own_runs(calibrate)
+        arguments["cluster"]["calibration"] = calibrate_utilisation(runs, peak_flops_per_s=peak)
     cluster = None
-    if device is not None or arguments["cluster"]:
-        counted = hardware is not None and hardware.lstrip()[:1].isdigit()
-        cluster = _cluster(device, counted=counted, better_known=arguments["cluster"])
+    if named is not None or arguments["cluster"]:
+        cluster = _cluster(named, better_known=arguments["cluster"])
     return Budget(**arguments["budget"]), cluster, Constraints(**arguments["constraints"])
 
 
@@ -287,12 +305,39 @@ def _refuse_half_a_budget(hardware: str | None, budget: Mapping[str, float]) -> 
         )
 
 
-def _cluster(device: Hardware | None, *, counted: bool, better_known: Mapping[str, Any]) -> Cluster:
+class Named(NamedTuple):
+    """What --hardware names: the accelerators, whether their number is given, and a peak that was measured."""
+
+    device: Hardware
+    counted: bool
+    measured: dict[str, float]
+
+
+def _named(text: str) -> Named:
+    """8xH100, 2xp5.48xlarge (sixteen), or a file of `scaling hardware measure`."""
+    from scaling.reference.hardware import find_instance
+
+    if text.strip().endswith(".json"):
+        from scaling.reference.measure import read_measurement
+
+        count, times, path = text.strip().partition("x")
+        is_counted = bool(times) and count.isdigit()
+        name, peak = read_measurement(path if is_counted else text.strip())
+        return Named(Hardware(int(count) if is_counted else 1, name), True, {"peak_flops_per_s": peak})
+    device = parse_hardware(text)
+    if instance := find_instance(device.name):
+        n_in_each, name = instance
+        return Named(device._replace(n_accelerators=device.n_accelerators * n_in_each, name=name), True, {})
+    return Named(device, text.lstrip()[:1].isdigit(), {})
+
+
+def _cluster(named: Named | None, *, better_known: Mapping[str, Any]) -> Cluster:
     """The named accelerators, or the default one, with what the user knows better than the table."""
     from scaling.planning.cost import make_cluster
     from scaling.planning.plan import DEFAULT_ACCELERATOR
     from scaling.reference.hardware import find_accelerator
 
+    device = None if named is None else named.device
     try:
         accelerator = find_accelerator(device.name if device else DEFAULT_ACCELERATOR)
     except UnknownNameError:
@@ -302,7 +347,7 @@ def _cluster(device: Hardware | None, *, counted: bool, better_known: Mapping[st
     return make_cluster(
         accelerator,
         name=device.name if device else "",
-        count=device.n_accelerators if device and counted else None,
+        count=named.device.n_accelerators if named and named.counted else None,
         **better_known,
     )
 

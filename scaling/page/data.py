@@ -13,11 +13,12 @@ from typing import Any
 from scaling.errors import LawError, UsageError
 from scaling.jsonable import jsonable
 from scaling.laws.base import Law, OptimumBand, Uncertainty
+from scaling.planning import utilisation
 from scaling.planning.allocation import origin_of
 from scaling.planning.alternatives import VALLEY
 from scaling.planning.checks import ENDLESS_SECONDS
 from scaling.planning.cost import DEFAULT_GOODPUT, JOULES_PER_KWH, TARGET_SECONDS, make_cluster
-from scaling.planning.shape import DEFAULT_VOCAB, TIE_ABOVE
+from scaling.planning.shape import DEFAULT_CONTEXT, DEFAULT_VOCAB, TIE_ABOVE
 from scaling.planning.spread import SUBSETS, paper_of
 from scaling.planning.uncertainty import N_DRAWS, thinned_rows
 from scaling.reference.hardware import Accelerator, accelerators
@@ -57,6 +58,19 @@ def page_data(own: Law | None = None) -> dict[str, Any]:
         "rules": {
             "goodput": DEFAULT_GOODPUT,
             "targetSeconds": TARGET_SECONDS,
+            "contextLength": DEFAULT_CONTEXT,
+            "utilisation": {
+                "level": utilisation.LEVEL,
+                "small": utilisation.SMALL,
+                "starved": utilisation.STARVED,
+                "many": utilisation.MANY,
+                "smallParams": utilisation.SMALL_PARAMS,
+                "middleDevices": utilisation.MIDDLE_DEVICES,
+                "mostDevices": utilisation.MOST_DEVICES,
+                "widthOverDepth": utilisation.WIDTH_OVER_DEPTH,
+                "spread": utilisation.SPREAD,
+                "largest": utilisation.LARGEST,
+            },
             "endlessSeconds": ENDLESS_SECONDS,
             "joulesPerKwh": JOULES_PER_KWH,
             "vocabSize": DEFAULT_VOCAB,
@@ -124,12 +138,13 @@ def _band(band: OptimumBand) -> Mapping[str, Any]:
 
 
 def _accelerator(a: Accelerator) -> dict[str, Any]:
-    """With the utilisation that the planner takes where nothing is given."""
+    """With the utilisation of a usual run, which the page shows before it knows the run."""
     cluster = make_cluster(a)
     low, high = cluster.price_usd_per_hour_low, cluster.price_usd_per_hour_high
     return {
         "name": a.name,
         "peakFlopsPerS": cluster.peak_flops_per_s,
+        "starved": cluster.starved,
         "mfu": [cluster.mfu_low, cluster.mfu_mid, cluster.mfu_high],
         "mfuSource": cluster.mfu_source,
         "priceUsdPerHour": None if low is None or high is None else [low, high],

@@ -14,7 +14,7 @@
 const Planner = (() => {
   const TRAINED = 6, SERVED = 2;          // FLOPs of a parameter and a token: trained, served
   const NEWTON_TOLERANCE = 1e-12, MOST_STEPS = 100;
-  const { log, exp, sqrt, min, max, abs, floor, ceil } = Math;
+  const { log, exp, sqrt, min, max, abs, floor } = Math;
 
   // --- laws: what each family knows; `loss` and `tokensForLoss` only where it gives a loss for any N and D ---
 
@@ -239,12 +239,24 @@ const Planner = (() => {
 
   // --- time, money, energy ---
 
-  function costOf(accelerator, state, trainingFlops, rules) {
-    const [low, mid, high] = state.mfu ? [state.mfu, state.mfu, state.mfu] : accelerator.mfu;
+  /** What whole runs reach of the peak: low, middle and high (scaling/planning/utilisation.py says where it is from). */
+  function utilisation(accelerator, nParams, nDevices, rules) {
+    const u = rules.utilisation, devices = min(max(nDevices, 1), u.mostDevices);
+    const told = u.level + u.small * Math.log1p(u.smallParams / nParams) + u.starved * accelerator.starved +
+      u.many * log(devices / u.middleDevices);
+    const width = (u.widthOverDepth * nParams / 12) ** (1 / 3);
+    const middle = exp(told) / (1 + rules.contextLength / (12 * width)) / rules.goodput;
+    return [middle / u.spread, middle, middle * u.spread].map((share) => min(share, u.largest));
+  }
+
+  function costOf(accelerator, state, trainingFlops, nParams, rules) {
+    const reached = (n) => state.mfu ? [state.mfu, state.mfu, state.mfu] : utilisation(accelerator, nParams, n, rules);
     const rate = (mfu) => accelerator.peakFlopsPerS * mfu * rules.goodput;
+    let nAccelerators = state.nAccelerators ?? 8;
+    if (state.nAccelerators == null)
+      while (trainingFlops > nAccelerators * rate(reached(nAccelerators)[1]) * rules.targetSeconds) nAccelerators *= 2;
+    const [low, mid, high] = reached(nAccelerators);
     const hours = [high, mid, low].map((mfu) => trainingFlops / (rate(mfu) * 3600));
-    const needed = trainingFlops / (rate(mid) * rules.targetSeconds);
-    const nAccelerators = state.nAccelerators ?? 2 ** max(3, ceil(Math.log2(max(needed, 1))));
     const price = state.pricePerHour ? [state.pricePerHour, state.pricePerHour] : accelerator.priceUsdPerHour;
     return {
       nAccelerators, hours, mfu: [low, mid, high], price,
@@ -298,7 +310,7 @@ const Planner = (() => {
     const law = lawNamed(data, state.lawName), served = state.servedTokens || 0;
     const best = optimum(law, state.flops, served);
     if (best === null) return null;
-    const cost = costOf(acceleratorNamed(data, state.accelerator), state, best.flops, data.rules);
+    const cost = costOf(acceleratorNamed(data, state.accelerator), state, best.flops, best.nParams, data.rules);
     const priced = hasSurface(law);
     const result = {
       law, flops: state.flops, nParams: best.nParams, nTokens: best.nTokens, loss: best.loss, trainingFlops: best.flops,

@@ -7,5 +7,9 @@ from scaling.planning.explain import explain_plan as explain_plan
 from scaling.planning.plan import plan_training as plan_training
 from scaling.planning.result import Plan as Plan
 from scaling.planning.result import plan_to_dict as plan_to_dict
+from scaling.planning.run_log import read_own_runs as read_own_runs
 from scaling.planning.shape import choose_architecture as choose_architecture
 from scaling.planning.shape import choose_schedule as choose_schedule
+from scaling.planning.utilisation import Calibration as Calibration
+from scaling.planning.utilisation import OwnRun as OwnRun
+from scaling.planning.utilisation import calibrate_utilisation as calibrate_utilisation

@@ -78,6 +78,7 @@ class TrainedModel:
     Args:
         n_params: those that compute on every token; of a mixture of experts the active ones.
         n_params_total: of a mixture of experts, those of all its experts; None for a dense model.
+        published_flops: the training compute that its own source names, whatever that counts.
         figures: what other sources say.
     Example:
         >>> import scaling
@@ -90,6 +91,7 @@ class TrainedModel:
     n_params: float
     n_tokens: float
     n_params_total: float | None = None
+    published_flops: float | None = None
     figures: tuple[OtherFigure, ...] = ()
     n_tokens_unique: float | None = None
     n_params_non_embedding: float | None = None
@@ -101,7 +103,9 @@ class TrainedModel:
         for name in ("n_params", "n_tokens"):
             if not is_number(value := getattr(self, name)) or not 0 < value < math.inf:
                 raise PlanError(f"{self.name}: {name} must be positive and finite, got {shown(value)}.")
-        require_numbers(or_none=True, n_tokens_unique=self.n_tokens_unique)
+        require_numbers(
+            or_none=True, n_tokens_unique=self.n_tokens_unique, published_flops=self.published_flops
+        )
         require_numbers(or_none=True, n_params_non_embedding=self.n_params_non_embedding)
         total = self.n_params_total
         if total is not None and not is_number(total):
@@ -184,9 +188,17 @@ class Audit(Shown):
     @property
     def _dispute_in_short(self) -> str:
         verdicts = tr(" or ").join(dict.fromkeys(verdict_name(r.verdict) for r in self.readings))
-        if self.disputes_tokens:
+        if self.conflict is None:
             return tr("tokens disputed: {verdicts}", verdicts=verdicts)
-        return tr("FLOPs disputed: {verdicts}", verdicts=verdicts)
+        is_open = len({r.verdict for r in self.readings}) > 1
+        return tr("published FLOPs {times:.2g}x 6ND: {verdicts}", times=self.conflict,
+                  verdicts=tr("the verdict is open") if is_open else verdicts)  # fmt: skip
+
+    @property
+    def conflict(self) -> float | None:
+        """The published FLOPs over 6ND where they are further from it than rounding and attention explain."""
+        ratio = (self.model.published_flops or self.flops) / self.flops
+        return ratio if abs(ratio - 1) > CONFLICT else None
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -213,6 +225,7 @@ class Audit(Shown):
             "n_params_total": n_params_total,
             "n_tokens": self.model.n_tokens,
             "flops": self.flops,
+            "published_flops": self.model.published_flops,
             **{name: getattr(self, name) for name in measures},
             "cheapest_flops_for_the_same_loss": self.cheapest_flops,
             "wasted_compute_fraction": self.wasted_compute_fraction,
@@ -244,6 +257,7 @@ class Audit(Shown):
                 "wasted_compute_fraction": self.wasted_compute_fraction,
                 **best,
                 **low_high("optimal_n_params", self.n_params_interval),
+                "published_flops": self.model.published_flops,
             }
         ]
 
@@ -303,6 +317,12 @@ class Audit(Shown):
             if self.verdict == "over-trained":
                 text += tr(", unless cheap serving repays it")
             yield tr("wasted"), text
+        if self.model.published_flops is not None and self.conflict is not None:
+            flops = format_flops(self.model.published_flops)
+            yield (
+                tr("published"),
+                tr("{flops} FLOPs, {times:.2g} times 6ND", flops=flops, times=self.conflict),
+            )
         if self.n_params_interval is None:
             yield tr("how sure"), tr("this law has no interval: compare with another --law")
         elif self.n_params_interval[0] <= self.n_params <= self.n_params_interval[1]:
@@ -375,10 +395,11 @@ def assumptions(audits: Sequence[Audit], law: Law) -> str:
     source = f" ({law.provenance.source})" if law.provenance else ""
     any_mixture = any(a.model.n_params_total for a in audits)
     return tr(
-        "C = 6 N D, N the {counted}{mixture}. Law: {law}{source}. N*, D*: the best split of the same C. Trained: by "
-        "how many times D/N misses the law's{disputed}. Wasted: the share of C that an optimal model of the same loss "
-        "would not have needed (under 6 % is near). Loss +: above the optimum at the same C. Losses are the law's "
-        "predictions in nats per token.",
+        "C = 6 N D{conflict}, N the {counted}{mixture}. Law: {law}{source}. N*, D*: the best split of the same C. "
+        "Trained: by how many times D/N misses the law's{disputed}. Wasted: the share of C that an optimal model of "
+        "the same loss would not have needed (under 6 % is near). Loss +: above the optimum at the same C. Losses are "
+        "the law's predictions in nats per token.",
+        conflict=tr(" (!: its published FLOPs are others)") if any(a.conflict for a in audits) else "",
         counted=tr("non-embedding parameters") if counts_non_embedding(law) else tr("total parameters"),
         mixture=tr(" (of a mixture of experts: the active)") if any_mixture else "",
         law=origin_of(law).name,
@@ -400,7 +421,8 @@ def plain(value: float, digits: int = 3) -> str:
 
 def deck() -> tuple[TrainedModel, ...]:
     """The models of DECK with what the reference table says of their figures."""
-    return tuple(replace(m, figures=from_published(find_model(m.name)).figures) for m in DECK)
+    told = [from_published(find_model(m.name)) for m in DECK]
+    return tuple(replace(m, figures=t.figures, published_flops=t.published_flops) for m, t in zip(DECK, told))
 
 
 def audit_models(models: Iterable[TrainedModel], law: LawLike = DEFAULT_LAW) -> tuple[Audit, ...]:
@@ -512,6 +534,7 @@ def from_published(model: PublishedModel) -> TrainedModel:
     return TrainedModel(
         n_params=n_params,
         n_params_total=model.n_params if model.n_params_active else None,
+        published_flops=model.flops,
         figures=_figures(model, n_params, model.n_tokens),
         **{name: getattr(model, name) for name in same},
     )

@@ -65,7 +65,15 @@ def _verdict(a: Audit) -> tuple[str, str]:
 
 def _in_full(audits: Sequence[Audit]) -> Blocks:
     """Every column of every model, and each one's verdict in full."""
-    headers = [tr("model"), tr("params"), tr("tokens"), "C", "D/N", tr("law N*"), tr("law D*")]
+    headers = [
+        tr("model"),
+        tr("params"),
+        tr("tokens"),
+        "C",
+        "D/N",
+        tr("law N*"),
+        tr("law D*"),
+    ]
     headers += [f"{RULE_OF_THUMB} N", tr("trained"), tr("wasted"), tr("loss +")]
     each = [block for a in audits for block in (Heading(a.model.name, 3), a.detail())]
     return Table(headers, [_row(a) for a in audits]), *each
@@ -76,7 +84,7 @@ def _row(a: Audit) -> list[str]:
         _name(a),
         format_params(a.n_params),
         format_tokens(a.model.n_tokens),
-        format_flops(a.flops),
+        format_flops(a.flops) + ("!" if a.conflict else ""),
         plain(a.tokens_per_param),
         format_params(a.optimum.n_params),
         format_tokens(a.optimum.n_tokens),

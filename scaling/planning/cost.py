@@ -2,6 +2,8 @@
 
 C = count x peak x MFU x goodput x seconds. MFU is the share of the dense peak that model FLOPs (6 N D) reach while
 steps run; goodput is the share of wall time in which steps run (restarts, evaluation and checkpoints are the rest).
+Where nobody gives an MFU, the two together are what whole runs of such a size on such hardware reached
+(`scaling.planning.utilisation`), over the default goodput; the MFU of tuned benchmarks stands beside it.
 Prices are per accelerator-hour with their date; energy is the accelerators' board power, without hosts and cooling.
 """
 
@@ -16,6 +18,13 @@ from scaling.arguments import is_number, require_kind, require_numbers, require_
 from scaling.errors import PlanError, UsageError, shown
 from scaling.findings import Finding
 from scaling.planning.shape import DEFAULT_CONTEXT
+from scaling.planning.utilisation import (
+    LARGEST,
+    MIDDLE_DEVICES,
+    Calibration,
+    estimate_utilisation,
+    starvation,
+)
 from scaling.reference.hardware import Accelerator, find_accelerator
 from scaling.translation import tr
 from scaling.units import format_dollars, format_duration, format_flops, format_percent
@@ -24,6 +33,7 @@ from scaling.units import format_dollars, format_duration, format_flops, format_
 DEFAULT_GOODPUT = 0.9
 SECONDS_PER_HOUR = 3600.0
 JOULES_PER_KWH = 3.6e6
+USUAL_PARAMS = 7e9  # the model that a cluster is rated for before a plan knows its own
 TARGET_SECONDS = 30 * 86400.0  # a count that nobody gave is chosen to finish within 30 days
 
 AMOUNTS = ("flops", "seconds", "dollars", "target_loss")
@@ -43,7 +53,7 @@ class Budget:
         >>> two_weeks = scaling.Budget(seconds=14 * 86400)
         >>> plan = scaling.plan_training(two_weeks, cluster=scaling.make_cluster("H100", count=64))
         >>> f"{plan.point.flops:.2e} FLOPs, {plan.point.n_params / 1e9:.1f}B parameters"
-        '2.76e+22 FLOPs, 15.3B parameters'
+        '2.13e+22 FLOPs, 13.4B parameters'
     """
 
     flops: float | None = None
@@ -102,11 +112,13 @@ class Constraints:
 class Cluster(NamedTuple):
     """Accelerators to plan for, checked by `make_cluster`. No `n_accelerators` means that the plan chooses.
 
+    An MFU that nobody gave is that of whole runs of `n_params` parameters (`for_run`) on so many devices (`on`).
+
     Example:
         >>> import scaling
         >>> a100s = scaling.make_cluster("A100", count=16)
-        >>> a100s.n_accelerators, a100s.mfu_mid
-        (16, 0.54)
+        >>> a100s.n_accelerators, round(a100s.mfu_mid, 2), round(a100s.for_run(7e7, 2048).mfu_mid, 2)
+        (16, 0.55, 0.25)
     """
 
     name: str
@@ -123,6 +135,13 @@ class Cluster(NamedTuple):
     price_usd_per_hour_high: float | None = None
     price_date: str = ""
     findings: tuple[Finding, ...] = ()
+    is_estimated: bool = False  # the MFU is that of whole runs
+    starved: float = 0.0  # see `scaling.planning.utilisation`
+    calibration: Calibration | None = None
+    n_params: float = USUAL_PARAMS
+    context_length: int = DEFAULT_CONTEXT
+    tuned_mfu: tuple[float, float, float] | None = None  # of tuned benchmarks: least, median, most
+    tuned_source: str = ""
 
     def __repr__(self) -> str:
         count = "" if self.n_accelerators is None else f"{self.n_accelerators} x "
@@ -137,6 +156,21 @@ class Cluster(NamedTuple):
     def flops_per_s(self, mfu: float) -> float:
         """Useful FLOP/s of one accelerator over wall time."""
         return self.peak_flops_per_s * mfu * self.goodput
+
+    def for_run(self, n_params: float, context_length: int) -> Cluster:
+        """The cluster with the MFU of such a run on its devices; a given MFU stays."""
+        rated = self._replace(n_params=n_params, context_length=context_length)
+        return rated.on(self.n_accelerators or MIDDLE_DEVICES)
+
+    def on(self, n_devices: int) -> Cluster:
+        """The cluster with the MFU that its run has on so many devices; a given MFU stays."""
+        if not self.is_estimated:
+            return self
+        told = estimate_utilisation(
+            self.n_params, self.context_length, n_devices, self.starved, self.calibration
+        )
+        low, mid, high = (min(share / DEFAULT_GOODPUT, LARGEST) for share in told)
+        return self._replace(mfu_low=low, mfu_mid=mid, mfu_high=high)
 
 
 class Cost(NamedTuple):
@@ -156,6 +190,8 @@ class Cost(NamedTuple):
     usd: tuple[float, float] | None  # both prices at mid MFU
     usd_extreme: tuple[float, float] | None  # low price at high MFU, high price at low MFU
     energy_kwh: tuple[float, float, float] | None
+    tuned_mfu: tuple[float, float, float] | None = None  # of tuned benchmarks: least, median, most
+    tuned_source: str = ""
 
 
 def make_cluster(
@@ -167,6 +203,7 @@ def make_cluster(
     price_usd_per_hour: float | None = None,
     peak_flops_per_s: float | None = None,
     memory_bytes: float | None = None,
+    calibration: Calibration | None = None,
     name: str = "",
 ) -> Cluster:
     """Accelerators to plan for: a row of the table, with what the user knows better put in its place.
@@ -174,8 +211,9 @@ def make_cluster(
     Args:
         accelerator: a row of the table or its name ("H100"); None for a device that is not in it: give its peak.
         count: of accelerators; None lets the plan choose.
-        mfu: model FLOPs utilisation, 0..1; None takes the low, mid and high of the table.
+        mfu: model FLOPs utilisation, 0..1; None takes what whole runs of the plan's size and context reach.
         peak_flops_per_s: dense peak of one accelerator.
+        calibration: what own runs say (`calibrate_utilisation`).
     Raises:
         UsageError: no peak is known, or a number is out of its range.
     Example:
@@ -191,20 +229,25 @@ def make_cluster(
     label = a.name if a else name
     if peak is None:
         device = label or "this device"
-        raise UsageError(f"the peak of {device} is not known; give --peak-tflops (dense, per device).")
-    _refuse_out_of_range(count, goodput)
-    low, mid, high, source = _utilisation(a, mfu)
+        raise UsageError(
+            f"the peak of {device} is not known; give --peak-tflops (dense, per device), or measure it: scaling "
+            "hardware measure -o FILE.json, then --hardware FILE.json."
+        )
+    _refuse_out_of_range(count, goodput, mfu)
+    if calibration is not None:
+        require_kind("calibration", calibration, Calibration, "Make one: calibrate_utilisation(runs).")
+    given = mfu if mfu is not None else 0.0
     price = (price_usd_per_hour, price_usd_per_hour)
     if price_usd_per_hour is None and a is not None:
         price = (a.price_usd_per_hour_low, a.price_usd_per_hour_high)
-    return Cluster(
+    cluster = Cluster(
         name=label or "custom accelerator",
         peak_flops_per_s=peak,
         n_accelerators=count,
-        mfu_low=low,
-        mfu_mid=mid,
-        mfu_high=high,
-        mfu_source=source,
+        mfu_low=given,
+        mfu_mid=given,
+        mfu_high=given,
+        mfu_source="given" if mfu is not None else (calibration or Calibration()).source,
         goodput=goodput,
         memory_bytes=memory_bytes or (a.memory_bytes if a else None),
         tdp_w=a.tdp_w if a else None,
@@ -212,24 +255,28 @@ def make_cluster(
         price_usd_per_hour_high=price[1],
         price_date="given" if price_usd_per_hour is not None else (a.price_date if a else ""),
         findings=_peak_findings(a, peak_flops_per_s),
+        is_estimated=mfu is None,
+        starved=starvation(peak, a),
+        calibration=calibration,
+        tuned_mfu=_tuned(a),
+        tuned_source=a.mfu_source if a else "",
     )
+    return cluster.for_run(cluster.n_params, cluster.context_length)
 
 
-def _refuse_out_of_range(count: int | None, goodput: float) -> None:
+def _tuned(a: Accelerator | None) -> tuple[float, float, float] | None:
+    if a is None or a.mfu_low is None or a.mfu_mid is None or a.mfu_high is None:
+        return None
+    return a.mfu_low, a.mfu_mid, a.mfu_high
+
+
+def _refuse_out_of_range(count: int | None, goodput: float, mfu: float | None) -> None:
     if count is not None and (not is_number(count) or not 1 <= count < math.inf):
         raise UsageError(f"the number of accelerators must be at least 1, got {shown(count)}.")
     if not is_number(goodput) or not 0 < goodput <= 1:
         raise UsageError(f"goodput must lie in (0, 1], got {shown(goodput)}; write 0.9 for 90 %.")
-
-
-def _utilisation(a: Accelerator | None, mfu: float | None) -> tuple[float, float, float, str]:
-    if mfu is not None:
-        if not is_number(mfu) or not 0 < mfu <= 1:
-            raise UsageError(f"MFU must lie in (0, 1], got {shown(mfu)}; write 0.4 for 40 %.")
-        return mfu, mfu, mfu, "given"
-    if a is not None and a.mfu_mid is not None:
-        return a.mfu_low or a.mfu_mid, a.mfu_mid, a.mfu_high or a.mfu_mid, a.mfu_source
-    return 0.2, 0.35, 0.45, "assumed, not measured on this device"  # the range over devices in the table
+    if mfu is not None and (not is_number(mfu) or not 0 < mfu <= 1):
+        raise UsageError(f"MFU must lie in (0, 1], got {shown(mfu)}; write 0.4 for 40 %.")
 
 
 def _peak_findings(a: Accelerator | None, given: float | None) -> tuple[Finding, ...]:
@@ -335,8 +382,10 @@ def _dollars_an_hour(cluster: Cluster, dollars: float) -> str:
 
 def choose_count(cluster: Cluster, flops: float, least: int = 1) -> int:
     """The smallest power of two, at least 8 and `least`, that finishes within 30 days at mid MFU."""
-    needed = flops / (cluster.flops_per_s(cluster.mfu_mid) * TARGET_SECONDS)
-    return 1 << max(3, math.ceil(math.log2(max(needed, least, 1))))
+    count = 1 << max(3, math.ceil(math.log2(max(least, 1))))
+    while flops > count * cluster.flops_per_s(cluster.on(count).mfu_mid) * TARGET_SECONDS:
+        count *= 2
+    return count
 
 
 def estimate_cost(cluster: Cluster, flops: float, *, least_count: int = 1) -> Cost:
@@ -344,18 +393,19 @@ def estimate_cost(cluster: Cluster, flops: float, *, least_count: int = 1) -> Co
 
     Example: 1e21 FLOPs on one H100 at 989e12 x 0.40 x 0.9 FLOP/s take 780 hours.
     """
+    count, watts = cluster.n_accelerators or choose_count(cluster, flops, least_count), cluster.tdp_w
+    is_chosen, cluster = cluster.n_accelerators is None, cluster.on(count)
     mfus = (cluster.mfu_low, cluster.mfu_mid, cluster.mfu_high)
     hours = low, mid, high = _three(
         flops / (cluster.flops_per_s(mfu) * SECONDS_PER_HOUR) for mfu in mfus[::-1]
     )
-    count, watts = cluster.n_accelerators or choose_count(cluster, flops, least_count), cluster.tdp_w
     price = None
     if cluster.price_usd_per_hour_low is not None and cluster.price_usd_per_hour_high is not None:
         price = cluster.price_usd_per_hour_low, cluster.price_usd_per_hour_high
     return Cost(
         accelerator=cluster.name,
         n_accelerators=count,
-        is_chosen=cluster.n_accelerators is None,
+        is_chosen=is_chosen,
         peak_flops_per_s=cluster.peak_flops_per_s,
         mfu=mfus,
         mfu_source=cluster.mfu_source,
@@ -367,6 +417,8 @@ def estimate_cost(cluster: Cluster, flops: float, *, least_count: int = 1) -> Co
         usd=None if price is None else (mid * price[0], mid * price[1]),
         usd_extreme=None if price is None else (low * price[0], high * price[1]),
         energy_kwh=None if watts is None else _three(estimate_energy_kwh(watts, h) for h in hours),
+        tuned_mfu=cluster.tuned_mfu,
+        tuned_source=cluster.tuned_source,
     )
 
 

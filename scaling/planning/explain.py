@@ -214,7 +214,7 @@ def _memory(plan: Plan) -> Iterator[Step]:
 
 def _cost(plan: Plan) -> Iterator[Step]:
     cost, hours = plan.cost, plan.cost.accelerator_hours[1]
-    rate = f"{cost.peak_flops_per_s:.4g} x {cost.mfu[1]:g} x {cost.goodput:g} x 3600"
+    rate = f"{cost.peak_flops_per_s:.4g} x {cost.mfu[1]:.3g} x {cost.goodput:g} x 3600"
     numbers = f"{plan.point.flops:.4g} / ({rate}) = " + tr("{hours:,.4g} accelerator-hours", hours=hours)
     numbers += f"; / {cost.n_accelerators} = {cost.seconds[1] / SECONDS_PER_HOUR:,.4g} h"
     yield Step(tr("time"), tr("hours = C / (peak x MFU x goodput x 3600)"), numbers)

@@ -36,7 +36,7 @@ class Sharding(NamedTuple):
     def label(self) -> str:
         name = LABELS[self.strategy]
         name += f" TP{self.tensor_parallel}" if self.tensor_parallel > 1 else ""
-        return name + (" recompute" if self.recomputation == "full" else "")
+        return name + {"full": " recompute", "selective": " selective"}.get(self.recomputation, "")
 
     def to_dict(self) -> dict[str, Any]:
         return {**fields_of(self, leave_out=["memory"]), **fields_of(self.memory, also=["total_bytes"])}
@@ -62,10 +62,12 @@ class MemoryPlan(NamedTuple):
 def plan_memory(
     architecture: Architecture, memory_bytes: float | None, n_devices: int, least: Sharding | None
 ) -> MemoryPlan:
-    """Rows for DDP, ZeRO-1, ZeRO-2 and FSDP, and one more with recomputation and tensor parallelism if none fits."""
+    """Rows for DDP, ZeRO-1, ZeRO-2 and FSDP; where none fits one more with selective recomputation, or with full
+    recomputation and tensor parallelism."""
     rows = [_row(architecture, memory_bytes, n_devices, strategy, "none", 1) for strategy in LABELS]
     if memory_bytes is not None and not any(row.fits for row in rows):
-        rows.append(_leanest(architecture, memory_bytes, n_devices))
+        selective = _row(architecture, memory_bytes, n_devices, "fsdp", "selective", 1)
+        rows.append(selective if selective.fits else _leanest(architecture, memory_bytes, n_devices))
     hint = _hint(rows, memory_bytes, n_devices, least)
     return MemoryPlan(memory_bytes, n_devices, tuple(rows), least, hint)
 
@@ -163,6 +165,11 @@ def _hint(rows: list[Sharding], memory_bytes: float | None, n_devices: int, leas
     if chosen.recomputation == "full":
         reason += tr(
             ", recompute activations (a third more FLOPs, which MFU does not count: say --mfu for what it leaves)"
+        )
+    if chosen.recomputation == "selective":
+        reason += tr(
+            ", recompute every other matrix product (a sixth more FLOPs, which MFU does not count: say --mfu for what "
+            "it leaves)"
         )
     if chosen.tensor_parallel > 1:
         reason += tr(", split layers over {n} in a host", n=chosen.tensor_parallel)

@@ -21,6 +21,7 @@ from scaling.planning.alternatives import SMALLER, wasted_compute
 from scaling.planning.cost import (
     Budget,
     Cluster,
+    Compute,
     Constraints,
     Cost,
     buy_compute,
@@ -40,6 +41,7 @@ from scaling.units import format_bytes, format_params
 __all__ = ["DEFAULT_ACCELERATOR", "Plan", "plan_training"]
 
 DEFAULT_ACCELERATOR = "H100"
+ROUNDS, SETTLED = 20, 1e-9  # a round changes the utilisation a tenth as much as the one before
 
 
 def plan_training(
@@ -76,20 +78,13 @@ def plan_training(
     _check_kinds(hardware, constraints, ratios)
     if constraints.max_memory_bytes is not None:
         hardware = _with_memory(hardware, constraints.max_memory_bytes, given=cluster is not None)
-    compute = buy_compute(given, hardware)
-    problem = AllocationProblem(
-        flops=None if compute is None else compute.flops,
-        target_loss=given.target_loss,
-        n_params=given.n_params,
-        n_tokens=given.n_tokens,
-        inference_tokens=constraints.inference_tokens or 0.0,
-        max_params=constraints.max_params or math.inf,
-    )
+    hardware, compute, problem = _settle(law, given, hardware, constraints)
     findings = hardware.findings
     if constraints.max_memory_bytes is not None and problem.is_free:
         problem, capped = _cap_by_memory(law, problem, hardware, constraints)
         findings += capped
     answer = _answer(law, problem, constraints.unique_tokens)
+    hardware = hardware.for_run(answer.point.n_params, constraints.context_length)
     return Plan(
         budget=given,
         constraints=constraints,
@@ -100,6 +95,37 @@ def plan_training(
         **answer._asdict(),
         **_sections(answer, constraints, hardware, findings),
     )
+
+
+def _settle(
+    law: Law, given: Budget, cluster: Cluster, constraints: Constraints
+) -> tuple[Cluster, Compute | None, AllocationProblem]:
+    """The compute that the budget buys, and the cluster at the utilisation of the run that this compute is of.
+
+    Time and money buy more compute at a higher utilisation, and that depends on the size of the model, which depends on
+    the compute: each round puts the size of the last one in.
+    """
+    for _ in range(ROUNDS):
+        compute = buy_compute(given, cluster)
+        problem = AllocationProblem(
+            flops=None if compute is None else compute.flops,
+            target_loss=given.target_loss,
+            n_params=given.n_params,
+            n_tokens=given.n_tokens,
+            inference_tokens=constraints.inference_tokens or 0.0,
+            max_params=constraints.max_params or math.inf,
+        )
+        if compute is None or given.flops is not None or not cluster.is_estimated:
+            break
+        point = solve_with_repetition(law, problem, constraints.unique_tokens)[2]
+        rated = cluster.for_run(point.n_params, constraints.context_length)
+        if given.dollars is not None and cluster.n_accelerators is None:
+            rated = rated.on(choose_count(rated, compute.flops))
+        settled = abs(rated.mfu_mid / cluster.mfu_mid - 1) < SETTLED
+        cluster = rated
+        if settled:
+            break
+    return cluster, compute, problem
 
 
 def _check_kinds(cluster: Cluster, constraints: Constraints, ratios: tuple[float, ...]) -> None:

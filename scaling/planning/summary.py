@@ -19,6 +19,7 @@ from scaling.planning.memory import MemoryPlan
 from scaling.planning.shape import Schedule, Shape
 from scaling.planning.spread import LawAnswer, LawSpread, other_papers, other_papers_text
 from scaling.planning.uncertainty import MOST_SHARE, Intervals, Sweep, least_run_flops, run_budgets
+from scaling.planning.utilisation import WHOLE_RUNS
 from scaling.translation import tr
 from scaling.units import (
     format_bytes,
@@ -302,12 +303,25 @@ def cost_rows(cost: Cost, budget: Budget) -> Iterator[Row]:
     hours, one = cost.accelerator_hours[1], low == high
     times = " / ".join(format_duration(s, 2) for s in (cost.seconds[1:2] if one else cost.seconds))
     mfus = " / ".join(f"{100 * m:.3g}" for m in ((mid,) if one else (high, mid, low)))
-    at = tr("{times} at MFU {mfus} % ({cost.mfu_source})", times=times, mfus=mfus, cost=cost)
+    source = tr("as whole runs of 17 laboratories") if cost.mfu_source == WHOLE_RUNS else cost.mfu_source
+    at = tr("{times} at MFU {mfus} % ({source})", times=times, mfus=mfus, source=source)
     at += tr(" x goodput {goodput:g} %", goodput=100 * cost.goodput)
     on = tr("on {cost.n_accelerators:,} x {cost.accelerator}", cost=cost)
     on += tr(" (chosen: done in 30 days, and it fits)") if cost.is_chosen else ""
     spent = tr("{hours} accelerator-hours", hours=f"{hours:,.{0 if hours >= 100 else 1}f}")
     yield tr("time"), f"{at}, {on}; {spent}"
+    if cost.tuned_mfu is not None and cost.mfu_source != "given":
+        least, rule, most = (f"{100 * share:.3g}" for share in cost.tuned_mfu)
+        yield (
+            "",
+            tr(
+                "tuned benchmarks: {least} to {most} %, {rule} as a rule, without stops ({cost.tuned_source})",
+                least=least,
+                most=most,
+                rule=rule,
+                cost=cost,
+            ),
+        )
     yield tr("money"), _money(cost, budget)
     if cost.energy_kwh is not None:
         energy = format_energy(cost.energy_kwh[1])

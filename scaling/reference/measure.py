@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from scaling.errors import UsageError
+from scaling.errors import DataError, MissingFileError, UsageError
+from scaling.files import write_text
 from scaling.installing import extra_command
+from scaling.jsonable import fields_of
 
 MOST_REPEATS = 10_000
 LEAST_SIZE = 512  # below, overheads and not the product are timed; 0.27 GFLOPs: 0.3 s even at 1 GFLOP/s
 TRIALS = 3  # timings of each size when one is chosen: the best is what the machine can do
 BUSY_SHARE = 0.7  # of its threads' time; a process that had less shared the machine
 UNEVEN = 0.7  # median over best rate; steady machines lie above 0.9
+# of the dense peak that a large product reaches on a usual GPU (A100 .85, H100 .80: stas00/ml-engineering, from
+# memory): a rate that was measured, over this, is the peak that utilisation is a share of
+ATTAINED = 0.8
 SIZES = (LEAST_SIZE, 1024, 2048, 4096, 8192)  # a GPU needs the largest to show its rate
 
 
@@ -34,6 +41,32 @@ class Measurement:
     best_flops_per_s: float
     median_flops_per_s: float
     warnings: tuple[str, ...] = ()  # why the rate is not the machine's peak
+
+
+def write_measurement(measurement: Measurement, path: Path) -> None:
+    """Keep what was measured for `scaling plan --hardware FILE.json`."""
+    told = {**fields_of(measurement), "peak_flops_per_s": measurement.best_flops_per_s / ATTAINED}
+    write_text(path, json.dumps(told, indent=1) + "\n")
+
+
+def read_measurement(path: str | Path) -> tuple[str, float]:
+    """The device of a file of `scaling hardware measure -o`, and the peak to plan with.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: it is no such file.
+    """
+    try:
+        told = json.loads(Path(path).read_text(encoding="utf-8"))
+        return str(told["device"]), float(told["peak_flops_per_s"])
+    except FileNotFoundError as error:
+        raise MissingFileError(
+            f"there is no file {path}; write it: scaling hardware measure -o {path}."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is no measurement; write one: scaling hardware measure -o {path}."
+        ) from error
 
 
 def measure_matmul(size: int | None = None, *, dtype: str = "float32", seconds: float = 2.0) -> Measurement:

@@ -32,11 +32,12 @@ CASES = {
 BATCH, DECODER = 2, 128
 
 
-def _saved_bytes(a: Architecture, *, autocast: bool = False) -> int:
+def _saved_bytes(a: Architecture, *, autocast: bool = False, compiled: bool = False) -> int:
     """Bytes of distinct storages that autograd keeps between forward and backward, parameters not counted."""
     from scaling.lm.models.build import build_model
 
     model = build_model(a)
+    call = torch.compile(model) if compiled else model
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     saved: dict[int, int] = {}
 
@@ -52,7 +53,7 @@ def _saved_bytes(a: Architecture, *, autocast: bool = False) -> int:
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=autocast),
     ):
-        out = model(ids, **inputs)
+        out = call(ids, **inputs)
     assert out.requires_grad
     return sum(saved.values())
 
@@ -85,6 +86,15 @@ def test_activations_of_a_llama_and_what_this_implementation_adds() -> None:
     normalised = 4 * tokens * (2 * layers + 1) * LLAMA.d_model  # RMS norm is not one kernel on the CPU
     kept = _estimated(LLAMA, precision="fp32").activations_bytes
     assert _saved_bytes(LLAMA) == pytest.approx(kept + unrotated + normalised, rel=0.01)
+
+
+@pytest.mark.slow
+def test_compiled_activations_of_a_llama() -> None:
+    """The compiled graph keeps neither the activation of the gate nor what the norms return."""
+    tokens, layers = BATCH * LLAMA.context_length, LLAMA.n_layers
+    unrotated = 4 * tokens * layers * (LLAMA.d_attention + LLAMA.d_kv)
+    kept = _estimated(LLAMA, precision="fp32", compiled=True).activations_bytes
+    assert _saved_bytes(LLAMA, compiled=True) == pytest.approx(kept + unrotated, rel=0.01)
 
 
 def test_materialised_attention_keeps_the_softmax() -> None:

@@ -105,7 +105,7 @@ def test_refusals_name_what_to_do(args, code, message, capsys):
 
 def test_lamdas_verdict_is_told_under_every_figure():
     first = " ".join(invoke("LaMDA 137B").stdout.split())
-    assert "tokens disputed: under-trained or near-optimal" in first
+    assert "published FLOPs 2.6x 6ND: the verdict is open" in first
     assert "15x under?" in invoke("LaMDA 137B", "gpt-3").stdout
     result = invoke("LaMDA 137B", "--show", "all")
     assert max(map(len, result.stdout.splitlines())) <= 100
@@ -123,6 +123,16 @@ def test_lamdas_verdict_is_told_under_every_figure():
         "under-trained",
         "near-optimal",
     ]
+
+
+def test_lamda_shows_its_published_flops_beside_6nd():
+    # Thoppilan et al. 2022 print 3.55e23; 6 x 137e9 x 168e9 (Hoffmann et al. 2022, table 1) is 1.38e23
+    assert "published  3.55e23 FLOPs, 2.6 times 6ND" in invoke("lamda").stdout
+    (row,) = json.loads(invoke("lamda", "--json").stdout)["models"]
+    assert row["published_flops"] / row["flops"] == pytest.approx(3.55e23 / (6 * 137e9 * 168e9))
+    told = invoke("--show", "models,sources").stdout
+    assert "1.38e23!" in told
+    assert "(!: its published FLOPs are others)" in " ".join(told.split())
 
 
 def test_a_table_of_many_models_marks_the_disputed_and_tells_of_them_once():

@@ -12,10 +12,11 @@ from click.testing import CliRunner
 
 from scaling.cli import run
 from scaling.cli.hardware import hardware
-from scaling.errors import UsageError
+from scaling.cli.plan import plan
+from scaling.errors import DataError, MissingFileError, UsageError
 from scaling.reference import accelerators
 from scaling.reference.hardware import find_accelerator
-from scaling.reference.measure import measure_matmul, timed
+from scaling.reference.measure import measure_matmul, read_measurement, timed
 
 
 def out(*args):
@@ -51,7 +52,7 @@ def test_csv_has_the_numbers_of_the_json():
 def test_list_json_gives_units_in_the_keys():
     rows = {r["id"]: r for r in json.loads(out("list", "--json"))["accelerators"]}
     assert rows["h100-sxm"]["peak_flops_per_s"] == 989e12
-    assert rows["h100-sxm"]["memory_bytes"] == 80e9
+    assert rows["h100-sxm"]["memory_bytes"] == 81559 * 2**20  # as nvidia-smi prints it
     assert rows["h100-sxm"]["price_date"] == "2026-05"
 
 
@@ -72,7 +73,7 @@ def test_show_has_at_most_twenty_lines_for_every_accelerator(name, monkeypatch):
 def test_show_gives_peak_price_date_and_source():
     text = out("show", "H100", "--show", "all")
     assert "989 TFLOP/s dense" in text
-    assert "26 % to 46 % of the peak in training, 40 % as a rule" in text
+    assert "26 % to 46 % of the peak in tuned benchmarks, 40 % as a rule" in text
     assert "agreed by 5 public tables" in text
     assert "$1.99 - 5.00 per hour, 2026-05" in text
     assert "mercatus-ai.com" in text
@@ -156,3 +157,33 @@ def test_numpy_alone_refuses_bfloat16():
 @pytest.mark.parametrize("args", [["--size", "1"], ["--seconds", "-1"], ["--dtype", "int4"]])
 def test_impossible_settings_are_usage_errors(args):
     assert run(["hardware", "measure", *args]) == 2
+
+
+def planned(*args):
+    result = CliRunner().invoke(plan, [*args, "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)["cost"]
+
+
+def test_a_measurement_is_kept_and_planned_with(tmp_path):
+    file = tmp_path / "here.json"
+    out("measure", "--size", "64", "--seconds", "0.01", "-o", str(file))
+    told = json.loads(file.read_text())
+    assert told["peak_flops_per_s"] == pytest.approx(told["best_flops_per_s"] / 0.8)
+    for named, n in ((str(file), 1), (f"4x{file}", 4)):
+        cost = planned("--params", "10M", "--tokens", "200M", "--hardware", named)
+        assert (cost["n_accelerators"], cost["peak_flops_per_s"]) == (n, told["peak_flops_per_s"])
+
+
+def test_a_file_that_is_no_measurement_is_said(tmp_path):
+    file = tmp_path / "none.json"
+    with pytest.raises(MissingFileError, match=f"scaling hardware measure -o {file}"):
+        read_measurement(file)
+    file.write_text("{}")
+    with pytest.raises(DataError, match="is no measurement"):
+        read_measurement(file)
+
+
+def test_an_instance_of_a_cloud_is_its_accelerators():
+    cost = planned("--flops", "1e21", "--hardware", "2xp5.48xlarge")
+    assert (cost["n_accelerators"], cost["accelerator"]) == (16, "H100 SXM5 80GB")

@@ -84,7 +84,7 @@ def test_the_first_screen_answers_the_question(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("--dollars 1k --hardware RTX4090", "$0.30 to $0.70 an hour (prices without a date)"),
+        ("--dollars 1k --hardware A10G", "$0.75 to $1.21 an hour (prices without a date)"),
         ("--flops 1e20 --hardware T4", "money no price is known for T4 16GB; give one in dollars"),
         (
             "--flops 1e20 --law deepseek",
@@ -415,3 +415,21 @@ def test_no_number_in_json_is_undefined() -> None:
             _invoke(line, "--json").stdout, parse_constant=lambda name: pytest.fail(f"{name} in the JSON")
         )
     assert math.isfinite(_json("--flops 1e21")["loss"])
+
+
+def test_own_runs_move_time_and_money(tmp_path: Path) -> None:
+    log = tmp_path / "runs.csv"
+    log.write_text(
+        "n_params,n_tokens,accelerator,n_devices,hours\n1B,20B,NVIDIA A100-SXM4-80GB,8,60\n2B,40B,A100,8,240\n"
+    )
+    line = "--params 3B --tokens 60B --hardware 16xA100 --json"
+    plain, calibrated = (
+        json.loads(_invoke(line, *more).stdout)["cost"] for more in ((), ("--calibrate", str(log)))
+    )
+    assert calibrated["mfu_source"].startswith("as 2 own runs")
+    assert (
+        calibrated["accelerator_hours"][1] > 1.2 * plain["accelerator_hours"][1]
+    )  # slower than whole runs are
+    slow_ends = [cost["accelerator_hours"][2] / cost["accelerator_hours"][1] for cost in (plain, calibrated)]
+    assert slow_ends[1] < slow_ends[0] == pytest.approx(1.7)
+    assert plain["tuned_mfu"] == [0.39, 0.54, 0.64]  # llm-foundry, A100 80GB

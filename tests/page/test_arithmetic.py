@@ -18,11 +18,12 @@ from browser import chromium
 
 from scaling import Budget, Constraints, fit_isoflop, make_cluster, plan_training
 from scaling.fitting.named_fit import FitSettings, fit_named_law
-from scaling.laws.base import Law
+from scaling.laws.base import Allocation, Law
 from scaling.page.data import page_data
 from scaling.planning.allocation import AllocationProblem, has_surface, solve
 from scaling.planning.alternatives import compare_lifetimes, half_size, valley
 from scaling.planning.cost import estimate_cost
+from scaling.planning.shape import DEFAULT_CONTEXT
 from scaling.planning.spread import other_papers, spread_of_laws
 from scaling.planning.uncertainty import intervals
 from scaling.reference.example import example_runs
@@ -132,7 +133,7 @@ def test_a_thousand_plans_are_those_of_python(page: Any, own: dict[str, Law]) ->
         for name, value in (("nParams", point.n_params), ("nTokens", point.n_tokens), ("loss", point.loss)):
             same(told[name], value, (name, state))
         same(told["trainingFlops"], point.flops, state)
-        check_cost(told["cost"], state, point.flops)
+        check_cost(told["cost"], state, point)
         check_alternatives(told, law, point, problem, state)
         if law.uncertainty is not None:
             by_draws += not problem.is_plain
@@ -146,13 +147,14 @@ def test_a_thousand_plans_are_those_of_python(page: Any, own: dict[str, Law]) ->
     assert (by_draws > 10, spreads, plans) == (True, 0, 0)
 
 
-def check_cost(told: dict[str, Any], state: State, flops: float) -> None:
+def check_cost(told: dict[str, Any], state: State, point: Allocation) -> None:
     chosen = {
         "count": state["nAccelerators"],
         "mfu": state["mfu"],
         "price_usd_per_hour": state["pricePerHour"],
     }
-    cost = estimate_cost(make_cluster(state["accelerator"], **chosen), flops)
+    cluster = make_cluster(state["accelerator"], **chosen).for_run(point.n_params, DEFAULT_CONTEXT)
+    cost = estimate_cost(cluster, point.flops)
     assert told["nAccelerators"] == cost.n_accelerators, state
     same_ends(told["seconds"], cost.seconds, state)
     same_ends(told["hours"], cost.accelerator_hours, state)
@@ -209,9 +211,9 @@ def check_others(told: dict[str, Any], law: Law, state: State) -> None:
 
 
 def check_plan(told: dict[str, Any], law: Law, state: State) -> None:
-    """The whole planner, which also looks for a shape and its memory; only the number of accelerators may be larger."""
+    """The whole planner, which also looks for a shape and its memory, on as many accelerators as the page chose."""
     chosen = {
-        "count": state["nAccelerators"],
+        "count": told["cost"]["nAccelerators"],
         "mfu": state["mfu"],
         "price_usd_per_hour": state["pricePerHour"],
     }

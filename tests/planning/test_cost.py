@@ -13,6 +13,7 @@ from scaling.planning.cost import (
     hours_from_dollars,
     make_cluster,
 )
+from scaling.planning.utilisation import SPREAD
 from scaling.reference import accelerators, find_accelerator
 
 DAY = 86400.0
@@ -58,9 +59,12 @@ def test_without_a_price_the_table_gives_a_dated_range() -> None:
 
 def test_low_mfu_takes_longer_and_costs_more() -> None:
     cost = estimate_cost(make_cluster(find_accelerator("H100"), count=8), 1e21)
-    assert cost.mfu == (0.26, 0.40, 0.46)  # llm-foundry's tables
+    assert cost.tuned_mfu == (0.26, 0.40, 0.46)  # llm-foundry's tables
+    assert cost.mfu[1] < cost.tuned_mfu[1]
     assert cost.seconds[0] < cost.seconds[1] < cost.seconds[2]
-    assert cost.seconds[2] / cost.seconds[1] == pytest.approx(0.40 / 0.26)
+    assert (
+        cost.seconds[2] / cost.seconds[1] == pytest.approx(cost.mfu[1] / cost.mfu[0]) == pytest.approx(SPREAD)
+    )
     assert cost.usd is not None
     assert cost.usd_extreme is not None
     assert cost.usd_extreme[0] < cost.usd[0] < cost.usd[1] < cost.usd_extreme[1]
@@ -101,7 +105,8 @@ def test_every_accelerator_of_the_table_plans_or_says_what_is_missing() -> None:
 def test_a_device_outside_the_table_takes_its_peak() -> None:
     cluster = make_cluster(None, name="Foo9000", peak_flops_per_s=1e15, count=4)
     assert cluster.name == "Foo9000"
-    assert "assumed" in cluster.mfu_source
+    assert cluster.tuned_mfu is None
+    assert make_cluster("H100", count=4).mfu_mid < cluster.mfu_mid < make_cluster("A100", count=4).mfu_mid
     with pytest.raises(PlanError, match="--price"):
         hours_from_dollars(cluster, 1000)
 

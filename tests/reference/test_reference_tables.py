@@ -21,6 +21,7 @@ from scaling.reference import (
     resolve_law,
     write_law,
 )
+from scaling.reference.hardware import find_instance
 from scaling.reference.tables import fold, read_table
 
 STATUSES = {"verified", "partly", "disputed", "unverified"}
@@ -94,6 +95,7 @@ def test_peaks_are_dense():
     assert find_accelerator("MI300X").peak_flops_per_s == 1307e12
     for a in accelerators():
         if a.peak_fp8_flops_per_s is not None:
+            assert a.peak_flops_per_s is not None
             assert 1.9 < a.peak_fp8_flops_per_s / a.peak_flops_per_s < 2.1, a.id
 
 
@@ -103,8 +105,91 @@ def test_prices_carry_a_date_and_mfu_lies_in_0_to_1():
             assert 0 < a.price_usd_per_hour_low <= a.price_usd_per_hour_high
             assert a.price_date, a.id
             assert a.price_source, a.id
-        assert 0 < a.mfu_low < a.mfu_mid < a.mfu_high < 1
-        assert a.mfu_source
+        if a.mfu_mid is not None:  # a tuned benchmark was measured on it
+            assert 0 < a.mfu_low < a.mfu_mid < a.mfu_high < 1
+            assert a.mfu_source.startswith("llm-foundry"), a.id
+
+
+def test_memory_is_what_the_driver_prints_and_near_what_the_name_says():
+    told = {row["id"]: row for row in read_table("accelerators.csv")}
+    # thundergolfer.com/blog/nvidia-gpu-memory-capacity: nvidia-smi beside the data sheet
+    printed = {
+        "h200-sxm": 143771,
+        "h100-sxm": 81559,
+        "a100-80": 81920,
+        "a100-40": 40960,
+        "a10": 23028,
+        "l40s": 46068,
+    }
+    for name, mebibytes in printed.items():
+        assert find_accelerator(name).memory_bytes == mebibytes * 2**20
+    for a in accelerators():
+        row = told[a.id]
+        if row["memory_mib"]:
+            assert row["memory_source"], a.id
+            assert 0.97 < int(row["memory_mib"]) * 2**20 / (float(row["memory_gb"]) * 1e9) < 1.08, a.id
+
+
+def test_geforce_peaks_are_twice_the_fp32_rate():
+    """Tensor cores of GeForce cards accumulate in fp32 at twice the rate of the shaders (71 = 2 x 35.6 of the RTX 3090)."""
+    fp32 = {  # TFLOP/s: 2 x shaders x boost clock, as NVIDIA's pages print shaders and clocks
+        "rtx3060": 2 * 3584 * 1.777, "rtx3070": 2 * 5888 * 1.725, "rtx3080": 2 * 8704 * 1.71, "rtx3090": 2 * 10496 * 1.695,
+        "rtx3090ti": 2 * 10752 * 1.86, "rtx4060": 2 * 3072 * 2.46, "rtx4060ti": 2 * 4352 * 2.535,
+        "rtx4070": 2 * 5888 * 2.475, "rtx4080": 2 * 9728 * 2.505, "rtx4090": 2 * 16384 * 2.52,
+        "rtx5070": 2 * 6144 * 2.512, "rtx5070ti": 2 * 8960 * 2.452, "rtx5080": 2 * 10752 * 2.617,
+        "rtx5090": 2 * 21760 * 2.407,
+    }  # fmt: skip
+    for name, rate in fp32.items():
+        assert find_accelerator(name).peak_flops_per_s / 1e12 == pytest.approx(2 * rate / 1e3, rel=0.01), name
+
+
+@pytest.mark.parametrize(
+    ("printed", "accelerator"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100-sxm"),  # nvidia-smi and torch
+        ("NVIDIA A100-SXM4-80GB", "a100-80"),
+        ("NVIDIA A100-SXM4-40GB", "a100-40"),
+        ("NVIDIA A100 80GB PCIe", "a100-pcie"),
+        ("NVIDIA H100 PCIe", "h100-pcie"),
+        ("NVIDIA H100 NVL", "h100-nvl"),
+        ("NVIDIA H200", "h200-sxm"),
+        ("NVIDIA B200", "b200"),
+        ("NVIDIA B300 SXM6 AC", "b300"),
+        ("NVIDIA GH200 480GB", "gh200"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+        ("NVIDIA GeForce RTX 3090 Ti", "rtx3090ti"),
+        ("NVIDIA RTX A6000", "a6000"),
+        ("NVIDIA RTX 6000 Ada Generation", "rtx6000-ada"),
+        ("NVIDIA L40S", "l40s"),
+        ("Tesla T4", "t4"),
+        ("Tesla V100-SXM2-16GB", "v100-16"),
+        ("Tesla V100-SXM2-32GB", "v100-sxm"),
+        ("AMD Instinct MI300X", "mi300x"),
+        ("AMD Instinct MI355X", "mi355x"),
+        ("Apple M3 Max", "m3-max"),
+        ("nvidia-tesla-t4", "t4"),  # Google Cloud
+        ("nvidia-h100-80gb", "h100-sxm"),
+        ("A100-80GB", "a100-80"),  # SkyPilot
+        ("RTX-PRO-6000", "rtx-pro-6000"),
+        ("CPU (x86_64)", "cpu"),  # scaling hardware measure
+    ],
+)
+def test_names_as_software_and_clouds_print_them(printed, accelerator):
+    assert find_accelerator(printed).id == accelerator
+
+
+def test_a_laptop_is_no_desktop():
+    with pytest.raises(UnknownNameError, match="did you mean: rtx4090"):
+        find_accelerator("NVIDIA GeForce RTX 4090 Laptop GPU")
+
+
+def test_instances_of_clouds_name_accelerators_of_the_table():
+    assert find_instance("p5.48xlarge") == (8, "h100-sxm")
+    assert find_instance("standard_nd96isr_h100_v5") == (8, "h100-sxm")
+    assert find_instance("H100") is None
+    for row in read_table("instances.csv"):
+        assert find_accelerator(row["accelerator"]).id == row["accelerator"]
+        assert row["source"]
 
 
 def test_models_have_possible_sizes():
@@ -144,6 +229,6 @@ def test_unknown_names_look_at_aliases_and_say_how_many_there_are():
     with pytest.raises(UnknownNameError, match=r"unknown law 'chinchila'; did you mean: hoffmann"):
         find_law("chinchila")
     with pytest.raises(UnknownNameError, match=r"did you mean: .*rtx4090"):
-        find_accelerator("geforce 4090")
+        find_accelerator("geforce 4091")
     with pytest.raises(UnknownNameError, match=rf", … \({len(accelerators())} in all\)\."):
         find_accelerator("qqqqq")
