@@ -163,7 +163,7 @@ def run(args: list[str]) -> int:
         show_error(str(error), try_=[f"scaling {shlex.join(args)} {remedy}" for remedy in error.remedies])
         return error.exit_code
     except BrokenPipeError:  # `scaling ... | head`: the reader has what it wants
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115  the interpreter flushes stdout once more at exit
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the interpreter flushes stdout once more at exit
         return Exit.DONE
     except OSError as error:
         if verbose:
