@@ -32,7 +32,11 @@ FENCE = re.compile(r"^(```.*?^```)$", re.M | re.S)
 LIST_ITEM = re.compile(r"(?:[-*+]|\d+\.) ")
 CSS = """/* figures are drawn for white paper: they keep it where the page is dark */
 .md-typeset img { background: #fff; border-radius: 4px; }
+.md-grid { max-width: 68rem; }  /* a screen of 100 columns fits */
 .md-typeset table:not([class]) { font-size: .7rem; }
+.md-typeset td code { white-space: nowrap; word-break: normal; }
+.md-typeset table:not([class]) :is(td, th) { padding: .5em .9em; min-width: 3rem; }
+.md-typeset table:not([class]) td:last-child { min-width: 10rem; }
 .md-typeset pre > code { font-size: .72rem; }
 """
 

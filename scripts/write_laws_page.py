@@ -44,8 +44,8 @@ def page() -> str:
         "## Published laws\n",
         f"N\\*, D\\* and D/N are the optimum at {format_flops(FLOPS)} FLOPs, N as the law counts it; a law of one "
         "quantity has none.\n",
-        "| law | form | a of N\\* ~ C^a | N\\* | D\\* | D/N | N counts | runs, FLOPs | source |",
-        "| :--- | :--- | ---: | ---: | ---: | ---: | :--- | :--- | :--- |",
+        "| law | N\\* | D\\* | D/N | a of N\\* ~ C^a | N counts | form | runs, FLOPs | source |",
+        "| :--- | ---: | ---: | ---: | ---: | :--- | :--- | :--- | :--- |",
         *map(_row, scaling.published_laws()),
         "\n## Coefficients\n",
         "As the source prints them where it prints them; with as many digits as say the same law.\n",
@@ -112,8 +112,8 @@ def _row(law: Law) -> str:
     ends = origin.fitted_range.get("flops")
     ran = f"{format_flops(ends[0])} to {format_flops(ends[1])}" if ends else "-"
     cells = [
-        f"`{origin.name}`", f"`{law.family.name}`", "-" if exponent is None else f"{exponent:.3f}", *optimum,
-        origin.params_convention.replace("_", "-"), ran, origin.source,
+        f"`{origin.name}`", *optimum, "-" if exponent is None else f"{exponent:.3f}",
+        origin.params_convention.replace("_", "-"), f"`{law.family.name}`", ran, origin.source,
     ]  # fmt: skip
     return f"| {' | '.join(map(_cell, cells))} |"
 
