@@ -38,6 +38,16 @@ CSS = """/* figures are drawn for white paper: they keep it where the page is da
 .md-typeset table:not([class]) :is(td, th) { padding: .5em .9em; min-width: 3rem; }
 .md-typeset table:not([class]) td:last-child { min-width: 10rem; }
 .md-typeset pre > code { font-size: .72rem; }
+.md-typeset :is(p, li, td) a { text-decoration: underline; }
+/* at least 4.5:1 on the paper of code, as WCAG asks */
+[data-md-color-scheme="default"] {
+  --md-code-hl-comment-color: #595f67; --md-code-hl-operator-color: #595f67; --md-code-hl-punctuation-color: #595f67;
+  --md-code-hl-generic-color: #595f67;
+}
+[data-md-color-scheme="slate"][data-md-color-primary] {
+  --md-typeset-a-color: #7aa5f2;
+  --md-code-hl-number-color: #f08070; --md-code-hl-constant-color: #a598ee; --md-code-hl-function-color: #d08fe0;
+}
 """
 
 

@@ -129,3 +129,25 @@ def test_a_reader_walks_every_page_and_nothing_is_asked_of_anywhere_else(
     assert elsewhere == []
     assert errors == []
     assert wide == []
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_reader_with_weak_eyes_can_read_it(address: str, scheme: str) -> None:
+    """axe-core on pages with code, tables and pictures: contrast, and links that are not told by colour alone."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = []
+    with chromium() as browser:
+        page: Any = browser.new_page(color_scheme=scheme)
+        for name in ("index", "docs/intervals", "docs/notebook", "docs/reference/fits"):
+            page.goto(f"{address}{name}.html")
+            page.locator(
+                f"[data-md-color-scheme={'slate' if scheme == 'dark' else 'default'}]"
+            ).first.wait_for()
+            found += [
+                (name, v["id"], v["nodes"][0]["html"])
+                for v in axe.run(page).response["violations"]
+                if v["id"] in ("color-contrast", "link-in-text-block", "image-alt", "heading-order")
+            ]
+    assert found == []
