@@ -19,7 +19,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     temporary = beside(path)
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows syncs no file that is open for reading alone
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:

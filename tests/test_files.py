@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -50,3 +51,18 @@ def test_the_first_link_wins(tmp_path: Path) -> None:
     assert not link_text(path, "second")
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_synced_is_open_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses to sync a file that is open for reading alone."""
+    fcntl = pytest.importorskip(
+        "fcntl", reason="asks the system how a file is open; Windows itself would refuse"
+    )
+    modes = []
+    monkeypatch.setattr(
+        os, "fsync", lambda number: modes.append(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE)
+    )
+    write_text(tmp_path / "a.txt", "x")
+    assert link_text(tmp_path / "b.txt", "x")
+    assert len(modes) == 2
+    assert os.O_RDONLY not in modes

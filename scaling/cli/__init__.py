@@ -25,6 +25,7 @@ except ImportError as error:  # PyPI has another package of this name, whose __i
     raise SystemExit(f"error: {intruder}: {repair_command('scaling')}") from error
 
 say = lazy_call("scaling.render.terminal", "say")  # `scaling --help` says nothing by blocks
+print_what_it_can = lazy_call("scaling.render.lookalikes", "print_what_it_can")
 show_error = lazy_call("scaling.render.terminal", "show_error")
 
 # name → (module, attribute, one line of help); the help stands here so that `scaling --help` imports no command.
@@ -132,6 +133,9 @@ def cli(ctx: click.Context, verbose: bool) -> None:
 
 def main() -> NoReturn:
     """Entry point. Errors are one line on stderr; exit codes are `scaling.errors.Exit`."""
+    for stream in (sys.stdout, sys.stderr):  # None under pythonw
+        if stream and (stream.encoding or "").lower().replace("-", "") != "utf8":
+            print_what_it_can(stream)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -159,7 +163,7 @@ def run(args: list[str]) -> int:
         show_error(str(error), try_=[f"scaling {shlex.join(args)} {remedy}" for remedy in error.remedies])
         return error.exit_code
     except BrokenPipeError:  # `scaling ... | head`: the reader has what it wants
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115  the interpreter flushes stdout once more at exit
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the interpreter flushes stdout once more at exit
         return Exit.DONE
     except OSError as error:
         if verbose:

@@ -176,7 +176,7 @@ def fit_runs(runs: Runs, options: FitOptions, *, every_row: bool = False) -> Fit
         )
     from scaling.fitting.named_fit import FitSettings, fit_named_law
 
-    settings = FitSettings(**options.settings, n_resamples=options.n_resamples, law_carries_draws=True)
+    settings = FitSettings(**options.settings, n_resamples=options.n_resamples)
     return fit_named_law(runs, settings)
 
 

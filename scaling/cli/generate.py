@@ -58,7 +58,7 @@ HEADINGS = {
 @click.option(
     "--stop", multiple=True, metavar="TEXT", help="Stop at this string; may be given several times."
 )
-@click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1.")
+@click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1, mps.")
 @click.option("--json", "as_json", is_flag=True, help="Print texts, ids and log-probabilities as JSON.")
 def generate(
     folder: Path, prompt: str | None, ids: str | None, n: int, as_json: bool, **options: Any

@@ -132,7 +132,7 @@ HEADINGS = {
     default=200,
     help="Steps between checkpoints: what a kill can lose.",
 )
-@click.option("--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda, cuda:1.")
+@click.option("--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda, cuda:1, mps.")
 @click.option(
     "--threads",
     metavar="N",

@@ -36,7 +36,6 @@ class FitSettings:
     n_resamples: int | None = None
     seed: int = 0
     fixed: Mapping[str, float] = field(default_factory=dict)  # coefficients held at a value
-    law_carries_draws: bool = False  # so that a plan and a prediction by the law have intervals; takes refits
 
 
 def fit_named_law(runs: Runs, settings: FitSettings) -> ParametricFit | LawFit:
@@ -50,9 +49,9 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> ParametricFit | LawFit:
     if is_one_of(objective, ("hoffmann",)):
         objective, delta = "huber", HOFFMANN_DELTA
     if is_one_of(settings.law, ("chinchilla",)):
-        from scaling.fitting.surface.fit import fit_parametric, with_uncertainty
+        from scaling.fitting.surface.fit import fit_parametric
 
-        fit = fit_parametric(
+        return fit_parametric(
             runs,
             objective=objective,  # type: ignore[arg-type]  # checked there
             huber_delta=delta,
@@ -62,7 +61,6 @@ def fit_named_law(runs: Runs, settings: FitSettings) -> ParametricFit | LawFit:
             seed=settings.seed,
             fixed=settings.fixed,
         )
-        return with_uncertainty(fit, seed=settings.seed) if settings.law_carries_draws else fit
     if delta is not None or not is_one_of(objective, ("huber", "log_least_squares")):
         raise UsageError(
             f"the {shown(settings.law)} law is fitted by huber or log_least_squares; got "

@@ -177,7 +177,8 @@ def fit_power_law(
     Source: MacKinnon and White 1985; Huber 1981, ch. 7.
 
     Args:
-        x, y: (n,) positive numbers.
+        x: (n,) positive numbers.
+        y: (n,) positive numbers.
         method: see the module's "use which when".
         weights: (n,) for `wls` only: 1 / variance of ln y, up to a factor.
         covariance: of `ols` and `wls`; classical, or HC0 to HC3. A robust line has its own.

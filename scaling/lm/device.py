@@ -58,13 +58,14 @@ def choose_device(name: str = "auto", precision: Precision = "auto") -> Device:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; "auto" is a GPU where there is one.
+    """The device of that name; "auto" is a GPU where there is one, an Apple GPU (mps) among them.
 
     Raises:
         UsageError: torch knows no such device, or sees none here.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        has_gpu = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        name = next((kind for kind, there in has_gpu.items() if there), "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(
             f"device {name!r}: this torch sees no GPU. Use --device cpu, or install a CUDA build of torch."
@@ -75,7 +76,7 @@ def find_device(name: str) -> torch.device:
         return probe.device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(
-            f"device {name!r} is none that can be used here; try cpu, cuda or cuda:1."
+            f"device {name!r} is none that can be used here; try cpu, cuda, cuda:1 or mps."
         ) from error
 
 
@@ -107,8 +108,6 @@ def measure_matmul_torch(
 ) -> Measurement:
     """Time torch's matrix product of this dtype; float32 is computed in float32 (no TF32)."""
     device = find_device("auto")
-    if device.type == "cpu" and torch.backends.mps.is_available():
-        device = torch.device("mps")
     kind = getattr(torch, dtype)
     generator = torch.Generator().manual_seed(0)
 
@@ -147,7 +146,9 @@ def _wait(device: torch.device) -> None:
 
 
 def _gpu_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return {"cuda": torch.cuda.get_device_name, "mps": lambda _: "Apple GPU"}.get(device.type, lambda _: "")(
+        device
+    )
 
 
 @lru_cache(maxsize=8)

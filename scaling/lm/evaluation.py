@@ -71,7 +71,7 @@ def token_losses(model: Transformer, ids: NDArray[np.int64], device: Device) -> 
     parts = torch.split(torch.as_tensor(ids, device=device.device), _WINDOWS_PER_PASS)
     tasks = [partial(_window_losses, model, part, device) for part in parts]
     rows = TaskThreads().run(tasks) if device.device.type == "cpu" else [task() for task in tasks]
-    return np.concatenate([row.double().cpu().numpy() for row in rows])
+    return np.concatenate([row.cpu().double().numpy() for row in rows])
 
 
 @torch.no_grad()

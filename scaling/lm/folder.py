@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from scaling.lm.tokenization import save_tokenizer
 
 CONFIG_FILE, RESULT_FILE, METRICS_FILE = "config.json", "result.json", "metrics.jsonl"
 LOCK_FILE = "train.lock"  # names the process and the machine that hold the folder
+_SYNCHRONIZE = 0x00100000  # Windows: the least right to ask for a process with
 
 
 def read_result(path: Path | None, spec: RunSpec) -> RunResult | None:
@@ -134,6 +136,8 @@ def _remove_if_stale(path: Path) -> None:
 
 def _is_alive(pid: int, started: str | None) -> bool:
     """Whether the process that took the lock still runs: a number may have gone to another process since."""
+    if sys.platform == "win32":
+        return _is_alive_on_windows(pid)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -142,6 +146,15 @@ def _is_alive(pid: int, started: str | None) -> bool:
         pass  # it lives, as another user's
     now = _start_time(pid)
     return started is None or now is None or now == started
+
+
+def _is_alive_on_windows(pid: int) -> bool:
+    """Ask for the process by its number; os.kill(pid, 0) would send it Ctrl-C."""
+    import ctypes
+
+    kernel: Any = ctypes.windll.kernel32  # type: ignore[attr-defined]  # Windows alone has it
+    process = kernel.OpenProcess(_SYNCHRONIZE, False, pid)
+    return bool(process and kernel.CloseHandle(process))
 
 
 def _start_time(pid: int) -> str | None:

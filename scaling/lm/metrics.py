@@ -179,8 +179,8 @@ class TrainingMetrics:
 
     def read(self, step: int) -> None:
         """Read what was kept (the only wait for the device), log it and judge it."""
-        losses = self.processes.mean(torch.stack(self._losses)).double().cpu().numpy()
-        norms = torch.stack(self._norms).double().cpu().numpy()
+        losses = self.processes.mean(torch.stack(self._losses)).cpu().double().numpy()  # mps has no double
+        norms = torch.stack(self._norms).cpu().double().numpy()
         if step == len(self._losses):
             self._first_loss = losses[0].tolist()
         n = len(self._losses) - self._n_restored  # steps made here, in the time measured here

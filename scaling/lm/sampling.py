@@ -265,6 +265,8 @@ class Sample:
 
 def draw(probabilities_RV: Tensor, uniform_R: Tensor) -> Tensor:
     """First index whose cumulative probability exceeds the uniform number: (R,) ids, never one of probability 0."""
+    if probabilities_RV.device.type == "mps":  # has no float64, which the last digits of a long tail need
+        return draw(probabilities_RV.cpu(), uniform_R).to(probabilities_RV.device)
     cumulative = probabilities_RV.cumsum(-1, dtype=torch.float64)
     at = uniform_R.to(cumulative)[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, at, right=True)[:, 0].clamp(max=cumulative.shape[-1] - 1)

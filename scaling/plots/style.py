@@ -130,12 +130,20 @@ def _settings(font: float) -> dict[str, Any]:
 
 @contextmanager
 def context(size: str = "page") -> Iterator[None]:
-    """Our settings inside a `with` block; the caller's stay as they were."""
+    """Our settings inside a `with` block; the caller's stay as they were.
+
+    Only ours are put back. `matplotlib.rc_context` puts all back, `interactive` among them, which a notebook's backend
+    turns on when the first figure loads it: switched off again, no later figure of the session would be shown.
+    """
     import matplotlib
 
     settings: Any = _settings(find_size(size).font)
-    with matplotlib.rc_context(settings):
+    before = {name: matplotlib.rcParams[name] for name in settings}
+    matplotlib.rcParams.update(settings)
+    try:
         yield
+    finally:
+        matplotlib.rcParams.update(before)
 
 
 @contextmanager

@@ -218,7 +218,7 @@ def _envelope(curves: Runs | None) -> EnvelopeFit:
 def _parametric(runs: Runs, seed: int) -> Fit:
     from scaling.fitting.named_fit import FitSettings, fit_named_law
 
-    return fit_named_law(runs, FitSettings(seed=seed, law_carries_draws=True))
+    return fit_named_law(runs, FitSettings(seed=seed))
 
 
 def _held_out(runs: Runs, fit: Fit | None, seed: int) -> Extrapolation:

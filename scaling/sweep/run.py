@@ -8,6 +8,7 @@ fit = fit_isoflop(load_store_runs("store", design))
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -103,6 +104,16 @@ def _corpus_facts(name: str, store: Store | None) -> tuple[int, float | None]:
         return known
 
 
+def _refuse_windows() -> None:
+    """Workers are started in groups of processes and stopped by signals, neither of which Windows has."""
+    if sys.platform == "win32":
+        raise UsageError(
+            "a sweep does not run on Windows, which has not the signals that stop its workers. Run it in WSL: `wsl "
+            "--install`, then install scaling there and call the same command; what is finished in the store is kept. "
+            "Designing, fitting and showing a sweep work here."
+        )
+
+
 def run_sweep(
     spec: Design | SweepSpec | Path | str,
     *,
@@ -152,6 +163,7 @@ def run_sweep(
     done = nothing_to_do(kept, design)
     if done is not None:
         return done
+    _refuse_windows()
     if executor in ("local", "inline"):
         require_torch()
     kept.require_writable()

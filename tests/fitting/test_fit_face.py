@@ -22,7 +22,7 @@ from scaling.fitting.isoflop.fit import fit_isoflop
 from scaling.fitting.prediction import predict_runs
 from scaling.fitting.results import Fit
 from scaling.fitting.summary import N_DRAWN, summarise_fit
-from scaling.fitting.surface.fit import fit_parametric, with_uncertainty
+from scaling.fitting.surface.fit import fit_parametric
 from scaling.fitting.surface.general_fit import fit_law
 from scaling.laws import ChinchillaLaw, load_law
 from scaling.render.terminal import render_terminal
@@ -55,7 +55,7 @@ def curves() -> Runs:
 def fit_of(method: str) -> Fit:
     fit: Fit  # a type checker refuses a result that does not show the face
     if method == "parametric":
-        fit = with_uncertainty(fit_parametric(valleys()))
+        fit = fit_parametric(valleys())
     elif method == "law":
         fit = fit_law(valleys(), "kaplan")
     elif method == "isoflop":

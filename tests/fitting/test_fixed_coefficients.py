@@ -7,7 +7,7 @@ import pytest
 
 from scaling.errors import FitError, UnknownNameError, UsageError
 from scaling.fitting.extrapolation import evaluate_extrapolation
-from scaling.fitting.surface.fit import fit_parametric, with_uncertainty
+from scaling.fitting.surface.fit import fit_parametric
 from scaling.fitting.surface.general_fit import fit_law
 from scaling.laws import FAMILIES, ChinchillaLaw, find_family, law_from_dict
 from scaling.runs import Runs
@@ -76,7 +76,7 @@ def test_the_truth_held_narrows_the_intervals_which_then_cover_as_often() -> Non
 
 
 def test_a_held_value_has_no_interval_and_the_statement_names_it() -> None:
-    fit = with_uncertainty(fit_parametric(grid(), fixed={"E": 1.6, "alpha": 0.3}))
+    fit = fit_parametric(grid(), fixed={"E": 1.6, "alpha": 0.3})
     assert fit.intervals["E"] is None
     assert fit.standard_errors["alpha"] is None
     assert fit.intervals["A"] is not None

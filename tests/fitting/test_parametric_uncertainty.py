@@ -1,17 +1,23 @@
 """The bootstrap, and what a law carries of its fit."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from scaling.errors import FitError, UsageError
+from scaling.fitting.prediction import predict_runs
 from scaling.fitting.surface.fit import bootstrap, fit_parametric, law_uncertainty, with_uncertainty
 from scaling.fitting.surface.problem import Penalty
 from scaling.laws.chinchilla import ChinchillaLaw
 from scaling.laws.io import load_law
-from scaling.runs import Runs
+from scaling.planning import Budget, plan_training
+from scaling.reference.example import write_example_runs
+from scaling.runs import Runs, load_runs
 
 LAW = ChinchillaLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
 
@@ -113,11 +119,30 @@ def test_draws_follow_the_jackknife_where_budgets_differ():
 
 def test_fit_json_brings_its_uncertainty_to_a_plan(fit, tmp_path):
     path = tmp_path / "fit.json"
-    path.write_text(json.dumps(with_uncertainty(fit).to_dict()))
+    path.write_text(json.dumps(fit.to_dict()))
     law = load_law(str(path))
     assert law.coefficients == pytest.approx(fit.coefficients)
     assert law.uncertainty.method == fit.interval_method
     assert len(law.uncertainty.draws) == 400
+
+
+def test_python_plans_and_predicts_with_the_intervals_that_the_command_line_has(tmp_path):
+    """The command writes fit.json and reads it; Python takes the fit as it is."""
+    write_example_runs(tmp_path / "runs.csv")
+    command = [sys.executable, "-m", "scaling"]
+    run = partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, text=True)
+    run([*command, "fit", "runs.csv", "-o", "fit.json"])
+    told = json.loads(run([*command, "plan", "--flops", "1e22", "--law", "fit.json", "--json"]).stdout)
+    predicted = json.loads(run([*command, "predict", "fit.json", "runs.csv", "--json"]).stdout)
+    runs = load_runs(tmp_path / "runs.csv")
+    fit = fit_parametric(runs)
+    plan = plan_training(Budget(flops=1e22), law=fit).to_dict()
+    for quantity in ("n_params", "n_tokens", "loss"):
+        assert plan["intervals"][quantity] == pytest.approx(told["intervals"][quantity])
+    ours = predict_runs(fit, runs)
+    assert ours.prediction is not None
+    wanted = predicted["runs"][0]["prediction_interval"]
+    assert ours.prediction[0] == pytest.approx([wanted["low"], wanted["high"]])
 
 
 def test_noise_free_fit_has_no_uncertainty_to_give():

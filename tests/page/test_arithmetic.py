@@ -51,7 +51,7 @@ def own() -> dict[str, Law]:
     """Laws of fits with their intervals: of Approach 3, and of the valleys, whose law knows the optimum alone."""
     runs = example_runs()
     return {
-        "parametric": fit_named_law(runs, FitSettings(law_carries_draws=True)).law,
+        "parametric": fit_named_law(runs, FitSettings()).law,
         "isoflop": fit_isoflop(runs).law,
     }
 

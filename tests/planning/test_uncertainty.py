@@ -155,13 +155,13 @@ def test_a_plan_between_grid_budgets_gives_the_interval_that_the_fit_itself_woul
     """The band of fit.json against the profile of the fit at the same budget, for N* and L*."""
     import numpy as np
 
-    from scaling.fitting.surface.fit import fit_parametric, with_uncertainty
+    from scaling.fitting.surface.fit import fit_parametric
     from scaling.runs import Runs
 
     truth = ChinchillaLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
     N, D = (g.ravel() for g in np.meshgrid(np.geomspace(2e7, 3e9, 7), np.geomspace(1e9, 1e11, 8)))
     loss = truth.loss(N, D) * np.exp(0.005 * np.random.default_rng(1).standard_normal(len(N)))
-    fit = with_uncertainty(fit_parametric(Runs.from_arrays(n_params=N, n_tokens=D, loss=loss)))
+    fit = fit_parametric(Runs.from_arrays(n_params=N, n_tokens=D, loss=loss))
     for flops in (2.1e18, 3e20, 6.3e23):
         planned = intervals(fit.law, AllocationProblem(flops=flops))
         for ends, name in ((planned.n_params, "n_params"), (planned.loss, "loss")):

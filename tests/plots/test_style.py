@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from scaling.errors import UsageError
 from scaling.plots import compose, draw_figures, figure_svg, style
 from scaling.plots.marks import fences, spread, thinned
 
+ROOT = Path(__file__).resolve().parents[2]
 FLOPS = [1e18, 1e19, 1e20, 1e21]
 LINE = Figure(
     "compute-optimal",
@@ -177,3 +181,20 @@ def test_labels_are_moved_apart_and_keep_their_order() -> None:
     crowded = spread([0.93, 0.95, 0.96], 0.05)
     assert max(crowded) <= 0.97
     assert all(b - a >= 0.05 - 1e-12 for a, b in pairwise(crowded))
+
+
+def test_a_backend_that_turns_itself_on_inside_our_settings_stays_on(tmp_path: Path) -> None:
+    """As a notebook's does when the first figure loads it; only then are later figures shown."""
+    (tmp_path / "turns_on.py").write_text(
+        "import matplotlib\nfrom matplotlib.backends.backend_agg import *\nmatplotlib.interactive(True)\n"
+    )
+    code = (
+        "import matplotlib, scaling\n"
+        "before = dict(matplotlib.rcParams)\n"
+        "scaling.fit_isoflop(scaling.example_runs()).plot()\n"
+        "assert matplotlib.is_interactive()\n"
+        "assert {k for k in before if before[k] != matplotlib.rcParams[k]} <= {'interactive', 'backend'}\n"
+    )
+    env = {**os.environ, "MPLBACKEND": "module://turns_on", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

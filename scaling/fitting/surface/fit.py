@@ -117,7 +117,7 @@ def fit_parametric(
                 n_resamples=n_resamples,
                 fixed=held,
             )
-            return _assemble(found)
+            return with_uncertainty(_assemble(found), seed=seed)
         except LowerMinimum as lower:  # no start had led there, but a profile passed it
             starts = np.vstack([lower.theta, data.starts()])
             optimum = find_optimum(data, objective, huber_delta, starts=starts)
