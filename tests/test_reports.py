@@ -60,6 +60,16 @@ def values_that_differ(one: Any, other: Any, path: str = "") -> list[str]:
     return [] if one == other else [path]
 
 
+def words_of(drawing: str) -> list[str]:
+    """What a drawing says, and how many marks and lines it has."""
+    said = re.findall(r"<text[^>]*>(.*?)</text>", drawing, flags=re.DOTALL)
+    return [
+        *said,
+        f"{len(re.findall('<use ', drawing))} marks",
+        f"{len(re.findall('<path ', drawing))} paths",
+    ]
+
+
 def assert_is_fresh(name: str, folder: Path) -> None:
     built = subprocess.run(
         [sys.executable, str(REPORTS / "build.py"), name, "--output", str(folder)],
@@ -71,6 +81,9 @@ def assert_is_fresh(name: str, folder: Path) -> None:
     assert {p.relative_to(kept).as_posix() for p in kept.rglob("*") if p.is_file()} == files, REMEDY
     lines = ((p / "report.md").read_text(encoding="utf-8").splitlines() for p in (kept, made))
     assert [pair for pair in zip_longest(*lines, fillvalue="") if differs(*pair)] == [], REMEDY
+    for file in (f for f in files if f.endswith(".svg")):
+        drawn = [words_of((p / file).read_text(encoding="utf-8")) for p in (kept, made)]
+        assert [pair for pair in zip_longest(*drawn, fillvalue="") if differs(*pair)] == [], REMEDY
     for file in (f for f in files if f.endswith(".json")):
         told = (json.loads((p / file).read_text(encoding="utf-8")) for p in (kept, made))
         assert values_that_differ(*told) == [], REMEDY
@@ -122,11 +135,20 @@ def test_a_line_is_stale_where_a_word_or_a_number_is_another(one: str, other: st
 
 
 def test_the_replication_agrees_with_besiroglu_and_says_what_all_runs_give() -> None:
-    """Besiroglu et al. 2024, table 1: a = .512 with standard error .019, and 70B parameters within its interval."""
+    """Besiroglu et al. 2024, table 1, with standard errors: E 1.8172 (.026), A 482.01 (124.6), B 2085.43 (1293.2), alpha
+    .3478 (.0155), beta .3658 (.0208), a .512 (.019). Ours by their objective lies a tenth of these beside."""
     text = (REPORTS / "chinchilla" / "report.md").read_text(encoding="utf-8")
     rows = {
         cells[0]: cells for line in text.splitlines() if (cells := [c.strip() for c in line.split("|")[1:-1]])
     }
-    assert abs(float(rows["ours, the same 240 runs"][6]) - 0.512) < 0.019
-    assert float(rows["ours, all 245 runs"][6]) > 0.55
+    theirs = [float(cell) for cell in rows["ours, the same 240 runs, their threshold of 0.001"][1:7]]
+    printed = (1.8172, 482.01, 2085.43, 0.3478, 0.3658, 0.512)
+    errors = (0.026, 124.6, 1293.2, 0.0155, 0.0208, 0.019)
+    for ours, value, error in zip(theirs, printed, errors, strict=True):
+        assert abs(ours - value) < 0.11 * error
+    kept, everything = (
+        f"ours, {which} runs, threshold 1.345 robust deviations" for which in ("the same 240", "all 245")
+    )
+    assert abs(float(rows[kept][6]) - 0.512) < 0.019
+    assert float(rows[everything][6]) > 0.55
     assert "By 240 runs" in text

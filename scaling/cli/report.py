@@ -265,10 +265,10 @@ def _by_row(runs: Runs) -> Runs:
 
 def _say(report: Report, written: Written, folder: Path) -> None:
     """The answer and the files, and what is missing of what was asked for."""
-    from scaling.blocks import Section
+    from scaling.blocks import Callout, Section
 
     lead = [b for b in report.blocks if not isinstance(b, Section)]
-    show(*lead[:4])
+    show(*lead[:4], *(b for b in lead if isinstance(b, Callout)))
     names = [path.name for path in written.files if path.parent == folder]
     rows = [(tr("wrote"), tr("{files} in {folder}", files=", ".join(names), folder=folder))]
     if report.figures:

@@ -153,3 +153,13 @@ def brief_loss(estimate: Estimate) -> str:
 
 def _digits_of(error: float) -> int:
     return 2 if error > 0 and int(f"{error:.1e}"[:3].replace(".", "")) <= TWO_DIGITS_UP_TO else 1
+
+
+MOST_DIGITS_OF_A_COUNT = 4
+
+
+def digits_of(estimate: Estimate) -> int:
+    """Of a count (parameters, tokens): as many as its interval leaves, two at least; three without an interval."""
+    if estimate.interval is None or not estimate.interval.bounded or estimate.interval.half_width <= 0:
+        return 3
+    return min(MOST_DIGITS_OF_A_COUNT, max(2, digits_by_error(estimate.value, estimate.interval.half_width)))

@@ -77,12 +77,13 @@ a{color:var(--link)}
 h1{font-size:1.75rem}
 h2{font-size:1.3rem;border-bottom:1px solid var(--line);padding-bottom:.2em;scroll-margin-top:.5em}
 main>section{margin:2.6rem 0 0}
-.answer{background:var(--box);border-left:4px solid var(--link);border-radius:4px;padding:.6rem 1.1rem .8rem}
+.answer{--paper:var(--box);background:var(--box);border-left:4px solid var(--link);border-radius:4px;\
+padding:.6rem 1.1rem .8rem}
 main>.answer{margin-top:1rem}
 .answer h2{font-size:1.05rem;border:0;margin:1em 0 .2em}
 .answer>p:first-child{font-size:1.25rem}
 nav.contents{margin:1.4rem 0}
-nav.contents ol{columns:16rem;margin:.3em 0;padding-left:1.6em}
+nav.contents ol{columns:16rem;column-gap:2.5rem;margin:.3em 0;padding-left:2.1em}
 nav.contents li{break-inside:avoid;padding:.12em 0}
 .skip{position:absolute;left:-99rem}
 .skip:focus{position:static}

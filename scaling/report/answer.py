@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterator
 from scaling.blocks import Blocks, Callout, Fields, Heading, Table, Text
 from scaling.errors import ScalingError
 from scaling.findings import gravest_first
-from scaling.fitting.digits import ends, interval_text, rounded, span
+from scaling.fitting.digits import digits_of, ends, interval_text, rounded, span
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import Law
 from scaling.planning.uncertainty import Ends
 from scaling.report.evidence import Evidence
 from scaling.translation import counted, tr
-from scaling.units import digits_by_error, format_flops, format_params, format_percent, format_tokens
+from scaling.units import format_flops, format_params, format_percent, format_tokens
 
 MOST_DOUBTS = 3
 UNDECIDED = 100.0  # high over low of N*: models of such sizes have little in common
 NEAR, FAR = 10.0, 100.0  # times the largest run; Hoffmann et al. 2022 planned 44 times beyond theirs
+ONE_SIDED = 0.8  # of the mean error: nearly all runs were missed on one side
 REJECTED = 0.01  # p of a lack-of-fit test
 
 Formatter = Callable[[float, int], str]
@@ -37,7 +38,7 @@ def answer_blocks(e: Evidence) -> Blocks:
     said = tr("Train {n} parameters on {d} tokens with {flops} FLOPs.", n=n, d=d, flops=flops)
     if not _decided(known["n_params"]):
         said = tr("These runs do not decide the size for {flops} FLOPs: the fit says {n} parameters on {d} tokens, and "
-                  "its interval nearly nothing.", flops=flops, n=n, d=d)  # fmt: skip
+                  "its interval leaves nearly every size open.", flops=flops, n=n, d=d)  # fmt: skip
     return (Text(said, "strong"), _table(known, e), *_grounds(e), *_doubts(e))
 
 
@@ -120,20 +121,14 @@ _COUNTS: dict[str, Formatter] = {"n_params": format_params, "n_tokens": format_t
 
 def _value(estimate: Estimate, form: Formatter) -> str:
     """A count with the digits that its interval leaves."""
-    return form(estimate.value, _digits(estimate))
-
-
-def _digits(estimate: Estimate) -> int:
-    if estimate.interval is None or not estimate.interval.bounded or estimate.interval.half_width <= 0:
-        return 3
-    return min(4, max(2, digits_by_error(estimate.value, estimate.interval.half_width)))
+    return form(estimate.value, digits_of(estimate))
 
 
 def cells(name: str, estimate: Estimate) -> tuple[str, str]:
     """Value and interval of n_params, n_tokens or loss."""
     if name not in _COUNTS:
         return rounded(estimate), interval_text(estimate.interval, estimate.value)
-    form, digits = _COUNTS[name], _digits(estimate)
+    form, digits = _COUNTS[name], digits_of(estimate)
     return _value(estimate, form), span(estimate.interval, lambda v: form(v, digits))
 
 
@@ -203,9 +198,10 @@ def _how_sure(e: Evidence) -> Iterator[tuple[str, str]]:
     ]
     if said:
         yield tr("other approaches"), tr("N* is {values}", values=", ".join(said))
-    if e.compared is not None and any(r.n_params is not None for r in e.compared.rows):
-        low, high = e.compared.spread("n_params")
-        n_forms = counted(sum(r.n_params is not None for r in e.compared.rows), "fit")
+    compared = e.compared if e.law is not None else None  # where no law answers, others beside it would
+    if compared is not None and any(r.n_params is not None for r in compared.rows):
+        low, high = compared.spread("n_params")
+        n_forms = counted(sum(r.n_params is not None for r in compared.rows), "fit")
         yield (
             tr("other laws"),
             tr(
@@ -284,13 +280,8 @@ def _why_believe(e: Evidence) -> Iterator[tuple[str, str]]:
     test = getattr(e.fit, "lack_of_fit", None)
     if test is not None:
         p = f"{test.p_value:.1g}"
-        fits = test.p_value >= REJECTED
-        said = (
-            tr("the runs do not reject it (p = {p})", p=p)
-            if fits
-            else tr("the runs reject it (p = {p})", p=p)
-        )
-        yield tr("form of the law"), said
+        if test.p_value >= REJECTED:  # else it is a doubt, and stands there
+            yield tr("form of the law"), tr("the runs do not reject it (p = {p})", p=p)
 
 
 def _prediction(e: Evidence) -> Iterator[tuple[str, str]]:
@@ -305,6 +296,8 @@ def _prediction(e: Evidence) -> Iterator[tuple[str, str]]:
         rest=counted(last.n_held_out, "dearer run"),
         error=format_percent(last.mean_absolute_error or 0.0),
     )
+    if last.mean_error is not None and abs(last.mean_error) > ONE_SIDED * (last.mean_absolute_error or 0.0):
+        said += tr(", too high") if last.mean_error > 0 else tr(", too low")
     if last.inside_fraction is not None and e.held_out is not None:
         said += tr(
             "; {share} of these lie in their {level:g} % interval",

@@ -145,7 +145,7 @@ def _question(target: float | None, runs: Runs | None) -> str:
 def default_target(law: Law | None) -> float | None:
     """Ten times the largest compute that the law was fitted to; None where it does not say."""
     known = law.provenance.fitted_range.get("flops") if law is not None and law.provenance else None
-    return float(f"{TARGET_FACTOR * known[1]:.1g}") if known else None
+    return float(f"{TARGET_FACTOR * known[1]:.2g}") if known else None
 
 
 def _try(name: str, make: Callable[[], Found], missing: dict[str, str]) -> Found | None:

@@ -102,7 +102,7 @@ def _placed(e: Evidence) -> Placed:
         yield "hold-out", partial(hold_out_figure, e.held_out)
         if not runaway:
             yield "hold-out", partial(exponent_drift_figure, e.held_out, exponent)
-    if e.compared is not None and not runaway:
+    if e.compared is not None and e.law is not None and not runaway:
         yield "agreement", partial(comparison_figure, e.compared)
     if e.plan is not None and is_decided(e):
         yield "plan", partial(off_optimum_figure, e.plan)

@@ -264,10 +264,11 @@ def held_out(e: Evidence) -> Blocks:
 
 def coefficients(e: Evidence) -> Blocks:
     """How the coefficients move together, over the draws that the law carries."""
-    draws = np.array(thinned_rows(e.law, MOST_DRAWS)) if e.law is not None else np.empty((0, 0))
-    if e.law is None or len(draws) < 3:
+    law = e.parametric.law if e.parametric is not None else e.law
+    draws = np.array(thinned_rows(law, MOST_DRAWS)) if law is not None else np.empty((0, 0))
+    if law is None or len(draws) < 3:
         raise LeftOut(tr("the law carries no draws of its coefficients."))
-    names = e.law.family.names
+    names = law.family.names
     moving = [i for i in range(len(names)) if np.ptp(draws[:, i]) > 0]
     values = np.stack([_in_logs(draws[:, i]) for i in moving])
     matrix = np.corrcoef(values)
@@ -411,7 +412,11 @@ def next_runs(e: Evidence) -> Blocks:
     blocks += _refused_runs(e)
     if not blocks:
         raise LeftOut(
-            tr("no small sweep is known to shrink the interval: the law carries no draws, or none helps.")
+            tr("the law carries no draws of its coefficients, from which a sweep could be chosen.")
+            if e.law is None or e.law.uncertainty is None or not e.law.uncertainty.draws
+            else tr(
+                "no sweep for a small share of the target's compute would shrink the interval of N* by 5 %."
+            )
         )
     return blocks
 

@@ -57,7 +57,7 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] = FORMATS)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     svgs = {name: compact_svg(figure_svg(figure)) for name, figure in report.figures.items()}
     names = {id(figure): name for name, figure in report.figures.items()}
-    _remove_older(folder)
+    _remove_older(report, folder)
     written = [*_write_figures(report, svgs, folder), *_write_runs(report, folder)]
     missing: dict[str, str] = {}
 
@@ -119,11 +119,21 @@ def _shorter(number: re.Match[str]) -> str:
     return f"{value:.{1 if value >= PLACE else 2}f}".rstrip("0").rstrip(".")
 
 
-def _remove_older(folder: Path) -> None:
-    """Figures of an earlier report, which may have had others."""
+def _remove_older(report: Report, folder: Path) -> None:
+    """The files of an earlier report, which may have told more: names of runs, paths, other figures.
+
+    Its runs.csv too, unless this report was made of that very file.
+    """
     for path in (folder / FOLDER).iterdir():
         if _OURS.fullmatch(path.name):
             path.unlink()
+    if not (folder / "report.json").is_file():
+        return
+    for name in ("report.html", "report.pdf", "report.md", "report.json", "runs.csv"):
+        path, runs = folder / name, report.evidence.runs
+        made_of = name == "runs.csv" and runs is not None and Path(runs.source).resolve() == path.resolve()
+        if not made_of:
+            path.unlink(missing_ok=True)
 
 
 def _write_runs(report: Report, folder: Path) -> Iterable[Path]:

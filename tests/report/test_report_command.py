@@ -200,6 +200,21 @@ def test_headings_of_the_page_leave_no_level_out(folder: Path) -> None:
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
+def test_a_report_over_an_older_one_leaves_none_of_its_files(table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert report(table, out, "--format", "html,md").exit_code == 0
+    assert (out / "runs.csv").is_file()
+    bare = report(table, out, "--force", "--anonymous", "--no-run-data", "--format", "md")
+    assert bare.exit_code == 0
+    assert sorted(p.name for p in out.iterdir()) == ["figures", "report.json", "report.md"]
+    # what was there before and is no part of a report stays, as does the table it is made of
+    (out / "notes.txt").write_text("mine")
+    assert report(table, out, "--force", "--format", "md").exit_code == 0
+    again = report(out / "runs.csv", out, "--force", "--no-run-data", "--format", "md")
+    assert again.exit_code == 0
+    assert {"notes.txt", "runs.csv"} <= {p.name for p in out.iterdir()}
+
+
 def test_the_page_needs_nothing_but_itself(folder: Path) -> None:
     page = page_of(folder)
     assert not {"link", "img", "iframe", "object"} & set(page.tags)

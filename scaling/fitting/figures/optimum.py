@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scaling.blocks import Figure
 from scaling.compute import FLOPS_PER_PARAM_TOKEN
 from scaling.errors import FitError, LawError, UsageError
+from scaling.fitting.digits import digits_of
 from scaling.fitting.isoflop.result import IsoflopFit
 from scaling.fitting.results import Estimate, Interval
 from scaling.laws.base import Law, OptimumBand
@@ -56,16 +57,13 @@ def grows(quantity: str, exponent: Estimate | None) -> str:
 def at_target(quantity: str, flops: float, estimate: Estimate) -> str:
     """The number to conclude from: "1e22 FLOPs: N* = 8.7B (7.1B to 10.6B)"."""
     form = format_params if quantity == "n_params" else format_tokens
+    digits = digits_of(estimate)
     said = tr("{flops} FLOPs: {letter} = {value}", flops=format_flops(flops), letter=LETTERS[quantity],
-              value=form(estimate.value))  # fmt: skip
-    return said + _range_text(estimate.interval, form)
-
-
-def _range_text(interval: Interval | None, form: Any) -> str:
+              value=form(estimate.value, digits))  # fmt: skip
+    interval = estimate.interval
     if interval is None or not interval.bounded or interval.low <= 0:
-        return ""
-    low, high = form(interval.low, 2), form(interval.high, 2)
-    return tr(" ({low} to {high})", low=low, high=high)
+        return said
+    return said + tr(" ({low} to {high})", low=form(interval.low, digits), high=form(interval.high, digits))
 
 
 def optimum_figure(

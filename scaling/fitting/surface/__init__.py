@@ -4,7 +4,8 @@ An interval is made room by room, each above the ones it asks (docs/intervals.md
 
 quantities           what can be asked of a fit: a form (value, gradient, the way back) and its parameters
 problem              what the engine asks of a law and its runs: residuals, Jacobian, bounds, steps, quantities
-steps, chinchilla    the Chinchilla law as a problem, by closed forms; general: any other family, by formula and gradient
+steps, chinchilla,   the Chinchilla law as a problem, by closed forms; any other family, by formula and gradient
+general
 solver, optimum      many robust fits at once; the best minimum of many starts and its certificate
 sandwich             the fit to first order: leverages, classical and HC2 errors, degrees of freedom
 groups, resample     what runs may share (a budget, a trunk); refits without one group, or of resampled runs
