@@ -62,7 +62,8 @@ def values_that_differ(one: Any, other: Any, path: str = "") -> list[str]:
 
 def words_of(drawing: str) -> list[str]:
     """What a drawing says, and how many marks and lines it has."""
-    said = re.findall(r"<text[^>]*>(.*?)</text>", drawing, flags=re.DOTALL)
+    texts = re.findall(r"<text[^>]*>(.*?)</text>", drawing, flags=re.DOTALL)
+    said = [re.sub(r"<[^>]+>|\s+", "", text) for text in texts]
     return [
         *said,
         f"{len(re.findall('<use ', drawing))} marks",

@@ -16,7 +16,7 @@ from scaling.laws.base import Law, OptimumBand, Uncertainty
 from scaling.planning import utilisation
 from scaling.planning.allocation import origin_of
 from scaling.planning.alternatives import VALLEY
-from scaling.planning.checks import ENDLESS_SECONDS
+from scaling.planning.checks import ENDLESS_SECONDS, LEAST_PARAMS, LEAST_TOKENS
 from scaling.planning.cost import DEFAULT_GOODPUT, JOULES_PER_KWH, TARGET_SECONDS, make_cluster
 from scaling.planning.shape import DEFAULT_CONTEXT, DEFAULT_VOCAB, TIE_ABOVE
 from scaling.planning.spread import SUBSETS, paper_of
@@ -77,6 +77,7 @@ def page_data(own: Law | None = None) -> dict[str, Any]:
             "tieAbove": TIE_ABOVE,
             "valley": list(VALLEY),
             "mostAccelerators": MOST_ACCELERATORS,
+            "leastModel": [LEAST_PARAMS, LEAST_TOKENS],
         },
         "notComputed": list(NOT_COMPUTED),
     }

@@ -38,9 +38,11 @@
   const SUFFIXES = { k: 1e3, m: 1e6, b: 1e9, g: 1e9, t: 1e12, q: 1e15 };
   let state = { ...data.state };
 
-  /** A number as people write it: 1e21, 2T, 40 %; null for nothing, NaN for what is none. */
+  /** A number as people write it: 1e21, 2T, 40 %; null for nothing, NaN for what is none. A comma parts thousands, as in
+   * 1,000: anywhere else it may be a decimal sign, and 1,5 must not be read as 15. */
   function number(text) {
-    const bare = text.trim().toLowerCase().replace(/[\s,_]/g, "");
+    const parted = /^\s*\d{1,3}(,\d{3})+(?![\d,])/.test(text);
+    const bare = text.trim().toLowerCase().replace(parted ? /[\s,_]/g : /[\s_]/g, "");
     if (!bare) return null;
     const match = /^(\d*\.?\d+(?:e[+-]?\d+)?)([kmbgtq%]?)$/.exec(bare);
     if (!match) return NaN;
@@ -49,6 +51,7 @@
 
   function fault(name, value) {
     if (value === null) return name === "flops" ? words.needed : "";
+    if (Number.isNaN(value) && field(name).value.includes(",")) return words.comma;
     const [low, high] = LIMITS[name];
     if (!(value >= low && value <= high)) return say(words.limits, { low: flopsOrPlain(low), high: flopsOrPlain(high) });
     return name === "nAccelerators" && value !== round(value) ? words.whole : "";
@@ -174,9 +177,14 @@
 
   function show() {
     const plan = Planner.plan(data, state), out = root.querySelector(".said"), rows = root.querySelector("tbody");
+    if (plan !== null && (plan.nParams < data.rules.leastModel[0] || plan.nTokens < data.rules.leastModel[1])) {
+      out.replaceChildren(element("p", say(words.noModel, { n: count(plan.nParams), d: count(plan.nTokens) }), "first"));
+      rows.replaceChildren();
+      return;
+    }
     if (plan === null) { out.replaceChildren(element("p", words.noAnswer, "first")); rows.replaceChildren(); return; }
     const { intervals, cost, law } = plan;
-    const lines = [element("p", say(words.train, { n: count(plan.nParams), d: count(plan.nTokens), flops: flopsText(plan.flops) }), "first")];
+    const lines = [element("p", say(state.servedTokens ? words.trainAndServe : words.train, { n: count(plan.nParams), d: count(plan.nTokens), flops: flopsText(plan.flops) }), "first")];
     const sure = intervals.level === null ? words.noInterval
       : say(words.interval, { level: tidy(100 * intervals.level), n: ends(intervals.nParams, (v) => count(v, 3)), d: ends(intervals.nTokens, (v) => count(v, 3)) });
     lines.push(element("p", sure));

@@ -204,6 +204,16 @@ def _words() -> Mapping[str, Any]:
         "train": tr(
             "Train {n} parameters on {d} tokens with {flops} FLOPs.", n="{n}", d="{d}", flops="{flops}"
         ),
+        "trainAndServe": tr(
+            "Train {n} parameters on {d} tokens: {flops} FLOPs, serving included.",
+            n="{n}",
+            d="{d}",
+            flops="{flops}",
+        ),
+        "noModel": tr(
+            "That means {n} parameters on {d} tokens, which is no language model.", n="{n}", d="{d}"
+        ),
+        "comma": tr("Write a decimal point, 1.5; a comma parts thousands."),
         "interval": tr("{level} % interval: {n} parameters, {d} tokens.", level="{level}", n="{n}", d="{d}"),
         "noInterval": tr("No interval is published for this law: go by what the other papers say."),
         "loss": tr(

@@ -17,6 +17,7 @@ from scaling.translation import tr
 from scaling.units import format_duration, format_flops, format_params, format_percent, format_tokens
 
 LEAST_PARAMS = 1e4  # below this no shape is a language model
+LEAST_TOKENS = 1000
 LARGEST_RUN = 5e26  # FLOPs of the largest training runs known in 2025 (Epoch AI's database)
 # five times what Epoch AI (2024, Can AI scaling continue through 2030?) thinks possible by 2030
 MOST_FLOPS = 1e30
@@ -58,7 +59,7 @@ def refuse_nonsense(
             f"{format_flops(point.flops)} FLOPs is beyond any plan: the largest training runs known are about 5e26. "
             "Check the exponent of the budget, or ask for a higher loss."
         )
-    if point.n_params < LEAST_PARAMS or point.n_tokens < 1000:
+    if point.n_params < LEAST_PARAMS or point.n_tokens < LEAST_TOKENS:
         size = f"{_counted(point.n_params, 'parameter')} on {_counted(point.n_tokens, 'token')}"
         if inference_tokens:
             raise PlanError(

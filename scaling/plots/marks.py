@@ -37,10 +37,18 @@ SPILL = 0.5  # inches that a title may go beyond its axes, where the margin is
 
 
 def marks(
-    ax: Axes, x: Any, y: Any, marker: str = "D", *, colour: str = style.ACCENT, edge: float = 0.6, **look: Any
+    ax: Axes,
+    x: Any,
+    y: Any,
+    marker: str = "D",
+    *,
+    colour: str = style.ACCENT,
+    edge: float = 0.6,
+    rim: str = style.PAPER,
+    **look: Any,
 ) -> None:
     """What was measured or found: filled marks with a rim of paper, so that they part where they crowd."""
-    ax.plot(x, y, marker, color=colour, markeredgecolor=style.PAPER, markeredgewidth=edge, **look)
+    ax.plot(x, y, marker, color=colour, markeredgecolor=rim, markeredgewidth=edge, **look)
 
 
 def runs(ax: Axes, x: Values, y: Values, *, colour: str = style.INK, size: float = 2.6, **look: Any) -> None:

@@ -128,7 +128,17 @@ def _minima(ax: Axes, data: Data, x: str) -> None:
         ax.plot(ends, [loss] * 2, color=style.PAPER, linewidth=3.4, zorder=4.8)
         ax.plot(ends, [loss] * 2, color=style.ACCENT, **look)
         name = once(tr("minimum, {level:g} %", level=100 * data["level"][0]))
-        marks.marks(ax, [data[f"minimum_{x}"][i]], [loss], markersize=5.2, edge=0.9, zorder=6, label=name)
+        # a dark rim: in grey the accent is no other than the small budgets
+        marks.marks(
+            ax,
+            [data[f"minimum_{x}"][i]],
+            [loss],
+            markersize=5.2,
+            edge=0.9,
+            rim=style.INK,
+            zorder=6,
+            label=name,
+        )
 
 
 # --- Approach 1 ---

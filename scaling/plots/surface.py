@@ -292,7 +292,6 @@ def draw_pair(ax: Axes, data: Data, *, x: str, y: str, key: bool = False) -> Non
     ax.set_yscale("log" if y == "A" else "linear")
     dots: Any = {"markersize": 1.8, "alpha": 0.45, "markeredgewidth": 0}
     ax.plot(draws[0][shown], draws[1][shown], "o", color=style.FIT, zorder=1, **dots)
-    _gaussian(ax, draws, log=y == "A")
     if x == "alpha" and y == "beta":
         a = fit[1] / (fit[0] + fit[1])
         ends = np.quantile(draws[0], [0.002, 0.998])
@@ -304,7 +303,12 @@ def draw_pair(ax: Axes, data: Data, *, x: str, y: str, key: bool = False) -> Non
     ax.set_xlabel(symbols[x])
     ends_x, ends_y = _limits(draws[0]), _limits(draws[1], log=y == "A")
     ax.set_ylabel(symbols[y])
+    inside = (draws[0] > ends_x[0]) & (draws[0] < ends_x[1]) & (draws[1] > ends_y[0]) & (draws[1] < ends_y[1])
+    if inside.sum() > 2:  # refits on a bound, far off, would stretch the contours of all others
+        _gaussian(ax, [draw[inside] for draw in draws], log=y == "A")
     _published(ax, data, (x, y), ends_x, ends_y)
+    if beyond := int((~inside).sum()):
+        marks.remark(ax, tr("{n} of {total} dots beyond the picture", n=beyond, total=len(inside)))
     if key:
         marks.key(ax)
     ax.xaxis.set_major_locator(_few_ticks())
@@ -318,9 +322,9 @@ def _coefficient(data: Data, of: str, name: str) -> Values:
 
 
 def _limits(values: Values, *, log: bool = False) -> tuple[float, float]:
-    """Where most of the draws lie, and a third of that beyond."""
-    low, high = np.quantile(np.log(values) if log else values, [0.01, 0.99])
-    room = 0.33 * (high - low)
+    """Where nine in ten draws lie, and half of that beyond on each side: 99 in 100 of a Gaussian."""
+    low, high = np.quantile(np.log(values) if log else values, [0.05, 0.95])
+    room = 0.5 * (high - low)
     ends = (low - room, high + room)
     return (float(np.exp(ends[0])), float(np.exp(ends[1]))) if log else (float(ends[0]), float(ends[1]))
 

@@ -37,6 +37,7 @@ from scaling.units import format_flops, format_params, format_percent, format_to
 MOST_BUDGETS = 16  # rows of a table of budgets; a table of runs that are in no budgets has no rows of them
 MOST_NAMED = 20  # runs left out
 MOST_ROWS = 400  # of the run table: 100 kB of HTML
+LONGEST_ID = 48  # letters of a run's name in a table; its ends tell runs of a sweep apart
 MOST_DRAWS = 1000  # for the correlations
 BEYOND = (1.0, 10.0, 100.0)  # times the largest compute of the runs
 
@@ -463,7 +464,7 @@ def run_table(e: Evidence) -> Blocks:
     rows = []
     for i in order[::step]:
         row = [
-            runs.run_id[i],
+            _shortened(runs.run_id[i]),
             *(form(float(getattr(runs, name)[i])) for name, form in known.items()),
             f"{runs.loss[i]:.4f}",
         ]
@@ -474,6 +475,10 @@ def run_table(e: Evidence) -> Blocks:
     if step > 1:
         said = tr("Every {step}th of the {n:,} runs by rising compute.", step=step, n=len(runs))
     return (Table(headers, rows, caption=said),)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_ID else f"{name[: LONGEST_ID // 2]}…{name[-(LONGEST_ID // 2 - 1) :]}"
 
 
 def predictions(e: Evidence) -> Any | None:

@@ -198,6 +198,26 @@ def test_the_slider_says_its_budget_and_reaches_the_ends_of_the_field(opened: Op
         assert tab.input_value("[name=flops]") == flops
 
 
+def test_a_decimal_comma_is_a_fault_and_not_ten_times_as_much(opened: Open) -> None:
+    tab = opened()
+    for name, wrong in (("flops", "1,5e21"), ("pricePerHour", "2,5"), ("servedTokens", "1,5T")):
+        tab.fill(f"[name={name}]", wrong)
+        assert "decimal point" in tab.inner_text(f"#explore-{name}-fault")
+        tab.fill(f"[name={name}]", {"flops": "1.5e21", "pricePerHour": "2.5", "servedTokens": ""}[name])
+    assert "1.5e21" in first_line(tab)
+    tab.fill("[name=nAccelerators]", "1,024")
+    assert "1,024 x " in tab.inner_text(".said")
+
+
+def test_what_the_planner_refuses_is_no_model_here(opened: Open, capsys: pytest.CaptureFixture[str]) -> None:
+    tab = opened(hash="#flops=1e21&served=1e20")
+    assert "no language model" in first_line(tab)
+    assert run(["plan", "--flops", "1e21", "--inference-tokens", "1e20"]) != 0
+    assert "not a language model" in capsys.readouterr().err
+    tab.fill("[name=servedTokens]", "1e11")
+    assert "1e21 FLOPs, serving included" in first_line(tab)
+
+
 def test_a_link_that_names_no_budget_is_read(opened: Open) -> None:
     tab = opened(hash="#law=hoffmann&mfu=0.5")
     assert tab.input_value("[name=lawName]") == "hoffmann"

@@ -38,6 +38,7 @@ SLICE_TOLERANCE = 0.12  # runs this near a budget share its colour
 FAR_OFF = 5.0  # robust standard deviations
 REJECTED = 0.01  # p of the test for lack of fit, the level of its finding
 DOWN_WEIGHTED = 0.5  # Huber weight: hollow
+TOLD_APART = 0.5  # correlation below which a quarter of the variance at most is shared
 NORMAL_95 = 1.96
 
 
@@ -307,9 +308,9 @@ def coefficients_figure(fit: Any, *, draws: Any = None, others: Sequence[Law] = 
     both = np.corrcoef(draws["alpha"], draws["beta"])[0, 1]
     ridge = np.corrcoef(np.log(np.maximum(draws["A"], 1e-300)), draws["alpha"])[0, 1]
     titles = (
-        tr("alpha and beta: r = {r:.2f}", r=both) + "\n" + tr("dashed: the fit's exponent a"),
-        tr("alpha and A: r = {r:.3f}", r=ridge) + "\n" + tr("quote neither alone"),
-        tr("a and E: r = {r:.2f}", r=_floor_and_exponent(draws)) + "\n" + tr("exponent of N* and floor"),
+        _together("alpha", "beta", both) + "\n" + tr("dashed: the fit's exponent a"),
+        _together("alpha", "A", ridge) + "\n" + tr("quote neither alone"),
+        _together("a", "E", _floor_and_exponent(draws)) + "\n" + tr("exponent of N* and floor"),
     )  # fmt: skip
     alt = tr("Correlations: {pairs}.", pairs="; ".join(title.replace("\n", ", ") for title in titles))
     dots = tr("refits of resampled runs")
@@ -322,6 +323,13 @@ def coefficients_figure(fit: Any, *, draws: Any = None, others: Sequence[Law] = 
         dots=dots,
     )
     return Figure("coefficients", data, alt, caption, titles)
+
+
+def _together(one: str, other: str, r: float) -> str:
+    """Whether the runs tell two coefficients apart."""
+    if abs(r) < TOLD_APART:
+        return tr("{one} and {other} are known apart (r = {r:.2f})", one=one, other=other, r=r)
+    return tr("{one} and {other} move together (r = {r:.3f})", one=one, other=other, r=r)
 
 
 def _floor_and_exponent(draws: Any) -> float:

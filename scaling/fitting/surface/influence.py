@@ -189,8 +189,8 @@ def influence_table(influence: Influence | None) -> Blocks:
     if influence is None:
         return ()
     rows = [
-        (r.run_id, f"{r.params_exponent_shift:+.4f}", f"{r.residual:+.1f}", f"{r.leverage:.2f}")
+        (r.run_id, f"{r.params_exponent_shift:+.4f}", f"{-r.residual:+.1f}", f"{r.leverage:.2f}")
         for r in influence.runs
     ]
-    headers = (tr("without"), tr("a moves by"), tr("it lies off (robust sd)"), tr("leverage"))
+    headers = (tr("without"), tr("a moves by"), tr("it lies above the law (robust sd)"), tr("leverage"))
     return Heading(tr("the runs that move the exponent most")), Table(headers, rows)
