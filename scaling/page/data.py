@@ -109,6 +109,7 @@ def _law(law: Law, *, published: bool) -> dict[str, Any]:
         "source": origin.source,
         "paper": paper_of(law),
         "subset": origin.name.startswith(SUBSETS),
+        "smallestFlops": None if ends is None else jsonable(ends[0]),
         "largestFlops": None if ends is None else jsonable(ends[1]),
         "uncertainty": None if law.uncertainty is None else _uncertainty(law, law.uncertainty),
     }

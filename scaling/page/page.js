@@ -36,6 +36,7 @@
                  price: "pricePerHour", mfu: "mfu", served: "servedTokens" };
   const LIMITS = { flops: [1e15, 1e30], nAccelerators: [1, 1e7], pricePerHour: [0.001, 1e5], mfu: [0.001, 1], servedTokens: [1, 1e20] };
   const SUFFIXES = { k: 1e3, m: 1e6, b: 1e9, g: 1e9, t: 1e12, q: 1e15 };
+  const FLOPS = { g: 1e9, t: 1e12, p: 1e15, e: 1e18, z: 1e21, y: 1e24 }; // as in 1 ZFLOP
   let state = { ...data.state };
 
   /** A number as people write it: 1e21, 2T, 40 %; null for nothing, NaN for what is none. A comma parts thousands, as in
@@ -44,6 +45,8 @@
     const parted = /^\s*\d{1,3}(,\d{3})+(?![\d,])/.test(text);
     const bare = text.trim().toLowerCase().replace(parted ? /[\s,_]/g : /[\s_]/g, "");
     if (!bare) return null;
+    const compute = /^(\d*\.?\d+(?:e[+-]?\d+)?)([gtpezy]?)flops?$/.exec(bare);
+    if (compute) return Number(compute[1]) * (FLOPS[compute[2]] ?? 1);
     const match = /^(\d*\.?\d+(?:e[+-]?\d+)?)([kmbgtq%]?)$/.exec(bare);
     if (!match) return NaN;
     return match[2] === "%" ? Number(match[1]) / 100 : Number(match[1]) * (SUFFIXES[match[2]] ?? 1);
@@ -59,16 +62,19 @@
   const flopsOrPlain = (value) => (value >= 1e4 ? flopsText(value) : String(value));
 
   function readAddress() {
-    const told = new URLSearchParams(location.hash.slice(1)), found = { ...data.state };
+    const told = new URLSearchParams(location.hash.slice(1)), found = { ...data.state }, lost = [];
     if (!Object.keys(KEYS).some((key) => told.has(key))) return; // the address of a section, or none
     for (const [key, name] of Object.entries(KEYS)) {
       if (!told.has(key)) continue;
       const text = told.get(key);
-      if (name === "lawName") { if (Planner.lawNamed(data, text)) found.lawName = text; }
-      else if (name === "accelerator") { if (Planner.acceleratorNamed(data, text)) found.accelerator = text; }
+      if (name === "lawName" || name === "accelerator") {
+        const known = name === "lawName" ? Planner.lawNamed(data, text) : Planner.acceleratorNamed(data, text);
+        if (known) found[name] = text; else lost.push(text);
+      }
       else if (!fault(name, number(text))) found[name] = number(text);
     }
     state = found;
+    root.querySelector(".link-note").textContent = lost.map((name) => say(words.notHere, { name })).join(" ");
     if (!Planner.canServe(Planner.lawNamed(data, state.lawName))) state.servedTokens = null;
     showState();
     show();
@@ -196,6 +202,7 @@
     const took = cost.mfu[0] === cost.mfu[2] ? time(cost.seconds[1]) : `${time(cost.seconds[1])} (${ends([cost.seconds[0], cost.seconds[2]], time)})`;
     lines.push(element("p", say(words.cost, { n: cost.nAccelerators.toLocaleString("en-US"), name: state.accelerator, time: took, money: spent })));
     if (plan.beyond !== null && plan.beyond > 1.005) lines.push(element("p", say(words.beyond, { times: count(plan.beyond, 2) }), plan.beyond > 10 ? "caution" : ""));
+    if (law.smallestFlops && plan.flops < law.smallestFlops / 1.005) lines.push(element("p", say(words.below, { times: count(law.smallestFlops / plan.flops, 2) }), "caution"));
     if (cost.nAccelerators > data.rules.mostAccelerators) lines.push(element("p", say(words.tooMany, { n: count(data.rules.mostAccelerators) }), "caution"));
     if (cost.seconds[1] > data.rules.endlessSeconds) lines.push(element("p", words.endless, "caution"));
     out.replaceChildren(...lines);

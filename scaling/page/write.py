@@ -114,7 +114,8 @@ def _fragment(law: Law | None, flops: float, runs: Runs | None, law_file: str, l
     return (
         f'<div class="explore" id="explore-page">\n<style>{_asset("page.css")}</style>\n'
         f"<noscript><p>{html.escape(tr('This part computes in the page and needs JavaScript.'))}</p></noscript>\n"
-        '<div class="needs-script" hidden>\n<div class="said" role="status" aria-live="polite"></div>\n'
+        '<div class="needs-script" hidden>\n<p class="link-note" role="alert"></p>\n'
+        '<div class="said" role="status" aria-live="polite"></div>\n'
         f'<p class="stale-note" role="alert"></p>\n{_form()}'
         f'<div class="pictures">\n{_figure("map", _map_caption())}{_figure("valleys", _valleys_caption())}</div>\n'
         '<p class="unit no-valleys"></p>\n'
@@ -235,6 +236,10 @@ def _words() -> Mapping[str, Any]:
         "copy": tr("Copy the command"),
         "copied": tr("Copied"),
         "marked": tr("Marked: copy it by the keys of your system"),
+        "below": tr(
+            "That is {times} times below the compute of the smallest run behind this law.", times="{times}"
+        ),
+        "notHere": tr("The link asked for {name}, which this page does not have.", name="{name}"),
         "endless": tr("No run lasts that long: more accelerators, or a smaller budget."),
         "noAnswer": tr("This law has no answer to that."),
         "noPrice": tr("price not known"),

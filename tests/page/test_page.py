@@ -198,6 +198,15 @@ def test_the_slider_says_its_budget_and_reaches_the_ends_of_the_field(opened: Op
         assert tab.input_value("[name=flops]") == flops
 
 
+def test_a_budget_is_read_in_the_units_of_the_command(opened: Open) -> None:
+    tab = opened()
+    for written, flops in (("2 ZFLOP", "2e21"), ("3e20 FLOPs", "3e20"), ("5000 EFLOPs", "5e21")):
+        tab.fill("[name=flops]", written)
+        assert f"with {flops} FLOPs" in first_line(tab)
+    tab.fill("[name=flops]", "1e15")
+    assert "times below the compute of the smallest run" in tab.inner_text(".said")
+
+
 def test_a_decimal_comma_is_a_fault_and_not_ten_times_as_much(opened: Open) -> None:
     tab = opened()
     for name, wrong in (("flops", "1,5e21"), ("pricePerHour", "2,5"), ("servedTokens", "1,5T")):
@@ -314,6 +323,9 @@ def test_a_report_holds_the_page_with_its_own_law_and_runs(opened: Open, tmp_pat
 def test_an_address_that_says_nonsense_is_taken_for_what_it_can_be(opened: Open) -> None:
     tab = opened(hash="#flops=1e22&law=<img src=x onerror=alert(1)>&mfu=7&served=x&hardware=none")
     assert (tab.input_value("[name=flops]"), tab.input_value("[name=lawName]")) == ("1e22", "besiroglu")
+    told = tab.inner_text(".link-note")
+    assert "asked for <img src=x onerror=alert(1)>, which this page does not have" in told
+    assert "asked for none, which" in told
     assert tab.input_value("[name=mfu]") == ""
 
 
